@@ -1,0 +1,1 @@
+"""The data pipeline: sources to corpus, and the Dagster shell around it."""

@@ -1,0 +1,102 @@
+"""The document: the one record type, with its schema, its identity and its content hash.
+
+Invariant: ``document_id`` depends only on the source's name and the upstream row's key, ``content_hash`` only on the
+normalized text. Neither depends on the revision, the shard or the machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import xxhash
+
+DOMAINS = ("code", "math", "reasoning")
+FORMATS = ("raw", "instruct", "textbook", "cot", "review", "agent")
+ROLES = ("system", "user", "assistant")
+
+MESSAGE_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+DOCUMENT_SCHEMA = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("source_row", pa.string(), nullable=False),
+        pa.field("domain", pa.string(), nullable=False),
+        pa.field("format", pa.string(), nullable=False),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("messages", MESSAGE_TYPE),
+        pa.field("text", pa.large_string(), nullable=False),
+        pa.field("num_chars", pa.uint32(), nullable=False),
+        pa.field("content_hash", pa.binary(16), nullable=False),
+        pa.field("license", pa.string(), nullable=False),
+    ]
+)
+
+REJECT_SCHEMA = pa.schema(
+    [
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("source_row", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("row", pa.large_string(), nullable=False),
+    ]
+)
+
+DOCUMENT_COLUMNS = {
+    "document_id": "xxh3-128 of source name and upstream row: stable while the row does not move",
+    "source": "the catalogue entry the document comes from",
+    "revision": "the upstream commit or content hash it was read at",
+    "source_row": "the row's key upstream: file and row number",
+    "domain": "code, math or reasoning",
+    "format": "raw, instruct, textbook, cot, review or agent",
+    "language": "programming language of the code; text if there is none",
+    "messages": "the turns of a conversation (system, user, assistant); null for plain text",
+    "text": "what filters, deduplication and training read",
+    "num_chars": "length of text in characters",
+    "content_hash": "xxh3-128 of the normalized text: equal for exact duplicates",
+    "license": "the source's license",
+}
+
+_SPACE = re.compile(r"\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(f"role {self.role!r} is not one of {ROLES}; map it in the source's adapter")
+
+
+def document_id(source: str, source_row: str) -> str:
+    """Return 32 hex digits that name the document of one upstream row.
+
+    Example:
+        >>> document_id("o1-journey", "train.jsonl#0") == document_id("o1-journey", "train.jsonl#0")
+        True
+    """
+    return xxhash.xxh3_128_hexdigest(f"{source}\x1f{source_row}")
+
+
+def content_hash(text: str) -> bytes:
+    """Return the 16-byte hash of ``text`` with case and white space folded: equal for exact duplicates."""
+    return xxhash.xxh3_128_digest(_SPACE.sub(" ", text).strip().lower())
+
+
+def join_turns(messages: Sequence[Message]) -> str:
+    """Return the text of a conversation: its turns joined by blank lines."""
+    return "\n\n".join(message.content for message in messages)
+
+
+def documents_table(rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Return ``rows`` as a table of ``DOCUMENT_SCHEMA``."""
+    return pa.Table.from_pylist(list(rows), schema=DOCUMENT_SCHEMA)

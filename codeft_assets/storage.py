@@ -1,0 +1,310 @@
+"""The only module that knows where things lie: tables are parquet shards plus a manifest, on a path or an fsspec URL.
+
+Invariant: ``manifest.json`` is written last and is the commit. Readers trust manifests only, every file appears
+whole or not at all, and a table that is being rewritten stays readable as it was until its new manifest replaces the old one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from fsspec.implementations.local import LocalFileSystem
+
+from codeft_assets.curation.report import StageReport
+
+MANIFEST_FORMAT = 1
+TEMPORARY_PREFIX = ".tmp-"
+
+
+class MissingTableError(ValueError):
+    """A table was asked for that has no manifest: it was never finished."""
+
+
+class CorruptShardError(ValueError):
+    """A shard's bytes are not the bytes its manifest names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One parquet file of a table."""
+
+    path: str
+    """Relative to the table's folder."""
+    num_rows: int
+    content_hash: str
+    """xxh3-128 of the file's bytes, in hex."""
+    unit: str
+    """Name of the unit of work that wrote it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a table is: its shards in order, how they came about, and what was dropped on the way."""
+
+    key: str
+    stage: str
+    code_version: str
+    parameters: Mapping[str, Any]
+    fingerprints: tuple[str, ...]
+    """One a unit of work, in order: what a re-run compares before it does anything."""
+    shards: tuple[Shard, ...]
+    rejects: tuple[Shard, ...] = ()
+    report: StageReport
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows over all shards."""
+        return sum(shard.num_rows for shard in self.shards)
+
+    @property
+    def content_hash(self) -> str:
+        """32 hex digits over the shards' contents in order: the table's data version."""
+        return combined_hash(shard.content_hash for shard in (*self.shards, *self.rejects))
+
+    def to_json(self) -> str:
+        """Return the manifest as it is stored."""
+        record = asdict(self) | {
+            "format": MANIFEST_FORMAT,
+            "num_rows": self.num_rows,
+            "content_hash": self.content_hash,
+        }
+        return json.dumps(record, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Return the manifest stored as ``text``.
+
+        Raises:
+            ValueError: it was written in a format this version does not read.
+        """
+        record = json.loads(text)
+        if record.get("format") != MANIFEST_FORMAT:
+            raise ValueError(
+                f"manifest of {record.get('key')!r} has format {record.get('format')!r}; this version reads "
+                f"{MANIFEST_FORMAT}; delete the table's folder to build it anew"
+            )
+        report = record["report"]
+        examples = {reason: tuple(found) for reason, found in report["examples"].items()}
+        return cls(
+            key=record["key"],
+            stage=record["stage"],
+            code_version=record["code_version"],
+            parameters=record["parameters"],
+            fingerprints=tuple(record["fingerprints"]),
+            shards=tuple(Shard(**shard) for shard in record["shards"]),
+            rejects=tuple(Shard(**shard) for shard in record["rejects"]),
+            report=StageReport(**report | {"examples": examples}),
+            metadata=record["metadata"],
+        )
+
+
+def combined_hash(parts: Iterable[str]) -> str:
+    """Return 32 hex digits over ``parts`` in order."""
+    return xxhash.xxh3_128_hexdigest("\n".join(parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A folder of shards committed by a manifest. Picklable: workers open it by its URL."""
+
+    url: str
+    key: str
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        """The file system the table lies on."""
+        return fsspec.core.url_to_fs(self.url)[0]
+
+    def path(self, relative: str = "") -> str:
+        """Return a path on ``filesystem``."""
+        root = fsspec.core.url_to_fs(self.url)[1]
+        return f"{root}/{relative}" if relative else root
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """True if the table was committed."""
+        return self.filesystem.exists(self.path("manifest.json"))
+
+    def manifest(self) -> Manifest:
+        """Return the committed manifest.
+
+        Raises:
+            MissingTableError: the table was never finished.
+        """
+        try:
+            text = bytes(self.filesystem.cat_file(self.path("manifest.json"))).decode()
+        except FileNotFoundError as error:
+            raise MissingTableError(
+                f"table {self.key!r} has no manifest at {self.path()}; materialize the asset {self.key!r} first"
+            ) from error
+        return Manifest.from_json(text)
+
+    def read_shard(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return one shard, its bytes checked against the manifest.
+
+        Raises:
+            CorruptShardError: the file is gone or its bytes changed since the commit.
+        """
+        remedy = f"delete the folder {self.path()} and materialize the asset {self.key!r} again"
+        try:
+            data = bytes(self.filesystem.cat_file(self.path(shard.path)))
+        except FileNotFoundError as error:
+            raise CorruptShardError(f"table {self.key!r}: shard {shard.path} is gone; {remedy}") from error
+        found = xxhash.xxh3_128_hexdigest(data)
+        if found != shard.content_hash:
+            raise CorruptShardError(
+                f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
+                f"{remedy}"
+            )
+        return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+
+    def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
+        """Return the table's rows (or its rejects) lazily, in the manifest's order."""
+        manifest = self.manifest()
+        shards = manifest.rejects if rejects else manifest.shards
+        if not shards:
+            raise MissingTableError(f"table {self.key!r} holds no {'rejects' if rejects else 'shards'}")
+        filesystem = self.filesystem
+        if isinstance(filesystem, LocalFileSystem):
+            return pl.scan_parquet([self.path(shard.path) for shard in shards])
+        # polars' own object-store reader knows other credentials than fsspec's: read remote shards through fsspec
+        return pl.concat(pl.DataFrame(self.read_shard(shard)) for shard in shards).lazy()
+
+    def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the whole table in memory: for small tables and tests."""
+        lazy = self.scan()
+        return (lazy if columns is None else lazy.select(columns)).collect()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write_shard(self, relative: str, rows: pa.Table, *, unit: str) -> Shard:
+        """Write ``rows`` as one zstd parquet file that appears whole or not at all."""
+        buffer = io.BytesIO()
+        # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
+        pq.write_table(rows.combine_chunks(), buffer, compression="zstd", compression_level=3)
+        data = buffer.getvalue()
+        write_atomically(self.filesystem, self.path(relative), data)
+        return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make ``manifest`` the table, then delete what neither it nor the one it replaces names."""
+        previous = self.manifest() if self.exists() else None
+        write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
+        named = _named_files(manifest) | (_named_files(previous) if previous else set())
+        self._delete_except(named)
+
+    def set_metadata(self, metadata: Mapping[str, Any]) -> Manifest:
+        """Add ``metadata`` to the committed manifest and return it."""
+        current = self.manifest()
+        manifest = replace(current, metadata={**current.metadata, **metadata})
+        if manifest != current:
+            write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
+        return manifest
+
+    def _delete_except(self, named: set[str]) -> None:
+        filesystem = self.filesystem
+        for folder in ("shards", "rejects", "units"):
+            if not filesystem.exists(self.path(folder)):
+                continue
+            for path in filesystem.ls(self.path(folder), detail=False):
+                name = Path(path).name
+                if f"{folder}/{name}" not in named and not _is_being_written(name):
+                    filesystem.rm_file(path)
+
+
+def _named_files(manifest: Manifest) -> set[str]:
+    units = {f"units/{fingerprint}.json" for fingerprint in manifest.fingerprints}
+    return units | {shard.path for shard in (*manifest.shards, *manifest.rejects)}
+
+
+def _is_being_written(name: str) -> bool:
+    if not name.startswith(TEMPORARY_PREFIX):
+        return False
+    process_id = name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
+    return Path(f"/proc/{process_id}").exists()
+
+
+def write_atomically(filesystem: fsspec.AbstractFileSystem, path: str, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds all of it or is untouched, also after a crash.
+
+    Raises:
+        OSError: the disk is full or the place cannot be written; nothing is left behind.
+    """
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.pipe_file(path, data)  # object stores show an object only once it is complete
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The data root: every table and every folder of files by its asset key."""
+
+    root: str
+    """A local path or an fsspec URL such as ``s3://bucket/codeft``."""
+
+    def table(self, key: str) -> Table:
+        """Return the table of the asset ``key``, for example ``documents/o1-journey``."""
+        return Table(f"{self.root.rstrip('/')}/tables/{key}", key)
+
+    def tables(self) -> list[Table]:
+        """Return every committed table, sorted by key."""
+        filesystem, root = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/tables")
+        manifests = filesystem.glob(f"{root}/**/manifest.json")
+        keys = sorted(str(path).removeprefix(f"{root}/").removesuffix("/manifest.json") for path in manifests)
+        return [self.table(key) for key in keys]
+
+    def folder(self, key: str) -> Path:
+        """Return a local folder for the files of the asset ``key``: models, packed rows, scores.
+
+        Raises:
+            ValueError: the root is not local; subprocesses memory-map these files.
+        """
+        if "://" in self.root:
+            raise ValueError(
+                f"asset {key!r} needs local files, the data root is {self.root!r}; set CODEFT_SCRATCH to a local folder"
+            )
+        path = Path(self.root) / "files" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def free_bytes(self) -> int | None:
+        """Return the free space under a local root, None where the question has no answer."""
+        if "://" in self.root:
+            return None
+        Path(self.root).mkdir(parents=True, exist_ok=True)
+        return shutil.disk_usage(self.root).free
