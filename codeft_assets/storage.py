@@ -1,7 +1,8 @@
 """The only module that knows where things lie: tables are parquet shards plus a manifest, on a path or an fsspec URL.
 
 Invariant: ``manifest.json`` is written last and is the commit. Readers trust manifests only, every file appears
-whole or not at all, and a table that is being rewritten stays readable as it was until its new manifest replaces the old one.
+whole or not at all, and a table that is being rewritten stays readable as it was until its new
+manifest replaces the old one.
 """
 
 from __future__ import annotations
@@ -146,12 +147,16 @@ class Table:
             MissingTableError: the table was never finished.
         """
         try:
-            text = bytes(self.filesystem.cat_file(self.path("manifest.json"))).decode()
+            text = self._read_bytes("manifest.json").decode()
         except FileNotFoundError as error:
             raise MissingTableError(
                 f"table {self.key!r} has no manifest at {self.path()}; materialize the asset {self.key!r} first"
             ) from error
         return Manifest.from_json(text)
+
+    def _read_bytes(self, relative: str) -> bytes:
+        with self.filesystem.open(self.path(relative), "rb") as file:
+            return file.read()
 
     def read_shard(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
         """Return one shard, its bytes checked against the manifest.
@@ -161,7 +166,7 @@ class Table:
         """
         remedy = f"delete the folder {self.path()} and materialize the asset {self.key!r} again"
         try:
-            data = bytes(self.filesystem.cat_file(self.path(shard.path)))
+            data = self._read_bytes(shard.path)
         except FileNotFoundError as error:
             raise CorruptShardError(f"table {self.key!r}: shard {shard.path} is gone; {remedy}") from error
         found = xxhash.xxh3_128_hexdigest(data)
