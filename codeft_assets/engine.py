@@ -107,6 +107,7 @@ def map_shards(
     stage: Stage,
     workers: int = 1,
     on_progress: OnProgress | None = None,
+    accept: Callable[[Manifest], None] | None = None,
 ) -> Outcome:
     """Run ``function(*unit.args)`` for every unit that is not committed yet, then commit the table.
 
@@ -116,7 +117,8 @@ def map_shards(
         output: the table to write.
         stage: identifies the computation; with the unit's fingerprint it names the result.
         workers: processes to use; 1 runs in this process.
-        on_progress: called after every unit; by default a bar is drawn when stderr is a terminal.
+        on_progress: called after every unit; a bar is drawn besides when stderr is a terminal.
+        accept: called with the finished manifest before the commit; when it raises, the table stays what it was.
 
     Raises:
         ValueError: two units have the same name.
@@ -134,6 +136,8 @@ def map_shards(
             done[fingerprint] = commit
             advance(1, sum(shard.num_rows for shard in commit.shards))
     manifest = _build_manifest(output, stage, fingerprints, done)
+    if accept is not None:
+        accept(manifest)
     if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
         output.commit(manifest)
     seconds = time.monotonic() - start

@@ -156,7 +156,7 @@ class Table:
 
     def _read_bytes(self, relative: str) -> bytes:
         with self.filesystem.open(self.path(relative), "rb") as file:
-            return file.read()
+            return bytes(file.read())  # type: ignore[arg-type]
 
     def read_shard(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
         """Return one shard, its bytes checked against the manifest.
