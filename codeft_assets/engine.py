@@ -99,7 +99,7 @@ def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Uni
     return [Unit(name=name, fingerprint=combined_hash(hashes), args=args)]
 
 
-def map_shards(
+def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are what a caller says
     function: ShardFunction,
     units: Sequence[Unit],
     output: Table,

@@ -6,6 +6,7 @@ in the row goes missing without a reason.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -256,7 +257,7 @@ _MIN_PROBLEM_CHARS, _MAX_PROBLEM_CHARS = 40, 6000
 
 
 def olympiad_text(row: Row) -> list[Draft | Reject]:
-    """comp-math: one text file of problems, split at their numbers or at blank lines; what does not split is rejected."""
+    """comp-math: one text file of problems, split at numbers and blank lines; what does not split is rejected."""
     pieces = [_olympiad_piece(str(i), piece) for i, piece in enumerate(_olympiad_blocks(column(row, "text")))]
     return [piece for piece in pieces if piece is not None]
 
@@ -266,7 +267,7 @@ def _olympiad_blocks(text: str) -> list[str]:
     for paragraph in re.split(r"\n\s*\n", text):
         starts = [match.start() for match in _PROBLEM_START.finditer(paragraph)]
         bounds = sorted({0, *starts, len(paragraph)})
-        for begin, end in zip(bounds, bounds[1:], strict=False):
+        for begin, end in itertools.pairwise(bounds):
             block = paragraph[begin:end].strip()
             if blocks and _ANSWER_START.match(block):
                 blocks[-1] = f"{blocks[-1]}\n\n{block}"
@@ -303,7 +304,7 @@ def reader_page(row: Row) -> list[Draft]:
     preamble, mark, markdown = body.partition("Markdown Content:")
     if not mark:
         raise BadRowError("not_a_page", "the reader's answer has no 'Markdown Content:'")
-    fields = dict(match.groups() for line in preamble.splitlines() if (match := _READER_FIELD.match(line)))
+    fields = {match[1]: match[2] for line in preamble.splitlines() if (match := _READER_FIELD.match(line))}
     lines = [_IMAGE.sub("", line) for line in markdown.splitlines()]
     content = normalize_text("\n".join(line for line in lines if not _LINK_LINE.match(line)))
     content = re.sub(r"\n{3,}", "\n\n", content)
