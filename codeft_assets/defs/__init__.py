@@ -1,0 +1,1 @@
+"""The Dagster shell: with ``definitions.py``, the only code that imports Dagster."""

@@ -1,0 +1,126 @@
+"""What every materialization says of itself; all metadata keys come from here."""
+
+from __future__ import annotations
+
+import re
+import resource
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from codeft_assets.curation.report import StageReport
+from codeft_assets.engine import Outcome, Progress
+from codeft_assets.storage import Table
+
+_PREVIEW_CHARS = 700
+_PREVIEW_DOCUMENTS = 3
+_LOG_EVERY_SECONDS = 5.0
+
+KINDS = {"polars": "polars", "numba": "numba", "parquet": "parquet"}
+
+
+def table_metadata(table: Table, outcome: Outcome) -> dict[str, Any]:
+    """Return the metadata every table carries: how much, what was dropped and why, how fast, where."""
+    manifest, report = outcome.manifest, outcome.manifest.report
+    seconds = max(outcome.seconds, 1e-9)
+    return {
+        "dagster/row_count": manifest.num_rows,
+        "num_in": report.num_in,
+        "num_out": report.num_out,
+        "dropped_by_reason": dropped_table(report.dropped, report.num_in),
+        "units_run": outcome.num_run,
+        "units_reused": outcome.num_skipped,
+        "seconds": round(outcome.seconds, 3),
+        "rows_per_second": round(manifest.num_rows / seconds, 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "content_hash": manifest.content_hash,
+        "path": dg.MetadataValue.path(table.path()),
+    }
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident size of this process or one of its children so far, in MB."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return round(max(own, children) / 1024, 1)
+
+
+def column_schema(table: Table, descriptions: Mapping[str, str]) -> dg.TableSchema:
+    """Return the table's columns with what each means, for the web UI's Columns tab."""
+    schema = table.scan().collect_schema()
+    return dg.TableSchema(
+        columns=[dg.TableColumn(name, str(kind), description=descriptions.get(name)) for name, kind in schema.items()]
+    )
+
+
+def dropped_table(dropped: Mapping[str, int], num_in: int) -> dg.MarkdownMetadataValue:
+    """Return drop reasons with their counts and shares, most frequent first."""
+    if not dropped:
+        return dg.MetadataValue.md("nothing was dropped")
+    rows = [
+        (reason, n, f"{n / max(num_in, 1):.2%}") for reason, n in sorted(dropped.items(), key=lambda item: -item[1])
+    ]
+    return markdown_table(("reason", "count", "share"), rows)
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> dg.MarkdownMetadataValue:
+    """Return a Markdown table; cell text cannot break out of its cell or carry markup."""
+    header = list(header)
+    lines = [" | ".join(header), " | ".join("---" for _ in header)]
+    lines += [" | ".join(cell(value) for value in row) for row in rows]
+    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+
+
+def cell(value: object) -> str:
+    """Return ``value`` as text that is safe inside a Markdown table."""
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    return re.sub(r"\s+", " ", text)
+
+
+def fenced(text: str, limit_chars: int = _PREVIEW_CHARS) -> str:
+    """Return ``text`` in a code fence it cannot close: documents are hostile until shown otherwise."""
+    shown = (
+        text if len(text) <= limit_chars else f"{text[:limit_chars]}\n[…{len(text) - limit_chars:,} characters more]"
+    )
+    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{shown}\n{fence}"
+
+
+def document_preview(documents: pl.DataFrame, *, note: str = "") -> dg.MarkdownMetadataValue:
+    """Return the first documents of a frame; the column ``note`` says a word about each."""
+    parts = []
+    for row in documents.head(_PREVIEW_DOCUMENTS).iter_rows(named=True):
+        remark = f": {cell(row[note])}" if note and row.get(note) is not None else ""
+        parts.append(f"**{cell(row['source'])}** {cell(row['source_row'])}{remark}\n\n{fenced(row['text'])}")
+    return dg.MetadataValue.md("\n\n".join(parts) or "none")
+
+
+def examples_preview(report: StageReport) -> dg.MarkdownMetadataValue:
+    """Return the examples that a stage kept of what it dropped, by reason."""
+    parts = [
+        f"**{cell(reason)}**\n\n" + "\n".join(f"- {cell(example)}" for example in examples)
+        for reason, examples in report.examples.items()
+    ]
+    return dg.MetadataValue.md("\n\n".join(parts) or "none")
+
+
+class LoggedProgress:
+    """Writes progress into the run's log, at most every few seconds: thousands of events freeze the web UI."""
+
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        self._log, self._last = log, 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        """Log ``progress`` if it is due."""
+        finished = progress.num_done == progress.num_units
+        if not finished and progress.seconds - self._last < _LOG_EVERY_SECONDS:
+            return
+        self._last = progress.seconds
+        self._log.info(
+            f"{progress.stage}: {progress.num_done} of {progress.num_units} units "
+            f"({progress.num_skipped} reused), {progress.num_rows:,} rows, {progress.seconds:.1f} s"
+        )

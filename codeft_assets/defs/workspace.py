@@ -1,0 +1,55 @@
+"""Where a run works: the data root, the profile and the number of processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+from pydantic import Field
+
+from codeft_assets.origins import Origin, SampleOrigin
+from codeft_assets.sources import Source
+from codeft_assets.storage import Store
+
+PROFILES = ("sample", "full")
+
+
+class Workspace(dg.ConfigurableResource):
+    """The data root and the profile; empty fields are taken from the environment when a run starts."""
+
+    root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
+    profile: str = Field(default="", description="sample or full. Empty: $CODEFT_PROFILE, else sample")
+    workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
+
+    @property
+    def store(self) -> Store:
+        """The tables and files under the data root."""
+        return Store(self.root or os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
+
+    @property
+    def profile_name(self) -> str:
+        """``sample`` or ``full``.
+
+        Raises:
+            ValueError: it is neither.
+        """
+        name = self.profile or os.environ.get("CODEFT_PROFILE") or "sample"
+        if name not in PROFILES:
+            raise ValueError(f"profile {name!r} is not one of {PROFILES}; set CODEFT_PROFILE to one of them")
+        return name
+
+    @property
+    def is_sample(self) -> bool:
+        """True where nothing may touch the network."""
+        return self.profile_name == "sample"
+
+    @property
+    def num_workers(self) -> int:
+        """Processes a stage may use: one on the sample, where starting a second costs more than it saves."""
+        asked = self.workers or int(os.environ.get("CODEFT_WORKERS") or 0)
+        return asked or (1 if self.is_sample else os.cpu_count() or 1)
+
+    def origin(self, source: Source) -> Origin:
+        """Return where the rows of ``source`` come from under this profile."""
+        return SampleOrigin(name=source.name) if self.is_sample and source.has_sample else source.origin

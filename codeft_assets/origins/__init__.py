@@ -1,0 +1,19 @@
+"""Origins: where the rows of a source come from."""
+
+from codeft_assets.origins.http_file import HttpFileOrigin
+from codeft_assets.origins.hub import HubOrigin
+from codeft_assets.origins.jina_reader import JinaReaderOrigin
+from codeft_assets.origins.local_code import LocalCodeOrigin
+from codeft_assets.origins.origin import Origin, Upstream, UpstreamFile
+from codeft_assets.origins.sample import SampleOrigin
+
+__all__ = [
+    "HttpFileOrigin",
+    "HubOrigin",
+    "JinaReaderOrigin",
+    "LocalCodeOrigin",
+    "Origin",
+    "SampleOrigin",
+    "Upstream",
+    "UpstreamFile",
+]
