@@ -1,0 +1,67 @@
+"""A text embedding that needs no download: hashed words and word pairs, weighted and projected by a fitted SVD.
+
+Invariant: the same texts and seed give the same embedding; a document's vector depends on its text only and has length
+1, or 0 for a text without words. Method: hashing TF-IDF with truncated SVD (latent semantic analysis).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from codeft_assets.curation.signals import text_buffers
+
+NUM_DIMENSIONS = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A fitted projection of hashed words and word pairs."""
+
+    weights: npt.NDArray[np.float32]
+    """Inverse document frequency of each bucket, ``(buckets,)``."""
+    components: npt.NDArray[np.float32]
+    """The projection, ``(buckets, dimensions)``."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the dimensions, for feature tables."""
+        return tuple(f"embedding_{dimension}" for dimension in range(self.components.shape[1]))
+
+
+def fit_embedding(text: pa.Array, *, seed: int, num_dimensions: int = NUM_DIMENSIONS) -> Embedding:
+    """Return the embedding whose dimensions keep most of what tells ``text`` apart (truncated SVD of TF-IDF).
+
+    Raises:
+        ValueError: Fewer texts than dimensions.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.utils.extmath import randomized_svd
+
+    from codeft_assets.curation.embedding_kernel import NUM_BUCKETS, bucket_counts
+
+    if len(text) < num_dimensions:
+        raise ValueError(
+            f"{len(text)} texts cannot fit {num_dimensions} dimensions; hand more texts or fewer dimensions"
+        )
+    data, offsets = text_buffers(text)
+    values, indices, indptr = bucket_counts(data, offsets)
+    frequency = np.bincount(indices, minlength=NUM_BUCKETS)
+    weights = np.log((1 + len(text)) / (1 + frequency)).astype(np.float32)
+    scaled = (1 + np.log(values)) * weights[indices]
+    matrix = csr_matrix((scaled.astype(np.float32), indices, indptr), shape=(len(text), NUM_BUCKETS))
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    matrix.data /= np.repeat(np.maximum(lengths, 1e-9), np.diff(indptr)).astype(np.float32)
+    _, _, components = randomized_svd(matrix, num_dimensions, random_state=seed)
+    return Embedding(weights, np.ascontiguousarray(components.T, dtype=np.float32))
+
+
+def embed(embedding: Embedding, text: pa.Array) -> npt.NDArray[np.float32]:
+    """Return one unit vector per text, ``(len(text), dimensions)``."""
+    from codeft_assets.curation.embedding_kernel import project
+
+    data, offsets = text_buffers(text)
+    return project(data, offsets, embedding.weights, embedding.components)

@@ -1,0 +1,87 @@
+"""The compiled half of the embedding: hashed words and word pairs of a document, counted and projected.
+
+Invariant: a document's row depends on its first 20,000 bytes only; scratch counts are cleared after each document.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+NUM_BUCKETS = 1 << 13  # counts of one document stay in the first-level cache
+_MAX_BYTES = 20_000  # what a document is about is said in its beginning; long ones cost no more
+_PAIR_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _folded_bytes() -> npt.NDArray[np.uint8]:
+    """Return each byte of a word (ASCII letters in lower case, digits, underscore, non-ASCII), 0 for all others."""
+    folded = np.zeros(256, dtype=np.uint8)
+    for byte in range(256):
+        if byte >= 128 or chr(byte).isalnum() or byte == ord("_"):
+            folded[byte] = ord(chr(byte).lower()) if byte < 128 else byte
+    return folded
+
+
+_FOLDED = _folded_bytes()
+
+
+@numba.njit(cache=True, nogil=True)
+def _count_document(data, start, end, counts, touched):
+    """Count the hashed words and pairs of one document into ``counts``; return how many buckets were touched."""
+    num_touched, before, at = 0, np.uint64(0), start
+    while at < end:
+        key = np.uint64(14695981039346656037)
+        while at < end and _FOLDED[data[at]]:
+            key = (key ^ np.uint64(_FOLDED[data[at]])) * np.uint64(1099511628211)
+            at += 1
+        if key == np.uint64(14695981039346656037):
+            at += 1
+            continue
+        for hashed in (key * _PAIR_MULTIPLIER, (before + key) * _PAIR_MULTIPLIER):
+            bucket = hashed >> np.uint64(51)  # the top 13 bits
+            if counts[bucket] == 0:
+                touched[num_touched] = bucket
+                num_touched += 1
+            counts[bucket] += 1
+        before = key * _PAIR_MULTIPLIER
+    return num_touched
+
+
+@numba.njit(cache=True, nogil=True)
+def bucket_counts(data, offsets):
+    """Return the bucket counts of all documents as the three arrays of a CSR matrix."""
+    counts, touched = np.zeros(NUM_BUCKETS, dtype=np.int32), np.zeros(NUM_BUCKETS, dtype=np.int32)
+    indptr = np.zeros(offsets.size, dtype=np.int64)
+    indices = np.empty(min(data.size, (offsets.size - 1) * NUM_BUCKETS) + 1, dtype=np.int32)
+    values = np.empty(indices.size, dtype=np.int32)
+    filled = 0
+    for document in range(offsets.size - 1):
+        start = offsets[document]
+        num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
+        for at in range(num_touched):
+            indices[filled], values[filled] = touched[at], counts[touched[at]]
+            counts[touched[at]] = 0
+            filled += 1
+        indptr[document + 1] = filled
+    return values[:filled], indices[:filled], indptr
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def project(data, offsets, weights, components):
+    """Return the unit vectors of all documents."""
+    counts, touched = np.zeros(NUM_BUCKETS, dtype=np.int32), np.zeros(NUM_BUCKETS, dtype=np.int32)
+    vectors = np.zeros((offsets.size - 1, components.shape[1]), dtype=np.float32)
+    for document in range(offsets.size - 1):
+        start, vector = offsets[document], vectors[document]
+        num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
+        for at in range(num_touched):
+            bucket = touched[at]
+            weight = weights[bucket] * np.float32(1 + np.log(np.float32(counts[bucket])))
+            counts[bucket] = 0
+            for dimension in range(vector.size):
+                vector[dimension] += weight * components[bucket, dimension]
+        norm = np.sqrt(np.sum(vector * vector))
+        if norm > 0:
+            vector /= norm
+    return vectors

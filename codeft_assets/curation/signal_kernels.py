@@ -1,0 +1,249 @@
+"""The compiled half of the signals: three short scans of a document's bytes while they are in the cache.
+
+Invariant: a document's row depends on its own bytes and language only, never on its neighbors in the batch. Scratch
+tables are shared by the documents of a batch for speed; entries are tagged with the document, so none leaks. Like each
+file of kernels it calls no compiled function of another file: numba's cache would not see that one change.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+LETTER, DIGIT, SPACE, WORD = 1, 2, 4, 8
+
+_NUM_BYTE_SIGNALS, _NUM_LINE_SIGNALS, _NUM_WORD_SIGNALS = 7, 11, 14
+
+_SCRATCH_BITS = 14  # one slot per hash, last writer wins: exact up to some 10k words, a slight undercount above
+_LONG_WORD_BYTES = 40  # hashes, base64 and minified names; longer than any word people write
+_MIN_DUPLICATE_LINE_BYTES = 10  # "return x" and "}" repeat in good code
+
+
+def _byte_classes() -> npt.NDArray[np.uint8]:
+    classes = np.zeros(256, dtype=np.uint8)
+    for byte in range(256):
+        char = chr(byte)
+        if byte < 128 and char.isalpha():
+            classes[byte] |= LETTER | WORD
+        if byte < 128 and char.isdigit():
+            classes[byte] |= DIGIT | WORD
+        if char in " \t\n\r\x0b\x0c":
+            classes[byte] |= SPACE
+        if char == "_" or byte >= 128:
+            classes[byte] |= WORD
+    return classes
+
+
+def _folded_bytes() -> npt.NDArray[np.uint8]:
+    """Return each byte of a word in lower case, 0 for bytes that end a word."""
+    classes = _byte_classes()
+    folded = np.arange(256, dtype=np.uint8)
+    folded[65:91] += 32
+    folded[classes & WORD == 0] = 0
+    return folded
+
+
+_CLASSES = _byte_classes()
+_FOLDED = _folded_bytes()
+_SCRATCH_SIZE = 1 << _SCRATCH_BITS
+_NGRAM_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+@numba.njit(cache=True, nogil=True)
+def _seen(table, key, document):
+    """Return whether ``key`` was met before in this document, and remember it."""
+    mixed = key * _NGRAM_MULTIPLIER
+    slot = mixed >> np.uint64(64 - _SCRATCH_BITS)
+    tag = (np.uint64(document + 1) << np.uint64(32)) | (mixed & np.uint64(0xFFFFFFFF))
+    known = table[slot] == tag
+    table[slot] = tag
+    return known
+
+
+@numba.njit(cache=True, nogil=True)
+def _byte_signals(data, start, end, row):
+    """Size and alphabet, from the histogram of byte values."""
+    counts = np.zeros(256, dtype=np.int64)
+    for at in range(start, end):
+        counts[data[at]] += 1
+    size = max(end - start, 1)
+    letters = digits = spaces = upper = high = 0
+    entropy = 0.0
+    for byte in range(256):
+        count, kind = counts[byte], _CLASSES[byte]
+        letters += count if kind & LETTER else 0
+        digits += count if kind & DIGIT else 0
+        spaces += count if kind & SPACE else 0
+        upper += count if 65 <= byte <= 90 else 0
+        high += count if byte >= 128 else 0
+        if count:
+            entropy -= count / size * np.log2(count / size)
+    row[0] = end - start
+    row[1] = letters / size
+    row[2] = digits / size
+    row[3] = (end - start - letters - digits - spaces - high) / size
+    row[4] = upper / max(letters, 1)
+    row[5] = high / size
+    row[6] = entropy
+
+
+@numba.njit(cache=True, nogil=True)
+def _line_kinds(data, first, last, counts):
+    """Add what the line ``data[first:last]``, stripped and not empty, is to ``counts``."""
+    head, tail = data[first], data[last - 1]
+    second = data[first + 1] if last - first > 1 else np.uint8(0)
+    if (head == 45 or head == 42) and second == 32:  # "- " or "* "
+        counts[0] += 1
+    spaces = letters = 0
+    for at in range(first, last):
+        kind = _CLASSES[data[at]]
+        letters += 1 if kind & LETTER or data[at] >= 128 else 0
+        spaces += 1 if data[at] == 32 else 0
+    if spaces >= 4 and (tail == 46 or tail == 33 or tail == 63 or tail == 58) and letters * 10 > (last - first) * 6:
+        counts[1] += 1
+    counts[2] += 1 if tail == 63 else 0
+    counts[3] += 1 if letters * 4 < last - first and last - first > 3 else 0
+    if head == 62 and second == 62:  # ">>"
+        counts[4] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _line_signals(data, start, end, seen, document, row):
+    """Line shape, duplicate lines and what lines are: bullets, sentences, questions, data, fenced, doctests."""
+    counts = np.zeros(5, dtype=np.int64)
+    num_lines = total = longest = indented = duplicates = fenced = 0
+    in_fence = False
+    at = start
+    while at < end:
+        begin = at
+        key = np.uint64(14695981039346656037)
+        while at < end and data[at] != 10:
+            key = (key ^ np.uint64(data[at])) * np.uint64(1099511628211)
+            at += 1
+        first, last = begin, at
+        at += 1
+        while first < last and _CLASSES[data[first]] & SPACE:
+            first += 1
+        while last > first and _CLASSES[data[last - 1]] & SPACE:
+            last -= 1
+        if first == last:
+            continue
+        num_lines += 1
+        total += last - begin
+        longest = max(longest, last - begin)
+        indented += 1 if first > begin else 0
+        if last - first >= _MIN_DUPLICATE_LINE_BYTES and _seen(seen, key, document):
+            duplicates += 1
+        if last - first >= 3 and data[first] == 96 and data[first + 1] == 96 and data[first + 2] == 96:
+            in_fence = not in_fence
+        fenced += 1 if in_fence else 0
+        _line_kinds(data, first, last, counts)
+    lines = max(num_lines, 1)
+    row[0], row[1], row[2] = num_lines, total / lines, longest
+    row[3], row[4], row[5] = indented / lines, duplicates / lines, fenced / lines
+    for kind in range(5):
+        row[6 + kind] = counts[kind] / lines
+
+
+@numba.njit(cache=True, nogil=True)
+def _word_flags(key, keys, flags):
+    """Return the vocabulary flags of the word with hash ``key``, 0 if the table does not hold it."""
+    slot = key & np.uint64(keys.size - 1)
+    while keys[slot] != 0:
+        if keys[slot] == key:
+            return flags[slot]
+        slot = (slot + np.uint64(1)) & np.uint64(keys.size - 1)
+    return np.uint16(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _scan_word(data, at, end):
+    """Return the end of the word at ``at``, its hash (ASCII case folded) and if it is a snake or camel compound."""
+    key, begin, joints, lower = np.uint64(14695981039346656037), at, 0, False
+    while at < end:
+        byte = data[at]
+        folded = _FOLDED[byte]
+        if folded == 0:
+            break
+        joints += (byte == 95) | (lower & (byte != folded))
+        lower = (byte == folded) & (byte >= 97)
+        key = (key ^ np.uint64(folded)) * np.uint64(1099511628211)
+        at += 1
+    return at, key, joints > (data[begin] == 95)
+
+
+@numba.njit(cache=True, nogil=True)
+def _word_signals(data, start, end, seen, document, vocabulary, row):
+    """Vocabulary, repetition and the kind of line that a first word announces."""
+    # 0 words, 1 bytes, 2 new, 3 repeated 5-grams, 4 numbers, 5 compounds, 6 encoded bytes
+    counts = np.zeros(7, dtype=np.int64)
+    kinds = np.zeros(8, dtype=np.int64)  # words by vocabulary flag
+    starts = np.zeros(8, dtype=np.int64)  # lines by the flag of their first word
+    ring = np.zeros(5, dtype=np.uint64)  # hashes of the last five, four, ... one words
+    stop_words, num_lines, fresh_line, at = 0, 0, True, start
+    while at < end:
+        if _FOLDED[data[at]] == 0:
+            fresh_line |= data[at] == 10
+            at += 1
+            continue
+        begin = at
+        at, key, compound = _scan_word(data, at, end)
+        counts[0] += 1
+        counts[1] += at - begin
+        counts[2] += 0 if _seen(seen[0], key, document) else 1
+        for back in range(4):
+            ring[back] = ring[back + 1] * _NGRAM_MULTIPLIER + key
+        ring[4] = key
+        if counts[0] >= 5 and _seen(seen[1], ring[0], document):
+            counts[3] += 1
+        counts[4] += 1 if _CLASSES[data[begin]] & DIGIT else 0
+        counts[5] += 1 if compound else 0
+        counts[6] += at - begin if at - begin >= _LONG_WORD_BYTES else 0
+        flags = _word_flags(key, vocabulary[0], vocabulary[1])
+        stop_words |= flags >> 8
+        for bit in range(6):
+            kinds[bit] += (flags >> bit) & 1
+        if fresh_line:
+            num_lines += 1
+            for bit in range(6):
+                starts[bit] += (flags >> bit) & 1
+        fresh_line = False
+    _store_word_signals(counts, kinds, starts, stop_words, num_lines, row)
+
+
+@numba.njit(cache=True, nogil=True)
+def _store_word_signals(counts, kinds, starts, stop_words, num_lines, row):
+    words, lines = max(counts[0], 1), max(num_lines, 1)
+    row[0], row[1], row[2] = counts[0], counts[1] / words, counts[2] / words
+    row[3], row[4], row[5] = counts[3] / words, counts[4] / words, counts[5] / words
+    row[6] = counts[6] / max(counts[1], 1)
+    for kind in range(3):  # keywords, function words, explanation; then imports, definitions, tests
+        row[7 + kind] = kinds[kind] / words
+        row[11 + kind] = starts[3 + kind] / lines
+    distinct = 0
+    while stop_words:
+        distinct += stop_words & 1
+        stop_words >>= 1
+    row[10] = distinct
+
+
+@numba.njit(cache=True, nogil=True)
+def text_signals(data, offsets, vocabulary):
+    """Return the signals of bytes, lines and words, one float32 row a document, in the order of ``signals.SIGNALS``.
+
+    Args:
+        data: Bytes of all documents.
+        offsets: Document ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
+        vocabulary: The arrays of ``vocabulary.word_table``.
+    """
+    lines = _NUM_BYTE_SIGNALS
+    words = lines + _NUM_LINE_SIGNALS
+    rows = np.zeros((offsets.size - 1, words + _NUM_WORD_SIGNALS), dtype=np.float32)
+    seen = np.zeros((3, _SCRATCH_SIZE), dtype=np.uint64)
+    for document in range(offsets.size - 1):
+        start, end, row = offsets[document], offsets[document + 1], rows[document]
+        _byte_signals(data, start, end, row[:lines])
+        _line_signals(data, start, end, seen[2], document, row[lines:words])
+        _word_signals(data, start, end, seen, document, vocabulary, row[words:])
+    return rows

@@ -1,0 +1,127 @@
+import polars as pl
+import pytest
+
+from codeft_assets.curation.quality import CODE, QUALITY_RULES, QualityRule, drop_reasons
+from codeft_assets.curation.signals import SIGNAL_NAMES
+
+# A document inside every bound, whatever its format.
+PASSING = dict.fromkeys(SIGNAL_NAMES, 0.0) | {
+    "num_words": 500,
+    "num_lines": 50,
+    "mean_line_bytes": 30,
+    "max_line_bytes": 80,
+    "alpha_fraction": 0.6,
+    "mean_word_bytes": 5,
+    "num_stop_words": 5,
+    "sentence_line_fraction": 0.5,
+}
+
+
+def fate(
+    *, format: str = "raw", domain: str = "code", language: str = "python", minimum: float | None = None, **signals
+):
+    row = PASSING | {"educational_value": 0.5} | signals
+    keys = {"format": format, "domain": domain, "language": language}
+    frame = pl.DataFrame([row | keys]).with_columns(
+        pl.lit(minimum, dtype=pl.Float32).alias("minimum_educational_value"),
+        pl.col(*SIGNAL_NAMES).cast(pl.Float32),
+    )
+    return drop_reasons(frame).row(0)
+
+
+def where_judged(rule: QualityRule) -> dict[str, str]:
+    return {
+        "format": rule.formats[0],
+        "domain": rule.domains[0],
+        "language": (rule.languages or ("python",))[0],
+    }
+
+
+BOUNDS = [(rule, bound) for rule in QUALITY_RULES for bound in (rule.low, rule.high) if abs(bound) != float("inf")]
+
+
+@pytest.mark.parametrize(("rule", "bound"), BOUNDS, ids=lambda value: getattr(value, "name", value))
+def test_a_bound_is_inclusive(rule: QualityRule, bound: float):
+    assert fate(**where_judged(rule), **{rule.signal: bound})[0] != rule.name
+
+
+@pytest.mark.parametrize(("rule", "bound"), BOUNDS, ids=lambda value: getattr(value, "name", value))
+def test_just_outside_a_bound_is_dropped(rule: QualityRule, bound: float):
+    step = max(abs(bound) * 1e-3, 1e-3)
+    outside = bound - step if bound == rule.low else bound + step
+    only = drop_reasons(
+        pl.DataFrame([PASSING | where_judged(rule) | {rule.signal: outside, "educational_value": 1.0}]).with_columns(
+            pl.lit(None, dtype=pl.Float32).alias("minimum_educational_value")
+        ),
+        rules=(rule,),
+    )
+    assert only["drop_reason"][0] == rule.name
+
+
+@pytest.mark.parametrize("language", CODE)
+def test_rules_for_prose_never_judge_code(language: str):
+    prose_sins = {"num_stop_words": 0, "sentence_line_fraction": 0, "num_words": 20, "bullet_line_fraction": 1}
+    assert fate(language=language, **prose_sins) == (None, None)
+
+
+@pytest.mark.parametrize("format", ["instruct", "textbook", "cot", "review", "agent"])
+def test_curated_rows_are_not_held_to_the_bar_of_raw_web_text(format: str):
+    web_sins = {"max_line_bytes": 5000, "num_words": 10, "num_lines": 2, "num_stop_words": 0, "generated_marker": 1}
+    assert fate(format=format, **web_sins) == (None, None)
+    assert fate(format="raw", **web_sins)[0] == "code_max_line"
+
+
+def test_mathematics_is_not_judged_by_line_ends():
+    assert fate(domain="math", language="text", sentence_line_fraction=0) == (None, None)
+    assert fate(domain="code", language="text", sentence_line_fraction=0)[0] == "prose_sentences"
+
+
+def test_the_detail_names_signal_value_bounds_and_origin():
+    assert fate(max_line_bytes=1001)[1] == (
+        "max_line_bytes = 1001.0 is outside [0, 1000] (StarCoder, arXiv 2305.06161 section 3.1)"
+    )
+
+
+def test_the_first_broken_rule_is_the_reason():
+    assert fate(max_line_bytes=2000, digit_fraction=0.9)[0] == "code_max_line"
+
+
+@pytest.mark.parametrize(
+    ("value", "minimum", "reason"),
+    [(0.3, 0.3, None), (0.29, 0.3, "low_educational_value"), (0.0, None, None), (0.31, 0.3, None)],
+)
+def test_the_minimum_educational_value_is_inclusive(value: float, minimum: float | None, reason: str | None):
+    assert fate(educational_value=value, minimum=minimum)[0] == reason
+
+
+def test_a_low_educational_value_is_explained():
+    assert fate(educational_value=0.1, minimum=0.5)[1] == "educational_value = 0.1 is below the source's minimum 0.5"
+
+
+def test_reasons_do_not_depend_on_the_order_of_rows():
+    rows = [PASSING | {"max_line_bytes": size} for size in (10, 5000, 20, 3000)]
+    frame = pl.DataFrame(rows).with_columns(
+        pl.lit("raw").alias("format"),
+        pl.lit("code").alias("domain"),
+        pl.lit("python").alias("language"),
+        pl.lit(1.0).alias("educational_value"),
+        pl.lit(None, dtype=pl.Float32).alias("minimum_educational_value"),
+    )
+    assert drop_reasons(frame.reverse()).rows() == drop_reasons(frame).reverse().rows()
+    assert drop_reasons(frame)["drop_reason"].null_count() == 2
+
+
+def test_rule_names_are_unique():
+    names = [rule.name for rule in QUALITY_RULES]
+    assert len(names) == len(set(names))
+
+
+def test_a_rule_on_an_unknown_signal_is_refused():
+    with pytest.raises(ValueError, match="'line_count' is not in SIGNALS"):
+        QualityRule(name="x", signal="line_count", high=1, origin="none")
+
+
+@pytest.mark.parametrize("bounds", [{}, {"low": 2.0, "high": 1.0}])
+def test_a_rule_that_passes_nothing_or_all_is_refused(bounds: dict[str, float]):
+    with pytest.raises(ValueError, match="pass nothing or all"):
+        QualityRule(name="x", signal="num_words", origin="none", **bounds)
