@@ -1,0 +1,143 @@
+"""The fork server: a fresh interpreter in a jail that forks a judge and a candidate for each program.
+
+Run by the pool as a script, never imported by it. It holds no secret: tests reach only the judge it forks, through a
+socket it does not read, so a candidate forked from it has nothing to find in its memory.
+"""
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from codeft_eval.sandbox import candidate, judge, tiers
+from codeft_eval.sandbox.peer import Peer
+from codeft_eval.sandbox.programs import Limits
+
+# What programs import most, loaded once; extension modules among them need libraries the jail does not show.
+PRELOADED = (
+    "abc array ast base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime decimal "
+    "difflib enum fractions functools hashlib heapq inspect io itertools json math numbers operator pprint queue random "
+    "re statistics string struct textwrap threading time traceback typing unicodedata uuid zlib"
+).split()
+
+OUT_OF_MEMORY = 71
+
+
+def main() -> None:
+    """Serves programs until the pool closes the control socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for name in PRELOADED:
+        importlib.import_module(name)
+    try:
+        tier = tiers.prepare(sys.argv[2])
+    except OSError as error:
+        control.send(json.dumps({"refused": str(error)}).encode())
+        return
+    os.environ.clear()
+    sys.path[:] = tiers.standard_library_folders() + [
+        path for path in sys.path if path.endswith("lib-dynload") and "codeft" not in path
+    ]
+    sys.argv[:] = ["candidate"]
+    gc.freeze()
+    gc.disable()
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    while _serve_one(control, tier):
+        pass
+
+
+def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
+    message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
+    if not message:
+        return False
+    limits = Limits(**json.loads(message))
+    job_descriptor, stderr = descriptors
+    judge_end, candidate_end = socket.socketpair()
+    children = {
+        "candidate": _fork(tier.fork_candidate, lambda: _be_candidate(tier, limits, candidate_end.fileno(), stderr)),
+        "judge": _fork(os.fork, lambda: _be_judge(tier, limits, judge_end.fileno(), job_descriptor)),
+    }
+    for descriptor in (job_descriptor, stderr):
+        os.close(descriptor)
+    judge_end.close()
+    candidate_end.close()
+    control.send(json.dumps(_wait(children, limits.wall_seconds)).encode())
+    return True
+
+
+def _fork(fork: Callable[[], int], child: Callable[[], None]) -> int:
+    pid = fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        child()
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    except BaseException:  # noqa: BLE001 - the last words of a child; its caller sees the status
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _be_candidate(tier: tiers.Tier, limits: Limits, channel: int, stderr: int) -> None:
+    _keep_only(channel, stderr=stderr)
+    tier.confine_candidate(limits)
+    gc.enable()
+    candidate.serve_program(Peer(channel, {}))
+
+
+def _be_judge(tier: tiers.Tier, limits: Limits, channel: int, job_descriptor: int) -> None:
+    _keep_only(channel, job_descriptor)
+    tier.confine_judge(limits)
+    gc.enable()
+    with os.fdopen(job_descriptor, "rb") as lines:
+        job = json.loads(lines.readline())
+        verdict = judge.judge(Peer(channel, dict(judge.JUDGE_SERVES)), job)
+        os.write(job_descriptor, json.dumps(verdict).encode() + b"\n")
+
+
+def _keep_only(*kept: int, stderr: int | None = None) -> None:
+    """Closes every descriptor but the given ones; standard input and output become empty."""
+    empty = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(empty, descriptor)
+    if stderr is not None:
+        os.dup2(stderr, 2)
+    bounds = [2, *sorted(kept), 1024]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        os.closerange(low + 1, high)
+
+
+def _wait(children: dict[str, int], wall_seconds: float) -> dict[str, dict]:
+    """Waits for the judge, then ends the candidate; past the deadline ends both."""
+    deadline = time.monotonic() + wall_seconds
+    judge_handle = os.pidfd_open(children["judge"])
+    is_timely = bool(select.select([judge_handle], [], [], wall_seconds)[0])
+    os.close(judge_handle)
+    report = {"judge": _reap(children["judge"], kill=not is_timely)}
+    report["candidate"] = _reap(children["candidate"], kill=True)
+    report["wall"] = {"seconds": wall_seconds - (deadline - time.monotonic()), "exceeded": not is_timely}
+    return report
+
+
+def _reap(pid: int, *, kill: bool) -> dict:
+    # A candidate that ended by itself has left its status; only a living one is killed.
+    ended, status, usage = os.wait4(pid, os.WNOHANG)
+    killed = not ended and kill
+    if not ended:
+        if kill:
+            os.kill(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+    return {"status": os.waitstatus_to_exitcode(status), "killed": killed, "cpu": usage.ru_utime + usage.ru_stime}
+
+
+if __name__ == "__main__":
+    main()
