@@ -37,7 +37,22 @@ _EVENTS = _event_bytes()
 
 
 @numba.njit(cache=True, nogil=True)
-def _opens(data, at, end, style):
+def _is_letter(byte):
+    return 97 <= byte | 32 <= 122
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_contraction(data, at, start, end):
+    """Return whether the apostrophe at ``at`` stands inside an English word; ``b'x'`` is a string, ``don't`` is not."""
+    if at == start or at + 1 >= end or not _is_letter(data[at - 1]) or not _is_letter(data[at + 1]):
+        return False
+    before = data[at - 1] | 32
+    is_prefix = before == 98 or before == 102 or before == 114 or before == 117  # b f r u
+    return not is_prefix or (at - start > 1 and _is_letter(data[at - 2]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _opens(data, at, start, end, style):
     """Return what begins at ``at`` in code: the state entered and the length of its opener; (0, 1) if nothing does."""
     byte = data[at]
     second = data[at + 1] if at + 1 < end else np.uint8(0)
@@ -49,9 +64,13 @@ def _opens(data, at, end, style):
         return _BLOCK, 2
     if style == DASH and byte == 45 and second == 45:
         return _COMMENT, 2
-    if byte == _QUOTE or byte == _APOSTROPHE or (byte == _BACKTICK and style == SLASH):
-        triple = style == HASH and second == byte and at + 2 < end and data[at + 2] == byte
-        return (_DOCSTRING, 3) if triple else (_STRING, 1)
+    if byte == _APOSTROPHE and _is_contraction(data, at, start, end):
+        return _CODE, 1
+    triple = second == byte and at + 2 < end and data[at + 2] == byte
+    if byte == _BACKTICK and (triple or style != SLASH):  # a Markdown fence, or a command substitution
+        return _CODE, 3 if triple else 1
+    if byte == _QUOTE or byte == _APOSTROPHE or byte == _BACKTICK:
+        return (_DOCSTRING, 3) if triple and style == HASH else (_STRING, 1)
     return _CODE, 1
 
 
@@ -112,10 +131,10 @@ def _scan_document(data, start, end, style, row):
             state = _CODE if closed else state
             at += length
             continue
-        if byte == 60 and at + 1 < end and (data[at + 1] == 47 or 97 <= data[at + 1] | 32 <= 122):
+        if byte == 60 and at + 1 < end and (data[at + 1] == 47 or _is_letter(data[at + 1])):
             tags += 1
         if style != NO_COMMENTS:
-            state, length = _opens(data, at, end, style)
+            state, length = _opens(data, at, start, end, style)
             opener = byte
         stray += _brackets(byte, depths)
         sizes[state] += length

@@ -70,10 +70,12 @@ _CODE_RULES = (
     ("code_brackets", "unbalanced_fraction", 0, 0.1, ("python",), "codeFT; OpenCoder asks that the code parses"),
 )
 _PROSE_RULES = (
-    ("prose_words", "num_words", 50, 100_000, DOMAINS, _GOPHER),
+    ("prose_words", "num_words", 50, 100_000, ("code", "reasoning"), _GOPHER),
+    ("math_words", "num_words", 10, 100_000, ("math",), "codeFT: an olympiad problem is stated in ten words or more"),
     ("prose_word_length", "mean_word_bytes", 3, 10, ("code", "reasoning"), _GOPHER),
     ("prose_bullets", "bullet_line_fraction", 0, 0.9, DOMAINS, _GOPHER),
-    ("prose_stop_words", "num_stop_words", 2, 8, DOMAINS, _GOPHER),
+    ("prose_stop_words", "num_stop_words", 2, 8, ("code", "reasoning"), _GOPHER),
+    ("math_stop_words", "num_stop_words", 1, 8, ("math",), f"codeFT: a problem is a sentence, not a page; {_GOPHER}"),
     ("prose_duplicate_lines", "duplicate_line_fraction", 0, 0.3, DOMAINS, _GOPHER),
     # C4's and FineWeb's line-end rules delete pages of LaTeX (FineMath), so mathematics is not judged by them.
     ("prose_sentences", "sentence_line_fraction", 0.01, 1, ("code", "reasoning"), f"codeFT, after {_FINEWEB}"),

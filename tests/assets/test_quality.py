@@ -76,6 +76,11 @@ def test_mathematics_is_not_judged_by_line_ends():
     assert fate(domain="code", language="text", sentence_line_fraction=0)[0] == "prose_sentences"
 
 
+def test_a_short_problem_of_mathematics_is_no_page_of_prose():
+    assert fate(domain="math", language="text", num_words=10, num_stop_words=1) == (None, None)
+    assert fate(domain="code", language="text", num_words=10)[0] == "prose_words"
+
+
 def test_the_detail_names_signal_value_bounds_and_origin():
     assert fate(max_line_bytes=1001)[1] == (
         "max_line_bytes = 1001.0 is outside [0, 1000] (StarCoder, arXiv 2305.06161 section 3.1)"
