@@ -1,0 +1,67 @@
+"""MinHash signatures: band keys that similar documents share, straight from the Arrow string buffers.
+
+Invariant: a document's signature depends on its text and the parameters only, never on its neighbors, so it is computed
+once per shard and kept. Documents of fewer than ``shingle_words`` words have no shingles: for them only exact
+duplication is defined.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from codeft_assets.curation.minhash_kernel import band_keys, jaccard_of_pairs, shingle_sets
+from codeft_assets.curation.signals import text_buffers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinHashParams:
+    """14 bands of 8 rows: a pair of Jaccard 0.72 becomes a candidate with probability one half (datatrove's choice)."""
+
+    num_bands: int = 14
+    rows_per_band: int = 8
+    shingle_words: int = 5
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if min(astuple(self)) < 1:
+            raise ValueError(f"MinHash parameters {astuple(self)} must all be at least 1; correct the configuration")
+
+    @property
+    def version(self) -> str:
+        """Changes exactly when a signature would."""
+        return xxhash.xxh3_64_hexdigest(f"words+digits {astuple(self)}")
+
+    def band_columns(self) -> list[str]:
+        """Names of the band key columns."""
+        return [f"band_{band}" for band in range(self.num_bands)]
+
+
+def signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
+    """Return ``num_shingles`` (uint32) and one uint64 key per band, a row per document."""
+    data, offsets = text_buffers(text)
+    factors, terms = _permutations(params)
+    counts, keys = band_keys(data, offsets, params.shingle_words, factors, terms, params.num_bands)
+    columns = dict(zip(params.band_columns(), keys, strict=True))
+    return pl.DataFrame({"num_shingles": counts, **columns})
+
+
+def jaccard(
+    text: pa.Array, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], params: MinHashParams
+) -> npt.NDArray[np.float32]:
+    """Return the exact Jaccard similarity of the shingle sets of documents ``left[i]`` and ``right[i]``."""
+    data, offsets = text_buffers(text)
+    flat, bounds = shingle_sets(data, offsets, params.shingle_words)
+    return jaccard_of_pairs(flat, bounds, left, right)
+
+
+def _permutations(params: MinHashParams) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    generator = np.random.default_rng(params.seed)
+    num_hashes = params.num_bands * params.rows_per_band
+    factors = generator.integers(0, 2**63, num_hashes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return factors, generator.integers(0, 2**63, num_hashes, dtype=np.uint64)
