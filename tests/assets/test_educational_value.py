@@ -121,6 +121,11 @@ def test_a_text_has_one_unit_vector_wherever_it_stands():
     assert np.array_equal(embed(embedding, texts.slice(5, 1))[0], vectors[5])
 
 
+def test_a_word_of_every_text_weighs_nothing():
+    texts = pa.array([f"common word{row} word{row + 1}" for row in range(60)])
+    assert fit_embedding(texts, seed=1, num_dimensions=8).weights.min() == 0
+
+
 def test_an_empty_text_has_the_zero_vector():
     embedding = fit_embedding(documents().text, seed=1, num_dimensions=8)
     assert not embed(embedding, pa.array(["", "  \n"])).any()
@@ -154,7 +159,7 @@ def test_an_auc_without_both_kinds_is_missing(label):
 
 
 def test_labels_of_two_take_no_side_in_the_auc():
-    assert ranking_auc(np.array([0, 2, 5]), np.array([0.5, 0.0, 0.6], dtype=np.float32)) == 1
+    assert ranking_auc(np.array([0, 2, 5]), np.array([0.5, 0.9, 0.6], dtype=np.float32)) == 1
 
 
 def test_a_constant_has_no_rank_correlation():

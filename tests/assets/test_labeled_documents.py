@@ -1,0 +1,23 @@
+from dataclasses import replace
+
+from codeft_assets.origins.labeled_documents import labeled_documents, read_labeled_file, sample_texts, shipped_labels
+from codeft_assets.sources import SOURCES
+
+
+def test_every_sample_label_finds_its_row():
+    texts = sample_texts(SOURCES.values())
+    lost = [label.reason for label in shipped_labels() if label.kind == "sample" and label.content_hash not in texts]
+    assert not lost, "a sample row changed after it was judged: read it again and renew labels/samples.jsonl"
+
+
+def test_labels_are_found_or_left_out_and_counted():
+    training, held_out = labeled_documents(SOURCES.values())
+    found = len(training) + len(held_out)
+    assert found + training.num_left_out + held_out.num_left_out == len(shipped_labels())
+    assert found >= 200  # the sample rows alone
+
+
+def test_a_file_of_a_package_that_is_not_installed_is_absent():
+    label = next(label for label in shipped_labels() if label.kind == "package")
+    assert read_labeled_file(replace(label, package="no-such-package-anywhere")) is None
+    assert read_labeled_file(replace(label, path="no/such/file.py")) is None
