@@ -12,9 +12,11 @@ from pathlib import Path
 
 from codeft_assets.curation.ingest import adapt_rows
 from codeft_assets.curation.labels import Label, LabeledDocuments, parse_labels, resolve_labels
-from codeft_assets.origins.local_code import STANDARD_LIBRARY
 from codeft_assets.origins.sample import SampleOrigin
 from codeft_assets.sources import Source
+
+INTERPRETER = "cpython"
+"""What a label calls the package of a file of the running interpreter's standard library."""
 
 
 def shipped_labels() -> list[Label]:
@@ -26,7 +28,7 @@ def shipped_labels() -> list[Label]:
 
 def read_labeled_file(label: Label) -> bytes | None:
     """Return the bytes of a package label's file, None if it is not installed here."""
-    if label.package == STANDARD_LIBRARY:
+    if label.package == INTERPRETER:
         path = Path(sysconfig.get_path("stdlib")) / label.path
     else:
         try:
