@@ -1,0 +1,302 @@
+"""Binds the pure functions of ``curation`` to shards: what runs in a worker process, one call a unit of work.
+
+Each function takes picklable arguments and yields ``ShardResult``s; each ``*_stage`` says what its result depends on.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, replace
+from types import ModuleType
+
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from codeft_assets.curation import (
+    adapters,
+    decontaminate,
+    dedup,
+    documents,
+    educational_value,
+    ingest,
+    ledger,
+    minhash,
+    mixture,
+    normalize,
+    quality,
+    secrets,
+)
+from codeft_assets.curation import signals as signals_module
+from codeft_assets.curation.dedup import DedupParams
+from codeft_assets.curation.minhash import MinHashParams
+from codeft_assets.curation.mixture import Mixture
+from codeft_assets.curation.report import StageReport
+from codeft_assets.engine import ShardResult, Stage, Unit
+from codeft_assets.origins import Origin, Upstream
+from codeft_assets.sources import Source
+from codeft_assets.storage import Shard, Table
+
+
+def code_version_of(*modules: ModuleType) -> str:
+    """Return a hash of what the modules' code says, blind to comments, docstrings and layout."""
+    dumps = []
+    for module in modules:
+        tree = ast.parse(inspect.getsource(module))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+                node.value = ast.Constant(None)
+        dumps.append(ast.dump(tree))
+    return xxhash.xxh3_64_hexdigest("\n".join(dumps))
+
+
+def _arrow(frame: pl.DataFrame) -> pa.Table:
+    return frame.to_arrow()
+
+
+def _text(table: pa.Table) -> pa.Array:
+    column = table["text"].combine_chunks()
+    return column.cast(pa.large_string())
+
+
+# -- documents ---------------------------------------------------------------------------------------------------------
+
+
+def documents_stage(source: Source, max_rows: int | None) -> Stage:
+    """Identify the ingest of one source."""
+    return Stage(
+        name="documents",
+        code_version=code_version_of(adapters, documents, ingest, normalize),
+        parameters={
+            "adapter": repr(source.adapter) if not inspect.isfunction(source.adapter) else source.adapter.__qualname__,
+            "lineage": list(astuple(source.lineage(""))),
+            "max_rows": max_rows,
+        },
+    )
+
+
+def file_units(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> list[Unit]:
+    """Return one unit per upstream file: an unchanged file is never read again."""
+    return [
+        Unit(
+            name=f"{source.name}/{file.path}",
+            fingerprint=f"{file.path} {file.fingerprint}",
+            args=(source, origin, replace(upstream, files=(file,)), max_rows),
+        )
+        for file in upstream.files
+    ]
+
+
+def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> Iterator[ShardResult]:
+    """Read the rows of the one file of ``upstream`` and turn them into documents and rejects."""
+    rows = itertools.islice(origin.read(upstream, upstream.files[0]), max_rows)
+    start = time.monotonic()
+    for accepted, rejected, report in ingest.adapt_rows(rows, source.adapter, source.lineage(upstream.revision)):
+        now = time.monotonic()
+        yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
+        start = now
+
+
+# -- quality -----------------------------------------------------------------------------------------------------------
+
+SCORE_COLUMNS = {
+    "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
+    "drop_reason": "the first quality rule the document breaks, low_educational_value, or null",
+    "drop_detail": "the rule's signal, its value and its bounds",
+} | {signal.name: signal.definition for signal in signals_module.SIGNALS}
+
+
+def scores_stage(minimum: Mapping[str, float]) -> Stage:
+    """Identify signals, educational value and quality rules; the classifier's hash is part of each unit."""
+    return Stage(
+        name="quality/scores",
+        code_version=f"{signals_module.SIGNALS_VERSION}-{quality.RULES_VERSION}-{code_version_of(educational_value)}",
+        parameters={"minimum_educational_value": dict(minimum)},
+    )
+
+
+def score_documents(
+    table: Table, shard: Shard, classifier_file: str, minimum: Mapping[str, float]
+) -> Iterator[ShardResult]:
+    """Measure the signals of a shard's documents, predict their educational value and apply the quality rules."""
+    with open(classifier_file, "rb") as file:
+        classifier = educational_value.load(file.read())
+    rows = table.read_shard(shard, ["document_id", "source", "domain", "format", "language", "text"])
+    attributes = pl.DataFrame(rows.drop_columns(["text"]))
+    scored = attributes.hstack(
+        educational_value.score(classifier, _text(rows), rows["language"].combine_chunks())
+    ).with_columns(minimum_educational_value=pl.col("source").replace_strict(dict(minimum), return_dtype=pl.Float32))
+    decided = scored.hstack(quality.drop_reasons(scored))
+    kept = ["document_id", "source", *SCORE_COLUMNS]
+    reasons = decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason")
+    dropped = dict(reasons.iter_rows())
+    report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
+    yield ShardResult(rows=_arrow(decided.select(kept)), report=report)
+
+
+# -- deduplication -----------------------------------------------------------------------------------------------------
+
+
+def signatures_stage(params: MinHashParams) -> Stage:
+    """Identify MinHash signatures."""
+    return Stage(name="dedup/signatures", code_version=params.version, parameters={})
+
+
+def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterator[ShardResult]:
+    """Compute the signature of every document of a shard."""
+    rows = table.read_shard(shard, ["document_id", "content_hash", "text"])
+    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(minhash.signatures(_text(rows), params))
+    yield ShardResult(rows=_arrow(signed), report=StageReport(num_in=signed.height, num_out=signed.height))
+
+
+def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
+    """Identify clustering; its inputs' hashes are part of the unit."""
+    return Stage(
+        name="dedup/clusters",
+        code_version=code_version_of(dedup),
+        parameters={"threshold": params.threshold, "priorities": dict(priorities)},
+    )
+
+
+def cluster_documents(
+    tables: list[Table],
+    signatures: Table,
+    scores: Table,
+    matches: Table,
+    params: DedupParams,
+    priorities: Mapping[str, int],
+) -> Iterator[ShardResult]:
+    """Find the duplicates among the documents that pass quality and decontamination."""
+    listed = all_documents(tables, ["document_id", "source", "num_chars"])
+    passing = ledger.passing(
+        listed, scores.read(["document_id", "drop_reason", "educational_value"]), matches.read(["document_id"])
+    )
+    candidates = passing.with_columns(
+        priority=pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32)
+    ).join(signatures.read(), on="document_id")
+    texts = DocumentTexts(tables)
+    clusters, report = dedup.deduplicate(candidates, texts, params)
+    yield ShardResult(rows=_arrow(clusters), report=report)
+
+
+def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
+    """Return columns of all documents of all sources; never ``text`` of everything."""
+    return pl.concat([table.scan().select(columns) for table in tables]).collect()
+
+
+class DocumentTexts:
+    """Gives texts by document id, reading only the columns and rows that are asked for."""
+
+    def __init__(self, tables: list[Table]) -> None:
+        self._tables = tables
+
+    def __call__(self, document_ids: list[str]) -> pa.Array:
+        """Return the texts of ``document_ids`` in order."""
+        wanted = pl.DataFrame({"document_id": document_ids})
+        scans = [table.scan().select("document_id", "text") for table in self._tables]
+        chosen = pl.concat(scans).join(wanted.unique().lazy(), on="document_id", how="semi").collect()
+        texts = wanted.join(chosen, on="document_id", how="left", maintain_order="left")["text"]
+        assert not texts.null_count(), f"{texts.null_count()} of {len(document_ids)} documents have no text"
+        return texts.to_arrow().cast(pa.large_string())
+
+
+# -- decontamination ---------------------------------------------------------------------------------------------------
+
+
+def matches_stage() -> Stage:
+    """Identify the search for benchmark items; the hash of the items is part of each unit."""
+    return Stage(name="decontamination/matches", code_version=decontaminate.INDEX_VERSION, parameters={})
+
+
+def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Iterator[ShardResult]:
+    """Compare the documents of a shard with every benchmark item."""
+    index = decontaminate.build_index(benchmark_texts.read())
+    rows = table.read_shard(shard, ["document_id", "text"])
+    document_ids = pl.Series("document_id", rows["document_id"].combine_chunks())
+    matches = decontaminate.find_overlaps(document_ids, _text(rows), index)
+    num_found = matches["document_id"].n_unique()
+    dropped = {ledger.CONTAMINATED: num_found} if num_found else {}
+    report = StageReport(num_in=rows.num_rows, num_out=rows.num_rows - num_found, dropped=dropped)
+    yield ShardResult(rows=_arrow(matches), report=report)
+
+
+# -- corpus ------------------------------------------------------------------------------------------------------------
+
+
+def ledger_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
+    """Identify the ledger and the plan of the mixture in it."""
+    parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
+    return Stage(name="corpus/ledger", code_version=code_version_of(ledger, mixture), parameters=parameters)
+
+
+def decide_fates(
+    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Mixture, weights: Mapping[str, float]
+) -> Iterator[ShardResult]:
+    """Give every document its fate."""
+    columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
+    listed = all_documents(tables, columns)
+    quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
+    found, duplicates = matches.read(), clusters.read()
+    unique = ledger.passing(listed, quality_scores, found).join(duplicates, on="document_id", how="anti")
+    chosen, _ = mixture.plan_mixture(unique, weights, plan)
+    fates, report = ledger.write_ledger(listed, quality_scores, found, duplicates, chosen)
+    yield ShardResult(rows=_arrow(fates), report=report)
+
+
+MIXTURE_COLUMNS = [
+    *("document_id", "source", "revision", "source_row", "domain", "format", "language"),
+    *("messages", "text", "license", "split", "epochs", "num_redacted"),
+]
+
+
+def mixture_stage() -> Stage:
+    """Identify the writing of the training documents; redaction is the only change to their text."""
+    return Stage(name="corpus/mixture", code_version=secrets.DETECTORS_VERSION, parameters={})
+
+
+def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardResult]:
+    """Collect the kept documents of a shard, their secrets replaced by placeholders."""
+    chosen = fates.scan().filter(pl.col("fate") == ledger.KEPT).select("document_id", "split", "epochs").collect()
+    rows = pl.DataFrame(table.read_shard(shard))
+    kept = rows.join(chosen, on="document_id", how="inner", maintain_order="left")
+    clean = redact_documents(kept)
+    report = StageReport(
+        num_in=rows.height,
+        num_out=kept.height,
+        dropped={"left_out": rows.height - kept.height} if rows.height > kept.height else {},
+    )
+    yield ShardResult(rows=_arrow(clean.select(MIXTURE_COLUMNS)), report=report)
+
+
+def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``rows`` with secrets replaced in ``text`` and ``messages``, and ``num_redacted``, how many there were."""
+    suspect = secrets.find_suspects(rows["text"])
+    texts, turns, counts = rows["text"].to_list(), rows["messages"].to_list(), [0] * rows.height
+    for i in suspect.arg_true():  # a row loop over the few documents that need one
+        texts[i], found = secrets.redact(texts[i])
+        counts[i] = sum(found.values())
+        if turns[i] is not None and counts[i]:
+            turns[i] = [turn | {"content": secrets.redact(turn["content"])[0]} for turn in turns[i]]
+    return rows.with_columns(
+        text=pl.Series(texts, dtype=pl.String),
+        messages=pl.Series(turns, dtype=rows.schema["messages"]),
+        num_redacted=pl.Series(counts, dtype=pl.UInt32),
+    )
+
+
+def lineage_of(mixture_table: Table, fates: pl.DataFrame, licenses: Mapping[str, str]) -> str:
+    """Return the corpus's lineage as JSON for the model card: sources, revisions, licenses, what was dropped."""
+    revisions = mixture_table.scan().group_by("source").agg(pl.col("revision").unique().sort()).collect()
+    revision_of = {source: ", ".join(found) for source, found in revisions.iter_rows()}
+    by_source = fates.group_by("source").agg(num_in=pl.len(), num_kept=(pl.col("fate") == ledger.KEPT).sum())
+    sources = [
+        {**row, "revision": revision_of.get(row["source"], "nothing kept"), "license": licenses[row["source"]]}
+        for row in by_source.sort("source").iter_rows(named=True)
+    ]
+    dropped = dict(fates.filter(pl.col("fate") != ledger.KEPT)["fate"].value_counts().sort("fate").iter_rows())
+    return json.dumps({"sources": sources, "dropped": dropped}, indent=1, sort_keys=True)

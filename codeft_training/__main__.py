@@ -1,0 +1,123 @@
+"""The command line: ``python -m codeft_training {tokenizer,pack,train}``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from codeft_training import packing, pipes, tokenizer
+from codeft_training.corpus import Corpus
+from codeft_training.recipes import RECIPES, Recipe, find_recipe
+from codeft_training.rows import PackedRows
+
+# before transformers or trl are imported: nothing of a run goes to the network unless the recipe names a Hub model
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        with pipes.reporter() as reporter:
+            return options.run(options, reporter)
+    except (ValueError, OSError, FloatingPointError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m codeft_training", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    train_tokenizer = commands.add_parser("tokenizer", help="train a byte-level BPE tokenizer on a corpus")
+    pack = commands.add_parser("pack", help="tokenize a corpus and pack it into rows")
+    train = commands.add_parser("train", help="train a model on packed rows, or resume")
+    for command, run in ((train_tokenizer, _tokenizer), (pack, _pack), (train, _train)):
+        command.set_defaults(run=run)
+        command.add_argument("--output", type=Path, required=True, help="folder to write")
+    for command in (train_tokenizer, pack):
+        command.add_argument("--corpus", type=Path, required=True, help="folder of the table corpus/mixture")
+    for command in (pack, train):
+        command.add_argument("--tokenizer", type=Path, required=True, help="folder of model/tokenizer")
+    train_tokenizer.add_argument("--vocab-size", type=int, default=RECIPES["smoke"].vocab_size)
+    pack.add_argument("--context-tokens", type=int, default=RECIPES["smoke"].context_tokens)
+    train.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
+    train.add_argument("--recipe", default="smoke", help=f"one of {sorted(RECIPES)}")
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
+    train.add_argument("--lineage", type=Path, help="JSON about the corpus for the model card")
+    return parser
+
+
+def _tokenizer(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    report = tokenizer.train_tokenizer(Corpus(options.corpus), options.output, vocab_size=options.vocab_size)
+    rows = [f"| {language} | {value} |" for language, value in report.bytes_per_token.items()]
+    metadata = {
+        "vocab_size": report.vocab_size,
+        "num_documents": report.num_documents,
+        "bytes_per_token": pipes.markdown("\n".join(["| language | bytes per token |", "| --- | --- |", *rows])),
+        "path": pipes.path(options.output),
+    }
+    reporter.materialize(metadata, report.content_hash)
+    return 0
+
+
+def _pack(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    manifest = packing.pack(
+        Corpus(options.corpus), options.tokenizer, options.output, context_tokens=options.context_tokens
+    )
+    train, validation = manifest["splits"]["train"], manifest["splits"]["validation"]
+    rows = [f"| {source} | {count:,} |" for source, count in train["tokens_by_source"].items()]
+    metadata = {
+        "dagster/row_count": train["num_rows"],
+        "num_tokens": train["num_tokens"],
+        "num_loss_tokens": train["num_loss_tokens"],
+        "num_validation_tokens": validation["num_tokens"],
+        "fill_fraction": train["fill_fraction"],
+        "context_tokens": manifest["context_tokens"],
+        "tokens_by_source": pipes.markdown("\n".join(["| source | tokens |", "| --- | --- |", *rows])),
+        "path": pipes.path(options.output),
+    }
+    reporter.materialize(metadata, manifest["content_hash"])
+    return 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    pairs = [entry.partition("=") for entry in options.set]
+    malformed = [entry for entry, (_, mark, _) in zip(options.set, pairs, strict=True) if not mark]
+    if malformed:
+        raise ValueError(f"--set takes FIELD=VALUE, not {malformed[0]!r}")
+    return find_recipe(options.recipe, {field: value for field, _, value in pairs})
+
+
+def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    from codeft_training.train import STOPPED_EXIT_CODE, Stopped, TrainingRun, train
+
+    run = TrainingRun(
+        packed=PackedRows(options.packed),
+        tokenizer=options.tokenizer,
+        output=options.output,
+        recipe=_recipe(options),
+        lineage=json.loads(options.lineage.read_text()) if options.lineage else {},
+    )
+    try:
+        result = train(run, reporter.log)
+    except Stopped as stopped:
+        reporter.log(str(stopped))
+        return STOPPED_EXIT_CODE
+    measured = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    metadata = {
+        **measured,
+        **{f"validation_{name.removeprefix('validation_')}": value for name, value in result["validation"].items()},
+        "recipe": options.recipe,
+        "weights_hash": result["weights_hash"],
+        "model_card": pipes.markdown((options.output / "checkpoint" / "README.md").read_text().split("---", 2)[2]),
+        "path": pipes.path(options.output / "checkpoint"),
+    }
+    reporter.materialize(metadata, result["content_hash"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

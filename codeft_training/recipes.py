@@ -1,0 +1,162 @@
+"""Recipes: everything that decides what a training run computes, as frozen values.
+
+Invariant: equal recipes on an equal packed corpus give equal weights on the same CPU; the recipe's hash names the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A model's shape, its schedule and how its run is watched."""
+
+    name: str
+    about: str
+    base_model: str = ""
+    """A Hub id or folder to fine-tune; empty trains from scratch in the shape below (Qwen3's architecture)."""
+    vocab_size: int = 4096
+    context_tokens: int = 512
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    intermediate_size: int = 384
+    batch_rows: int = 8
+    """Rows of ``context_tokens`` a micro-batch."""
+    accumulation_steps: int = 1
+    max_steps: int = 150
+    learning_rate: float = 3e-3
+    warmup_fraction: float = 0.05
+    decay_fraction: float = 0.4
+    """Share of the steps in which the rate falls to a tenth (WSD; long decays suit short runs)."""
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
+    adam_beta_2: float = 0.95
+    bf16: bool = False
+    log_every_steps: int = 5
+    validate_every_steps: int = 50
+    save_every_steps: int = 50
+    validation_rows: int = 48
+    """Rows of held-out text a validation reads at most."""
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_tokens", "batch_rows", "accumulation_steps", "max_steps", "num_layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"recipe {self.name!r}: {name} = {getattr(self, name)} must be at least 1")
+        if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"recipe {self.name!r}: hidden_size {self.hidden_size} must divide by num_heads {self.num_heads}, and "
+                f"num_heads by num_kv_heads {self.num_kv_heads}"
+            )
+        if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
+            raise ValueError(
+                f"recipe {self.name!r}: warmup_fraction {self.warmup_fraction} and decay_fraction "
+                f"{self.decay_fraction} must be at least 0 and together at most 1"
+            )
+        if self.learning_rate <= 0:
+            raise ValueError(f"recipe {self.name!r}: learning_rate {self.learning_rate} must be positive")
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens between two updates of the weights."""
+        return self.batch_rows * self.accumulation_steps * self.context_tokens
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over every field that changes the result; the name and the words about it do not."""
+        values = {name: value for name, value in asdict(self).items() if name not in {"name", "about"}}
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="smoke",
+            about="1.4M parameters from scratch on a CPU in about two minutes: shows that the path works",
+        ),
+        Recipe(
+            name="laptop",
+            about="8M parameters from scratch on a CPU in about an hour",
+            vocab_size=8192,
+            hidden_size=256,
+            num_layers=6,
+            num_heads=4,
+            num_kv_heads=2,
+            intermediate_size=768,
+            batch_rows=8,
+            accumulation_steps=2,
+            max_steps=1200,
+            validate_every_steps=200,
+            save_every_steps=100,
+        ),
+        Recipe(
+            name="h200-10min",
+            about="44M parameters from scratch on one H200, context 1024",
+            vocab_size=16384,
+            context_tokens=1024,
+            hidden_size=512,
+            num_layers=12,
+            num_heads=8,
+            num_kv_heads=4,
+            intermediate_size=1536,
+            batch_rows=64,
+            accumulation_steps=4,
+            max_steps=2000,
+            learning_rate=2e-3,
+            bf16=True,
+            validate_every_steps=250,
+            save_every_steps=250,
+            validation_rows=256,
+        ),
+        Recipe(
+            name="qwen2.5-0.5b-sft",
+            about="Fine-tunes Qwen2.5-0.5B with its own tokenizer; needs the Hub and a GPU",
+            base_model="Qwen/Qwen2.5-0.5B",
+            context_tokens=1024,
+            batch_rows=16,
+            accumulation_steps=4,
+            max_steps=1000,
+            learning_rate=2e-5,
+            weight_decay=0.01,
+            bf16=True,
+            validate_every_steps=100,
+            save_every_steps=100,
+            validation_rows=128,
+        ),
+    )
+}
+
+
+def find_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """Return the recipe ``name`` with fields replaced by ``overrides`` given as text.
+
+    Raises:
+        ValueError: there is no such recipe or field, or a value is not of the field's type.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recipe {name!r} does not exist; choose one of {sorted(RECIPES)}")
+    recipe = RECIPES[name]
+    changes = {field: _parse(recipe, field, text) for field, text in (overrides or {}).items()}
+    return replace(recipe, **changes)
+
+
+def _parse(recipe: Recipe, field: str, text: str) -> object:
+    known = {entry.name for entry in fields(Recipe)} - {"name", "about"}
+    if field not in known:
+        raise ValueError(f"recipe has no field {field!r}; it has {sorted(known)}")
+    kind = type(getattr(recipe, field))
+    if kind is bool:
+        if text.lower() not in {"true", "false"}:
+            raise ValueError(f"recipe field {field} = {text!r} must be true or false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise ValueError(f"recipe field {field} = {text!r} must be of type {kind.__name__}") from error

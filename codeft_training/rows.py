@@ -1,0 +1,92 @@
+"""Packed rows, memory-mapped, in an order that is a pure function of seed and step.
+
+Invariant: row number ``i`` of a run depends on the recipe's seed and ``i`` only, so a resumed run reads on exactly
+where the killed one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codeft_training.corpus import file_hash
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """A folder written by ``pack``."""
+
+    folder: Path
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            ValueError: the folder holds no packed rows.
+        """
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise ValueError(f"{str(self.folder)!r} has no manifest.json; materialize corpus/packed first")
+        return json.loads(path.read_text())
+
+    def verify(self) -> None:
+        """Check every file against the manifest.
+
+        Raises:
+            ValueError: a file is missing or its bytes changed.
+        """
+        for name, digest in self.manifest()["files"].items():
+            path = self.folder / name
+            if not path.is_file() or file_hash(path) != digest:
+                raise ValueError(
+                    f"packed file {str(path)!r} is missing or damaged (sha256 differs from its manifest); delete the "
+                    f"folder and materialize corpus/packed again"
+                )
+
+    def tokens(self, split: str) -> npt.NDArray[Any]:
+        """Return the token ids of a split, ``[rows, context]``."""
+        return self._map(split, "tokens", np.dtype(self.manifest()["token_type"]))
+
+    def in_loss(self, split: str) -> npt.NDArray[np.uint8]:
+        """Return 1 where a token is trained on, ``[rows, context]``."""
+        return self._map(split, "loss", np.dtype(np.uint8))
+
+    def domain_of_rows(self, split: str) -> list[str]:
+        """Return for each row the domain that fills most of it."""
+        import pyarrow.parquet as pq
+
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "length", "domain"]).to_pydict()
+        filled: list[dict[str, int]] = [{} for _ in range(self.manifest()["splits"][split]["num_rows"])]
+        for row, length, domain in zip(index["row"], index["length"], index["domain"], strict=True):
+            filled[row][domain] = filled[row].get(domain, 0) + length
+        return [max(sorted(parts), key=lambda domain: parts[domain]) for parts in filled]
+
+    def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
+        manifest = self.manifest()
+        shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])
+        path = self.folder / f"{split}.{what}.bin"
+        return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
+
+
+def row_order(num_rows: int, num_wanted: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return which row is read at each position: a fresh permutation of all rows for every pass over them."""
+    passes = -(-num_wanted // num_rows)
+    orders = [np.random.Generator(np.random.PCG64([seed, i])).permutation(num_rows) for i in range(passes)]
+    return np.concatenate(orders)[:num_wanted]
+
+
+def token_bytes(tokenizer_folder: Path) -> npt.NDArray[np.int64]:
+    """Return how many bytes of text each token id stands for; specials stand for none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    specials = {token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    sizes = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    for token, token_id in tokenizer.get_vocab().items():
+        sizes[token_id] = 0 if token_id in specials else len(token)  # byte-level: one character a byte
+    return sizes

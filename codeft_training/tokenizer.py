@@ -1,0 +1,143 @@
+"""Trains the tokenizer: byte-level BPE over the training documents, with ChatML, fill-in-the-middle, thinking tokens.
+
+Text is split by Qwen 2's regular expression (single digits, words, spaces before words), so that the result exports to
+formats that know Qwen's. Every byte is in the alphabet: nothing is ever unknown, and decoding gives back the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeft_training.corpus import Corpus, folder_hash, write_atomically
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+SPECIAL_TOKENS = (
+    END_OF_TEXT,
+    TURN_START,
+    TURN_END,
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|fim_pad|>",
+    "<think>",
+    "</think>",
+)
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerReport:
+    """What was trained and how well it compresses held-out text."""
+
+    content_hash: str
+    vocab_size: int
+    num_documents: int
+    bytes_per_token: dict[str, float]
+    """By language, on the validation split (the training split where a language has no validation)."""
+
+
+def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> TokenizerReport:
+    """Train on the corpus and save a folder that ``AutoTokenizer`` loads; does nothing if it is up to date.
+
+    Raises:
+        ValueError: the vocabulary is too small, or there are no documents.
+    """
+    if vocab_size < _MIN_VOCAB:
+        raise ValueError(
+            f"vocab_size {vocab_size} must hold 256 bytes and {len(SPECIAL_TOKENS)} specials: {_MIN_VOCAB}"
+        )
+    identity = f"{corpus.content_hash}-{vocab_size}"
+    previous = _read_report(output)
+    if previous is not None and previous["identity"] == identity:
+        return TokenizerReport(**previous["report"])
+    tokenizer, num_documents = _train(corpus, vocab_size)
+    _save(tokenizer, output)
+    report = TokenizerReport(
+        content_hash=folder_hash(output, FILES),
+        vocab_size=tokenizer.get_vocab_size(),
+        num_documents=num_documents,
+        bytes_per_token=_bytes_per_token(tokenizer, corpus),
+    )
+    record = {"identity": identity, "report": {name: getattr(report, name) for name in report.__slots__}}
+    write_atomically(output / "report.json", json.dumps(record, indent=1).encode())
+    return report
+
+
+def _read_report(output: Path) -> dict[str, Any] | None:
+    path = output / "report.json"
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text())
+    complete = all((output / name).is_file() for name in FILES)
+    return record if complete and folder_hash(output, FILES) == record["report"]["content_hash"] else None
+
+
+def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[AddedToken(token, special=True) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    seen = Counter[str]()
+    tokenizer.train_from_iterator(_texts(corpus, seen), trainer=trainer)
+    if not seen["documents"]:
+        raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
+    return tokenizer, seen["documents"]
+
+
+def _texts(corpus: Corpus, seen: Counter[str]) -> Iterator[str]:
+    for document in corpus.documents("train", columns=("text",)):
+        seen["documents"] += 1
+        yield document["text"]
+
+
+def _save(tokenizer: Tokenizer, output: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    output.mkdir(parents=True, exist_ok=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TEXT,
+        pad_token="<|fim_pad|>",  # noqa: S106  not a password; never in a document, so it can pad
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens=[TURN_START, TURN_END],
+    )
+    fast.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text().rstrip("\n")
+    fast.save_pretrained(output)
+
+
+def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:
+    num_bytes, num_tokens = Counter[str](), Counter[str]()
+    for split in ("validation", "train"):
+        known = set(num_bytes)
+        for document in corpus.documents(split, columns=("text", "language")):
+            language = document["language"]
+            if language in known or num_bytes[language] > 300_000:
+                continue
+            num_bytes[language] += len(document["text"].encode())
+            num_tokens[language] += len(tokenizer.encode(document["text"]).ids)
+    return {language: round(num_bytes[language] / max(num_tokens[language], 1), 3) for language in sorted(num_bytes)}
