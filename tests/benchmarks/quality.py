@@ -1,0 +1,231 @@
+"""Measures the quality filter: how well it ranks documents it has not seen, and how fast it runs beside its peers.
+
+    python tests/benchmarks/quality.py --json
+
+All speeds are in CPU time of one run, so other processes do not change them. The peers `lightgbm` and `datatrove`
+(with `spacy`) are measured where they are installed; a number that was not measured is null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import sysconfig
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from codeft_assets.curation.classifier_report import evaluate, rank_correlation, ranking_auc
+from codeft_assets.curation.educational_value import GOOD_LABEL, features, fit_classifier, predict, score
+from codeft_assets.curation.embedding import embed
+from codeft_assets.curation.labels import MAX_LABEL, LabeledDocuments
+from codeft_assets.curation.quality import drop_reasons
+from codeft_assets.curation.signals import signals
+from codeft_assets.origins.labeled_documents import labeled_documents
+from codeft_assets.sources import SOURCES
+
+SEED = 0
+MIN_UNSEEN_DOCUMENTS = 20
+NUM_PEER_BYTES = 1_000_000  # datatrove reads half a megabyte a second
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def together(first: LabeledDocuments, second: LabeledDocuments) -> LabeledDocuments:
+    return LabeledDocuments(
+        text=pa.concat_arrays([first.text, second.text]),
+        language=pa.concat_arrays([first.language, second.language]),
+        label=np.concatenate([first.label, second.label]),
+        origin=first.origin + second.origin,
+        name=first.name + second.name,
+        num_left_out=first.num_left_out + second.num_left_out,
+    )
+
+
+def family(origin: str) -> str:
+    """Sample rows repeat each other across sources, so they are seen or unseen together."""
+    return "samples" if origin in SOURCES else origin
+
+
+def unseen_sources(documents: LabeledDocuments) -> dict[str, float]:
+    """Return the AUC on each package, and on all sample rows, of a forest that saw none of its documents."""
+    families = np.array([family(origin) for origin in documents.origin])
+    found: dict[str, float] = {}
+    for name, num in Counter(families.tolist()).most_common():
+        unseen = documents.select(families == name)
+        if num < MIN_UNSEEN_DOCUMENTS or ranking_auc(unseen.label, unseen.label.astype(np.float32)) is None:
+            continue
+        classifier = fit_classifier(documents.select(families != name), seed=SEED)
+        value = score(classifier, unseen.text, unseen.language)["educational_value"].to_numpy()
+        auc, rank = ranking_auc(unseen.label, value), rank_correlation(unseen.label, value)
+        found[name] = auc or 0.0
+        say(f"  unseen {name:24} n={num:4} auc={auc:.3f} spearman={rank:.3f}")
+    return found
+
+
+def linear_values(training: LabeledDocuments, held_out: LabeledDocuments) -> np.ndarray:
+    """Return the answers of the linear rival: logistic regression on hashed words and word pairs."""
+    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    words = HashingVectorizer(ngram_range=(1, 2), n_features=2**18, token_pattern=r"\w+", alternate_sign=False)
+    model = make_pipeline(words, TfidfTransformer(sublinear_tf=True), LogisticRegression(C=10, max_iter=500))
+    model.fit(training.text.to_pylist(), training.label >= GOOD_LABEL)
+    return model.predict_proba(held_out.text.to_pylist())[:, 1]
+
+
+def boosted_values(training: LabeledDocuments, held_out: LabeledDocuments, embedding: Any) -> np.ndarray:
+    """Return the answers of LightGBM on the forest's features."""
+    import lightgbm
+
+    model = lightgbm.LGBMRegressor(n_estimators=200, learning_rate=0.05, random_state=SEED, n_jobs=1, verbose=-1)
+    model.fit(features(embedding, signals(training.text, training.language), training.text), training.label / MAX_LABEL)
+    return model.predict(features(embedding, signals(held_out.text, held_out.language), held_out.text))
+
+
+def library_texts() -> list[str]:
+    """Return the standard library's Python files, in order of their paths."""
+    files = sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py"))
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files if "site-packages" not in file.parts]
+    return [text for text in texts if text.strip()]
+
+
+def filter_all(classifier: Any, text: pa.Array, language: pa.Array) -> pl.DataFrame:
+    scored = score(classifier, text, language).with_columns(
+        pl.lit("raw").alias("format"),
+        pl.lit("code").alias("domain"),
+        pl.Series("language", language),
+        pl.lit(0.25).alias("minimum_educational_value"),
+    )
+    return drop_reasons(scored)
+
+
+def speeds(classifier: Any, texts: list[str]) -> float:
+    """Return megabytes per CPU second of signals, embedding, forest and rules; tell each part's on the way."""
+    text, language = pa.array(texts, pa.large_string()), pa.array(["python"] * len(texts))
+    megabytes = sum(len(one.encode()) for one in texts) / 1e6
+    filter_all(classifier, text.slice(0, 10), language.slice(0, 10))  # compiles
+    measured = signals(text, language)
+    matrix = features(classifier.embedding, measured, text)
+    parts = {
+        "signals": lambda: signals(text, language),
+        "embedding": lambda: embed(classifier.embedding, text),
+        "forest": lambda: predict(classifier, matrix),
+    }
+    for name, work in parts.items():
+        seconds = cpu_seconds(work)
+        say(f"  {name:10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
+    seconds = cpu_seconds(lambda: filter_all(classifier, text, language))
+    say(f"  {'all':10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
+    return megabytes / seconds
+
+
+def datatrove_speed(texts: list[str]) -> float:
+    """Return megabytes per CPU second of datatrove's FineWeb chain; a dropped document leaves the chain, as there."""
+    from datatrove.data import Document
+    from datatrove.pipeline.filters import (
+        C4QualityFilter,
+        FineWebQualityFilter,
+        GopherQualityFilter,
+        GopherRepetitionFilter,
+    )
+
+    chain = (
+        GopherRepetitionFilter(),
+        GopherQualityFilter(),
+        C4QualityFilter(filter_no_terminal_punct=False),
+        FineWebQualityFilter(),
+    )
+
+    def keeps(document: Document) -> bool:
+        return all(step.filter(document) is True for step in chain)
+
+    keeps(Document(text=texts[0], id="warm-up"))
+    documents = [Document(text=text, id=str(row)) for row, text in enumerate(texts)]
+    kept = 0
+
+    def run() -> None:
+        nonlocal kept
+        kept = sum(keeps(document) for document in documents)
+
+    megabytes = sum(len(text.encode()) for text in texts) / 1e6
+    seconds = cpu_seconds(run)
+    say(f"  datatrove  {megabytes / seconds:8.2f} MB/s/core, kept {kept} of {len(documents)}")
+    return megabytes / seconds
+
+
+def first_bytes(texts: list[str], num_bytes: int) -> list[str]:
+    """Return every n-th text so that about ``num_bytes`` remain: the same mix, less of it."""
+    step = max(1, sum(map(len, texts)) // num_bytes)
+    return texts[::step]
+
+
+def compare(name: str, label: np.ndarray, value: np.ndarray) -> tuple[float | None, float | None]:
+    auc, rank = ranking_auc(label, value.astype(np.float32)), rank_correlation(label, value.astype(np.float32))
+    say(f"  {name:10} auc={auc:.4f} spearman={rank:.4f}")
+    return auc, rank
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
+    wants_json = arguments.parse_args().json
+    training, held_out = labeled_documents(SOURCES.values())
+    say(
+        f"{len(training)} training and {len(held_out)} held-out documents, ",
+    )
+    say(f"{training.num_left_out + held_out.num_left_out} labels left out (not installed, or another version)")
+    classifier = fit_classifier(training, seed=SEED)
+    report = evaluate(classifier, held_out)
+    say("held out:")
+    value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+    compare("forest", held_out.label, value)
+    is_file = np.array([family(origin) != "samples" for origin in held_out.origin])
+    compare("  files", held_out.label[is_file], value[is_file])
+    linear_auc, _ = compare("linear", held_out.label, linear_values(training, held_out))
+    boosted_auc = None
+    if importlib.util.find_spec("lightgbm"):
+        boosted_auc, _ = compare("lightgbm", held_out.label, boosted_values(training, held_out, classifier.embedding))
+    unseen = unseen_sources(together(training, held_out))
+    texts = library_texts()
+    speed = speeds(classifier, texts)
+    ratio = None
+    if importlib.util.find_spec("datatrove") and importlib.util.find_spec("spacy"):
+        some = first_bytes(texts, NUM_PEER_BYTES)
+        ratio = speeds(classifier, some) / datatrove_speed(some)
+    if wants_json:
+        numbers = {
+            "heldout_auc": report.auc,
+            "heldout_spearman": report.spearman,
+            "unseen_source_auc": float(np.mean(list(unseen.values()))) if unseen else None,
+            "unseen_source_auc_worst": min(unseen.values(), default=None),
+            "linear_heldout_auc": linear_auc,
+            "lightgbm_heldout_auc": boosted_auc,
+            "mb_per_second_per_core": speed,
+            "ratio_to_datatrove": ratio,
+            "num_training": len(training),
+            "num_held_out": len(held_out),
+            "num_labels_left_out": training.num_left_out + held_out.num_left_out,
+        }
+        print(json.dumps(numbers))
+
+
+if __name__ == "__main__":
+    main()
