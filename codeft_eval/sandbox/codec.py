@@ -84,7 +84,7 @@ def loads(payload: bytes) -> Any:
 
 def _items(value: Any, recurse: Callable) -> list:
     # The base class' own iterator: a subclass may have overloaded __iter__.
-    base = next(kind for kind in (list, tuple, set, frozenset, collections.deque) if isinstance(value, kind))
+    base: Any = next(kind for kind in (list, tuple, set, frozenset, collections.deque) if isinstance(value, kind))
     return [recurse(item) for item in base.__iter__(value)]
 
 
@@ -129,8 +129,10 @@ _DECODERS: dict[str, Callable[[list, Callable], Any]] = {
     "n": lambda content, _: _named(content[0]),
 }
 
-_NAMED_BUILTINS = ("abs", "all", "any", "bool", "chr", "dict", "divmod", "float", "frozenset", "int", "len", "list",
-                   "max", "min", "ord", "pow", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple")  # fmt: skip
+_NAMED_BUILTINS = (
+    *("abs", "all", "any", "bool", "chr", "dict", "divmod", "float", "frozenset", "int", "len", "list", "max", "min"),
+    *("ord", "pow", "repr", "reversed", "round", "set", "sorted", "str", "sum", "tuple"),
+)
 
 
 def _encode_name(value: Any) -> list | None:

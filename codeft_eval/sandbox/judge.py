@@ -12,7 +12,8 @@ import traceback
 from typing import Any
 
 from codeft_eval.sandbox.codec import ProtocolError
-from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, RemoteError, serve_call, serve_next
+from codeft_eval.sandbox.exceptions import RemoteError
+from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, serve_call, serve_next
 
 JUDGE_SERVES = {"call": serve_call, "next": serve_next}
 

@@ -4,13 +4,13 @@ The protocol is synchronous and symmetric, so a test may hand the candidate a ca
 object of the other side; it equals nothing and has no truth value, so a program proves nothing by returning one.
 """
 
-import builtins
 import os
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from codeft_eval.sandbox.codec import ProtocolError, decode, dumps, encode, loads
+from codeft_eval.sandbox.exceptions import describe_exception, restore_exception
 
 MAXIMUM_MESSAGE_BYTES = 16 << 20
 _MUTABLE = (list, dict, set, bytearray)
@@ -18,10 +18,6 @@ _MUTABLE = (list, dict, set, bytearray)
 
 class PeerGone(BaseException):
     """The other side closed the channel; not an Exception, so that no test swallows it by accident."""
-
-
-class RemoteError(Exception):
-    """An exception of the other side that has no built-in type."""
 
 
 class Remote:
@@ -32,6 +28,7 @@ class Remote:
         object.__setattr__(self, "_handle", handle)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the object where it lives."""
         return self._peer.call(self._handle, args, kwargs)
 
     def __iter__(self) -> "Remote":
@@ -158,7 +155,7 @@ class Peer:
                 self._answer(message)
                 continue
             if "error" in message:
-                raise _remote_exception(message["error"])
+                raise restore_exception(message["error"])
             if "value" not in message:
                 raise self._broken("neither value nor error in an answer")
             return message
@@ -251,32 +248,6 @@ def serve_next(peer: Peer, handle: Any) -> dict:
 def serve_iter(peer: Peer, handle: Any) -> dict:
     """The "iter" operation."""
     return {"value": peer.export(iter(peer.object(handle)))}
-
-
-def describe_exception(error: BaseException) -> list:
-    """The names of an exception's types, most derived first, and its message."""
-    try:
-        text = str(error)[:2000]
-    except Exception as nested:  # noqa: BLE001 - the program's own __str__ may raise anything
-        text = f"unprintable: {type(nested).__name__}"
-    return [[kind.__name__ for kind in type(error).__mro__], text]
-
-
-def _remote_exception(description: Any) -> Exception:
-    names, text = description if isinstance(description, list) and len(description) == 2 else ([], "")
-    for name in names if isinstance(names, list) else []:
-        kind = getattr(builtins, name, None) if isinstance(name, str) else None
-        is_ordinary = isinstance(kind, type) and issubclass(kind, Exception)
-        if kind and is_ordinary and kind not in (Exception, StopIteration, StopAsyncIteration):
-            return _with_text(kind, str(text), str(names[0]))
-    return RemoteError(f"{str(names[:1])[:100]}: {text}")
-
-
-def _with_text(kind: type[Exception], text: str, name: str) -> Exception:
-    try:
-        return kind(text)
-    except TypeError:  # UnicodeDecodeError and its like want more than a message
-        return RemoteError(f"{name}: {text}")
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

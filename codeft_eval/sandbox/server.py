@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from codeft_eval.sandbox.programs import Limits, Outcome, Program
+from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
 
 STDERR_BYTES = 8192
 _SLACK_SECONDS = 20.0
@@ -132,9 +132,10 @@ def _outcome(
     if line["reason"] == "exited" and report["candidate"]["status"] not in (0, _SIGKILL):
         line |= {"reason": "crashed" if report["candidate"]["status"] < 0 else "exited"}
         line |= {"detail": f"the program ended with status {report['candidate']['status']}"}
+    verdicts: dict[str, Verdict] = {"passed": "passed", "failed": "failed", "unscored": "unscored"}
     return Outcome(
         key=program.key,
-        verdict=line["verdict"],
+        verdict=verdicts[line["verdict"]],
         reason=line["reason"],
         detail=line["detail"],
         stderr=stderr[-STDERR_BYTES:].decode(errors="replace"),
@@ -156,7 +157,11 @@ def _silent_judge(report: dict[str, Any]) -> dict[str, str]:
     """The verdict when the judge gave none: the answers were too much for it, or it failed by itself."""
     status = report["judge"]["status"]
     if report["wall"]["exceeded"]:
-        return {"verdict": "failed", "reason": "wall_timeout", "detail": f"no end after {report['wall']['seconds']:.0f} s"}
+        return {
+            "verdict": "failed",
+            "reason": "wall_timeout",
+            "detail": f"no end after {report['wall']['seconds']:.0f} s",
+        }
     if status == _SIGXCPU:
         return {"verdict": "failed", "reason": "timeout", "detail": "comparing the answers took too long"}
     if status == _OUT_OF_MEMORY:

@@ -54,7 +54,7 @@ def setns(descriptor: int, kind: int) -> None:
 
 
 def mount(source: str, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    """mount(2)."""
+    """Mounts `source` on `target`."""
     arguments = [source.encode(), target.encode(), kind.encode() if kind else None]
     _checked(f"mount {target}", _libc.mount(*arguments, ctypes.c_ulong(flags), options.encode() or None))
 
@@ -75,12 +75,12 @@ def make_read_only(path: str) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """pivot_root(2)."""
+    """Makes `new_root` the root and puts the old one at `put_old`."""
     _checked("pivot_root", _libc.syscall(_PIVOT_ROOT[machine()], new_root.encode(), put_old.encode()))
 
 
 def prctl(option: int, value: int) -> None:
-    """prctl(2) for options of one number."""
+    """Sets a process attribute that takes one number."""
     _checked(f"prctl {option}", _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0))
 
 

@@ -6,6 +6,7 @@ socket it does not read, so a candidate forked from it has nothing to find in it
 
 import gc
 import importlib
+import itertools
 import json
 import os
 import select
@@ -22,10 +23,12 @@ from codeft_eval.sandbox.programs import Limits
 
 # What programs import most, loaded once; extension modules among them need libraries the jail does not show.
 PRELOADED = (
-    "abc array ast base64 bisect calendar cmath collections contextlib copy csv ctypes dataclasses datetime decimal "
-    "difflib enum fractions functools hashlib heapq inspect io itertools json math numbers operator pprint queue random "
-    "re statistics string struct textwrap threading time traceback typing unicodedata uuid zlib"
-).split()
+    *("abc", "array", "ast", "base64", "bisect", "calendar", "cmath", "collections", "contextlib", "copy"),
+    *("csv", "ctypes", "dataclasses", "datetime", "decimal", "difflib", "enum", "fractions", "functools"),
+    *("hashlib", "heapq", "inspect", "io", "itertools", "json", "math", "numbers", "operator", "pprint"),
+    *("queue", "random", "re", "statistics", "string", "struct", "textwrap", "threading", "time"),
+    *("traceback", "typing", "unicodedata", "uuid", "zlib"),
+)
 
 OUT_OF_MEMORY = 71
 
@@ -112,7 +115,7 @@ def _keep_only(*kept: int, stderr: int | None = None) -> None:
     if stderr is not None:
         os.dup2(stderr, 2)
     bounds = [2, *sorted(kept), 1024]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in itertools.pairwise(bounds):
         os.closerange(low + 1, high)
 
 

@@ -1,0 +1,154 @@
+"""`python -m codeft_eval run | replay | check | scoreboard | reference`: see --help of each."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from codeft_eval import pipes
+from codeft_eval.benchmarks import BENCHMARKS, get_benchmark
+from codeft_eval.pipes import Report, reporting
+from codeft_eval.sandbox.server import SandboxError
+
+Log = Callable[[str], None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 on success, 1 when a check fails, 2 for what the user can fix."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    with reporting(logging.getLogger("codeft_eval").info) as (log, report):
+        try:
+            return options.command(options, log, report)
+        except (ValueError, SandboxError) as error:
+            log(f"error: {error}")
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+
+def _run(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.runs import run_checkpoint
+
+    benchmark = get_benchmark(options.benchmark)
+    score = run_checkpoint(options.checkpoint, benchmark, options.output, _run_options(options, log))
+    return _show_score(score, options.output, report)
+
+
+def _replay(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.runs import replay
+
+    benchmark = get_benchmark(options.benchmark)
+    score = replay(options.generations, benchmark, options.output, _run_options(options, log))
+    return _show_score(score, options.output, report)
+
+
+def _check(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.runs import check_harness
+
+    result = check_harness(get_benchmark(options.benchmark), _run_options(options, log))
+    for task_id, problem in (result.unexpected | result.declared).items():
+        print(f"{task_id}: {problem}")
+    print(f"{result.benchmark}: {result.num_items} items, {len(result.unexpected)} unexpected, tier {result.tier}")
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
+        document = {"format": 1, **asdict(result), "passed": result.passed}
+        (options.output / "check.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return 0 if result.passed else 1
+
+
+def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.page import plot_svg, to_html, write_page
+    from codeft_eval.scoreboard import make_scoreboard, to_json, to_markdown
+    from codeft_eval.scores import read_score
+
+    measured: dict[str, list] = {}
+    for name, path in options.reference or []:
+        measured.setdefault(name, []).append(read_score(path))
+    board = make_scoreboard([read_score(path) for path in options.scores], measured)
+    text, svg = to_markdown(board), plot_svg(board)
+    document = json.dumps(to_json(board), indent=2) + "\n"
+    write_page(options.output, "scoreboard.json", document)
+    write_page(options.output, "scoreboard.md", text)
+    write_page(options.output, "scoreboard.svg", svg)
+    page = write_page(options.output, "scoreboard.html", to_html(board, svg))
+    print(text)
+    report({"scoreboard": pipes.markdown(text), "page": pipes.path(page.resolve())}, pipes.version_of(document))
+    return 0
+
+
+def _reference(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.page import write_page
+    from codeft_eval.reference import reference_scores, reference_table
+
+    text = reference_table()
+    document = json.dumps({"format": 1, "scores": [asdict(row) for row in reference_scores()]}, indent=2) + "\n"
+    if options.output:
+        write_page(options.output, "reference.md", text + "\n")
+        write_page(options.output, "reference.json", document)
+    print(text)
+    report({"reference": pipes.markdown(text), "num_figures": len(reference_scores())}, pipes.version_of(document))
+    return 0
+
+
+def _show_score(score, output: Path, report: Report) -> int:  # noqa: ANN001 - a Score, imported late
+    from codeft_eval.scores import score_metadata
+
+    for name, estimate in score.metrics.items():
+        print(f"{score.benchmark} {name} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] n={estimate.n}")
+    print(f"{score.benchmark} unscored {score.num_unscored} {score.unscored_reasons or ''}".rstrip())
+    report(score_metadata(score, output), score.content_hash)
+    return 0 if score.num_scored else 1
+
+
+def _run_options(options: argparse.Namespace, log: Log):  # noqa: ANN202
+    from codeft_eval.runs import Options
+
+    names = ("limit", "batch_size", "device", "dtype", "tier", "allow_unsafe")
+    chosen = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    return Options(**chosen, log=log)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m codeft_eval", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    run = _command(commands, "run", _run, "evaluate a checkpoint folder on a benchmark; resumes where it was stopped")
+    run.add_argument("--checkpoint", type=Path, required=True, help="a folder that save_pretrained wrote")
+    run.add_argument("--batch-size", type=int, default=16, help="fixed and recorded: it changes greedy text on a GPU")
+    run.add_argument("--device", default="", help="default: a GPU when there is one")
+    run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
+    replay = _command(commands, "replay", _replay, "score stored completions through exactly the same path")
+    replay.add_argument("--generations", type=Path, required=True, help="JSON lines with task_id and completion")
+    check = _command(commands, "check", _check, "canonical solutions must pass and empty completions must fail")
+    for command in (run, replay, check):
+        command.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
+        command.add_argument("--limit", type=int, help="only the first items")
+        command.add_argument("--tier", choices=["namespaces", "landlock"], help="default: the strongest that works")
+        command.add_argument("--allow-unsafe", action="store_true", help="run UNCONFINED where no jail works; taints")
+        command.add_argument("--output", type=Path, required=command is not check, help="folder for the results")
+    board = _command(commands, "scoreboard", _scoreboard, "scores relative to Qwen 2.5: Markdown, page, JSON and plot")
+    board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
+    board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")
+    board.add_argument("--output", type=Path, required=True)
+    reference = _command(commands, "reference", _reference, "the published figures, with their sources")
+    reference.add_argument("--output", type=Path)
+    return parser
+
+
+def _command(commands, name: str, run: Callable, text: str) -> argparse.ArgumentParser:  # noqa: ANN001
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(command=run)
+    return command
+
+
+def _named_path(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=FOLDER")
+    return name, Path(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

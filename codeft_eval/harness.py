@@ -1,0 +1,75 @@
+"""Runs lm-eval on one benchmark, from our task files only: no built-in task is loaded and nothing is downloaded."""
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from codeft_eval.bridge import Scoring, scoring
+from codeft_eval.items import Item
+from codeft_eval.models import PROMPT_TOO_LONG
+from codeft_eval.sandbox.programs import Outcome
+
+if TYPE_CHECKING:
+    from lm_eval.api.model import LM
+
+logger = logging.getLogger(__name__)
+
+COMPLETION, BITS_PER_BYTE = "codeft_completion", "codeft_bits_per_byte"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one model did on the items, in their order."""
+
+    completions: list[str]
+    outcomes: list[Outcome]
+    log_likelihoods: list[float]
+    "of the canonical solutions; empty when the model has none to give"
+
+
+def ask(model: "LM", active: Scoring, tasks: Sequence[str]) -> Answers:
+    """Prompts the model through lm-eval and has its completions judged."""
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    from lm_eval.evaluator import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    judged = Scoring(active.items, lambda items, texts: _judge_those_that_fit(active, items, texts))
+    with scoring(judged):
+        results = simple_evaluate(
+            model=model,
+            tasks=list(tasks),
+            task_manager=TaskManager(include_path=str(files("codeft_eval").joinpath("tasks")), include_defaults=False),
+            bootstrap_iters=0,
+            log_samples=True,
+            confirm_run_unsafe_code=True,
+        )
+    assert results is not None
+    return _answers(active.items, dict(results)["samples"])
+
+
+def _answers(items: Sequence[Item], samples: Any) -> Answers:
+    completions = {sample["doc"]["task_id"]: sample for sample in samples[COMPLETION]}
+    likelihoods = {sample["doc"]["task_id"]: sample for sample in samples.get(BITS_PER_BYTE, [])}
+    texts = [completions[item.task_id]["resps"][0][0] for item in items]
+    return Answers(
+        completions=["" if text == PROMPT_TOO_LONG else text for text in texts],
+        outcomes=[Outcome(**json.loads(completions[item.task_id]["filtered_resps"][0])) for item in items],
+        log_likelihoods=[likelihoods[item.task_id]["resps"][0][0][0] for item in items if likelihoods],
+    )
+
+
+def _judge_those_that_fit(active: Scoring, items: Sequence[Item], texts: Sequence[str]) -> list[Outcome]:
+    """An item whose prompt does not fit the context has no completion, and so no verdict."""
+    fits = [index for index, text in enumerate(texts) if text != PROMPT_TOO_LONG]
+    outcomes = dict(zip(fits, active.judge([items[i] for i in fits], [texts[i] for i in fits]), strict=True))
+    return [outcomes.get(index) or _too_long(item) for index, item in enumerate(items)]
+
+
+def _too_long(item: Item) -> Outcome:
+    detail = "the prompt leaves no room for a completion in the model's context"
+    return Outcome(key=item.task_id, verdict="unscored", reason="prompt_too_long", detail=detail, tier="none")

@@ -1,0 +1,109 @@
+"""Uncertainty of a score: every number on the scoreboard comes with its n, standard error and 95 % interval."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_Z = 1.959963984540054
+"""The 97.5th percentile of the normal distribution."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number with its uncertainty."""
+
+    value: float
+    n: int
+    stderr: float
+    low: float
+    "lower end of the 95 % interval"
+    high: float
+
+
+def proportion(num_passed: int, n: int) -> Estimate:
+    """A pass rate with Wilson's interval, which stays inside 0..1 and has a width at 0 and at 1.
+
+    E. B. Wilson, JASA 22 (1927).
+    """
+    if not 0 <= num_passed <= n or n == 0:
+        raise ValueError(
+            f"{num_passed} of {n} items passed: passed lies in 0..n and n is positive; a score needs items"
+        )
+    rate = num_passed / n
+    scale = 1 + _Z**2 / n
+    center = (rate + _Z**2 / (2 * n)) / scale
+    half = _Z * math.sqrt(rate * (1 - rate) / n + _Z**2 / (4 * n * n)) / scale
+    return Estimate(
+        value=rate,
+        n=n,
+        stderr=math.sqrt(rate * (1 - rate) / n),
+        low=0.0 if num_passed == 0 else center - half,
+        high=1.0 if num_passed == n else center + half,
+    )
+
+
+def bits_per_byte(log_likelihoods: Sequence[float], num_bytes: Sequence[int]) -> Estimate:
+    """Bits the model needs for a byte of the texts; the error treats each text as one draw (ratio estimator).
+
+    `log_likelihoods` are natural logarithms of whole texts.
+    """
+    n = len(log_likelihoods)
+    if n == 0 or n != len(num_bytes):
+        raise ValueError(f"{n} likelihoods for {len(num_bytes)} texts: one for each, and at least one")
+    bits = [-value / math.log(2) for value in log_likelihoods]
+    total_bytes = sum(num_bytes)
+    value = sum(bits) / total_bytes
+    residuals = sum((bit - value * size) ** 2 for bit, size in zip(bits, num_bytes, strict=True))
+    stderr = math.sqrt(residuals * n / max(1, n - 1)) / total_bytes
+    return Estimate(value=value, n=n, stderr=stderr, low=max(0.0, value - _Z * stderr), high=value + _Z * stderr)
+
+
+def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
+    """The chance that one of k samples of an item passes; unbiased (Chen et al. 2021, equation 1)."""
+    if not 1 <= k <= num_samples or not 0 <= num_passed <= num_samples:
+        raise ValueError(
+            f"pass@{k} from {num_passed} of {num_samples} samples: k lies in 1..samples; draw more samples"
+        )
+    if num_samples - num_passed < k:
+        return 1.0
+    return 1.0 - math.prod((num_samples - num_passed - i) / (num_samples - i) for i in range(k))
+
+
+def risk_ratio(passed: tuple[int, int], reference: tuple[int, int]) -> tuple[float, float, float]:
+    """The ratio of two independent pass rates, each (passed, n), with Koopman's 95 % score interval.
+
+    Defined for a rate of 0 and never negative; P. A. R. Koopman, Biometrics 40 (1984). The reference must have passes.
+    """
+    (x, m), (y, n) = passed, reference
+    if y == 0 or m == 0 or n == 0:
+        raise ValueError(f"ratio of {x}/{m} to {y}/{n}: the reference must have passed an item; report n/a")
+    value = (x / m) / (y / n)
+    low = 0.0 if x == 0 else _koopman_bound(x, m, y, n, 0.0, value)
+    return value, low, _koopman_bound(x, m, y, n, 1e6, value)
+
+
+def _koopman_bound(x: int, m: int, y: int, n: int, outside: float, inside: float) -> float:
+    outside, inside = max(outside, 1e-12), max(inside, 1e-9)
+    for _ in range(200):
+        middle = math.sqrt(outside * inside)
+        if _koopman_statistic(x, m, y, n, middle) > _Z**2:
+            outside = middle
+        else:
+            inside = middle
+    return inside
+
+
+def _koopman_statistic(x: int, m: int, y: int, n: int, ratio: float) -> float:
+    """Chi-squared of the hypothesis that the rates stand in `ratio`."""
+    a = (m + n) * ratio
+    b = -(ratio * (m + y) + x + n)
+    rate = (-b - math.sqrt(max(0.0, b * b - 4 * a * (x + y)))) / (2 * a)
+    return _squared_deviation(x, m, rate * ratio) + _squared_deviation(y, n, rate)
+
+
+def _squared_deviation(count: int, n: int, rate: float) -> float:
+    difference = count - n * rate
+    if abs(difference) < 1e-9:
+        return 0.0
+    variance = n * rate * (1 - rate)
+    return difference**2 / variance if variance > 0 else math.inf

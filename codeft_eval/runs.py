@@ -1,0 +1,220 @@
+"""The three runs: a checkpoint, a replay of stored completions, and the check of the harness itself."""
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from codeft_eval.benchmarks import Benchmark, data_sha256, load_items
+from codeft_eval.bridge import Scoring
+from codeft_eval.generations import GenerationStore
+from codeft_eval.harness import BITS_PER_BYTE, COMPLETION, Answers, ask
+from codeft_eval.items import Item
+from codeft_eval.models import GenerationSettings, checkpoint_hash, load_checkpoint, remembering, replaying
+from codeft_eval.oracles import Oracle, open_oracle
+from codeft_eval.sandbox.probe import UNSAFE
+from codeft_eval.scores import Score, make_score, sample_lines, write_score
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user may choose about a run."""
+
+    limit: int | None = None
+    "the first items only; the score says how many"
+    batch_size: int = 16
+    device: str = ""
+    "empty: a GPU when there is one"
+    dtype: str = ""
+    "empty: bfloat16 on a GPU, float32 elsewhere"
+    tier: str | None = None
+    allow_unsafe: bool = False
+    log: Callable[[str], None] = logger.info
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit {self.limit}: at least one item; leave it out for all")
+
+
+def run_checkpoint(checkpoint: Path, benchmark: Benchmark, output: Path, options: Options) -> Score:
+    """Evaluates a checkpoint folder; a second call asks the model for nothing it has already answered.
+
+    Raises:
+        ValueError: the checkpoint or the benchmark's data is unusable.
+        SandboxError: no jail works here.
+    """
+    items = _items(benchmark, options)
+    model_hash = checkpoint_hash(checkpoint)
+    settings = _settings(benchmark, options)
+    with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
+        options.log(f"{benchmark.title}: {len(items)} items, jail: {oracle.tier} {_other_tiers(oracle)}")
+        identity = _identity(benchmark, model_hash, settings)
+        store = GenerationStore(output, identity)
+        model = remembering(load_checkpoint(checkpoint, settings), store, settings, _progress(options))
+        clock = _Clock(oracle)
+        answers = ask(model, Scoring(items, clock.judge), (COMPLETION, BITS_PER_BYTE))
+    return _finish(
+        benchmark, items, answers, output, options, clock,
+        model=str(checkpoint), model_hash=model_hash, settings=_plain(settings),
+    )  # fmt: skip
+
+
+def replay(generations: Path, benchmark: Benchmark, output: Path, options: Options) -> Score:
+    """Scores stored completions (JSON lines with task_id and completion) through the same path."""
+    items = _items(benchmark, options)
+    completions = _read_completions(generations)
+    with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
+        options.log(f"{benchmark.title}: {len(items)} stored completions, jail: {oracle.tier} {_other_tiers(oracle)}")
+        clock = _Clock(oracle)
+        model = replaying(completions, benchmark.stops)
+        answers = ask(model, Scoring(items, clock.judge), (COMPLETION,))
+    return _finish(
+        benchmark, items, answers, output, options, clock,
+        model=f"replay of {generations.name}", model_hash=f"replay:{_file_hash(generations)}", settings={},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessCheck:
+    """Whether the oracle can tell right from wrong on every item."""
+
+    benchmark: str
+    tier: str
+    num_items: int
+    unexpected: dict[str, str]
+    "task id -> a canonical solution that fails, or an empty one that passes"
+    declared: dict[str, str]
+    "canonical solutions that fail for the reason the entry states"
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is unexpected."""
+        return not self.unexpected
+
+
+def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
+    """Canonical solutions must pass and empty completions must fail, item by item."""
+    items = _items(benchmark, options)
+    with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
+        solved = oracle.judge(items, [item.solution for item in items])
+        empty = oracle.judge(items, ["" for _ in items])
+        tier = oracle.tier
+    declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}
+    unexpected = {
+        outcome.key: f"canonical solution: {outcome.reason}: {outcome.detail}"
+        for outcome in solved
+        if (outcome.verdict == "passed") == (outcome.key in declared)
+    }
+    unexpected |= {o.key: f"empty completion: {o.verdict} {o.reason}" for o in empty if o.verdict != "failed"}
+    return HarnessCheck(
+        benchmark=benchmark.name, tier=tier, num_items=len(items), unexpected=unexpected, declared=declared
+    )
+
+
+class _Clock:
+    """Times the oracle apart from the model."""
+
+    def __init__(self, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.started = time.monotonic()
+        self.judging_seconds = 0.0
+
+    def judge(self, *arguments: Any) -> Any:
+        begin = time.monotonic()
+        outcomes = self.oracle.judge(*arguments)
+        self.judging_seconds += time.monotonic() - begin
+        return outcomes
+
+
+def _finish(
+    benchmark: Benchmark,
+    items: list[Item],
+    answers: Answers,
+    output: Path,
+    options: Options,
+    clock: _Clock,
+    **model: Any,
+) -> Score:
+    samples = sample_lines(items, answers)
+    tier = clock.oracle.tier
+    identity = {"tier": tier, "tainted": tier == UNSAFE, "num_items_total": len(load_items(benchmark)), **model}
+    score = make_score(benchmark, items, answers, samples, **identity)
+    total = time.monotonic() - clock.started
+    limits = clock.oracle.limits
+    run = {
+        "seconds": {"total": total, "judging": clock.judging_seconds, "model": total - clock.judging_seconds},
+        "limits": asdict(limits) if limits else None,
+        "tiers": clock.oracle.reasons,
+        "versions": {name: version(name) for name in ("lm-eval", "torch", "transformers", "datasets")},
+        "python": platform.python_version(),
+        "machine": platform.platform(),
+    }
+    write_score(output, score, samples, run)
+    options.log(f"{benchmark.title}: {score.num_passed} of {score.num_scored} passed, {score.num_unscored} unscored")
+    return score
+
+
+def _items(benchmark: Benchmark, options: Options) -> list[Item]:
+    return load_items(benchmark)[: options.limit]
+
+
+def _settings(benchmark: Benchmark, options: Options) -> GenerationSettings:
+    import torch
+
+    device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = options.dtype or ("float32" if device == "cpu" else "bfloat16")
+    return GenerationSettings(
+        batch_size=options.batch_size,
+        dtype=dtype,
+        device=device,
+        max_new_tokens=benchmark.max_new_tokens,
+        stops=benchmark.stops,
+    )
+
+
+def _identity(benchmark: Benchmark, model_hash: str, settings: GenerationSettings) -> dict[str, Any]:
+    return {
+        "benchmark": benchmark.name,
+        "version": benchmark.version,
+        "data_sha256": data_sha256(benchmark),
+        "model_hash": model_hash,
+        "settings": _plain(settings),
+    }
+
+
+def _plain(settings: GenerationSettings) -> dict[str, Any]:
+    return asdict(replace(settings)) | {"stops": list(settings.stops)}
+
+
+def _progress(options: Options) -> Callable[[str, int, int], None]:
+    def progress(kind: str, done: int, total: int) -> None:
+        options.log(f"{kind}: {done} of {total}")
+
+    return progress
+
+
+def _other_tiers(oracle: Oracle) -> str:
+    refused = {tier: reason for tier, reason in oracle.reasons.items() if tier != oracle.tier}
+    return f"(not {refused})" if refused else ""
+
+
+def _read_completions(path: Path) -> dict[str, str]:
+    with path.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines if line.strip()]
+    bad = next((row for row in rows if not {"task_id", "completion"} <= row.keys()), None)
+    if bad is not None:
+        raise ValueError(f"{str(path)!r}: a row has {sorted(bad)}; each needs task_id and completion")
+    return {row["task_id"]: row["completion"] for row in rows}
+
+
+def _file_hash(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()

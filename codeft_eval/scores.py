@@ -1,0 +1,182 @@
+"""A score with everything that identifies it, as files: scores.json (deterministic), samples.jsonl, run.json."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeft_eval.benchmarks import Benchmark, data_sha256
+from codeft_eval.harness import Answers
+from codeft_eval.intervals import Estimate, bits_per_byte, proportion
+from codeft_eval.items import Item
+
+FORMAT = 1
+PASS_AT_1, BITS_PER_BYTE = "pass@1", "bits_per_byte"
+_ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One model on one benchmark."""
+
+    benchmark: str
+    title: str
+    kind: str
+    version: int
+    protocol: str
+    data_sha256: str
+    model: str
+    model_hash: str
+    settings: dict[str, Any]
+    "how completions were made; empty for a replay"
+    tier: str
+    tainted: bool
+    "programs ran unconfined, so nothing vouches for the verdicts"
+    num_items: int
+    num_items_total: int
+    "in the benchmark; more than num_items when a limit was set"
+    num_passed: int
+    num_scored: int
+    num_unscored: int
+    unscored_reasons: dict[str, int]
+    failed_reasons: dict[str, int]
+    metrics: dict[str, Estimate]
+    "absent when nothing could be scored: a missing score is missing"
+    samples_sha256: str
+
+    @property
+    def content_hash(self) -> str:
+        """A hash of the score and its samples: equal for equal runs, wherever the checkpoint lies."""
+        facts = {name: value for name, value in asdict(self).items() if name != "model"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def make_score(benchmark: Benchmark, items: Sequence[Item], answers: Answers, samples: bytes, **identity: Any) -> Score:
+    """The score of one model's answers; `identity` holds the fields that only the caller knows."""
+    verdicts = Counter(outcome.verdict for outcome in answers.outcomes)
+    num_scored = verdicts["passed"] + verdicts["failed"]
+    return Score(
+        benchmark=benchmark.name,
+        title=benchmark.title,
+        kind=benchmark.kind,
+        version=benchmark.version,
+        protocol=benchmark.protocol,
+        data_sha256=data_sha256(benchmark),
+        num_items=len(items),
+        num_passed=verdicts["passed"],
+        num_scored=num_scored,
+        num_unscored=verdicts["unscored"],
+        unscored_reasons=_reasons(answers, "unscored"),
+        failed_reasons=_reasons(answers, "failed"),
+        metrics=_metrics(items, answers, verdicts["passed"], num_scored),
+        samples_sha256=hashlib.sha256(samples).hexdigest(),
+        **identity,
+    )
+
+
+def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
+    """One JSON line an item: prompt, completion, verdict, what the program said, and in which jail it ran."""
+    lines = []
+    for index, (item, outcome) in enumerate(zip(items, answers.outcomes, strict=True)):
+        likelihood = answers.log_likelihoods[index] if answers.log_likelihoods else None
+        sample = {
+            "task_id": item.task_id,
+            "prompt": item.prompt,
+            "completion": answers.completions[index],
+            "verdict": outcome.verdict,
+            "reason": outcome.reason,
+            "detail": _without_addresses(outcome.detail),
+            "stderr": _without_addresses(outcome.stderr),
+            "tier": outcome.tier,
+            "solution_log_likelihood": likelihood,
+            "solution_bytes": len(item.solution.encode()),
+        }
+        lines.append(json.dumps(sample, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+def write_score(folder: Path, score: Score, samples: bytes, run: dict[str, Any]) -> None:
+    """Writes samples.jsonl, run.json and, last, scores.json: its presence means that the run is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {"format": FORMAT, **asdict(score), "content_hash": score.content_hash}
+    _write(folder / "samples.jsonl", samples)
+    _write(folder / "run.json", json.dumps(run, indent=2).encode())
+    _write(folder / "scores.json", (json.dumps(document, indent=2) + "\n").encode())
+
+
+def read_score(path: Path) -> Score:
+    """The score in a scores.json, or in the folder of one.
+
+    Raises:
+        ValueError: it is of another format, or was changed after it was written.
+    """
+    file = path / "scores.json" if path.is_dir() else path
+    document = json.loads(file.read_text(encoding="utf-8"))
+    if document.pop("format", None) != FORMAT:
+        raise ValueError(f"{str(file)!r} is not of format {FORMAT}; run the evaluation again")
+    content_hash = document.pop("content_hash")
+    metrics = {name: Estimate(**estimate) for name, estimate in document.pop("metrics").items()}
+    score = Score(**document, metrics=metrics)
+    if score.content_hash != content_hash:
+        raise ValueError(f"{str(file)!r} does not match its own content hash; run the evaluation again")
+    return score
+
+
+def read_samples(folder: Path) -> Iterable[dict[str, Any]]:
+    """The samples beside a score."""
+    with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def score_metadata(score: Score, folder: Path) -> dict[str, Any]:
+    """A score as asset metadata: numbers as numbers, a table of samples as Markdown, and where the files are."""
+    metadata: dict[str, Any] = {}
+    for name, estimate in score.metrics.items():
+        prefix = name.replace("@", "_at_")
+        metadata |= {prefix: estimate.value, f"{prefix}_low": estimate.low, f"{prefix}_high": estimate.high}
+        metadata[f"{prefix}_stderr"] = estimate.stderr
+    counts = ("num_items", "num_items_total", "num_passed", "num_scored", "num_unscored")
+    metadata |= {name: getattr(score, name) for name in counts}
+    metadata |= {"protocol": score.protocol, "benchmark_version": score.version, "data_sha256": score.data_sha256}
+    metadata |= {"sandbox_tier": score.tier, "tainted": score.tainted, "model_hash": score.model_hash}
+    metadata["samples"] = {"type": "md", "raw_value": samples_table(list(read_samples(folder)))}
+    metadata["path"] = {"type": "path", "raw_value": str(folder.resolve())}
+    return metadata
+
+
+def samples_table(samples: Sequence[dict[str, Any]], limit: int = 10) -> str:
+    """A few samples as Markdown, the passed ones first."""
+    shown = sorted(samples, key=lambda sample: sample["verdict"] != "passed")[:limit]
+    lines = ["| item | verdict | why | completion |", "|---|---|---|---|"]
+    for sample in shown:
+        text = sample["completion"][:160].replace("`", "ˋ").replace("|", "\\|").replace("\n", " ⏎ ")
+        why = sample["reason"] if sample["reason"] != "passed" else ""
+        lines.append(f"| {sample['task_id']} | {sample['verdict']} | {why} | `{text or ' '}` |")
+    return "\n".join(lines)
+
+
+def _metrics(items: Sequence[Item], answers: Answers, num_passed: int, num_scored: int) -> dict[str, Estimate]:
+    metrics = {PASS_AT_1: proportion(num_passed, num_scored)} if num_scored else {}
+    if answers.log_likelihoods:
+        sizes = [len(item.solution.encode()) for item in items]
+        metrics[BITS_PER_BYTE] = bits_per_byte(answers.log_likelihoods, sizes)
+    return metrics
+
+
+def _reasons(answers: Answers, verdict: str) -> dict[str, int]:
+    counts = Counter(outcome.reason for outcome in answers.outcomes if outcome.verdict == verdict)
+    return dict(sorted(counts.items()))
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub("0x…", text)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
