@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+from codeft_assets.curation.classifier_report import evaluate
+from codeft_assets.curation.educational_value import fit_classifier
 from codeft_assets.origins.labeled_documents import (
     INTERPRETER,
     labeled_documents,
@@ -29,3 +31,13 @@ def test_a_file_of_a_package_that_is_not_installed_is_absent():
     label = next(label for label in shipped_labels() if label.kind == "package")
     assert read_labeled_file(replace(label, package="no-such-package-anywhere")) is None
     assert read_labeled_file(replace(label, path="no/such/file.py")) is None
+
+
+def test_the_shipped_labels_teach_a_classifier_that_ranks_held_out_documents():
+    training, held_out = labeled_documents(SOURCES.values())
+    report = evaluate(fit_classifier(training, seed=0), held_out)
+    assert report.auc is not None
+    assert report.spearman is not None
+    # Measured .985 and .879 with every document installed; fewer are on another interpreter.
+    assert report.auc >= 0.93
+    assert report.spearman >= 0.75

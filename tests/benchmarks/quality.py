@@ -74,7 +74,8 @@ def unseen_sources(documents: LabeledDocuments) -> dict[str, float]:
         classifier = fit_classifier(documents.select(families != name), seed=SEED)
         value = score(classifier, unseen.text, unseen.language)["educational_value"].to_numpy()
         auc, rank = ranking_auc(unseen.label, value), rank_correlation(unseen.label, value)
-        found[name] = auc or 0.0
+        assert auc is not None, f"{name} has good and poor documents"
+        found[name] = auc
         say(f"  unseen {name:24} n={num:4} auc={auc:.3f} spearman={rank:.3f}")
     return found
 
@@ -188,9 +189,7 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     wants_json = arguments.parse_args().json
     training, held_out = labeled_documents(SOURCES.values())
-    say(
-        f"{len(training)} training and {len(held_out)} held-out documents, ",
-    )
+    say(f"{len(training)} training and {len(held_out)} held-out documents")
     say(f"{training.num_left_out + held_out.num_left_out} labels left out (not installed, or another version)")
     classifier = fit_classifier(training, seed=SEED)
     report = evaluate(classifier, held_out)
