@@ -15,7 +15,7 @@ LETTER, DIGIT, SPACE, WORD = 1, 2, 4, 8
 
 _NUM_BYTE_SIGNALS, _NUM_LINE_SIGNALS, _NUM_WORD_SIGNALS = 7, 11, 14
 
-_SCRATCH_BITS = 14  # one slot per hash, last writer wins: exact up to some 10k words, a slight undercount above
+_SCRATCH_BITS = 14  # one slot a hash, last writer wins: stays in cache; past some 5k words repeats are undercounted
 _LONG_WORD_BYTES = 40  # hashes, base64 and minified names; longer than any word people write
 _MIN_DUPLICATE_LINE_BYTES = 10  # "return x" and "}" repeat in good code
 
