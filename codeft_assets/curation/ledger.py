@@ -46,8 +46,8 @@ def write_ledger(
 ) -> tuple[pl.DataFrame, StageReport]:
     """Return one row per document by ``LEDGER_SCHEMA``; the first stage that leaves a document out decides.
 
-    The order of the stages is quality, decontamination, deduplication, mixture: so no document is dropped as a duplicate
-    of one that is itself left out.
+    The order of the stages is quality, decontamination, deduplication, mixture: so no document is dropped as a
+    duplicate of one that is itself left out.
     """
     decided = (
         documents.join(_quality(scores), on="document_id", how="left")

@@ -33,7 +33,7 @@ def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: s
     """Return one horizontal bar per row, divided into its named parts."""
     figure, axes = _figure(title, height_inches=1.1 + 0.28 * max(len(rows), 1))
     parts = sorted({part for row in rows.values() for part in row})
-    names = list(reversed(rows))
+    names: list[str] = list(rows)[::-1]
     left = [0.0] * len(names)
     for i, part in enumerate(parts):
         widths = [float(rows[name].get(part, 0)) for name in names]

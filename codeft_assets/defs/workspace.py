@@ -1,7 +1,5 @@
 """Where a run works: the data root, the profile and the number of processes."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

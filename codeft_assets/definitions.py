@@ -1,0 +1,38 @@
+"""The code location that ``workspace.yaml`` names: every asset, its checks, jobs and automation."""
+
+import dagster as dg
+
+from codeft_assets.defs import corpus, decontamination, dedup, model, quality
+from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
+from codeft_assets.defs.checks import CHECKS
+from codeft_assets.defs.documents import DOCUMENT_ASSETS
+from codeft_assets.defs.scores import SCORE_ASSETS, reference, scoreboard
+from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
+from codeft_assets.defs.workspace import Workspace
+
+STAGES = dg.load_assets_from_modules([quality, dedup, decontamination, corpus, model])
+CORPUS_GROUPS = ("sources", "quality", "dedup", "decontamination", "corpus")
+
+defs = dg.Definitions(
+    assets=[*UPSTREAM_ASSETS, *DOCUMENT_ASSETS, *STAGES, *SCORE_ASSETS, reference, scoreboard],
+    asset_checks=CHECKS,
+    jobs=[
+        dg.define_asset_job("everything", dg.AssetSelection.all(), description="From the sources to the scoreboard"),
+        dg.define_asset_job(
+            "build_corpus",
+            dg.AssetSelection.groups(*CORPUS_GROUPS) - dg.AssetSelection.assets(["corpus", "packed"]),
+            description="From the sources to the corpus, without training",
+        ),
+        dg.define_asset_job(
+            "train_and_score",
+            dg.AssetSelection.groups("model", "scores") | dg.AssetSelection.assets(["corpus", "packed"]),
+            description="From the corpus to the scoreboard",
+        ),
+    ],
+    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION],
+    resources={
+        "workspace": Workspace(),
+        "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120),
+    },
+    executor=dg.in_process_executor,  # what is heavy runs in a pool or a subprocess; a process per step costs 2 s
+)

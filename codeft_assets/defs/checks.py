@@ -1,0 +1,168 @@
+"""Asset checks: promises re-measured on what was stored. A failed blocking check stops everything below."""
+
+import json
+import math
+import subprocess
+import sys
+
+import dagster as dg
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from codeft_assets.catalog import ACCOUNTS_SQL, catalog_path, write_catalog
+from codeft_assets.curation import decontaminate, minhash, secrets
+from codeft_assets.curation.dedup import candidate_pairs
+from codeft_assets.curation.documents import DOCUMENT_SCHEMA
+from codeft_assets.curation.minhash import MinHashParams
+from codeft_assets.defs import metadata as md
+from codeft_assets.defs.corpus import fates, mixture
+from codeft_assets.defs.model import checkpoint
+from codeft_assets.defs.quality import CLASSIFIER_FILE, classifier
+from codeft_assets.defs.scores import PRESENT, score_key
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.sources import SOURCES, Source
+from codeft_eval.benchmarks import Benchmark
+
+MINIMUM_AUC = 0.85
+"""Below this the classifier ranks no better than the rules alone; measured 0.93 and more on the shipped labels."""
+_CHECKED_DOCUMENTS = 4000
+# Twice the bands of half the rows, other seeds: finds what the signatures of dedup/signatures may have missed.
+_SECOND_LOOK = MinHashParams(num_bands=28, rows_per_band=4, seed=7)
+_SURELY_DUPLICATE = 0.9
+
+
+def build_documents_check(source: Source) -> dg.AssetChecksDefinition:
+    """Return the check that a documents table has the right columns and complete accounts."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey(["documents", source.name]),
+        name="accounts_balance",
+        blocking=True,
+        description="The table has a document's columns, rows, unique ids, and rows in = documents + rejects.",
+    )
+    def accounts_balance(workspace: Workspace) -> dg.AssetCheckResult:
+        table = workspace.store.table(f"documents/{source.name}")
+        manifest = table.manifest()
+        found = table.scan().collect_schema().names()
+        num_ids = table.scan().select(pl.col("document_id").n_unique()).collect().item()
+        num_rejects = sum(shard.num_rows for shard in manifest.rejects)
+        balanced = manifest.report.num_in == manifest.num_rows + num_rejects
+        passed = found == DOCUMENT_SCHEMA.names and 0 < num_ids == manifest.num_rows and balanced
+        counts = {"rows_in": manifest.report.num_in, "documents": manifest.num_rows, "rejects": num_rejects}
+        return dg.AssetCheckResult(passed=passed, metadata={**counts, "num_unique_ids": num_ids})
+
+    return accounts_balance
+
+
+@dg.asset_check(asset=classifier, blocking=True, description=f"The AUC on held-out labels is at least {MINIMUM_AUC}.")
+def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
+    """Measure the stored classifier again on the held-out labels."""
+    from codeft_assets.curation import classifier_report, educational_value
+    from codeft_assets.defs.quality import labeled
+
+    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
+    held_out = labeled(workspace.store.table("quality/annotations"), held_out=True)
+    card = classifier_report.evaluate(educational_value.load(path.read_bytes()), held_out)
+    passed = card.auc is not None and card.auc >= MINIMUM_AUC
+    metadata = {"num_held_out": card.num_held_out} | ({} if card.auc is None else {"auc": card.auc})
+    return dg.AssetCheckResult(passed=passed, metadata=metadata)
+
+
+@dg.asset_check(asset=fates, blocking=True, description="Kept + dropped by reason = documents in, for every source.")
+def every_document_has_one_fate(workspace: Workspace) -> dg.AssetCheckResult:
+    """Ask the catalog for the accounts."""
+    write_catalog(workspace.store)
+    with duckdb.connect(str(catalog_path(workspace.store)), read_only=True) as connection:
+        rows = connection.sql(ACCOUNTS_SQL).pl()
+    passed = bool((rows["unaccounted"] == 0).all()) and rows.height == len(SOURCES) + 1
+    shown = rows.select("source", "num_in", "num_kept", "num_dropped", "unaccounted")
+    return dg.AssetCheckResult(
+        passed=passed, metadata={"accounts": md.markdown_table(shown.columns, shown.iter_rows())}
+    )
+
+
+def _mixture_texts(workspace: Workspace) -> pl.DataFrame:
+    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "text").collect()
+    return frame.sample(min(_CHECKED_DOCUMENTS, frame.height), seed=3, shuffle=True)
+
+
+@dg.asset_check(
+    asset=mixture,
+    blocking=True,
+    description=f"No two documents of a sample have a Jaccard similarity of {_SURELY_DUPLICATE} or more.",
+)
+def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
+    """Look for duplicates again, with other and more sensitive signatures."""
+    rows = _mixture_texts(workspace)
+    text = rows["text"].to_arrow().cast(pa.large_string())
+    signed = minhash.signatures(text, _SECOND_LOOK)
+    pairs = candidate_pairs(signed, _SECOND_LOOK.band_columns())
+    similarity = minhash.jaccard(text, pairs[:, 0].copy(), pairs[:, 1].copy(), _SECOND_LOOK)
+    num_found = int((similarity >= _SURELY_DUPLICATE).sum())
+    metadata = {"num_checked": rows.height, "num_candidate_pairs": len(pairs), "num_duplicate_pairs": num_found}
+    return dg.AssetCheckResult(passed=num_found == 0, metadata=metadata)
+
+
+@dg.asset_check(asset=mixture, blocking=True, description="No document of the corpus holds a benchmark item.")
+def no_benchmark_items(workspace: Workspace) -> dg.AssetCheckResult:
+    """Compare what will be trained on with every benchmark item again."""
+    index = decontaminate.build_index(workspace.store.table("decontamination/benchmark_texts").read())
+    rows = _mixture_texts(workspace)
+    found = decontaminate.find_overlaps(rows["document_id"], rows["text"].to_arrow().cast(pa.large_string()), index)
+    metadata = {"num_checked": rows.height, "num_matches": found.height}
+    return dg.AssetCheckResult(passed=found.is_empty(), metadata=metadata)
+
+
+@dg.asset_check(asset=mixture, blocking=True, description="No key, mail address or IP address is left in the corpus.")
+def no_secrets(workspace: Workspace) -> dg.AssetCheckResult:
+    """Run every detector again over text and turns."""
+    rows = workspace.store.table("corpus/mixture").scan().select("text", "messages").collect()
+    turns = (
+        rows["messages"].drop_nulls().explode().struct.field("content")
+        if rows["messages"].null_count() < rows.height
+        else rows["text"].head(0)
+    )
+    found = secrets.count_secrets(rows["text"]) | secrets.count_secrets(turns)
+    metadata = {"num_checked": rows.height, "num_found": sum(found.values())}
+    return dg.AssetCheckResult(passed=not found, metadata=metadata)
+
+
+@dg.asset_check(asset=checkpoint, blocking=True, description="Every loss is a number, and the last is below the first.")
+def loss_falls(workspace: Workspace) -> dg.AssetCheckResult:
+    """Read the run's metrics."""
+    path = workspace.store.folder("model/checkpoint") / "metrics.jsonl"
+    losses = [entry["loss"] for line in path.read_text().splitlines() if "loss" in (entry := json.loads(line))]
+    passed = len(losses) > 1 and all(math.isfinite(loss) for loss in losses) and losses[-1] < losses[0]
+    return dg.AssetCheckResult(passed=passed, metadata={"first_loss": losses[0], "final_loss": losses[-1]})
+
+
+def build_harness_check(benchmark: Benchmark) -> dg.AssetChecksDefinition:
+    """Return the check that the harness itself tells right from wrong."""
+
+    @dg.asset_check(
+        asset=score_key(benchmark),
+        name="harness_is_sane",
+        blocking=True,
+        description="Canonical solutions pass and empty completions fail, in the sandbox that judged the model.",
+    )
+    def harness_is_sane(workspace: Workspace) -> dg.AssetCheckResult:
+        output = workspace.store.folder(f"scores/{benchmark.name}") / "check"
+        command = [sys.executable, "-m", "codeft_eval", "check", "--benchmark", benchmark.name, "--output", str(output)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = (done.stdout + done.stderr)[-2000:]
+        return dg.AssetCheckResult(passed=done.returncode == 0, metadata={"said": dg.MetadataValue.md(md.fenced(said))})
+
+    return harness_is_sane
+
+
+CHECKS = [
+    *(build_documents_check(source) for source in SOURCES.values()),
+    ranks_held_out_labels,
+    every_document_has_one_fate,
+    no_duplicates,
+    no_benchmark_items,
+    no_secrets,
+    loss_falls,
+    *(build_harness_check(benchmark) for benchmark in PRESENT),
+]

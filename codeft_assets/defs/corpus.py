@@ -1,0 +1,210 @@
+"""The ledger, the mixture and the packed rows: which documents train, and how the model reads them."""
+
+import sys
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import xxhash
+from pydantic import Field
+
+from codeft_assets.catalog import ACCOUNTS_SQL, write_catalog
+from codeft_assets.curation.documents import DOCUMENT_COLUMNS
+from codeft_assets.curation.ledger import KEPT, LEDGER_COLUMNS
+from codeft_assets.curation.mixture import CHARS_PER_TOKEN, MIXTURE, Mixture
+from codeft_assets.defs import metadata as md
+from codeft_assets.defs.automation import on_schedule, on_stage_change
+from codeft_assets.defs.decontamination import matches
+from codeft_assets.defs.dedup import clusters
+from codeft_assets.defs.plots import bar_plot, stacked_bars
+from codeft_assets.defs.quality import scores
+from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.engine import Unit, table_units, whole_unit
+from codeft_assets.sources import SOURCES
+from codeft_assets.stages import collect_mixture, decide_fates, ledger_stage, mixture_stage
+from codeft_assets.storage import Table
+from codeft_training.recipes import RECIPES
+
+WEIGHTS = {name: source.weight for name, source in SOURCES.items()}
+SAMPLE_TOKEN_BUDGET = 1_500_000
+"""About as many tokens as the smoke recipe reads twice."""
+
+
+class MixtureConfig(dg.Config):
+    """How much of what."""
+
+    token_budget: int = Field(
+        default=0,
+        ge=0,
+        description="Training tokens wanted, repetitions counted. 0: every document once (1.5 million on the sample)",
+    )
+    code_share: float = Field(default=MIXTURE.domain_shares["code"], ge=0, le=1, description="Share of code tokens")
+    math_share: float = Field(default=MIXTURE.domain_shares["math"], ge=0, le=1, description="Share of math tokens")
+    max_epochs: int = Field(default=MIXTURE.max_epochs, ge=1, description="How often a document is read at most")
+    validation_fraction: float = Field(
+        default=MIXTURE.validation_fraction, ge=0, lt=0.5, description="Share of each source's documents held out"
+    )
+    seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
+
+    def mixture(self, *, is_sample: bool) -> Mixture:
+        """Return the mixture that is asked for."""
+        shares = {"code": self.code_share, "math": self.math_share}
+        return Mixture(
+            domain_shares={**shares, "reasoning": 1 - sum(shares.values())},
+            token_budget=self.token_budget or (SAMPLE_TOKEN_BUDGET if is_sample else None),
+            max_epochs=self.max_epochs,
+            validation_fraction=self.validation_fraction,
+            seed=self.seed,
+        )
+
+
+@dg.asset(
+    key=["corpus", "ledger"],
+    deps=[*document_keys(), scores, matches, clusters],
+    group_name="corpus",
+    kinds={"parquet", "duckdb"},
+    owners=OWNERS,
+    code_version=ledger_stage(MIXTURE, WEIGHTS).code_version,
+    automation_condition=on_stage_change(),
+)
+def fates(context: dg.AssetExecutionContext, config: MixtureConfig, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is the fate of a document: kept, with how many epochs, or the one reason for which it was left out.
+
+    The first stage that objects decides: quality, decontamination, deduplication, then the mixture's token budget. Kept
+    and dropped add up to the documents that came in, per source and in total.
+    """
+    plan = config.mixture(is_sample=workspace.is_sample)
+    tables, store = document_tables(workspace), workspace.store
+    inputs = [store.table(key) for key in ("quality/scores", "decontamination/matches", "dedup/clusters")]
+    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs, plan, WEIGHTS)
+    table, outcome = run_stage(context, workspace, decide_fates, units, ledger_stage(plan, WEIGHTS))
+    write_catalog(store)
+    return result(table, outcome, _ledger_metadata(table))
+
+
+def _ledger_metadata(table: Table) -> dict[str, Any]:
+    frame = table.read(["source", "fate", "detail", "source_row", "num_chars", "epochs", "split"])
+    counts = frame.group_by("source", "fate").len().sort("source", "fate")
+    rows: dict[str, dict[str, float]] = {}
+    for source, fate, count in counts.iter_rows():
+        rows.setdefault(source, {})[fate] = count
+    reasons = sorted({fate for row in rows.values() for fate in row})
+    dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
+    return {
+        "kept_fraction": (frame["fate"] == KEPT).mean(),
+        "fates": stacked_bars(rows, title="fate of every document by source", unit="documents"),
+        "accounts": md.markdown_table(
+            ("source", "in", *reasons),
+            ((s, sum(map(int, r.values())), *(int(r.get(reason, 0)) for reason in reasons)) for s, r in rows.items()),
+        ),
+        "one_of_each_reason": md.markdown_table(
+            ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()
+        ),
+        "sql": dg.MetadataValue.md(f"```sql\n{ACCOUNTS_SQL.strip()}\n```"),
+        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS),
+    }
+
+
+@dg.asset(
+    key=["corpus", "mixture"],
+    deps=[*document_keys(), fates],
+    group_name="corpus",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=mixture_stage().code_version,
+    automation_condition=on_stage_change(),
+)
+def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is a document of the corpus: its text with keys and addresses replaced, its split and its epochs.
+
+    This is the only place where text is written after the sources. Validation documents are never trained on.
+    """
+    ledger_table = workspace.store.table("corpus/ledger")
+    units = _units_of_changed_sources(document_tables(workspace), ledger_table)
+    table, outcome = run_stage(context, workspace, collect_mixture, units, mixture_stage())
+    write_catalog(workspace.store)
+    return result(table, outcome, _mixture_metadata(table))
+
+
+def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
+    """Return a unit per shard whose fingerprint covers the fates of its source's documents only."""
+    columns = ["document_id", "source", "fate", "split", "epochs"]
+    by_source = {}
+    for (source,), part in ledger_table.read(columns).group_by("source"):
+        kept = part.filter(pl.col("fate") == KEPT).select("document_id", "split", "epochs").sort("document_id")
+        by_source[source] = xxhash.xxh3_128_hexdigest(kept.write_csv())
+    return [
+        Unit(
+            name=unit.name,
+            fingerprint=f"{unit.fingerprint} {by_source.get(table.key.removeprefix('documents/'), '')}",
+            args=unit.args,
+        )
+        for table in tables
+        for unit in table_units([table], ledger_table)
+    ]
+
+
+def _mixture_metadata(table: Table) -> dict[str, Any]:
+    tokens = (pl.col("text").str.len_chars() / CHARS_PER_TOKEN * pl.col("epochs")).sum().round().cast(pl.Int64)
+    frame = table.scan()
+    training = frame.filter(pl.col("split") == "train")
+
+    def shares(column: str) -> dict[str, float]:
+        return dict(training.group_by(column).agg(tokens).sort(column).collect().iter_rows())
+
+    by_source = training.group_by("domain", "source").agg(tokens, pl.len(), pl.col("epochs").mean().round(2))
+    return {
+        "num_tokens_estimated": int(sum(shares("domain").values())),
+        "num_validation_documents": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
+        "num_redacted": int(frame.select(pl.col("num_redacted").sum()).collect().item()),
+        "languages": bar_plot(shares("language"), title="training tokens by language", unit="tokens, estimated"),
+        "domains": bar_plot(shares("domain"), title="training tokens by domain", unit="tokens, estimated"),
+        "by_source": md.markdown_table(
+            ("domain", "source", "tokens, estimated", "documents", "epochs"),
+            by_source.sort("domain", "source").collect().iter_rows(),
+        ),
+        "preview": md.document_preview(training.select("source", "source_row", "text").head(2).collect()),
+        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS | _MIXTURE_COLUMNS),
+    }
+
+
+_MIXTURE_COLUMNS = {"num_redacted": "keys, mail addresses and IP addresses replaced by placeholders"}
+
+
+class PackedConfig(dg.Config):
+    """How long a row is."""
+
+    recipe: str = Field(default="smoke", description=f"Its context length is used: one of {sorted(RECIPES)}")
+
+
+@dg.asset(
+    key=["corpus", "packed"],
+    deps=[mixture, dg.AssetKey(["model", "tokenizer"])],
+    group_name="corpus",
+    kinds={"numpy"},
+    owners=OWNERS,
+    code_version="1",
+    automation_condition=on_schedule(),
+)
+def packed(
+    context: dg.AssetExecutionContext,
+    config: PackedConfig,
+    workspace: Workspace,
+    pipes: dg.PipesSubprocessClient,
+) -> dg.MaterializeResult:
+    """One row is a sequence of tokens the model reads at once: pieces of documents, every token kept.
+
+    Documents are split, never cropped; loss is taken on all text of plain documents and on the assistant's turns of
+    conversations. An index says which documents each row holds.
+    """
+    store = workspace.store
+    command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
+    command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
+    command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens)]
+    return pipes.run(command=command, context=context).get_materialize_result()
+
+
+def packed_folder(workspace: Workspace) -> Any:
+    """Return the folder of the packed rows."""
+    return workspace.store.folder("corpus/packed") / "rows"

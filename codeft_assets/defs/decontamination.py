@@ -1,0 +1,123 @@
+"""Benchmark items and the documents that hold them."""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+import polars as pl
+import pyarrow as pa
+import xxhash
+
+from codeft_assets.curation.report import StageReport
+from codeft_assets.defs import metadata as md
+from codeft_assets.defs.automation import on_documents_change
+from codeft_assets.defs.plots import stacked_bars
+from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.engine import ShardResult, Stage, Unit, table_units
+from codeft_assets.stages import DocumentTexts, match_documents, matches_stage
+from codeft_assets.storage import Table
+from codeft_eval.benchmarks import BENCHMARKS, benchmark_texts, is_available
+
+TEXT_COLUMNS = {
+    "benchmark": "the benchmark",
+    "task_id": "the item's id in it",
+    "kind": "code or math",
+    "field": "prompt, solution, tests or answer",
+    "text": "what must not be in the corpus",
+}
+MATCH_COLUMNS = {
+    "overlap": "share of the item's distinct n-grams found in the document",
+    "num_hits": "how many distinct n-grams that is",
+    "view": "words: word 5-grams; code: 10-grams of tokens with identifiers and literals made alike",
+    "span_start": "byte offset in the document where the first hit begins",
+    "span_end": "byte offset where the last hit ends",
+}
+
+
+def collect_items(rows: list[dict[str, str]]) -> Iterator[ShardResult]:
+    """Yield the items as one shard."""
+    yield ShardResult(rows=pa.Table.from_pylist(rows), report=StageReport(num_in=len(rows), num_out=len(rows)))
+
+
+@dg.asset(
+    key=["decontamination", "benchmark_texts"],
+    group_name="decontamination",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version="1",
+)
+def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is one field of a benchmark's item: what no training document may hold.
+
+    The embedded benchmark is always there; HumanEval, MBPP and GSM8K join when their files are in CODEFT_BENCHMARKS.
+    """
+    present = [benchmark.name for benchmark in BENCHMARKS.values() if is_available(benchmark)]
+    rows = [row for name in present for row in benchmark_texts(name)]
+    fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(rows, sort_keys=True))
+    units = [Unit(name="items", fingerprint=fingerprint, args=(rows,))]
+    stage = Stage(name="decontamination/benchmark_texts", code_version="1")
+    table, outcome = run_stage(context, workspace, collect_items, units, stage)
+    counts = table.read().group_by("benchmark", "field").len().sort("benchmark", "field")
+    return result(
+        table,
+        outcome,
+        {
+            "benchmarks": ", ".join(present),
+            "items": md.markdown_table(("benchmark", "field", "texts"), counts.iter_rows()),
+            "dagster/column_schema": md.column_schema(table, TEXT_COLUMNS),
+        },
+    )
+
+
+@dg.asset(
+    key=["decontamination", "matches"],
+    deps=[*document_keys(), items],
+    group_name="decontamination",
+    kinds={"parquet", "numba"},
+    owners=OWNERS,
+    code_version=matches_stage().code_version,
+    automation_condition=on_documents_change(),
+)
+def matches(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is a document that holds a benchmark item: which item, how much of it, and where.
+
+    Items are found by words and by the shape of their code, so renamed variables, new comments and another layout do
+    not hide a leak. N-grams that many items share count for nothing; number tables match nothing.
+    """
+    texts = workspace.store.table("decontamination/benchmark_texts")
+    version = texts.manifest().content_hash
+    units = [
+        Unit(name=unit.name, fingerprint=f"{unit.fingerprint} {version}", args=unit.args)
+        for unit in table_units(document_tables(workspace), texts)
+    ]
+    table, outcome = run_stage(context, workspace, match_documents, units, matches_stage())
+    return result(table, outcome, _metadata(table, document_tables(workspace)))
+
+
+def _metadata(table: Table, tables: list[Table]) -> dict[str, object]:
+    source = pl.concat([t.scan().select("document_id", "source") for t in tables])
+    found = table.scan().join(source, on="document_id").collect()
+    strongest = found.sort("overlap", descending=True).unique("document_id", keep="first", maintain_order=True)
+    rows: dict[str, dict[str, float]] = {}
+    for name, benchmark, count in strongest.group_by("source", "benchmark").len().sort("source").iter_rows():
+        rows.setdefault(name, {})[benchmark] = count
+    listed = strongest.select("source", "benchmark", "task_id", "field", "view", "overlap", "num_hits").head(20)
+    return {
+        "num_documents": strongest.height,
+        "by_source": stacked_bars(rows, title="documents with a benchmark item", unit="documents"),
+        "strongest": md.markdown_table(listed.columns, listed.iter_rows()),
+        "preview": _spans(strongest.head(2), tables),
+        "dagster/column_schema": md.column_schema(table, MATCH_COLUMNS),
+    }
+
+
+def _spans(matches_shown: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
+    if matches_shown.is_empty():
+        return dg.MetadataValue.md("no document holds a benchmark item")
+    texts = DocumentTexts(tables)(matches_shown["document_id"].to_list()).to_pylist()
+    parts = []
+    for row, text in zip(matches_shown.iter_rows(named=True), texts, strict=True):
+        span = text.encode()[row["span_start"] : row["span_end"]].decode(errors="replace")
+        parts.append(f"**{md.cell(row['source'])}** holds {row['benchmark']} {row['task_id']}\n\n{md.fenced(span)}")
+    return dg.MetadataValue.md("\n\n".join(parts))

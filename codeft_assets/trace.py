@@ -1,0 +1,122 @@
+"""``python -m codeft_assets.trace DOCUMENT_ID | --sequence N``: a document's way from upstream to packed row."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from codeft_assets.storage import MissingTableError, Store
+
+_SHOWN_CHARS = 400
+_STAGES = (
+    ("quality/scores", ("educational_value", "drop_reason", "drop_detail")),
+    ("decontamination/matches", ("benchmark", "task_id", "field", "overlap", "span_start", "span_end")),
+    ("dedup/clusters", ("representative_id", "kind", "jaccard")),
+    ("corpus/ledger", ("fate", "stage", "detail", "split", "epochs")),
+)
+
+
+def trace_document(store: Store, document_id: str) -> Iterator[str]:
+    """Yield the lines of one document's story.
+
+    Raises:
+        ValueError: no source has such a document.
+    """
+    document = _find_document(store, document_id)
+    yield f"document {document_id}"
+    for name in ("source", "revision", "source_row", "domain", "format", "language", "license", "num_chars"):
+        yield f"  {name}: {document[name]}"
+    yield f"  text: {document['text'][:_SHOWN_CHARS]!r}"
+    for key, columns in _STAGES:
+        yield key
+        rows = _rows(store, key, document_id)
+        yield from (f"  {name}: {row[name]}" for row in rows for name in columns if row[name] is not None)
+        if not rows:
+            yield "  nothing found"
+    yield "corpus/packed"
+    yield from _positions(store, document_id)
+
+
+def trace_sequence(store: Store, row: int) -> Iterator[str]:
+    """Yield which documents the packed training row ``row`` holds.
+
+    Raises:
+        ValueError: there is no such row.
+    """
+    pieces = _packed_index(store, "train").filter(pl.col("row") == row).sort("start")
+    if pieces.is_empty():
+        raise ValueError(f"corpus/packed has no training row {row}; rows count from 0")
+    yield f"packed training row {row}"
+    for piece in pieces.iter_rows(named=True):
+        document = _find_document(store, piece["document_id"])
+        yield (
+            f"  tokens {piece['start']}..{piece['start'] + piece['length']}: document {piece['document_id']} "
+            f"from token {piece['document_start']}: {document['source']} {document['source_row']} "
+            f"at {document['revision']}"
+        )
+
+
+def _find_document(store: Store, document_id: str) -> dict[str, Any]:
+    for table in store.tables():
+        if table.key.startswith("documents/"):
+            found = table.scan().filter(pl.col("document_id") == document_id).collect()
+            if found.height:
+                return found.row(0, named=True)
+    raise ValueError(f"no documents/* table has a document {document_id!r}; ids are 32 hex digits, see catalog.duckdb")
+
+
+def _rows(store: Store, key: str, document_id: str) -> list[dict[str, Any]]:
+    try:
+        return store.table(key).scan().filter(pl.col("document_id") == document_id).collect().to_dicts()
+    except MissingTableError:
+        return []
+
+
+def _packed_index(store: Store, split: str) -> pl.DataFrame:
+    path = store.folder("corpus/packed") / "rows" / f"{split}.index.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; materialize corpus/packed first")
+    return pl.read_parquet(path)
+
+
+def _positions(store: Store, document_id: str) -> Iterator[str]:
+    num_found = 0
+    for split in ("train", "validation"):
+        try:
+            index = _packed_index(store, split)
+        except ValueError:
+            continue
+        for piece in index.filter(pl.col("document_id") == document_id).sort("row", "start").iter_rows(named=True):
+            num_found += 1
+            yield f"  {split} row {piece['row']}: tokens {piece['start']}..{piece['start'] + piece['length']}"
+    if not num_found:
+        yield "  in no packed row"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a trace and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m codeft_assets.trace", description=__doc__)
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("document_id", nargs="?", help="32 hex digits, as in every table")
+    target.add_argument("--sequence", type=int, help="number of a packed training row")
+    options = parser.parse_args(arguments)
+    store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
+    try:
+        sequence = options.sequence
+        lines = trace_document(store, options.document_id) if sequence is None else trace_sequence(store, sequence)
+        for line in lines:
+            print(line)
+    except ValueError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
