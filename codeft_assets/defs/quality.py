@@ -95,8 +95,10 @@ def annotations(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.M
 
 
 def _annotation_units() -> list[Unit]:
+    found = shipped_labels()
     # the packages' files are an input too: an upgraded package must be read again
-    known = [f"{label} {xxhash.xxh3_64_hexdigest(read_labeled_file(label) or b'')}" for label in shipped_labels()]
+    files = [read_labeled_file(label) if label.kind == "package" else None for label in found]
+    known = [f"{label} {xxhash.xxh3_64_hexdigest(content or b'')}" for label, content in zip(found, files, strict=True)]
     return [Unit(name="shipped", fingerprint=xxhash.xxh3_128_hexdigest("\n".join(known)), args=())]
 
 

@@ -147,8 +147,10 @@ def _outcome(
 
 def _exhausted(report: dict[str, Any], limits: Limits) -> str:
     for who in ("candidate", "judge"):
-        spent = report[who]["cpu"]
-        if report[who]["status"] == _SIGXCPU or spent >= limits.cpu_seconds:
+        spent, status = report[who]["cpu"], report[who]["status"]
+        # The limit counts clock ticks and is reached somewhat before or after the precise count.
+        is_near = spent >= 0.6 * limits.cpu_seconds and status in (_SIGXCPU, _SIGKILL)
+        if is_near or spent >= limits.cpu_seconds:
             return f"{who} used {spent:.1f} s of CPU; the limit is {limits.cpu_seconds} s"
     return ""
 
@@ -162,7 +164,7 @@ def _silent_judge(report: dict[str, Any]) -> dict[str, str]:
             "reason": "wall_timeout",
             "detail": f"no end after {report['wall']['seconds']:.0f} s",
         }
-    if status == _SIGXCPU:
+    if status in (_SIGXCPU, _SIGKILL):
         return {"verdict": "failed", "reason": "timeout", "detail": "comparing the answers took too long"}
     if status == _OUT_OF_MEMORY:
         return {"verdict": "failed", "reason": "memory", "detail": "the answers do not fit in memory"}

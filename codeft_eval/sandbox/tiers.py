@@ -91,7 +91,8 @@ def _confine(limits: Limits, program: bytes, rules: list[tuple[str, int]]) -> No
 
 def _limit(limits: Limits) -> None:
     bounds = {
-        resource.RLIMIT_CPU: (limits.cpu_seconds, limits.cpu_seconds + 1),
+        # The soft limit's signal would not reach process 1 of a pid namespace; the hard one kills.
+        resource.RLIMIT_CPU: (limits.cpu_seconds, limits.cpu_seconds),
         resource.RLIMIT_AS: (limits.memory_bytes, limits.memory_bytes),
         resource.RLIMIT_FSIZE: (limits.file_bytes, limits.file_bytes),
         resource.RLIMIT_NOFILE: (limits.num_files, limits.num_files),
