@@ -20,12 +20,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        with pipes.reporter() as reporter:
+    with pipes.reporter() as reporter:
+        try:
             return options.run(options, reporter)
-    except (ValueError, OSError, FloatingPointError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        except (ValueError, OSError, FloatingPointError) as error:
+            reporter.log(f"error: {error}")
+            return 1
 
 
 def _parser() -> argparse.ArgumentParser:

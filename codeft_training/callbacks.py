@@ -93,35 +93,43 @@ class RunWatch(TrainerCallback):
 
     def _validate(self, model: Any, step: int) -> None:
         nats, num_bytes, num_tokens = self._measure(model)
-        if not num_tokens:
+        if not num_tokens.sum():
             return
-        total = sum(nats.values())
-        bits = {domain: nats[domain] / math.log(2) / max(num_bytes[domain], 1) for domain in sorted(nats)}
-        entry = {"step": step, "validation_loss": total / num_tokens}
-        entry["bits_per_byte"] = total / math.log(2) / max(sum(num_bytes.values()), 1)
-        entry |= {f"bits_per_byte_{domain}": value for domain, value in bits.items()}
+        names = self._packed.domains("validation")[0]
+        bits = nats / math.log(2) / np.maximum(num_bytes, 1)
+        by_domain = {f"bits_per_byte_{name}": float(value) for name, value in zip(names, bits, strict=True)}
+        entry = {
+            "step": step,
+            "validation_loss": float(nats.sum() / num_tokens.sum()),
+            "bits_per_byte": float(nats.sum() / math.log(2) / max(num_bytes.sum(), 1)),
+            **by_domain,
+        }
         self._record(entry)
-        self._log(f"step {step}: {entry['bits_per_byte']:.4f} bits per byte on held-out documents {bits}")
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in zip(names, bits, strict=True))
+        self._log(f"step {step}: {entry['bits_per_byte']:.4f} bits per byte on held-out documents ({shown})")
 
-    def _measure(self, model: Any) -> tuple[dict[str, float], dict[str, int], int]:
-        """Return summed nats and bytes by domain, and the number of tokens, over the validation rows."""
+    def _measure(self, model: Any) -> tuple[Any, Any, Any]:
+        """Return summed nats, bytes of text and number of tokens by domain, over the validation rows."""
         import torch
 
-        tokens, in_loss = self._packed.tokens("validation"), self._packed.in_loss("validation")
-        domains = self._packed.domain_of_rows("validation")[: self._recipe.validation_rows]
-        nats: dict[str, float] = {}
-        num_bytes: dict[str, int] = {}
-        num_tokens, was_training = 0, model.training
+        tokens, in_loss = self._packed.tokens("validation"), self._packed.in_loss("validation") == 1
+        names, domains = self._packed.domains("validation")
+        sums, was_training = np.zeros((3, len(names))), model.training
         model.eval()
-        with torch.no_grad():
-            for row, domain in enumerate(domains):
-                ids = torch.from_numpy(tokens[row : row + 1].astype(np.int64)).to(model.device)
-                counted = torch.from_numpy(in_loss[row, 1:] == 1).to(model.device)
+        for row in spread_rows(len(tokens), self._recipe.validation_rows):
+            ids = torch.from_numpy(tokens[row : row + 1].astype(np.int64)).to(model.device)
+            with torch.no_grad():
                 logits = model(input_ids=ids).logits[0, :-1].float()
-                loss = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")[counted]
-                nats[domain] = nats.get(domain, 0.0) + float(loss.sum())
-                sizes = self._bytes[tokens[row, 1:].astype(np.int64)][in_loss[row, 1:] == 1]
-                num_bytes[domain] = num_bytes.get(domain, 0) + int(sizes.sum())
-                num_tokens += int(counted.sum())
+            nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none").cpu().numpy()
+            counted, domain = in_loss[row, 1:], domains[row, 1:]
+            sizes = self._bytes[tokens[row, 1:].astype(np.int64)]
+            for i, values in enumerate((nats, sizes, np.ones_like(sizes))):
+                sums[i] += np.bincount(domain[counted], values[counted], minlength=len(names))
         model.train(was_training)
-        return nats, num_bytes, num_tokens
+        return sums[0], sums[1], sums[2]
+
+
+def spread_rows(num_rows: int, num_wanted: int) -> list[int]:
+    """Return at most ``num_wanted`` row numbers, spread evenly."""
+    step = max(num_rows / max(num_wanted, 1), 1.0)
+    return [int(i * step) for i in range(min(num_rows, num_wanted))]

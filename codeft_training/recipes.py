@@ -29,7 +29,7 @@ class Recipe:
     batch_rows: int = 8
     """Rows of ``context_tokens`` a micro-batch."""
     accumulation_steps: int = 1
-    max_steps: int = 150
+    max_steps: int = 120
     learning_rate: float = 3e-3
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.4
@@ -39,8 +39,8 @@ class Recipe:
     adam_beta_2: float = 0.95
     bf16: bool = False
     log_every_steps: int = 5
-    validate_every_steps: int = 50
-    save_every_steps: int = 50
+    validate_every_steps: int = 40
+    save_every_steps: int = 40
     validation_rows: int = 48
     """Rows of held-out text a validation reads at most."""
     seed: int = 1

@@ -56,15 +56,17 @@ class PackedRows:
         """Return 1 where a token is trained on, ``[rows, context]``."""
         return self._map(split, "loss", np.dtype(np.uint8))
 
-    def domain_of_rows(self, split: str) -> list[str]:
-        """Return for each row the domain that fills most of it."""
+    def domains(self, split: str) -> tuple[list[str], npt.NDArray[np.int8]]:
+        """Return the names of the domains, and the domain of each token by its number, ``[rows, context]``."""
         import pyarrow.parquet as pq
 
-        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "length", "domain"]).to_pydict()
-        filled: list[dict[str, int]] = [{} for _ in range(self.manifest()["splits"][split]["num_rows"])]
-        for row, length, domain in zip(index["row"], index["length"], index["domain"], strict=True):
-            filled[row][domain] = filled[row].get(domain, 0) + length
-        return [max(sorted(parts), key=lambda domain: parts[domain]) for parts in filled]
+        index = pq.read_table(self.folder / f"{split}.index.parquet").to_pylist()
+        names = sorted({piece["domain"] for piece in index})
+        manifest = self.manifest()
+        found = np.zeros((manifest["splits"][split]["num_rows"], manifest["context_tokens"]), dtype=np.int8)
+        for piece in index:
+            found[piece["row"], piece["start"] : piece["start"] + piece["length"]] = names.index(piece["domain"])
+        return names, found
 
     def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
         manifest = self.manifest()

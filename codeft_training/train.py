@@ -116,7 +116,9 @@ def _check(run: TrainingRun) -> None:
 def _model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM, set_seed
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # bars fill a log that nobody watches as it moves
     set_seed(recipe.seed)
     if recipe.base_model:
         return AutoModelForCausalLM.from_pretrained(recipe.base_model, dtype=torch.float32)

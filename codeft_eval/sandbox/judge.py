@@ -13,9 +13,9 @@ from typing import Any
 
 from codeft_eval.sandbox.codec import ProtocolError
 from codeft_eval.sandbox.exceptions import RemoteError
-from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, serve_call, serve_next
+from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, serve_call, serve_iter, serve_next
 
-JUDGE_SERVES = {"call": serve_call, "next": serve_next}
+JUDGE_SERVES = {"call": serve_call, "next": serve_next, "iter": serve_iter}
 
 
 def judge(peer: Peer, job: dict[str, str]) -> dict[str, str]:

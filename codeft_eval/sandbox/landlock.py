@@ -17,7 +17,7 @@ _FILE_RIGHTS = WRITE_FILE | READ_FILE | _TRUNCATE
 
 
 def restrict(rules: Iterable[tuple[str, int]]) -> None:
-    """Limits the caller and its children, for good, to the given (path, access) pairs.
+    """Limits the caller and its children, for good, to the given (path, access) pairs; needs no_new_privs.
 
     Raises:
         OSError: the kernel has no Landlock, or one older than `MINIMUM_ABI`.
@@ -28,7 +28,6 @@ def restrict(rules: Iterable[tuple[str, int]]) -> None:
     ruleset = syscalls.landlock_ruleset(_attributes(abi))
     for path, access in rules:
         _allow(ruleset, path, access)
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.landlock_restrict(ruleset)
     os.close(ruleset)
 

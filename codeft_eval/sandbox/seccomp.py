@@ -44,6 +44,13 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "renameat2": (316, 276), "getrandom": (318, 278), "membarrier": (324, 283), "copy_file_range": (326, 285),
     "statx": (332, 291), "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439),
 }  # fmt: skip
+# What the fork server needs besides, to make and confine a child; every child gives it up.
+_SERVER_ONLY: dict[str, tuple[int | None, int | None]] = {
+    "sendto": (44, 206), "sendmsg": (46, 211), "recvmsg": (47, 212), "socketpair": (53, 199), "fork": (57, None),
+    "kill": (62, 129), "capset": (126, 91), "prctl": (157, 167), "setrlimit": (160, 164), "mount": (165, 40),
+    "unshare": (272, 97), "setns": (308, 268), "seccomp": (317, 277), "pidfd_open": (434, 434),
+    "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
+}  # fmt: skip
 _CLONE = (56, 220)
 _PRLIMIT = (302, 261)
 # Refused in a way that C libraries understand: no terminal; use the older call instead.
@@ -55,19 +62,33 @@ _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
 
 
-def python_filter() -> bytes:
-    """The filter for one Python program: the listed calls, threads, and nothing else."""
+def server_filter() -> bytes:
+    """For the fork server, once: what programs need and what confining them needs, and nothing else.
+
+    Children inherit it for free; a filter of this length installed in each would cost half of their start.
+    """
     column = list(_ARCHITECTURES).index(machine())
+    numbers = [pair[column] for pair in (*_ALLOWED.values(), *_SERVER_ONLY.values(), _CLONE, _PRLIMIT)]
     instructions = _preamble()
-    for numbers in _ALLOWED.values():
-        number = numbers[column]
+    for number in numbers:
         if number is not None:
             instructions += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
-    for numbers, error in _SOFT_REFUSALS.items():
-        instructions += [_step(_EQUAL, numbers[column], 0, 1), _step(_RETURN, _ERRNO | error)]
+    for pair, error in _SOFT_REFUSALS.items():
+        instructions += [_step(_EQUAL, pair[column], 0, 1), _step(_RETURN, _ERRNO | error)]
+    instructions.append(_step(_RETURN, _ERRNO | errno.EPERM))
+    return b"".join(instructions)
+
+
+def program_filter() -> bytes:
+    """For each child, on top of the server's: no process, no confinement call, no message with an address."""
+    column = list(_ARCHITECTURES).index(machine())
+    instructions = _preamble()
+    for pair in _SERVER_ONLY.values():
+        if pair[column] is not None:
+            instructions += [_step(_EQUAL, pair[column] or 0, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
     instructions += _allow_clone_of_threads(_CLONE[column])
     instructions += _allow_own_limits(_PRLIMIT[column])
-    instructions.append(_step(_RETURN, _ERRNO | errno.EPERM))
+    instructions.append(_step(_RETURN, _ALLOW))
     return b"".join(instructions)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
 
 STDERR_BYTES = 8192
-_SLACK_SECONDS = 20.0
+_SLACK_SECONDS, _CLOSE_SECONDS = 20.0, 5.0
 _PACKAGE_ROOT = Path(__file__).parents[2]
 _START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.zygote import main; main()"
 # sysexits-free: what the fork server uses for a child that ran out of memory
@@ -76,10 +76,12 @@ class ForkServer:
     def close(self) -> None:
         """Ends the fork server and everything it forked."""
         self._control.close()
-        self._process.kill()
-        self._process.wait()
-        if self._process.stderr:
-            self._process.stderr.close()
+        try:
+            self._process.wait(_CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        # Everything the server forked holds its error output until it ends.
+        self._process.communicate()
 
     def _await_ready(self) -> None:
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from codeft_eval.sandbox import landlock, syscalls
 from codeft_eval.sandbox.namespaces import SCRATCH, Namespaces
 from codeft_eval.sandbox.programs import Limits
-from codeft_eval.sandbox.seccomp import python_filter
+from codeft_eval.sandbox.seccomp import program_filter, server_filter
 
 NAMESPACES, LANDLOCK, UNSAFE = "namespaces", "landlock", "unsafe"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
@@ -43,10 +43,12 @@ def standard_library_folders() -> list[str]:
 
 
 def _prepare_namespaces() -> Tier:
-    program = python_filter()
+    program = program_filter()
     jail = Namespaces.enter(standard_library_folders(), DEVICES)
     judge_rules = [("/", landlock.READ), *((device, DEVICE_RIGHTS) for device in DEVICES)]
     candidate_rules = [*judge_rules, (SCRATCH, landlock.SCRATCH)]
+
+    _install(server_filter())
 
     def confine_candidate(limits: Limits) -> None:
         jail.mount_scratch(limits.file_bytes)
@@ -59,11 +61,14 @@ def _prepare_namespaces() -> Tier:
 
 
 def _prepare_landlock() -> Tier:
-    program = python_filter()
+    program = program_filter()
     os.chdir("/")
     # Installed packages lie beneath the standard library; the benchmarks' answers may be among them.
     rules = [(path, landlock.READ) for path in _entries_without_packages(standard_library_folders())]
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     landlock.restrict([*rules, *((device, DEVICE_RIGHTS) for device in DEVICES)])
+
+    _install(server_filter())
 
     def confine(limits: Limits) -> None:
         _confine(limits, program, [])
@@ -83,9 +88,13 @@ def _entries_without_packages(folders: list[str]) -> list[str]:
 def _confine(limits: Limits, program: bytes, rules: list[tuple[str, int]]) -> None:
     _limit(limits)
     syscalls.set_capabilities(0)
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     if rules and syscalls.landlock_abi() >= landlock.MINIMUM_ABI:
         landlock.restrict(rules)
+    syscalls.install_seccomp(program)
+
+
+def _install(program: bytes) -> None:
+    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.install_seccomp(program)
 
 

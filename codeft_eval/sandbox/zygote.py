@@ -70,7 +70,8 @@ def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
         os.close(descriptor)
     judge_end.close()
     candidate_end.close()
-    control.send(json.dumps(_wait(children, limits.wall_seconds)).encode())
+    report = _wait(children, limits.wall_seconds, control)
+    control.send(json.dumps(report).encode())
     return True
 
 
@@ -119,11 +120,11 @@ def _keep_only(*kept: int, stderr: int | None = None) -> None:
         os.closerange(low + 1, high)
 
 
-def _wait(children: dict[str, int], wall_seconds: float) -> dict[str, dict]:
-    """Waits for the judge, then ends the candidate; past the deadline ends both."""
+def _wait(children: dict[str, int], wall_seconds: float, control: socket.socket) -> dict[str, dict]:
+    """Waits for the judge, then ends the candidate; past the deadline, or when the pool is gone, ends both."""
     deadline = time.monotonic() + wall_seconds
     judge_handle = os.pidfd_open(children["judge"])
-    is_timely = bool(select.select([judge_handle], [], [], wall_seconds)[0])
+    is_timely = judge_handle in select.select([judge_handle, control], [], [], wall_seconds)[0]
     os.close(judge_handle)
     report = {"judge": _reap(children["judge"], kill=not is_timely)}
     report["candidate"] = _reap(children["candidate"], kill=True)
