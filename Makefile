@@ -1,0 +1,53 @@
+# The only commands a newcomer needs: make demo, make test, make ui.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+STAMP := $(VENV)/.installed
+export CODEFT_HOME ?= $(CURDIR)/.codeft
+export DAGSTER_HOME ?= $(CODEFT_HOME)/dagster
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export PYTHONWARNINGS ?= ignore
+QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
+
+.PHONY: help setup demo test ui check bench clean
+
+help:  ## what there is to do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,eval]' --group dev
+	touch $(STAMP)
+
+setup: $(STAMP) $(DAGSTER_HOME)/dagster.yaml  ## virtual environment with the exact versions of constraints.txt
+
+$(DAGSTER_HOME)/dagster.yaml: codeft_assets/dagster.yaml
+	mkdir -p $(DAGSTER_HOME)
+	cp codeft_assets/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+
+demo: setup  ## every asset on the embedded sample, ending in the scoreboard
+	$(BIN)/dagster asset materialize --select 'key:"*"' -m codeft_assets.definitions $(QUIET)
+	@$(BIN)/python -m codeft_assets.catalog
+	@cat $(CODEFT_HOME)/files/scoreboard/scoreboard.md
+
+test: setup  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+ui: setup  ## the web UI on http://127.0.0.1:3000, with the daemon that watches upstream
+	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+
+check: setup  ## format, lint, types, import directions, definitions, fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/dagster definitions validate --workspace workspace.yaml
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow'
+
+bench: setup  ## every benchmark: ratios, not times
+	for file in tests/benchmarks/*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove what was built; the data root goes too
+	rm -rf $(VENV) $(CODEFT_HOME) .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
