@@ -41,7 +41,7 @@ def dataset(**_metadata: Any) -> dict[str, Any]:
     """The rows of the active run as the `test` split."""
     from datasets import Dataset
 
-    columns = ("task_id", "prompt", "solution")
+    columns = ("task_id", "prompt", "solution", "weighed_text")
     rows = [{column: getattr(item, column) for column in columns} for item in _ACTIVE.get().items]
     return {"test": Dataset.from_list(rows)}
 
@@ -62,7 +62,7 @@ def completion_metrics(_row: dict[str, Any], results: list[str]) -> dict[str, An
 
 def solution_metrics(row: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, Any]:
     """The log-likelihood and size of one canonical solution."""
-    return {"bits_per_byte": (results[0][0], len(row["solution"].encode()))}
+    return {"bits_per_byte": (results[0][0], len(row["weighed_text"].encode()))}
 
 
 def mean_of_scored(values: list[int | None]) -> float:

@@ -24,6 +24,11 @@ class Item:
     question: str = ""
     "the statement alone, for decontamination"
 
+    @property
+    def weighed_text(self) -> str:
+        """What the log-likelihood covers: lm-eval moves white space at the prompt's end to the solution."""
+        return self.prompt[len(self.prompt.rstrip()) :] + self.solution
+
 
 Rows = Sequence[Mapping[str, Any]]
 

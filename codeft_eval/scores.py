@@ -93,7 +93,7 @@ def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
             "stderr": _without_addresses(outcome.stderr),
             "tier": outcome.tier,
             "solution_log_likelihood": likelihood,
-            "solution_bytes": len(item.solution.encode()),
+            "solution_bytes": len(item.weighed_text.encode()),
         }
         lines.append(json.dumps(sample, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
@@ -162,7 +162,7 @@ def samples_table(samples: Sequence[dict[str, Any]], limit: int = 10) -> str:
 def _metrics(items: Sequence[Item], answers: Answers, num_passed: int, num_scored: int) -> dict[str, Estimate]:
     metrics = {PASS_AT_1: proportion(num_passed, num_scored)} if num_scored else {}
     if answers.log_likelihoods:
-        sizes = [len(item.solution.encode()) for item in items]
+        sizes = [len(item.weighed_text.encode()) for item in items]
         metrics[BITS_PER_BYTE] = bits_per_byte(answers.log_likelihoods, sizes)
     return metrics
 

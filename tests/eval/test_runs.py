@@ -1,0 +1,240 @@
+"""The whole way from a checkpoint folder to files, with a real model and a real sandbox."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codeft_eval.__main__ import main
+from codeft_eval.benchmarks import BENCHMARKS, load_items
+from codeft_eval.generations import GenerationStore
+from codeft_eval.models import checkpoint_hash
+from codeft_eval.runs import Options, replay, run_checkpoint
+from codeft_eval.scores import read_samples, read_score
+from tests.eval.checkpoints import write_checkpoint
+
+SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=12)
+FIVE = Options(limit=5, batch_size=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def finished(checkpoint, tmp_path_factory):
+    output = tmp_path_factory.mktemp("scores") / "embedded"
+    return output, run_checkpoint(checkpoint, SHORT, output, FIVE)
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_writes_a_score_with_its_uncertainty_and_all_samples(finished):
+    output, score = finished
+    assert read_score(output) == score
+    assert (score.num_items, score.num_scored, score.num_unscored) == (5, 5, 0)
+    assert score.num_items_total == len(load_items(SHORT))
+    assert score.metrics["pass@1"].n == 5
+    assert score.metrics["bits_per_byte"].value > 2
+    samples = list(read_samples(output))
+    items = load_items(SHORT)[:5]
+    assert [sample["task_id"] for sample in samples] == [item.task_id for item in items]
+    assert all({"prompt", "completion", "verdict", "stderr", "tier"} <= sample.keys() for sample in samples)
+    assert score.tier in {sample["tier"] for sample in samples}
+
+
+def test_bits_per_byte_is_the_models_own_likelihood_of_the_solution(checkpoint, finished):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(checkpoint), AutoTokenizer.from_pretrained(checkpoint)
+    item = load_items(SHORT)[0]
+    whole, prompt = tokenizer(item.prompt + item.solution)["input_ids"], tokenizer(item.prompt.rstrip())["input_ids"]
+    with torch.no_grad():
+        logits = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+    expected = sum(logits[i - 1, whole[i]].item() for i in range(len(prompt), len(whole)))
+    sample = next(iter(read_samples(finished[0])))
+    assert sample["solution_bytes"] == len(item.solution.encode()) + 1  # the prompt's newline is weighed with it
+    assert sample["solution_log_likelihood"] == pytest.approx(expected, abs=1e-2)
+
+
+def test_the_same_checkpoint_twice_gives_identical_files(checkpoint, finished, tmp_path):
+    output, score = finished
+    again = run_checkpoint(checkpoint, SHORT, tmp_path, FIVE)
+    assert again.content_hash == score.content_hash
+    for name in ("scores.json", "samples.jsonl"):
+        assert digest(tmp_path / name) == digest(output / name)
+
+
+def test_a_killed_run_resumes_with_the_same_result_and_generates_nothing_twice(checkpoint, finished, tmp_path):
+    score = finished[1]
+
+    class Killed(BaseException):
+        pass
+
+    def kill_in_the_second_batch(line):
+        if line.startswith("completion: 4"):
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_checkpoint(checkpoint, SHORT, tmp_path, replace(FIVE, log=kill_in_the_second_batch))
+    assert not (tmp_path / "scores.json").exists()
+    store = next(tmp_path.glob("generations-*.jsonl"))
+    assert len(store.read_text().splitlines()) == 4
+    with store.open("a") as file:
+        file.write('{"kind": "completion", "task')  # a kill in the middle of a write
+    resumed = run_checkpoint(checkpoint, SHORT, tmp_path, FIVE)
+    assert resumed.content_hash == score.content_hash
+    rows = [json.loads(line) for line in store.read_text().splitlines()]
+    keys = [(row["kind"], row["task_id"]) for row in rows]
+    assert len(keys) == len(set(keys)) == 10
+
+
+def test_a_finished_run_asks_the_model_for_nothing(checkpoint, finished, monkeypatch):
+    output, score = finished
+    store = next(output.glob("generations-*.jsonl"))
+    before = digest(store)
+    assert run_checkpoint(checkpoint, SHORT, output, FIVE) == score
+    assert digest(store) == before
+
+
+def test_answers_of_another_checkpoint_are_never_found(finished, tmp_path):
+    score = finished[1]
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    found = run_checkpoint(other, SHORT, finished[0].parent / "other", FIVE)
+    assert found.model_hash != score.model_hash
+    assert found.metrics["bits_per_byte"] != score.metrics["bits_per_byte"]
+    identity = {"model_hash": "a"}
+    GenerationStore(tmp_path, identity).add([(("completion", "t"), "x")])
+    assert ("completion", "t") in GenerationStore(tmp_path, identity)
+    assert ("completion", "t") not in GenerationStore(tmp_path, {"model_hash": "b"})
+
+
+def test_a_prompt_that_does_not_fit_is_unscored_and_not_truncated(checkpoint, tmp_path):
+    from transformers import AutoTokenizer
+
+    items = load_items(SHORT)[:5]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    lengths = sorted(len(tokenizer(item.prompt)["input_ids"]) for item in items)
+    small = write_checkpoint(tmp_path / "small", context_tokens=lengths[2] + 16)
+    score = run_checkpoint(small, SHORT, tmp_path / "out", FIVE)
+    assert score.num_unscored == sum(length > lengths[2] for length in lengths) > 0
+    assert score.unscored_reasons == {"prompt_too_long": score.num_unscored}
+    assert score.num_scored + score.num_unscored == len(items)
+    assert score.metrics["pass@1"].n == score.num_scored
+
+
+def test_a_replay_of_canonical_and_wrong_completions_scores_exactly_those(tmp_path):
+    items = load_items(SHORT)[:4]
+    texts = [items[0].solution, "    return None\n", items[2].solution + "\ndef other():\n    pass", ""]
+    file = tmp_path / "generations.jsonl"
+    file.write_text(
+        "".join(json.dumps({"task_id": i.task_id, "completion": t}) + "\n" for i, t in zip(items, texts, strict=True))
+    )
+    score = replay(file, SHORT, tmp_path / "out", Options(limit=4))
+    assert (score.num_passed, score.num_scored) == (2, 4)
+    samples = list(read_samples(tmp_path / "out"))
+    assert [sample["verdict"] for sample in samples] == ["passed", "failed", "passed", "failed"]
+    assert "def other" not in samples[2]["completion"]
+    assert list(score.metrics) == ["pass@1"]
+
+
+def test_a_replay_without_a_completion_for_an_item_is_refused(tmp_path):
+    file = tmp_path / "generations.jsonl"
+    file.write_text('{"task_id": "nope", "completion": ""}\n')
+    with pytest.raises(ValueError, match="no completion for 2 items"):
+        replay(file, SHORT, tmp_path / "out", Options(limit=2))
+    file.write_text('{"id": 1}\n')
+    with pytest.raises(ValueError, match="each needs task_id and completion"):
+        replay(file, SHORT, tmp_path / "out", Options(limit=2))
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused_before_any_work(tmp_path):
+    with pytest.raises(ValueError, match=r"no config\.json with \*\.safetensors"):
+        run_checkpoint(tmp_path, SHORT, tmp_path / "out", FIVE)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoints_hash_changes_with_its_weights_only(checkpoint, tmp_path):
+    assert checkpoint_hash(checkpoint) == checkpoint_hash(checkpoint)
+    assert checkpoint_hash(checkpoint) != checkpoint_hash(write_checkpoint(tmp_path / "other", seed=1))
+
+
+def test_a_score_changed_by_hand_is_refused(finished, tmp_path):
+    document = json.loads((finished[0] / "scores.json").read_text())
+    document["num_passed"] = 5
+    (tmp_path / "scores.json").write_text(json.dumps(document))
+    with pytest.raises(ValueError, match="does not match its own content hash"):
+        read_score(tmp_path)
+
+
+@pytest.mark.slow
+def test_the_command_line_runs_offline_and_reports_through_pipes(checkpoint, tmp_path):
+    from dagster_pipes import PipesDefaultMessageWriter, encode_param
+
+    messages = tmp_path / "messages"
+    context = tmp_path / "context.json"
+    context.write_text(json.dumps({
+        "asset_keys": ["scores/embedded"], "code_version_by_asset_key": None, "provenance_by_asset_key": None,
+        "partition_key": None, "partition_key_range": None, "partition_time_window": None, "run_id": "r",
+        "job_name": None, "retry_number": 0, "extras": {},
+    }))  # fmt: skip
+    environment = os.environ | {
+        "DAGSTER_PIPES_CONTEXT": encode_param({"path": str(context)}),
+        "DAGSTER_PIPES_MESSAGES": encode_param({PipesDefaultMessageWriter.FILE_PATH_KEY: str(messages)}),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "codeft_eval", "run", "--checkpoint", checkpoint, "--benchmark", "embedded"]
+    command += ["--limit", "2", "--output", tmp_path / "out"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "embedded pass@1" in done.stdout
+    sent = [json.loads(line) for line in messages.read_text().splitlines()]
+    methods = [message["method"] for message in sent]
+    assert methods.count("report_asset_materialization") == 1
+    assert methods.count("log") >= 3
+    parameters = next(m["params"] for m in sent if m["method"] == "report_asset_materialization")
+    assert parameters["data_version"] == read_score(tmp_path / "out").content_hash
+    metadata = parameters["metadata"]
+    assert metadata["samples"]["type"] == "md"
+    assert metadata["path"]["type"] == "path"
+    assert isinstance(metadata["bits_per_byte"]["raw_value"], float)
+
+
+def test_the_scoreboard_command_writes_all_four_files(finished, tmp_path, capsys):
+    assert main(["scoreboard", "--scores", str(finished[0]), "--output", str(tmp_path)]) == 0
+    assert "no published Qwen 2.5 figure" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "scoreboard.html", "scoreboard.json", "scoreboard.md", "scoreboard.svg",
+    ]  # fmt: skip
+
+
+def test_the_check_command_fails_for_what_is_unexpected(tmp_path, capsys):
+    assert main(["check", "--benchmark", "embedded", "--limit", "3", "--output", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "check.json").read_text())["passed"] is True
+
+
+def test_the_reference_command_prints_figures_with_their_sources(capsys):
+    assert main(["reference"]) == 0
+    assert "arXiv 2409.12186" in capsys.readouterr().out
+
+
+def test_what_the_user_can_fix_is_said_without_a_traceback(tmp_path, capsys):
+    assert main(["run", "--checkpoint", str(tmp_path), "--benchmark", "embedded", "--output", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip().endswith("give one that save_pretrained wrote")

@@ -1,0 +1,178 @@
+"""The scoreboard says no more than the numbers bear."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from codeft_eval.benchmarks import BENCHMARKS
+from codeft_eval.intervals import bits_per_byte, proportion
+from codeft_eval.page import plot_svg, to_html
+from codeft_eval.reference import (
+    REFERENCE_MODELS,
+    published_for,
+    reference_scores,
+    reference_table,
+    reference_verdicts,
+)
+from codeft_eval.scoreboard import make_scoreboard, to_json, to_markdown
+from codeft_eval.scores import Score
+
+
+def score(benchmark="humaneval", passed=16, scored=164, **changes):
+    entry = BENCHMARKS[benchmark]
+    fields = {
+        "benchmark": benchmark, "title": entry.title, "kind": entry.kind, "version": entry.version,
+        "protocol": entry.protocol, "data_sha256": "d" * 64, "model": "ours", "model_hash": "m" * 64, "settings": {},
+        "tier": "namespaces", "tainted": False, "num_items": scored, "num_items_total": scored, "num_passed": passed,
+        "num_scored": scored, "num_unscored": 0, "unscored_reasons": {}, "failed_reasons": {},
+        "metrics": {"pass@1": proportion(passed, scored), "bits_per_byte": bits_per_byte([-5.0, -6.0], [4, 5])},
+        "samples_sha256": "s" * 64,
+    }  # fmt: skip
+    return Score(**(fields | changes))
+
+
+def rows(board, metric="pass@1"):
+    return [row for row in board.rows if row.metric == metric]
+
+
+def test_a_published_figure_is_called_published_wherever_it_stands_beside_ours():
+    board = make_scoreboard([score()])
+    assert {row.reference_model for row in rows(board)} == set(REFERENCE_MODELS)
+    for row in rows(board):
+        assert row.provenance == "published"
+        assert "published by its authors" in row.note
+        assert row.source
+        assert row.reference_interval is None
+    table = to_markdown(board)
+    assert (
+        table.count("| published |")
+        == len(REFERENCE_MODELS)
+        == to_html(board, "<svg></svg>").count('figure">published<')
+    )
+
+
+def test_a_ratio_is_ours_over_theirs_with_an_interval_around_it():
+    row = rows(make_scoreboard([score(passed=23)]))[0]
+    assert (row.reference_model, row.reference) == ("Qwen2.5-Coder-0.5B", 0.28)
+    assert row.ratio is not None
+    assert round(row.ratio.value, 2) == 0.5
+    assert 0.3 < row.ratio.low < 0.5 < row.ratio.high < 0.8
+
+
+def test_the_embedded_benchmark_has_no_qwen_figure_and_none_is_invented():
+    row = rows(make_scoreboard([score("embedded", 4, 44)]))[0]
+    assert (row.reference_model, row.reference, row.ratio) == ("", None, None)
+    assert "no published Qwen 2.5 figure exists" in row.note
+
+
+def test_bits_per_byte_is_compared_with_nothing_published():
+    row = rows(make_scoreboard([score()]), "bits_per_byte")[0]
+    assert row.reference is None
+    assert "nobody publishes" in row.note
+
+
+def test_a_part_of_a_benchmark_has_no_ratio_and_a_warning():
+    board = make_scoreboard([score(passed=2, scored=20, num_items_total=164)])
+    assert all(row.ratio is None and "20 of 164 items" in row.note for row in rows(board))
+    assert any("only 20 of 164" in warning for warning in board.warnings)
+
+
+def test_unscored_items_are_counted_apart_and_shown():
+    board = make_scoreboard([score(num_items=166, num_items_total=166, num_unscored=2, unscored_reasons={"jail": 2})])
+    assert "164 of 166" in to_markdown(board)
+    assert "2 items have no verdict" in board.warnings[0]
+
+
+def test_a_score_that_is_missing_is_missing_and_not_zero():
+    empty = score(num_scored=0, num_passed=0, num_unscored=164, metrics={})
+    board = make_scoreboard([empty])
+    assert all(row.ours is None and row.ratio is None for row in board.rows)
+    assert "no score" in to_markdown(board)
+    assert "(no score)" in plot_svg(board)
+
+
+def test_unconfined_verdicts_are_announced():
+    assert "nothing vouches" in make_scoreboard([score(tainted=True)]).warnings[0]
+
+
+def test_a_measured_reference_takes_the_place_of_the_published_one():
+    theirs = score(passed=46, model="Qwen", model_hash="q" * 64)
+    board = make_scoreboard([score(passed=23)], {"Qwen2.5-Coder-0.5B": [theirs]})
+    row = rows(board)[0]
+    assert (row.provenance, row.reference_model) == ("measured", "Qwen2.5-Coder-0.5B")
+    assert row.ratio is not None
+    assert row.ratio.value == 0.5
+    assert row.reference_interval is not None
+    assert sum(row.reference_model == "Qwen2.5-Coder-0.5B" for row in rows(board)) == 1
+    assert rows(board, "bits_per_byte")[0].provenance == "measured"
+
+
+@pytest.mark.parametrize("change", [{"protocol": "chat"}, {"version": 2}, {"data_sha256": "e" * 64}, {"num_items": 20}])
+def test_scores_of_different_protocols_are_never_divided(change):
+    theirs = replace(score(passed=46), **change)
+    row = rows(make_scoreboard([score()], {"Qwen2.5-Coder-0.5B": [theirs]}))[0]
+    assert row.ratio is None
+    assert f"{next(iter(change))} differs" in row.note
+
+
+def test_the_overall_number_is_a_geometric_mean_of_one_kind_of_reference():
+    board = make_scoreboard([score(passed=23), score("gsm8k", 91, 1319)])
+    assert board.overall is not None
+    ratios = [row.ratio.value for row in board.rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
+    assert abs(board.overall.value - (ratios[0] * ratios[1]) ** 0.5) < 1e-9
+    assert make_scoreboard([score()]).overall is None
+
+
+def test_the_overall_number_never_mixes_measured_and_published():
+    measured = {REFERENCE_MODELS[0]: [score(passed=46)]}
+    board = make_scoreboard([score(), score("gsm8k", 91, 1319)], measured)
+    assert board.overall is None
+    assert "['measured', 'published']" in board.overall_note
+
+
+def test_scores_of_two_models_make_no_scoreboard():
+    with pytest.raises(ValueError, match="scores of 2 models"):
+        make_scoreboard([score(), score("embedded", 1, 44, model_hash="x")])
+
+
+def test_the_json_is_strict_and_the_plot_is_the_same_twice():
+    board = make_scoreboard([score(), score("embedded", 0, 44)])
+    assert json.loads(json.dumps(to_json(board), allow_nan=False))["rows"]
+    assert plot_svg(board) == plot_svg(board)
+
+
+def test_the_plot_has_no_background_and_no_black_or_white_ink():
+    svg = plot_svg(make_scoreboard([score()])).lower()
+    assert "#ffffff" not in svg
+    assert "fill: #000000" not in svg
+    assert "stroke: #000000" not in svg
+
+
+def test_the_page_escapes_what_it_shows():
+    assert "<script>" not in to_html(make_scoreboard([score(model="<script>alert(1)</script>")]), "<svg></svg>")
+
+
+def test_only_the_authors_own_figures_stand_beside_a_benchmark():
+    figures = published_for(BENCHMARKS["humaneval"])
+    assert [row.model for row in figures] == list(REFERENCE_MODELS)
+    assert {row.tier for row in figures} == {"official"}
+    # users' own runs of the same model are in the table, and lower
+    assert any(row.tier == "rerun" and row.model == "Qwen2.5-Coder-1.5B" for row in reference_scores())
+    assert published_for(BENCHMARKS["embedded"]) == []
+
+
+def test_every_figure_names_its_source():
+    assert all(row.source and 0 <= row.score <= 1 for row in reference_scores())
+    assert "| Embedded functions | – | none |" in reference_table()
+
+
+def test_a_figure_out_of_range_is_refused():
+    with pytest.raises(ValueError, match=r"lies in 0\.\.1"):
+        replace(reference_scores()[0], score=47.5)
+
+
+def test_published_verdicts_agree_with_the_published_figure():
+    verdicts = reference_verdicts("Qwen2.5-Coder-1.5B", "humaneval")
+    assert (len(verdicts), sum(verdicts.values())) == (164, 72)
+    assert reference_verdicts("Qwen2.5-Coder-0.5B", "humaneval") == {}
