@@ -1,0 +1,125 @@
+"""Leaks are found in disguise; number tables, boilerplate and unrelated code are not."""
+
+import random
+import re
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from codeft_assets.curation.decontaminate import build_index, find_overlaps
+from codeft_eval.benchmarks import benchmark_texts
+
+PROMPT = '''def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Merge inclusive integer ranges that overlap or touch, and return them in ascending order.
+    >>> merge_ranges([(5, 8), (1, 3), (4, 4)])
+    [(1, 8)]
+    """
+'''
+SOLUTION = """    merged = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+"""
+FILLER = "Here is a program that a reader of our forum sent in yesterday and wants to have explained line by line.\n\n"
+
+
+@pytest.fixture(scope="module")
+def index():
+    return build_index(
+        pl.DataFrame(benchmark_texts("embedded")).select("benchmark", "task_id", "kind", "field", "text")
+    )
+
+
+def found(index, *texts):
+    ids = pl.Series("document_id", [f"doc{i}" for i in range(len(texts))])
+    return find_overlaps(ids, pa.array(texts, pa.large_string()), index)
+
+
+def tasks(index, text):
+    return set(found(index, text)["task_id"])
+
+
+def renamed(text):
+    for old, new in {"merge_ranges": "join", "ranges": "xs", "merged": "out", "start": "a", "end": "b"}.items():
+        text = re.sub(rf"\b{old}\b", new, text)
+    return text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROMPT + SOLUTION,
+        FILLER + PROMPT + SOLUTION + "\nThank you for reading.",
+        (PROMPT + SOLUTION).replace("\n", "\r\n"),
+        (PROMPT + SOLUTION).replace("    ", "\t"),
+        "".join(f"{line}  # note {i}\n" for i, line in enumerate(SOLUTION.splitlines())),
+        "def merge_ranges(ranges):\n" + SOLUTION,
+        SOLUTION,
+        PROMPT,
+    ],
+    ids=["verbatim", "in a page", "crlf", "tabs", "comments", "no docstring", "solution only", "prompt only"],
+)
+def test_a_leak_is_found(index, text):
+    assert "codeft/14" in tasks(index, text)
+
+
+def test_renamed_identifiers_do_not_hide_a_leak(index):
+    assert "codeft/14" in tasks(index, FILLER + renamed("def merge_ranges(ranges):\n" + SOLUTION))
+
+
+def test_every_item_is_found_verbatim(index):
+    texts = {}
+    for row in benchmark_texts("embedded"):
+        if row["field"] in {"prompt", "solution"}:
+            texts[row["task_id"]] = texts.get(row["task_id"], "") + row["text"]
+    matches = found(index, *texts.values())
+    leaked = {(f"doc{i}", task) for i, task in enumerate(texts)}
+    assert leaked <= set(matches.select("document_id", "task_id").iter_rows())
+
+
+def test_the_span_says_where_the_leak_is(index):
+    text = FILLER + PROMPT + SOLUTION
+    row = found(index, text).filter(pl.col("field") == "prompt").row(0, named=True)
+    span = text.encode()[row["span_start"] : row["span_end"]].decode()
+    assert span.startswith("merge_ranges") or span.startswith("def merge_ranges")
+    assert FILLER not in span
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(" ".join(str((i * 37 + j) % 100) for j in range(20)) for i in range(200)),
+        "1, 2, 3, 4, 5, 6, 7, 8, 9, " * 50,
+        "import os\nimport sys\n\n\ndef main():\n    args = sys.argv[1:]\n    if not args:\n        return 1\n"
+        "    for name in args:\n        print(os.path.getsize(name))\n    return 0\n",
+        "assert candidate(1) == 1\n" * 30,
+        "",
+        "short",
+    ],
+    ids=["number table", "digits", "program", "asserts", "empty", "short"],
+)
+def test_what_is_no_leak_is_not_found(index, text):
+    assert found(index, text).is_empty()
+
+
+def test_shuffled_words_of_a_prompt_are_no_leak(index):
+    words = PROMPT.split()
+    random.Random(1).shuffle(words)
+    assert found(index, " ".join(words)).is_empty()
+
+
+def test_math_questions_are_found_by_their_words():
+    question = "A farmer keeps forty hens and each hen lays five eggs a week which he sells by the dozen at the market"
+    items = pl.DataFrame([{"benchmark": "gsm", "task_id": "7", "kind": "math", "field": "prompt", "text": question}])
+    assert set(found(build_index(items), f"Problem 12. {question}. Answer: 200")["task_id"]) == {"7"}
+
+
+def test_matches_do_not_depend_on_neighbors(index):
+    leak = PROMPT + SOLUTION
+    alone = found(index, leak)
+    among = found(index, leak, "nothing here", FILLER)
+    assert alone.equals(among)

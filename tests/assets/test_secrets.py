@@ -1,0 +1,60 @@
+"""Secrets are replaced, what only looks like one is not, and redacting twice changes nothing."""
+
+import polars as pl
+import pytest
+
+from codeft_assets.curation.secrets import count_secrets, find_suspects, redact
+
+KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA7f\n" * 3 + "-----END RSA PRIVATE KEY-----"
+TOKEN = "ghp_" + "aB3dE6gH9j" * 3 + "K2mN5p"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("key = AKIAIOSFODNN7EXAMPLE", "key = <AWS_KEY>"),
+        (f"auth {TOKEN} end", "auth <GITHUB_TOKEN> end"),
+        (f"before\n{KEY}\nafter", "before\n<PRIVATE_KEY>\nafter"),
+        (f"Bearer {JWT}", "Bearer <JWT>"),
+        ("api_key = 'q9Zx7Lm2Vt8Rb4Nc6Wd1'", "api_key = '<SECRET>'"),
+        ("mail jane.doe@mailhost.org now", "mail <EMAIL> now"),
+        ("ssh 203.0.114.77 -p 22", "ssh <IP_ADDRESS> -p 22"),
+    ],
+)
+def test_a_secret_becomes_its_placeholder(text, expected):
+    redacted, counts = redact(text)
+    assert redacted == expected
+    assert sum(counts.values()) == 1
+    assert redact(redacted) == (redacted, {})
+    assert find_suspects(pl.Series([text])).to_list() == [True]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write to user@example.com or admin@shop.example",
+        "listen on 127.0.0.1, 10.0.0.7, 192.168.1.1 and 0.0.0.0",
+        "version 1.2.3.0 and 4.18.0.1.2",
+        "password = 'changeme'",
+        "token = 'aaaaaaaaaaaaaaaaaaaaaaaa'",
+        "secret = get_secret('database')",
+        "@dataclass\nclass Point: pass",
+        "999.999.999.999",
+        "AKIA is a prefix",
+    ],
+)
+def test_what_identifies_nobody_is_left_alone(text):
+    assert redact(text) == (text, {})
+
+
+def test_every_text_that_redaction_changes_is_a_suspect():
+    texts = pl.Series([f"x {part} y" for part in ("AKIAIOSFODNN7EXAMPLE", TOKEN, KEY, JWT, "a@b.io", "8.8.8.8")])
+    changed = [redact(text)[0] != text for text in texts]
+    assert all(changed)
+    assert find_suspects(texts).to_list() == changed
+
+
+def test_counts_are_by_kind():
+    found = count_secrets(pl.Series(["a@b.io c@d.io", "8.8.8.8", "nothing"]))
+    assert found == {"email": 2, "ip_address": 1}

@@ -1,0 +1,22 @@
+"""One tokenizer and one packed corpus for all training tests: they take seconds to make and never change."""
+
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    from codeft_training.corpus import Corpus
+    from codeft_training.packing import pack
+    from codeft_training.tokenizer import train_tokenizer
+    from tests.training.corpus_folder import default_rows, write_corpus
+
+    root = tmp_path_factory.mktemp("training")
+    corpus = Corpus(write_corpus(root / "corpus", default_rows()))
+    train_tokenizer(corpus, root / "tokenizer", vocab_size=320)
+    pack(corpus, root / "tokenizer", root / "packed", context_tokens=64)
+    return root
