@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from codeft_assets.origins import Origin, SampleOrigin
+from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.sources import Source
 from codeft_assets.storage import Store
 
@@ -18,6 +19,7 @@ class Workspace(dg.ConfigurableResource):
 
     root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
     profile: str = Field(default="", description="sample or full. Empty: $CODEFT_PROFILE, else sample")
+    samples: str = Field(default="", description="Folder of sample rows. Empty: the embedded samples")
     workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
 
     @property
@@ -50,4 +52,6 @@ class Workspace(dg.ConfigurableResource):
 
     def origin(self, source: Source) -> Origin:
         """Return where the rows of ``source`` come from under this profile."""
-        return SampleOrigin(name=source.name) if self.is_sample and source.has_sample else source.origin
+        if not (self.is_sample and source.has_sample):
+            return source.origin
+        return SampleOrigin(name=source.name, folder=self.samples or str(SAMPLES_FOLDER))
