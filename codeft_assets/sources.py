@@ -97,7 +97,7 @@ _ENTRIES = (
     Source(
         name="cot-o1-examples",
         about="One long worked example a file, with its reasoning spelled out.",
-        origin=HubOrigin(repo_id="wassemgtk/CoT-O1-examples", whole_files=True),
+        origin=HubOrigin(repo_id="wassemgtk/CoT-O1-examples"),
         adapter=adapters.whole_object,
         domain="reasoning",
         format="cot",

@@ -61,6 +61,8 @@ def adapt_rows(
 
 def _adapt(row: Row, adapter: Adapter) -> Sequence[Draft | Reject]:
     try:
+        if set(row) == {"malformed"}:  # an origin's word for a line that it could not parse
+            raise BadRowError("malformed_json", f"the line is no JSON object: {str(row['malformed'])[:120]!r}")
         return adapter(row)
     except BadRowError as error:
         return [Reject(part="", reason=error.reason, detail=error.detail, text=_as_text(row))]

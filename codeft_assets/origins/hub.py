@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import gzip
+import io
 import json
 import logging
 import re
@@ -22,18 +24,20 @@ from codeft_assets.origins.errors import (
     UnreachableUpstreamError,
     UpstreamError,
 )
-from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
+from codeft_assets.origins.origin import MALFORMED, Row, TransientError, Upstream, UpstreamFile, with_retries
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
 _log = logging.getLogger(__name__)
 
-_LOADER_OF_SUFFIX = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv", ".txt": "text"}
+_LOADER_OF_SUFFIX = {".parquet": "parquet", ".csv": "csv", ".txt": "text"}
 _DATA_FILE = re.compile(r"(\.parquet|\.jsonl|\.json|\.csv|\.txt)(\.gz|\.zst)?$")
+_JSON_FILE = re.compile(r"\.jsonl?(\.gz)?$")
 _NOT_DATA = frozenset({"dataset_infos.json", "dataset_info.json", "state.json", "requirements.txt", "license.txt"})
 _OTHER_SPLITS = ("test", "validation", "valid", "val", "eval", "dev")
 _BATCH_ROWS = 1000
+_BLOCK_BYTES = 8 * 2**20
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -52,8 +56,6 @@ class HubOrigin:
     revision: str | None = None
     """A commit or tag to hold the source back at; None follows the default branch."""
     gated: bool = False
-    whole_files: bool = False
-    """True where every JSON file is one object: the file is one row."""
 
     def resolve(self) -> Upstream:
         """Return the commit and its data files.
@@ -79,7 +81,7 @@ class HubOrigin:
         """
         url = f"hf://datasets/{self._current_id()}@{upstream.revision}/{file.path}"
         with _translated_errors(self.repo_id, file.path):
-            rows = _whole_file(url) if self.whole_files else _streamed_rows(url, file)
+            rows = _json_rows(url, file) if _JSON_FILE.search(file.path) else _streamed_rows(url, file)
             for number, row in enumerate(rows):
                 yield f"{file.path}#{number}", row
 
@@ -179,19 +181,68 @@ def _streamed_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
     suffix = _DATA_FILE.search(file.path)
     assert suffix is not None, file.path
     loader = _LOADER_OF_SUFFIX[suffix[1]]
-    options = {"sample_by": "document"} if loader == "text" else {}
+    options: dict[str, Any] = {"sample_by": "document"} if loader == "text" else {}
     stream = load_dataset(loader, data_files={"train": [url]}, split="train", streaming=True, **options)
     for batch in stream.with_format("arrow").iter(batch_size=_BATCH_ROWS):
         yield from batch.to_pylist()
 
 
-def _whole_file(url: str) -> Iterator[Row]:
+def _json_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
+    """Yield the rows of JSON lines, of a JSON array, or of a file that is one object.
+
+    The loader of ``datasets`` turns a column of mixed types into JSON text, refuses a file for one bad line and takes a
+    cut-off file for a short one (measured with 5.2), so JSON is read here: bad lines become rejects.
+    """
     from huggingface_hub import HfFileSystem
 
-    with HfFileSystem().open(url, "rb") as file:
-        content = file.read()
-    value = json.loads(content)
-    yield from value if isinstance(value, list) else [value]
+    with HfFileSystem().open(url, "rb", block_size=_BLOCK_BYTES) as raw:
+        counted: Any = _CountedFile(raw)
+        stream = gzip.GzipFile(fileobj=counted) if file.path.endswith(".gz") else io.BufferedReader(counted)
+        yield from parse_json(stream)
+        if file.size_bytes is not None and counted.num_bytes != file.size_bytes:
+            raise TruncatedUpstreamError(
+                f"file {file.path!r} should have {file.size_bytes} bytes, {counted.num_bytes} came; run the asset again"
+            )
+
+
+def parse_json(stream: Any) -> Iterator[Row]:
+    """Yield the rows of a binary stream; a line that is no object is a row that only says so."""
+    first = stream.readline()
+    if not first.strip():
+        return
+    whole = _object(first)
+    if whole is None:  # an array, or one object over many lines
+        value = json.loads(first + stream.read())
+        yield from value if isinstance(value, list) else [value]
+        return
+    yield whole
+    for line in stream:
+        if line.strip():
+            yield _object(line) or {MALFORMED: line.decode("utf-8", errors="replace")}
+
+
+def _object(line: bytes) -> Row | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class _CountedFile(io.RawIOBase):
+    """Counts the bytes that really came."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.num_bytes = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self.num_bytes += len(data)
+        return len(data)
 
 
 def _page(repo_id: str) -> str:

@@ -107,7 +107,8 @@ def _locate(package: str) -> tuple[Path, str, str]:
             f"package {package!r} is not installed; install it or fix packages= in sources.py"
         ) from error
     fields = distribution.metadata
-    license_name = fields.get("License-Expression") or fields.get("License") or "not stated"
+    stated = [fields[name] for name in ("License-Expression", "License") if name in fields]
+    license_name = stated[0] if stated and stated[0] else "not stated"
     return Path(str(distribution.locate_file(""))), distribution.version, license_name.splitlines()[0][:80]
 
 

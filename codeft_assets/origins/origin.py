@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
 
+MALFORMED = "malformed"
+"""The only key of a row that upstream stores as something unreadable; its value is what stood there."""
+
 MAX_ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 1.0
 MAX_WAIT_SECONDS = 60.0

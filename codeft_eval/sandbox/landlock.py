@@ -16,8 +16,8 @@ SCRATCH = READ | WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG
 _FILE_RIGHTS = WRITE_FILE | READ_FILE | _TRUNCATE
 
 
-def restrict(rules: Iterable[tuple[str, int]]) -> None:
-    """Limits the caller and its children, for good, to the given (path, access) pairs; needs no_new_privs.
+def ruleset(rules: Iterable[tuple[str, int]]) -> int:
+    """A descriptor of the rules; `syscalls.landlock_restrict` limits its caller to the (path, access) pairs, for good.
 
     Raises:
         OSError: the kernel has no Landlock, or one older than `MINIMUM_ABI`.
@@ -25,11 +25,10 @@ def restrict(rules: Iterable[tuple[str, int]]) -> None:
     abi = syscalls.landlock_abi()
     if abi < MINIMUM_ABI:
         raise OSError(f"Landlock version {abi}: at least {MINIMUM_ABI} is needed; use Linux 6.2 or newer")
-    ruleset = syscalls.landlock_ruleset(_attributes(abi))
+    descriptor = syscalls.landlock_ruleset(_attributes(abi))
     for path, access in rules:
-        _allow(ruleset, path, access)
-    syscalls.landlock_restrict(ruleset)
-    os.close(ruleset)
+        _allow(descriptor, path, access)
+    return descriptor
 
 
 def _attributes(abi: int) -> bytes:

@@ -3,6 +3,7 @@
 A tier prepares the fork server once and confines each child it forks. Nothing here runs in the caller's process.
 """
 
+import functools
 import os
 import resource
 import sysconfig
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codeft_eval.sandbox import landlock, syscalls
-from codeft_eval.sandbox.namespaces import SCRATCH, Namespaces
+from codeft_eval.sandbox.namespaces import Namespaces
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.seccomp import program_filter, server_filter
 
@@ -45,33 +46,42 @@ def standard_library_folders() -> list[str]:
 def _prepare_namespaces() -> Tier:
     program = program_filter()
     jail = Namespaces.enter(standard_library_folders(), DEVICES)
-    judge_rules = [("/", landlock.READ), *((device, DEVICE_RIGHTS) for device in DEVICES)]
-    candidate_rules = [*judge_rules, (SCRATCH, landlock.SCRATCH)]
-
+    # All but the scratch is mounted read-only; these rules add what mounts cannot refuse: devices, signals, sockets.
+    rules = _ruleset_if_possible([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
     _install(server_filter())
 
     def confine_candidate(limits: Limits) -> None:
         jail.mount_scratch(limits.file_bytes)
-        _confine(limits, program, candidate_rules)
+        confine_judge(limits)
 
     def confine_judge(limits: Limits) -> None:
-        _confine(limits, program, judge_rules)
+        _limit(limits)
+        syscalls.set_capabilities(0)
+        if rules is not None:
+            syscalls.landlock_restrict(rules)
+        syscalls.install_seccomp(program)
 
     return Tier(jail.fork, confine_candidate, confine_judge)
+
+
+def _ruleset_if_possible(rules: list[tuple[str, int]]) -> int | None:
+    is_new_enough = syscalls.landlock_abi() >= landlock.MINIMUM_ABI
+    return landlock.ruleset(rules) if is_new_enough else None
 
 
 def _prepare_landlock() -> Tier:
     program = program_filter()
     os.chdir("/")
     # Installed packages lie beneath the standard library; the benchmarks' answers may be among them.
-    rules = [(path, landlock.READ) for path in _entries_without_packages(standard_library_folders())]
-    syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    landlock.restrict([*rules, *((device, DEVICE_RIGHTS) for device in DEVICES)])
-
+    paths = [(path, landlock.READ) for path in _entries_without_packages(standard_library_folders())]
+    rules = landlock.ruleset([*paths, *((device, DEVICE_RIGHTS) for device in DEVICES)])
     _install(server_filter())
+    syscalls.landlock_restrict(rules)
 
     def confine(limits: Limits) -> None:
-        _confine(limits, program, [])
+        _limit(limits)
+        syscalls.set_capabilities(0)
+        syscalls.install_seccomp(program)
 
     return Tier(os.fork, confine, confine)
 
@@ -85,34 +95,34 @@ def _entries_without_packages(folders: list[str]) -> list[str]:
     return [entry.path for folder in folders for entry in os.scandir(folder) if entry.name not in hidden]
 
 
-def _confine(limits: Limits, program: bytes, rules: list[tuple[str, int]]) -> None:
-    _limit(limits)
-    syscalls.set_capabilities(0)
-    if rules and syscalls.landlock_abi() >= landlock.MINIMUM_ABI:
-        landlock.restrict(rules)
-    syscalls.install_seccomp(program)
-
-
 def _install(program: bytes) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.install_seccomp(program)
 
 
 def _limit(limits: Limits) -> None:
-    bounds = {
-        # The soft limit's signal would not reach process 1 of a pid namespace; the hard one kills.
-        resource.RLIMIT_CPU: (limits.cpu_seconds, limits.cpu_seconds),
-        resource.RLIMIT_AS: (limits.memory_bytes, limits.memory_bytes),
-        resource.RLIMIT_FSIZE: (limits.file_bytes, limits.file_bytes),
-        resource.RLIMIT_NOFILE: (limits.num_files, limits.num_files),
-        resource.RLIMIT_NPROC: (limits.num_threads, limits.num_threads),
-        resource.RLIMIT_STACK: (8 << 20, 8 << 20),
-        resource.RLIMIT_CORE: (0, 0),
-        resource.RLIMIT_MEMLOCK: (0, 0),
-        resource.RLIMIT_MSGQUEUE: (0, 0),
+    for kind, bound in _bounds(limits):
+        resource.setrlimit(kind, bound)
+
+
+@functools.cache
+def _bounds(limits: Limits) -> list[tuple[int, tuple[int, int]]]:
+    """What to set, within what the user may set at all."""
+    wanted = {
+        # Soft and hard alike: the soft limit's signal would not reach process 1 of a pid namespace.
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_AS: limits.memory_bytes,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NOFILE: limits.num_files,
+        resource.RLIMIT_NPROC: limits.num_threads,
+        resource.RLIMIT_STACK: 8 << 20,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
     }
-    for kind, (soft, hard) in bounds.items():
-        ceiling = resource.getrlimit(kind)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(kind, (soft, hard))
+    hard = {kind: resource.getrlimit(kind)[1] for kind in wanted}
+    bounds = {
+        kind: value if hard[kind] == resource.RLIM_INFINITY else min(value, hard[kind])
+        for kind, value in wanted.items()
+    }
+    return [(kind, (value, value)) for kind, value in bounds.items()]

@@ -1,10 +1,12 @@
 """The remote call behaves like a call: what honest programs and tests do in one process works across the wall."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from codeft_eval.sandbox import probe
+from codeft_eval.sandbox import landlock, probe, syscalls
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.probe import TIERS, choose_tier, probe_tier
 from codeft_eval.sandbox.programs import Limits, Program
@@ -174,6 +176,18 @@ def test_a_judge_that_dies_leaves_the_item_unscored_not_failed(sandbox):
 
 def test_a_jail_works_on_this_machine():
     assert choose_tier().tier in TIERS
+
+
+@pytest.mark.skipif(syscalls.landlock_abi() < landlock.MINIMUM_ABI, reason="this kernel's Landlock is too old")
+def test_the_landlock_tier_works_where_the_kernel_has_landlock():
+    assert probe_tier("landlock") == "works"
+
+
+def test_the_namespaces_tier_works_where_the_kernel_grants_user_namespaces():
+    code = "from codeft_eval.sandbox import syscalls; syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)"
+    if subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode:
+        pytest.skip("the kernel grants no user namespaces")
+    assert probe_tier("namespaces") == "works"
 
 
 @pytest.mark.parametrize("tier", TIERS)

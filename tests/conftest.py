@@ -1,0 +1,38 @@
+"""Points the real Hub clients at a local server before anything imports them."""
+
+import os
+import tempfile
+
+import pytest
+
+from tests.hub.server import HubServer
+
+_HUB = HubServer().__enter__()
+_CACHE = tempfile.mkdtemp(prefix="codeft-tests-")
+os.environ |= {
+    "HF_ENDPOINT": _HUB.url,
+    "HF_HOME": f"{_CACHE}/hf",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_ETAG_TIMEOUT": "5",
+    "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+    "CODEFT_CACHE": f"{_CACHE}/cache",
+    "DAGSTER_HOME": "",
+}
+for name in ("HF_TOKEN", "CODEFT_HOME", "CODEFT_PROFILE", "CODEFT_BENCHMARKS", "JINA_API_KEY", "CODEFT_WORKERS"):
+    os.environ.pop(name, None)
+del os.environ["DAGSTER_HOME"]
+
+
+@pytest.fixture
+def hub():
+    """A local Hub with no repositories."""
+    _HUB.reset()
+    return _HUB
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache folder for fetched files and pages."""
+    monkeypatch.setenv("CODEFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
