@@ -157,7 +157,7 @@ def grams_of(data, offsets, width, is_code, kept_words):
     for text in range(len(offsets) - 1):
         count = _tokens(data, offsets[text], offsets[text + 1], is_code, kept_words, tokens, begins, ends)
         for first in range(count - width + 1):
-            owners.append(text)
+            owners.append(np.int64(text))
             hashes.append(_gram(tokens, first, width))
     return np.array(owners, dtype=np.int64), np.array(hashes, dtype=np.uint64)
 
@@ -174,7 +174,7 @@ def find_grams(data, offsets, width, is_code, kept_words, slots):
         for first in range(count - width + 1):
             gram = _gram(tokens, first, width)
             if _holds(slots, gram):
-                owners.append(text)
+                owners.append(np.int64(text))
                 hashes.append(gram)
                 froms.append(begins[first] - offsets[text])
                 untils.append(ends[first + width - 1] - offsets[text])

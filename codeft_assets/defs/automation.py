@@ -41,10 +41,13 @@ def on_documents_change() -> dg.AutomationCondition:
 
 
 def on_stage_change() -> dg.AutomationCondition:
-    """Re-run a stage below other stages, in the same run as these."""
+    """Re-run a stage below other stages, in the same run as these.
+
+    Documents are ignored: the stages above react to them first, and this one follows.
+    """
     changed = dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.data_version_changed() | dg.AutomationCondition.will_be_requested()
-    )
+    ).ignore(dg.AssetSelection.groups("sources"))
     return (changed.since_last_handled() & _settled()).with_label("a stage above changed")
 
 

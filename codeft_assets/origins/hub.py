@@ -184,7 +184,7 @@ def _streamed_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
     options: dict[str, Any] = {"sample_by": "document"} if loader == "text" else {}
     stream = load_dataset(loader, data_files={"train": [url]}, split="train", streaming=True, **options)
     for batch in stream.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-        yield from batch.to_pylist()
+        yield from batch.to_pylist()  # type: ignore[union-attr]  an Arrow table in this format
 
 
 def _json_rows(url: str, file: UpstreamFile) -> Iterator[Row]:

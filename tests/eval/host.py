@@ -32,7 +32,8 @@ class Host:
             "@VICTIM@": str(self.victim.pid),
             "@PORT@": str(self.listener.getsockname()[1]),
             "@PACKAGE@": str(Path(codeft_eval.__file__).parent),
-            "@PACKAGES@": repr([sysconfig.get_path("purelib"), sysconfig.get_path("stdlib") + "/site-packages"]),
+            "@PACKAGES@": sysconfig.get_path("purelib"),
+            "@BASE_PACKAGES@": sysconfig.get_path("stdlib") + "/site-packages",
         }
         for place, value in places.items():
             source = source.replace(place, value)

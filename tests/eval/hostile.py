@@ -262,7 +262,15 @@ def add(a, b):
     "passwords": _attempt("open('/etc/passwd').read()"),
     "home": _attempt("assert os.listdir(os.path.expanduser('~root')) or os.listdir('/home')", "import os"),
     "benchmark_answers": _attempt("open('@PACKAGE@/data/embedded.jsonl').read()"),
-    "installed_packages": _attempt("assert any(os.listdir(path) for path in @PACKAGES@)", "import os"),
+    "installed_packages": _attempt("assert os.listdir('@BASE_PACKAGES@')", "import os"),
+    "packages_of_the_project": _attempt("assert os.listdir('@PACKAGES@')", "import os"),
+    "environment_left_on_the_stack": """
+import ctypes
+def add(a, b):
+    address = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "program_invocation_name").value
+    for size in range(64, 1 << 20, 64):
+        if b"CODEFT_TEST_" + b"SECRET" in ctypes.string_at(address, size):
+            return a + b""",
     "judge_source": _attempt("open('@PACKAGE@/sandbox/judge.py', 'a').write('#')"),
     "standard_library_source": _attempt("open(os.__file__, 'a').write('#')", "import os"),
     "symlink": _attempt("os.symlink('@FOLDER@/secret', 'link')\nopen('link').read()", "import os"),

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -116,7 +117,10 @@ def test_a_finished_run_asks_the_model_for_nothing(checkpoint, finished, monkeyp
 def test_answers_of_another_checkpoint_are_never_found(finished, tmp_path):
     score = finished[1]
     other = write_checkpoint(tmp_path / "other", seed=1)
-    found = run_checkpoint(other, SHORT, finished[0].parent / "other", FIVE)
+    shared = tmp_path / "shared"
+    shutil.copytree(finished[0], shared)
+    found = run_checkpoint(other, SHORT, shared, FIVE)
+    assert len(list(shared.glob("generations-*.jsonl"))) == 2
     assert found.model_hash != score.model_hash
     assert found.metrics["bits_per_byte"] != score.metrics["bits_per_byte"]
     identity = {"model_hash": "a"}

@@ -169,6 +169,15 @@ def test_a_wall_timeout_is_run_once_more_before_it_counts():
     assert (found.verdict, found.reason, found.num_runs) == ("failed", "timeout", 2)
 
 
+def test_cpu_seconds_decide_and_need_no_second_run():
+    limits = Limits(cpu_seconds=1, wall_seconds=30)
+    with Sandbox(num_workers=1, limits=limits) as sandbox:
+        found = outcome(sandbox, "def f():\n    while True: pass", "f()")
+    assert (found.verdict, found.reason, found.num_runs) == ("failed", "timeout", 1)
+    assert found.wall_seconds < 20
+    assert "s of CPU; the limit is 1 s" in found.detail
+
+
 def test_a_judge_that_dies_leaves_the_item_unscored_not_failed(sandbox):
     found = outcome(sandbox, "def f():\n    return 1", "import os\nos._exit(3)")
     assert (found.verdict, found.reason) == ("unscored", "judge")
