@@ -124,7 +124,7 @@ def _bind_folder(source: str, target: str) -> None:
     syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
     # The benchmarks' answers may be installed there.
     for name in ("site-packages", "dist-packages"):
-        if False:
+        if os.path.isdir(f"{target}/{name}"):
             syscalls.mount("none", f"{target}/{name}", "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
 
 
