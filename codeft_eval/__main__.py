@@ -24,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return options.command(options, log, report)
         except (ValueError, SandboxError) as error:
-            log(f"error: {error}")
             print(f"error: {error}", file=sys.stderr)
             return 2
 
@@ -75,7 +74,8 @@ def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
     write_page(options.output, "scoreboard.svg", svg)
     page = write_page(options.output, "scoreboard.html", to_html(board, svg))
     print(text)
-    report({"scoreboard": pipes.markdown(text), "page": pipes.path(page.resolve())}, pipes.version_of(document))
+    metadata = {"scoreboard": pipes.markdown(text), "plot": pipes.image(svg), "page": pipes.path(page.resolve())}
+    report(metadata, pipes.version_of(document))
     return 0
 
 

@@ -1,5 +1,6 @@
 """Reports to Dagster when it started this process through Pipes, and to the log otherwise."""
 
+import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,11 @@ Report = Callable[[Mapping[str, Any], str], None]
 def markdown(text: str) -> dict[str, str]:
     """A metadata value that the web UI renders."""
     return {"type": "md", "raw_value": text}
+
+
+def image(svg: str) -> dict[str, str]:
+    """A metadata value that the web UI shows as a picture."""
+    return markdown(f"![plot](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
 
 
 def path(value: object) -> dict[str, str]:

@@ -90,15 +90,20 @@ def make_scoreboard(scores: Sequence[Score], measured: Mapping[str, Sequence[Sco
 
 
 def to_markdown(board: Scoreboard) -> str:
-    """The scoreboard as a Markdown table with its notes."""
-    header = (
-        "| benchmark | metric | ours (95 %) | n | reference | theirs | whose figure | ours ÷ theirs (95 %) | note |"
-    )
-    lines = [f"# Scoreboard of {board.model}", "", *(f"> **{warning}**" for warning in board.warnings), "", header]
-    lines.append("|---|---|---:|---:|---|---:|---|---:|---|")
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells(row)) + " |" for row in board.rows]
+    """The scoreboard as a Markdown table; what each comparison rests on stands below it, numbered."""
+    lines = ["# Scoreboard", "", f"Checkpoint `{board.model_hash[:16]}`"]
+    lines += [part for warning in board.warnings for part in ("", f"> **{warning}**")]
+    lines += ["", "| benchmark | metric | ours (95 %) | n | reference | theirs | ours ÷ theirs (95 %) | |"]
+    lines.append("|---|---|---:|---:|---|---:|---:|---|")
+    notes = list(dict.fromkeys(row.note for row in board.rows))
+    for row in board.rows:
+        *shown, provenance, ratio, note = cells(row)
+        shown[4] = f"{shown[4]}, {provenance}" if row.reference_model else "none"
+        columns = [*shown, ratio, f"({notes.index(note) + 1})"]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |")
     overall = f"**{board.overall.value:.3f}**" if board.overall else "n/a"
-    return "\n".join([*lines, "", f"Overall, relative to {REFERENCE_MODELS[0]}: {overall}: {board.overall_note}", ""])
+    lines += ["", f"Overall, relative to {REFERENCE_MODELS[0]}: {overall} ({board.overall_note})", ""]
+    return "\n".join([*lines, *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""])
 
 
 def to_json(board: Scoreboard) -> dict[str, Any]:
@@ -164,7 +169,7 @@ def _measured_references(score: Score, metric: str, measured: Mapping[str, Seque
         for other in theirs:
             if other.benchmark != score.benchmark or metric not in other.metrics:
                 continue
-            difference = _difference(score, other)
+            difference = _difference(score, other, metric)
             ratio = None if difference else _ratio(score, other.num_passed, other.num_scored, metric)
             note = difference or _measured_note(ratio, metric)
             estimate = other.metrics[metric]
@@ -184,12 +189,12 @@ def _published_references(score: Score) -> list[Row]:
 def _published_row(score: Score, row: ReferenceScore, difference: str) -> Row:
     n = score.num_items_total
     passed = round(row.score * n)
-    whole = score.num_items == n
+    whole = score.num_scored == n
     ratio = _ratio(score, passed, n, PASS_AT_1) if whole else None
     note = f"ours measured here, theirs published by its authors ({shots(row)}). {difference}"
     note += f"; the interval takes theirs as {passed} of {n}"
     if not whole:
-        note = f"no ratio: ours covers {score.num_items} of {n} items; run without --limit"
+        note = f"no ratio: ours has verdicts on {score.num_scored} of {n} items; a ratio needs all of them"
     facts = {"reference_model": row.model, "reference": row.score, "provenance": "published"}
     return _row(score, PASS_AT_1, note=note, ratio=ratio, source=row.source, **facts)
 
@@ -226,8 +231,11 @@ def _ratio(score: Score, passed: int, n: int, metric: str) -> Ratio | None:
     return Ratio(value=value, low=low, high=high)
 
 
-def _difference(ours: Score, theirs: Score) -> str:
-    """Why two measured scores may not be divided; empty when they may."""
+def _difference(ours: Score, theirs: Score, metric: str) -> str:
+    """Why two measured scores may not be compared; empty when they may."""
+    counts = [score.metrics[metric].n if metric in score.metrics else 0 for score in (ours, theirs)]
+    if counts[0] != counts[1]:
+        return f"no ratio: {metric} rests on {counts[0]} items here and {counts[1]} there; measure both on the same"
     for name in ("version", "protocol", "data_sha256", "num_items"):
         if getattr(ours, name) != getattr(theirs, name):
             return f"no ratio: {name} differs ({getattr(ours, name)} and {getattr(theirs, name)}); measure both alike"
@@ -261,8 +269,9 @@ def _overall(rows: Sequence[Row]) -> tuple[Ratio | None, str]:
     mine = [row for row in rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
     kinds = {row.provenance for row in mine}
     if len(mine) < 2 or len(kinds) != 1:
-        why = "ratios of two benchmarks or more, all published or all measured, are needed"
-        return None, f"{why}; there are {len(mine)} of kind {sorted(str(kind) for kind in kinds)}"
+        why = "it takes ratios on two benchmarks or more, all to published or all to measured figures"
+        found = " and ".join(sorted(str(kind) for kind in kinds))
+        return None, f"{why}; there are {len(mine)}" + (f" ({found})" if found else "")
     logs = [math.log(max(row.ratio.value, RATIO_FLOOR)) for row in mine if row.ratio]
     value = math.exp(sum(logs) / len(logs))
     names = ", ".join(row.title for row in mine)

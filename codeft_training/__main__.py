@@ -106,12 +106,11 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE
-    measured = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    measured = {name: value for name, value in result.items() if isinstance(value, int | float)} | result["validation"]
     metadata = {
-        **measured,
-        **{f"validation_{name.removeprefix('validation_')}": value for name, value in result["validation"].items()},
         "recipe": options.recipe,
-        "weights_hash": result["weights_hash"],
+        **{name: round(value, 4) if isinstance(value, float) else value for name, value in measured.items()},
+        "weights_hash": result["weights_hash"][:16],
         "model_card": pipes.markdown((options.output / "checkpoint" / "README.md").read_text().split("---", 2)[2]),
         "path": pipes.path(options.output / "checkpoint"),
     }

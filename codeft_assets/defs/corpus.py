@@ -84,19 +84,21 @@ def fates(context: dg.AssetExecutionContext, config: MixtureConfig, workspace: W
 
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:
-    frame = table.read(["source", "fate", "detail", "source_row", "num_chars", "epochs", "split"])
-    counts = frame.group_by("source", "fate").len().sort("source", "fate")
-    rows: dict[str, dict[str, float]] = {}
+    frame = table.read(["source", "fate", "stage", "detail", "source_row"])
+    decided = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
+    counts = frame.group_by("source", decided.alias("decided")).len().sort("source", "decided")
+    rows: dict[str, dict[str, int]] = {}
     for source, fate, count in counts.iter_rows():
         rows.setdefault(source, {})[fate] = count
-    reasons = sorted({fate for row in rows.values() for fate in row})
+    shares = {name: {fate: n / sum(row.values()) for fate, n in row.items()} for name, row in rows.items()}
+    fates_seen = sorted({fate for row in rows.values() for fate in row})
     dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
     return {
-        "kept_fraction": (frame["fate"] == KEPT).mean(),
-        "fates": stacked_bars(rows, title="fate of every document by source", unit="documents"),
+        "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
+        "fates": stacked_bars(shares, title="fate of every document by source", unit="share of documents"),
         "accounts": md.markdown_table(
-            ("source", "in", *reasons),
-            ((s, sum(map(int, r.values())), *(int(r.get(reason, 0)) for reason in reasons)) for s, r in rows.items()),
+            ("source", "in", *fates_seen),
+            ((name, sum(row.values()), *(row.get(fate, 0) for fate in fates_seen)) for name, row in rows.items()),
         ),
         "one_of_each_reason": md.markdown_table(
             ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()

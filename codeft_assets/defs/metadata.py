@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,8 +18,7 @@ from codeft_assets.storage import Table
 _PREVIEW_CHARS = 700
 _PREVIEW_DOCUMENTS = 3
 _LOG_EVERY_SECONDS = 5.0
-
-KINDS = {"polars": "polars", "numba": "numba", "parquet": "parquet"}
+_LINE_CHARS = 110
 
 
 def table_metadata(table: Table, outcome: Outcome) -> dict[str, Any]:
@@ -85,9 +85,15 @@ def fenced(text: str, limit_chars: int = _PREVIEW_CHARS) -> str:
     shown = (
         text if len(text) <= limit_chars else f"{text[:limit_chars]}\n[…{len(text) - limit_chars:,} characters more]"
     )
+    shown = "\n".join(part for line in shown.split("\n") for part in _wrapped(line))
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{shown}\n{fence}"
+
+
+def _wrapped(line: str) -> list[str]:
+    kept = textwrap.wrap(line, _LINE_CHARS, drop_whitespace=False, replace_whitespace=False, expand_tabs=False)
+    return kept or [""]
 
 
 def document_preview(documents: pl.DataFrame, *, note: str = "") -> dg.MarkdownMetadataValue:

@@ -161,7 +161,7 @@ def _card(card: classifier_report.ClassifierReport) -> dict[str, Any]:
     disagreements = [tuple(asdict(found).values()) for found in card.worst_disagreements]
     measured = {"auc": card.auc, "spearman": card.spearman}
     return {
-        **{name: value for name, value in measured.items() if value is not None},
+        **{name: round(value, 4) for name, value in measured.items() if value is not None},
         "num_trained": card.num_trained,
         "num_held_out": card.num_held_out,
         "num_left_out": card.num_left_out,
@@ -225,7 +225,7 @@ def _scores_metadata(table: Table, workspace: Workspace) -> dict[str, Any]:
     }
     lowest, best = dropped.head(3), frame.filter(pl.col("drop_reason").is_null()).top_k(2, by="educational_value")
     return {
-        "kept_fraction": 1 - dropped.height / max(frame.height, 1),
+        "kept_fraction": round(1 - dropped.height / max(frame.height, 1), 4),
         "educational_value": histogram(frame["educational_value"].to_list(), title="educational value", unit="score"),
         "dropped_by_source": stacked_bars(by_source, title="dropped by source and reason", unit="documents"),
         "preview_kept": _texts_preview(workspace, best, "educational_value"),

@@ -46,7 +46,7 @@ def test_a_published_figure_is_called_published_wherever_it_stands_beside_ours()
         assert row.reference_interval is None
     table = to_markdown(board)
     assert (
-        table.count("| published |")
+        table.count(", published |")
         == len(REFERENCE_MODELS)
         == to_html(board, "<svg></svg>").count('figure">published<')
     )
@@ -74,13 +74,14 @@ def test_bits_per_byte_is_compared_with_nothing_published():
 
 def test_a_part_of_a_benchmark_has_no_ratio_and_a_warning():
     board = make_scoreboard([score(passed=2, scored=20, num_items_total=164)])
-    assert all(row.ratio is None and "20 of 164 items" in row.note for row in rows(board))
+    assert all(row.ratio is None and "verdicts on 20 of 164" in row.note for row in rows(board))
     assert any("only 20 of 164" in warning for warning in board.warnings)
 
 
 def test_unscored_items_are_counted_apart_and_shown():
     board = make_scoreboard([score(num_items=166, num_items_total=166, num_unscored=2, unscored_reasons={"jail": 2})])
     assert "164 of 166" in to_markdown(board)
+    assert all(row.ratio is None for row in board.rows)
     assert "2 items have no verdict" in board.warnings[0]
 
 
@@ -108,6 +109,12 @@ def test_a_measured_reference_takes_the_place_of_the_published_one():
     assert rows(board, "bits_per_byte")[0].provenance == "measured"
 
 
+def test_bits_per_byte_of_different_numbers_of_solutions_are_not_compared():
+    theirs = score(metrics={"pass@1": proportion(46, 164), "bits_per_byte": bits_per_byte([-5.0], [4])})
+    row = rows(make_scoreboard([score()], {"Qwen2.5-Coder-0.5B": [theirs]}), "bits_per_byte")[0]
+    assert "rests on 2 items here and 1 there" in row.note
+
+
 @pytest.mark.parametrize("change", [{"protocol": "chat"}, {"version": 2}, {"data_sha256": "e" * 64}, {"num_items": 20}])
 def test_scores_of_different_protocols_are_never_divided(change):
     theirs = replace(score(passed=46), **change)
@@ -128,7 +135,7 @@ def test_the_overall_number_never_mixes_measured_and_published():
     measured = {REFERENCE_MODELS[0]: [score(passed=46)]}
     board = make_scoreboard([score(), score("gsm8k", 91, 1319)], measured)
     assert board.overall is None
-    assert "['measured', 'published']" in board.overall_note
+    assert "there are 2 (measured and published)" in board.overall_note
 
 
 def test_scores_of_two_models_make_no_scoreboard():
