@@ -72,5 +72,8 @@ def mean_of_scored(values: list[int | None]) -> float:
 
 
 def bits_per_byte(values: list[tuple[float, int]]) -> float:
-    """Bits for a byte over all solutions."""
-    return -sum(value for value, _ in values) / math.log(2) / sum(size for _, size in values)
+    """Bits for a byte over the solutions that fit the model's context."""
+    weighed = [(value, size) for value, size in values if not math.isnan(value)]
+    if not weighed:
+        return math.nan
+    return -sum(value for value, _ in weighed) / math.log(2) / sum(size for _, size in weighed)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class Answers:
 
     completions: list[str]
     outcomes: list[Outcome]
-    log_likelihoods: list[float]
-    "of the canonical solutions; empty when the model has none to give"
+    log_likelihoods: list[float | None]
+    "of the canonical solutions; None where one does not fit the context, empty when the model gives none"
 
 
 def ask(model: "LM", active: Scoring, tasks: Sequence[str]) -> Answers:
@@ -59,8 +60,12 @@ def _answers(items: Sequence[Item], samples: Any) -> Answers:
     return Answers(
         completions=["" if text == PROMPT_TOO_LONG else text for text in texts],
         outcomes=[Outcome(**json.loads(completions[item.task_id]["filtered_resps"][0])) for item in items],
-        log_likelihoods=[likelihoods[item.task_id]["resps"][0][0][0] for item in items if likelihoods],
+        log_likelihoods=[_number(likelihoods[item.task_id]["resps"][0][0][0]) for item in items if likelihoods],
     )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _judge_those_that_fit(active: Scoring, items: Sequence[Item], texts: Sequence[str]) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,8 +72,8 @@ def remembering(inner: Any, store: GenerationStore, settings: GenerationSettings
     def complete(batch: list["Instance"]) -> list[str]:
         return _generate(inner, batch, settings)
 
-    def weigh(batch: list["Instance"]) -> list[list[Any]]:
-        return [[float(value), bool(greedy)] for value, greedy in inner.loglikelihood(batch, disable_tqdm=True)]
+    def weigh(batch: list["Instance"]) -> list[float | None]:
+        return _weigh(inner, batch)
 
     class RememberingLM(LM):
         def generate_until(self, requests: list["Instance"]) -> list[str]:
@@ -82,7 +83,7 @@ def remembering(inner: Any, store: GenerationStore, settings: GenerationSettings
         def loglikelihood(self, requests: list["Instance"]) -> list[tuple[float, bool]]:
             batches = _batches(requests, _lengths(inner, requests), settings.batch_size)
             answers = _answer_all("log_likelihood", batches, weigh, store, progress, requests)
-            return [(value, greedy) for value, greedy in answers]
+            return [(math.nan if value is None else value, False) for value in answers]
 
         def loglikelihood_rolling(self, requests: list["Instance"]) -> list[float]:
             raise NotImplementedError("no benchmark asks for rolling likelihoods")
@@ -150,6 +151,14 @@ def _answer_all(
 
 def _lengths(inner: Any, requests: Sequence["Instance"]) -> list[int]:
     return [len(inner.tok_encode(request.args[0])) for request in requests]
+
+
+def _weigh(inner: Any, batch: list["Instance"]) -> list[float | None]:
+    """Log-likelihoods of one batch; None where prompt and solution exceed the context and would be cut."""
+    lengths = [len(inner.tok_encode("".join(request.args))) for request in batch]
+    fitting = [request for request, length in zip(batch, lengths, strict=True) if length <= inner.max_length]
+    found = iter(inner.loglikelihood(fitting, disable_tqdm=True) if fitting else [])
+    return [float(next(found)[0]) if length <= inner.max_length else None for length in lengths]
 
 
 def _generate(inner: Any, batch: list["Instance"], settings: GenerationSettings) -> list[str]:

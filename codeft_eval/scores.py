@@ -161,9 +161,10 @@ def samples_table(samples: Sequence[dict[str, Any]], limit: int = 10) -> str:
 
 def _metrics(items: Sequence[Item], answers: Answers, num_passed: int, num_scored: int) -> dict[str, Estimate]:
     metrics = {PASS_AT_1: proportion(num_passed, num_scored)} if num_scored else {}
-    if answers.log_likelihoods:
-        sizes = [len(item.weighed_text.encode()) for item in items]
-        metrics[BITS_PER_BYTE] = bits_per_byte(answers.log_likelihoods, sizes)
+    sizes = [len(item.weighed_text.encode()) for item in items]
+    weighed = [(value, size) for value, size in zip(answers.log_likelihoods, sizes, strict=False) if value is not None]
+    if weighed:
+        metrics[BITS_PER_BYTE] = bits_per_byte([value for value, _ in weighed], [size for _, size in weighed])
     return metrics
 
 

@@ -135,12 +135,18 @@ def test_a_prompt_that_does_not_fit_is_unscored_and_not_truncated(checkpoint, tm
     items = load_items(SHORT)[:5]
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     lengths = sorted(len(tokenizer(item.prompt)["input_ids"]) for item in items)
-    small = write_checkpoint(tmp_path / "small", context_tokens=lengths[2] + 16)
+    small_context = lengths[2] + 16
+    small = write_checkpoint(tmp_path / "small", context_tokens=small_context)
     score = run_checkpoint(small, SHORT, tmp_path / "out", FIVE)
-    assert score.num_unscored == sum(length > lengths[2] for length in lengths) > 0
+    assert score.num_unscored == 2
     assert score.unscored_reasons == {"prompt_too_long": score.num_unscored}
     assert score.num_scored + score.num_unscored == len(items)
     assert score.metrics["pass@1"].n == score.num_scored
+    weighed = [sample["solution_log_likelihood"] is not None for sample in read_samples(tmp_path / "out")]
+    lengths = [len(tokenizer(item.prompt + item.solution)["input_ids"]) for item in items]
+    assert weighed == [length <= small_context for length in lengths]
+    assert 0 < sum(weighed) < 5
+    assert score.metrics["bits_per_byte"].n == sum(weighed)
 
 
 def test_a_replay_of_canonical_and_wrong_completions_scores_exactly_those(tmp_path):
