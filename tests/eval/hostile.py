@@ -182,7 +182,7 @@ def add(a, b):
                 pass
         except BaseException:
             pass""",
-    "sleeps": "import time\ndef add(a, b):\n    time.sleep(1000)\n    return a + b",
+    "sleeps": "from time import sleep\ndef add(a, b):\n    sleep(1000)\n    return a + b",
     "memory_bomb": "def add(a, b):\n    x = bytearray(1 << 40)\n    return a + b",
     "memory_creep": "def add(a, b):\n    x = []\n    while True:\n        x.append(bytearray(10_000_000))",
     "memory_behind_limits": _attempt(
@@ -192,8 +192,8 @@ def add(a, b):
         "assert libc.shmget(0, 1 << 30, 0o1600) >= 0", "import ctypes\nlibc = ctypes.CDLL(None)"
     ),
     "thousand_threads": _attempt(
-        "for _ in range(1000):\n    threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
-        "import threading, time",
+        "for _ in range(1000):\n    threading.Thread(target=sleep, args=(100,), daemon=True).start()",
+        "import threading\nfrom time import sleep",
     ),
     "infinite_output": "def add(a, b):\n    while True:\n        print('passed' * 1000)",
     "infinite_error_output": "import sys\ndef add(a, b):\n    while True:\n        sys.stderr.write('passed' * 1000)",
@@ -233,9 +233,9 @@ def add(a, b):
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        time.sleep(600)
+        sleep(600)
     os._exit(0)""",
-        "import os, time",
+        "import os\nfrom time import sleep",
     ),
     "shell": _attempt("assert os.system('true') == 0", "import os"),
     "exec": """

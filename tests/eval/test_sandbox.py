@@ -165,7 +165,7 @@ def test_a_killed_fork_server_is_replaced_and_its_program_run_again(sandbox):
 def test_a_wall_timeout_is_run_once_more_before_it_counts():
     limits = Limits(cpu_seconds=1, wall_seconds=1.1)
     with Sandbox(num_workers=1, limits=limits) as sandbox:
-        found = outcome(sandbox, "import time\ndef f():\n    time.sleep(9)", "f()")
+        found = outcome(sandbox, "from time import sleep\ndef f():\n    sleep(9)", "f()")
     assert (found.verdict, found.reason, found.num_runs) == ("failed", "timeout", 2)
 
 
