@@ -12,7 +12,8 @@ from pathlib import Path
 
 import duckdb
 
-from codeft_assets.storage import Shard, Store, Table
+from codeft_assets.manifest import Shard
+from codeft_assets.storage import Store, Table
 
 ACCOUNTS_SQL = """
 SELECT coalesce(d.source, 'all sources') AS source,

@@ -21,7 +21,8 @@ from typing import Any
 import pyarrow as pa
 
 from codeft_assets.curation.report import StageReport, merge_reports
-from codeft_assets.storage import Manifest, Shard, Table, combined_hash, write_atomically
+from codeft_assets.manifest import Manifest, Shard, combined_hash
+from codeft_assets.storage import Table, write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

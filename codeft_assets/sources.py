@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codeft_assets.curation import adapters
+from codeft_assets.curation import adapters, free_text
 from codeft_assets.curation.adapters import Adapter, PlainText, PromptResponse
 from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest import Lineage
@@ -197,7 +197,7 @@ _ENTRIES = (
         origin=HttpFileOrigin(
             url="https://raw.githubusercontent.com/Programming-Competitions/AIMO-Competition/main/total.txt"
         ),
-        adapter=adapters.olympiad_text,
+        adapter=free_text.olympiad_text,
         domain="math",
         format="raw",
         license="Unlicense; content AoPS and MAA",
@@ -270,7 +270,7 @@ _ENTRIES = (
                 "https://huggingface.co/docs/trl/sft_trainer",
             )
         ),
-        adapter=adapters.reader_page,
+        adapter=free_text.reader_page,
         domain="code",
         format="raw",
         license="each page's own",

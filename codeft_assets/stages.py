@@ -24,6 +24,7 @@ from codeft_assets.curation import (
     dedup,
     documents,
     educational_value,
+    free_text,
     ingest,
     ledger,
     minhash,
@@ -38,9 +39,10 @@ from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.mixture import Mixture
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage, Unit
+from codeft_assets.manifest import Shard
 from codeft_assets.origins import Origin, Upstream
 from codeft_assets.sources import Source
-from codeft_assets.storage import Shard, Table
+from codeft_assets.storage import Table
 
 
 def code_version_of(*modules: ModuleType) -> str:
@@ -71,7 +73,7 @@ def documents_stage(source: Source, max_rows: int | None) -> Stage:
     """Identify the ingest of one source."""
     return Stage(
         name="documents",
-        code_version=code_version_of(adapters, documents, ingest, normalize),
+        code_version=code_version_of(adapters, documents, free_text, ingest, normalize),
         parameters={
             "adapter": repr(source.adapter) if not inspect.isfunction(source.adapter) else source.adapter.__qualname__,
             "lineage": list(astuple(source.lineage(""))),

@@ -44,7 +44,7 @@ CORPUS = dg.AssetSelection.groups(
     "sources", "quality", "dedup", "decontamination", "corpus"
 ) - dg.AssetSelection.assets(["corpus", "packed"])
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end_to_end")]
+pytestmark = pytest.mark.slow
 
 
 def execute(home, selection, run_config=None, samples=""):

@@ -12,11 +12,12 @@ from codeft_assets.defs.plots import bar_plot
 from codeft_assets.defs.shell import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
 from codeft_assets.defs.upstream import observation, upstream_key
 from codeft_assets.defs.workspace import Workspace
+from codeft_assets.manifest import Manifest
 from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.sources import SOURCES, Source
 from codeft_assets.stages import documents_stage, file_units, read_documents
-from codeft_assets.storage import Manifest, Table
+from codeft_assets.storage import Table
 
 SAMPLE_MAX_BAD_FRACTION = 0.4
 """The samples hold bad rows on purpose."""

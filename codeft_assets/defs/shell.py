@@ -8,9 +8,10 @@ import dagster as dg
 from codeft_assets.defs.metadata import LoggedProgress, table_metadata
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import Outcome, ShardFunction, Stage, Unit, map_shards
+from codeft_assets.manifest import Manifest
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.sources import SOURCES
-from codeft_assets.storage import Manifest, Table
+from codeft_assets.storage import Table
 
 OWNERS = ["team:codeft"]
 GPU_POOL = "gpu"

@@ -24,7 +24,8 @@ from codeft_assets.origins.errors import (
     UnreachableUpstreamError,
     UpstreamError,
 )
-from codeft_assets.origins.origin import MALFORMED, Row, TransientError, Upstream, UpstreamFile, with_retries
+from codeft_assets.origins.json_rows import CountedFile, parse_json
+from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoFile
@@ -196,53 +197,13 @@ def _json_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
     from huggingface_hub import HfFileSystem
 
     with HfFileSystem().open(url, "rb", block_size=_BLOCK_BYTES) as raw:
-        counted: Any = _CountedFile(raw)
+        counted: Any = CountedFile(raw)
         stream = gzip.GzipFile(fileobj=counted) if file.path.endswith(".gz") else io.BufferedReader(counted)
         yield from parse_json(stream)
         if file.size_bytes is not None and counted.num_bytes != file.size_bytes:
             raise TruncatedUpstreamError(
                 f"file {file.path!r} should have {file.size_bytes} bytes, {counted.num_bytes} came; run the asset again"
             )
-
-
-def parse_json(stream: Any) -> Iterator[Row]:
-    """Yield the rows of a binary stream; a line that is no object is a row that only says so."""
-    first = stream.readline()
-    if not first.strip():
-        return
-    whole = _object(first)
-    if whole is None:  # an array, or one object over many lines
-        value = json.loads(first + stream.read())
-        yield from value if isinstance(value, list) else [value]
-        return
-    yield whole
-    for line in stream:
-        if line.strip():
-            yield _object(line) or {MALFORMED: line.decode("utf-8", errors="replace")}
-
-
-def _object(line: bytes) -> Row | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-class _CountedFile(io.RawIOBase):
-    """Counts the bytes that really came."""
-
-    def __init__(self, file: Any) -> None:
-        self._file, self.num_bytes = file, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        self.num_bytes += len(data)
-        return len(data)
 
 
 def _page(repo_id: str) -> str:

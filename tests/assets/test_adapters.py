@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from codeft_assets.curation import adapters
+from codeft_assets.curation import adapters, free_text
 from codeft_assets.curation.adapters import BadRowError, Draft, PlainText, PromptResponse, Reject
 
 
@@ -101,7 +101,7 @@ def test_olympiad_text_is_split_and_what_does_not_split_is_rejected():
         "2. Show that among seven integers there are two whose difference divides by six.\n\n"
         "see figure"
     )
-    first, second, third = adapters.olympiad_text({"text": text})
+    first, second, third = free_text.olympiad_text({"text": text})
     assert turns(first)[0][1].startswith("Find all integers")
     assert turns(first)[1] == ("assistant", "There is a long argument that we shorten here to one line.")
     assert isinstance(second, Draft)
@@ -118,7 +118,7 @@ def test_a_reader_page_loses_preamble_images_and_navigation():
         + "A path joins and splits itself and knows its parts. " * 6
         + "\n\n*   [Next](https://docs.example.org/n)\n"
     )
-    [draft] = adapters.reader_page({"url": "https://docs.example.org/p", "body": body})
+    [draft] = free_text.reader_page({"url": "https://docs.example.org/p", "body": body})
     assert draft.text.startswith("# Paths\n\nA path joins")
     assert "Home" not in draft.text
     assert "Image 1" not in draft.text
@@ -145,7 +145,7 @@ USER = {"role": "user", "content": "Q"}
     ("adapter", "row", "reason", "detail"),
     [
         (QA, {"question": "Q", "reply": "A"}, "missing_column", "row has \\['question', 'reply'\\]"),
-        (QA, {"question": None, "answer": "A"}, "null_value", "column 'question' is null"),
+        (QA, {"question": None, "answer": "A"}, "null_value", "'question' is null"),
         (QA, {"question": 17, "answer": "A"}, "wrong_type", "column 'question' is int, not text: '17'"),
         (QA, {"question": " \n ", "answer": "A"}, "empty_text", "column 'question' is empty"),
         (adapters.json_messages, {"messages": '[{"role": "user"'}, "malformed_json", "column 'messages'"),
@@ -161,9 +161,14 @@ USER = {"role": "user", "content": "Q"}
         ),
         (adapters.sharegpt_conversations, {"conversations": None}, "wrong_type", "NoneType"),
         (adapters.whole_object, {"nothing": 1}, "missing_column", "row has \\['nothing'\\]"),
-        (adapters.reader_page, {"body": '{"code": 429}'}, "not_a_page", "429"),
-        (adapters.reader_page, {"body": "Title: x\n\nWarning: error 404\n\nMarkdown Content:\n"}, "not_a_page", "404"),
-        (adapters.reader_page, {"body": "Title: x\n\nMarkdown Content:\nshort"}, "empty_text", "5 characters are left"),
+        (free_text.reader_page, {"body": '{"code": 429}'}, "not_a_page", "429"),
+        (free_text.reader_page, {"body": "Title: x\n\nWarning: 404\n\nMarkdown Content:\n"}, "not_a_page", "404"),
+        (
+            free_text.reader_page,
+            {"body": "Title: x\n\nMarkdown Content:\nshort"},
+            "empty_text",
+            "5 characters are left",
+        ),
         (
             adapters.local_file,
             {"path": "a.py", "error": "UnicodeDecodeError: x"},

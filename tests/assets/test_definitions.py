@@ -83,7 +83,7 @@ def test_a_cell_cannot_carry_markup_or_end_its_row():
 def test_more_bad_rows_than_allowed_fail_the_source(bad, limit, fails):
     from codeft_assets.curation.report import StageReport
     from codeft_assets.defs.documents import check_bad_fraction
-    from codeft_assets.storage import Manifest
+    from codeft_assets.manifest import Manifest
 
     report = StageReport(num_in=10, num_out=10 - bad, dropped={"null_value": bad})
     manifest = Manifest(

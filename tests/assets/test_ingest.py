@@ -2,8 +2,9 @@
 
 import pytest
 
-from codeft_assets.curation.adapters import PlainText, PromptResponse, olympiad_text
+from codeft_assets.curation.adapters import PlainText, PromptResponse
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, Message, content_hash, document_id
+from codeft_assets.curation.free_text import olympiad_text
 from codeft_assets.curation.ingest import Lineage, MovedColumnError, adapt_rows
 from codeft_assets.curation.normalize import language_of_path, language_of_text, normalize_text
 

@@ -53,6 +53,7 @@ def no_waiting(monkeypatch):
         ("data.jsonl.gz", gzip.compress(jsonl(ROWS))),
         ("data.json", json.dumps(ROWS).encode()),
     ],
+    ids=["parquet", "jsonl", "jsonl.gz", "json"],
 )
 def test_every_file_format_gives_its_rows_with_their_keys(hub, path, content):
     hub.commit("me/set", {path: content, "README.md": "# set"})

@@ -24,7 +24,7 @@ STAGES = {
     "corpus/mixture",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("daemon"), pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 class Daemon:

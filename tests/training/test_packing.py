@@ -11,7 +11,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from codeft_training.corpus import Corpus
-from codeft_training.packing import encode_documents, pack, place_pieces
+from codeft_training.packing import encode_documents, pack
+from codeft_training.placement import place_pieces
 from codeft_training.rows import PackedRows, row_order, token_bytes
 from tests.training.corpus_folder import chat, default_rows, plain, write_corpus
 

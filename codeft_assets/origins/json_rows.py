@@ -1,0 +1,52 @@
+"""Rows from JSON: lines, an array, or one object a file; what does not parse is a row of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from codeft_assets.origins.origin import MALFORMED, Row
+
+
+def parse_json(stream: Any) -> Iterator[Row]:
+    """Yield the rows of a binary stream; a line that is no object is a row that only says so."""
+    first = stream.readline()
+    if not first.strip():
+        return
+    whole = _object(first)
+    if whole is None:  # an array, or one object over many lines
+        value = json.loads(first + stream.read())
+        yield from value if isinstance(value, list) else [value]
+        return
+    yield whole
+    for line in stream:
+        if line.strip():
+            yield _object(line) or {MALFORMED: line.decode("utf-8", errors="replace")}
+
+
+def _object(line: bytes) -> Row | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class CountedFile(io.RawIOBase):
+    """Counts the bytes that really came."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self.num_bytes = file, 0
+
+    def readable(self) -> bool:
+        """True: it is read and nothing else."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill ``buffer`` with what comes next and return how many bytes that is."""
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        self.num_bytes += len(data)
+        return len(data)
