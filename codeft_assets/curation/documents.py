@@ -6,7 +6,6 @@ normalized text. Neither depends on the revision, the shard or the machine.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -62,8 +61,6 @@ DOCUMENT_COLUMNS = {
     "license": "the source's license",
 }
 
-_SPACE = re.compile(r"\s+")
-
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -89,7 +86,7 @@ def document_id(source: str, source_row: str) -> str:
 
 def content_hash(text: str) -> bytes:
     """Return the 16-byte hash of ``text`` with case and white space folded: equal for exact duplicates."""
-    return xxhash.xxh3_128_digest(_SPACE.sub(" ", text).strip().lower())
+    return xxhash.xxh3_128_digest(" ".join(text.split()).lower())
 
 
 def join_turns(messages: Sequence[Message]) -> str:

@@ -35,7 +35,7 @@ class MinHashParams:
     @property
     def version(self) -> str:
         """Changes exactly when a signature would."""
-        return xxhash.xxh3_64_hexdigest(f"words+digits {astuple(self)}")
+        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rolling, 32-bit lanes {astuple(self)}")
 
     def band_columns(self) -> list[str]:
         """Names of the band key columns."""
@@ -60,8 +60,8 @@ def jaccard(
     return jaccard_of_pairs(flat, bounds, left, right)
 
 
-def _permutations(params: MinHashParams) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+def _permutations(params: MinHashParams) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
     generator = np.random.default_rng(params.seed)
     num_hashes = params.num_bands * params.rows_per_band
-    factors = generator.integers(0, 2**63, num_hashes, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    return factors, generator.integers(0, 2**63, num_hashes, dtype=np.uint64)
+    factors = generator.integers(0, 2**31, num_hashes, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    return factors, generator.integers(0, 2**32, num_hashes, dtype=np.uint32)
