@@ -70,7 +70,7 @@ MAX_TASKS_PER_GRAM = 3
 _KEPT_WORDS = tuple(sorted({*KEYWORDS.split(), *keyword.kwlist, *dir(builtins)} - {"_"}))
 
 INDEX_VERSION = xxhash.xxh3_64_hexdigest(
-    repr(([astuple(view) for view in VIEWS], MAX_TASKS_PER_GRAM, _KEPT_WORDS, "kernel 1"))
+    repr(([astuple(view) for view in VIEWS], MAX_TASKS_PER_GRAM, _KEPT_WORDS, "kernel 2"))
 )
 """Part of the stage's code version."""
 

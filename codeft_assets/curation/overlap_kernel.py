@@ -13,7 +13,6 @@ from codeft_assets.curation.minhash_kernel import mix
 _FNV = np.uint64(14695981039346656037)
 _PRIME = np.uint64(1099511628211)
 _MIX = np.uint64(0xFF51AFD7ED558CCD)
-_SHIFT = np.uint64(33)
 _IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
 
 
@@ -124,13 +123,19 @@ def code_tokens(data, start, end, kept_words, tokens, begins, ends):
     return count
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
-def _gram(tokens, first, width):
-    combined = _FNV
-    for i in range(first, first + width):
-        combined = (combined ^ tokens[i]) * _MIX
-        combined ^= combined >> _SHIFT
-    return mix(combined)
+@numba.njit(cache=True, nogil=True)
+def _grams(tokens, count, width, out):
+    """Write the hash of each n-gram of ``count`` tokens and return their number; a polynomial that rolls."""
+    leaving, rolling = np.uint64(1), np.uint64(0)
+    for _ in range(width):
+        leaving *= _MIX
+    for at in range(count):
+        rolling = rolling * _MIX + tokens[at]
+        if at >= width:
+            rolling -= tokens[at - width] * leaving
+        if at >= width - 1:
+            out[at - width + 1] = mix(rolling)
+    return max(count - width + 1, 0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -153,12 +158,13 @@ def grams_of(data, offsets, width, is_code, kept_words):
     """Return every n-gram of every text: the text's number and the hash."""
     size = _longest(offsets)
     tokens, begins, ends = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
+    grams = np.empty(size, np.uint64)
     owners, hashes = [np.int64(0) for _ in range(0)], [np.uint64(0) for _ in range(0)]
     for text in range(len(offsets) - 1):
         count = _tokens(data, offsets[text], offsets[text + 1], is_code, kept_words, tokens, begins, ends)
-        for first in range(count - width + 1):
+        for first in range(_grams(tokens, count, width, grams)):
             owners.append(np.int64(text))
-            hashes.append(_gram(tokens, first, width))
+            hashes.append(grams[first])
     return np.array(owners, dtype=np.int64), np.array(hashes, dtype=np.uint64)
 
 
@@ -167,12 +173,13 @@ def find_grams(data, offsets, width, is_code, kept_words, slots):
     """Return the hits of an open-addressing table ``slots`` (0: free): text, n-gram, and where it begins and ends."""
     size = _longest(offsets)
     tokens, begins, ends = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
+    grams = np.empty(size, np.uint64)
     owners, hashes = [np.int64(0) for _ in range(0)], [np.uint64(0) for _ in range(0)]
     froms, untils = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
     for text in range(len(offsets) - 1):
         count = _tokens(data, offsets[text], offsets[text + 1], is_code, kept_words, tokens, begins, ends)
-        for first in range(count - width + 1):
-            gram = _gram(tokens, first, width)
+        for first in range(_grams(tokens, count, width, grams)):
+            gram = grams[first]
             if _holds(slots, gram):
                 owners.append(np.int64(text))
                 hashes.append(gram)
