@@ -253,6 +253,7 @@ def test_killed_in_the_deduplication_the_next_run_ends_in_the_same_hash(first_ru
 
 def test_an_eighteenth_source_is_one_entry_and_one_sample_file(first_run, home, tmp_path):
     shutil.copytree(ROOT / "codeft_assets" / "samples", tmp_path / "samples")
+    shutil.copytree(home, tmp_path / "home")
     rows = [{"question": f"How do I add {i} to x in Python?", "answer": f"x = x + {i}"} for i in range(8)]
     (tmp_path / "samples" / "new-source.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     script = f"""
@@ -265,7 +266,7 @@ sources.SOURCES["new-source"] = sources.Source(
     adapter=PromptResponse(prompt=("question",), response=("answer",)), domain="code", format="instruct",
     license="MIT", homepage="https://huggingface.co/datasets/me/new")
 from tests.test_end_to_end import CORPUS, execute
-result = execute({str(home)!r}, CORPUS, samples={str(tmp_path / "samples")!r})
+result = execute({str(tmp_path / "home")!r}, CORPUS, samples={str(tmp_path / "samples")!r})
 checks = result.get_asset_check_evaluations()
 assert all(check.passed for check in checks), [check for check in checks if not check.passed]
 print("sources", len(sources.SOURCES))
@@ -273,5 +274,5 @@ print("sources", len(sources.SOURCES))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "sources 18" in done.stdout
-    ledger = Store(str(home)).table("corpus/ledger").read()
+    ledger = Store(str(tmp_path / "home")).table("corpus/ledger").read()
     assert ledger.filter(pl.col("source") == "new-source").height == 8

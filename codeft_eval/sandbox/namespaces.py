@@ -4,14 +4,17 @@ Needs neither root nor Docker, but user namespaces. Started by root, the jail ru
 not count processes of root.
 """
 
+import errno
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 
 from codeft_eval.sandbox import syscalls
 
 SCRATCH = "/tmp"  # noqa: S108 - inside the jail; where tempfile looks
 _NOBODY = 65534
+_UNSHARE_ATTEMPTS = 50
 _ALL = (
     syscalls.CLONE_NEWUSER
     | syscalls.CLONE_NEWNS
@@ -65,13 +68,25 @@ def _unshare_with_maps(*, as_root: bool) -> None:
         os._exit(_write_maps(os.getppid(), as_root=as_root))
     os.close(ready_read)
     try:
-        syscalls.unshare(_ALL)
+        _unshare_all()
         os.write(ready_write, b"x")
     finally:
         os.close(ready_write)
         status = os.waitpid(helper, 0)[1]
     if status:
         raise OSError(os.waitstatus_to_exitcode(status), "user namespace: its id maps cannot be written")
+
+
+def _unshare_all() -> None:
+    """Unshares, again for up to a second: on a loaded machine the kernel now and then refuses a lone process (EINVAL)."""
+    for _ in range(_UNSHARE_ATTEMPTS):
+        try:
+            return syscalls.unshare(_ALL)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        time.sleep(0.02)
+    return syscalls.unshare(_ALL)
 
 
 def _write_maps(pid: int, *, as_root: bool) -> int:

@@ -110,8 +110,8 @@ def test_one_unreachable_source_does_not_hold_up_the_others(hub, monkeypatch):
     from codeft_assets.defs.workspace import Workspace
     from codeft_assets.origins import HubOrigin
 
-    for name in [name for name in SOURCES if name not in {"o1-journey", "open-tora"}]:
-        monkeypatch.delitem(SOURCES, name)
+    two = {name: SOURCES[name] for name in ("o1-journey", "open-tora")}
+    monkeypatch.setattr("codeft_assets.defs.upstream.SOURCES", two)
     assert isinstance(SOURCES["open-tora"].origin, HubOrigin)
     hub.commit("SciPhi/open-tora", {"train.jsonl": '{"instruction": "q", "output": "a"}\n'})  # o1-journey is missing
     said = []
