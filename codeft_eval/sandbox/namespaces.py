@@ -78,7 +78,7 @@ def _unshare_with_maps(*, as_root: bool) -> None:
 
 
 def _unshare_all() -> None:
-    """Unshares, again for up to a second: on a loaded machine the kernel now and then refuses a lone process (EINVAL)."""
+    """Unshares, for up to a second: under load the kernel now and then refuses even a lone process (EINVAL)."""
     for _ in range(_UNSHARE_ATTEMPTS):
         try:
             return syscalls.unshare(_ALL)
