@@ -79,7 +79,7 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             name="smoke",
-            about="1.4M parameters from scratch on a CPU in about two minutes: shows that the path works",
+            about="1.3M parameters from scratch on a CPU in about two minutes: shows that the path works",
         ),
         Recipe(
             name="laptop",
