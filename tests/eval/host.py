@@ -16,7 +16,9 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Outcome, Program
 from tests.eval.hostile import ATTACKS, HONEST, TEST
 
-LIMITS = Limits(cpu_seconds=1, wall_seconds=2.5, memory_bytes=512 << 20)
+LIMITS = Limits(
+    cpu_seconds=1, wall_seconds=2.5, memory_bytes=256 << 20
+)  # reached well within the CPU second, also on a busy machine
 SECRET_VARIABLE = "CODEFT_TEST_SECRET"
 
 
