@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import io
 import os
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import polars as pl
@@ -130,14 +128,6 @@ class Table:
         named = _named_files(manifest) | (_named_files(previous) if previous else set())
         self._delete_except(named)
 
-    def set_metadata(self, metadata: Mapping[str, Any]) -> Manifest:
-        """Add ``metadata`` to the committed manifest and return it."""
-        current = self.manifest()
-        manifest = replace(current, metadata={**current.metadata, **metadata})
-        if manifest != current:
-            write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
-        return manifest
-
     def _delete_except(self, named: set[str]) -> None:
         filesystem = self.filesystem
         for folder in ("shards", "rejects", "units"):
@@ -219,15 +209,8 @@ class Store:
         """
         if "://" in self.root:
             raise ValueError(
-                f"asset {key!r} needs local files, the data root is {self.root!r}; set CODEFT_SCRATCH to a local folder"
+                f"asset {key!r} needs local files, the data root is {self.root!r}; set CODEFT_HOME to a folder"
             )
         path = Path(self.root) / "files" / key
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-    def free_bytes(self) -> int | None:
-        """Return the free space under a local root, None where the question has no answer."""
-        if "://" in self.root:
-            return None
-        Path(self.root).mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self.root).free

@@ -6,7 +6,7 @@ normalized text. Neither depends on the revision, the shard or the machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -92,8 +92,3 @@ def content_hash(text: str) -> bytes:
 def join_turns(messages: Sequence[Message]) -> str:
     """Return the text of a conversation: its turns joined by blank lines."""
     return "\n\n".join(message.content for message in messages)
-
-
-def documents_table(rows: Iterable[Mapping[str, object]]) -> pa.Table:
-    """Return ``rows`` as a table of ``DOCUMENT_SCHEMA``."""
-    return pa.Table.from_pylist(list(rows), schema=DOCUMENT_SCHEMA)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from codeft_assets.curation.mixture import OVER_BUDGET
 from codeft_assets.curation.report import StageReport
 
 KEPT = "kept"
@@ -59,7 +60,7 @@ def write_ledger(
         "quality",
         "decontamination",
         "deduplication",
-        pl.when(pl.col("split").is_null()).then(pl.lit("over_budget")),
+        pl.when(pl.col("split").is_null()).then(pl.lit(OVER_BUDGET)),
         pl.lit(KEPT),
     )
     stages = ("quality", "decontamination", "deduplication")
