@@ -62,7 +62,7 @@ def test_the_tier_stands_in_every_outcome(report):
         ("infinite_loop", "timeout"),
         ("loop_that_ignores_signals", "timeout"),
         ("sleeps", "timeout"),
-        ("memory_creep", "memory"),
+        ("memory_bomb", "memory"),
         ("native_crash", "crashed"),
         ("os_exit_at_load", "exited"),
         ("sys_exit_at_load", "load_error"),
