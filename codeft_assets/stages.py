@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, replace
+from dataclasses import astuple, dataclass, replace
 from types import ModuleType
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import xxhash
 
 from codeft_assets.curation import (
@@ -42,7 +46,7 @@ from codeft_assets.engine import ShardResult, Stage, Unit
 from codeft_assets.manifest import Shard
 from codeft_assets.origins import Origin, Upstream
 from codeft_assets.sources import Source
-from codeft_assets.storage import Table
+from codeft_assets.storage import Table, write_atomically
 
 
 def code_version_of(*modules: ModuleType) -> str:
@@ -165,25 +169,63 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterInputs:
+    """The tables that clustering reads."""
+
+    documents: list[Table]
+    signatures: Table
+    scores: Table
+    matches: Table
+
+
 def cluster_documents(
-    tables: list[Table],
-    signatures: Table,
-    scores: Table,
-    matches: Table,
-    params: DedupParams,
-    priorities: Mapping[str, int],
+    inputs: ClusterInputs, evidence: Evidence, params: DedupParams, priorities: Mapping[str, int]
 ) -> Iterator[ShardResult]:
     """Find the duplicates among the documents that pass quality and decontamination."""
-    listed = all_documents(tables, ["document_id", "source", "num_chars"])
-    passing = ledger.passing(
-        listed, scores.read(["document_id", "drop_reason", "educational_value"]), matches.read(["document_id"])
-    )
+    listed = all_documents(inputs.documents, ["document_id", "source", "num_chars"])
+    scores = inputs.scores.read(["document_id", "drop_reason", "educational_value"])
+    passing = ledger.passing(listed, scores, inputs.matches.read(["document_id"]))
+    signatures = inputs.signatures
+    signed = signatures.read(["document_id", "content_hash", "num_shingles", "shingle_sum"]).with_row_index("signed")
     candidates = passing.with_columns(
         priority=pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32)
-    ).join(signatures.read(), on="document_id")
-    texts = DocumentTexts(tables)
-    clusters, report = dedup.deduplicate(candidates, texts, params)
-    yield ShardResult(rows=_arrow(clusters), report=report)
+    ).join(signed, on="document_id")
+    rows = candidates["signed"].to_numpy()
+
+    def band_keys(band: int) -> npt.NDArray[np.uint64]:
+        name = params.minhash.band_columns()[band]
+        return signatures.read([name])[name].to_numpy()[rows]
+
+    found = dedup.deduplicate(candidates, band_keys, DocumentTexts(inputs.documents).batches, params, evidence.read())
+    evidence.write(found.evidence)
+    yield ShardResult(rows=_arrow(found.clusters), report=found.report)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Similarities of pairs that earlier runs verified, beside the clusters' table: lost, it is only made again."""
+
+    clusters: Table
+    version: str
+    """Of the shingles: similarities of other shingles say nothing."""
+
+    def _path(self) -> str:
+        return self.clusters.path(f"evidence-{self.version}.parquet")
+
+    def read(self) -> pl.DataFrame | None:
+        """Return the evidence, None if there is none that can be trusted."""
+        try:
+            with self.clusters.filesystem.open(self._path(), "rb") as file:
+                return pl.DataFrame(pq.read_table(file, page_checksum_verification=True))
+        except (FileNotFoundError, pa.ArrowException, OSError):
+            return None
+
+    def write(self, evidence: pl.DataFrame) -> None:
+        """Replace the evidence."""
+        buffer = io.BytesIO()
+        pq.write_table(_arrow(evidence), buffer, compression="zstd", write_page_checksum=True)
+        write_atomically(self.clusters.filesystem, self._path(), buffer.getvalue())
 
 
 def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
@@ -192,19 +234,34 @@ def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
 
 
 class DocumentTexts:
-    """Gives texts by document id, reading only the columns and rows that are asked for."""
+    """Gives texts by document id; reads the text of those shards only that hold one of them, each shard once."""
 
     def __init__(self, tables: list[Table]) -> None:
         self._tables = tables
 
+    def batches(self, document_ids: pl.Series) -> Iterator[tuple[npt.NDArray[np.int64], pa.Array]]:
+        """Yield, shard by shard, positions in ``document_ids`` and the texts of these documents.
+
+        Raises:
+            CorruptShardError: a shard's bytes changed since it was written.
+        """
+        wanted = pl.DataFrame({"document_id": document_ids}).with_row_index("position")
+        for table in self._tables:
+            for shard in table.manifest().shards:
+                listed = table.scan_shard(shard).select("document_id").collect().with_row_index("row")
+                found = listed.join(wanted, on="document_id", maintain_order="left")
+                if found.height:
+                    texts = _text(table.read_shard(shard, ["text"])).take(found["row"].to_arrow())
+                    yield found["position"].to_numpy().astype(np.int64), texts
+
     def __call__(self, document_ids: list[str]) -> pa.Array:
-        """Return the texts of ``document_ids`` in order."""
-        wanted = pl.DataFrame({"document_id": document_ids})
-        scans = [table.scan().select("document_id", "text") for table in self._tables]
-        chosen = pl.concat(scans).join(wanted.unique().lazy(), on="document_id", how="semi").collect()
-        texts = wanted.join(chosen, on="document_id", how="left", maintain_order="left")["text"]
-        assert not texts.null_count(), f"{texts.null_count()} of {len(document_ids)} documents have no text"
-        return texts.to_arrow().cast(pa.large_string())
+        """Return the texts of a few documents, in order."""
+        texts: list[str | None] = [None] * len(document_ids)
+        for positions, found in self.batches(pl.Series(document_ids, dtype=pl.String)):
+            for position, text in zip(positions, found.to_pylist(), strict=True):
+                texts[position] = text
+        assert None not in texts, f"{texts.count(None)} of {len(document_ids)} documents have no text"
+        return pa.array(texts, pa.large_string())
 
 
 # -- decontamination ---------------------------------------------------------------------------------------------------

@@ -99,11 +99,16 @@ class Table:
         shards = manifest.rejects if rejects else manifest.shards
         if not shards:
             raise MissingTableError(f"table {self.key!r} holds no {'rejects' if rejects else 'shards'}")
-        filesystem = self.filesystem
-        if isinstance(filesystem, LocalFileSystem):
+        if isinstance(self.filesystem, LocalFileSystem):
             return pl.scan_parquet([self.path(shard.path) for shard in shards])
+        return pl.concat([self.scan_shard(shard) for shard in shards])
+
+    def scan_shard(self, shard: Shard) -> pl.LazyFrame:
+        """Return one shard's rows lazily: columns that nobody asks for are not read."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            return pl.scan_parquet(self.path(shard.path))
         # polars' own object-store reader knows other credentials than fsspec's: read remote shards through fsspec
-        return pl.concat(pl.DataFrame(self.read_shard(shard)) for shard in shards).lazy()
+        return pl.DataFrame(self.read_shard(shard)).lazy()
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the whole table in memory: for small tables and tests."""

@@ -1,12 +1,13 @@
 """Exact and near duplicates, without chains: a document goes only if it is verified similar to one that is kept.
 
 Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold (1.0
-for exact duplicates), and the result does not depend on the order or grouping of the input.
+for exact duplicates), and the result does not depend on the order or grouping of the input, nor on what evidence an
+earlier run left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,12 +15,20 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.minhash import MinHashParams, jaccard
-from codeft_assets.curation.minhash_kernel import greedy_keep
+from codeft_assets.curation.minhash import MinHashParams
+from codeft_assets.curation.minhash_kernel import bucket_pairs, greedy_keep, repeated_keys
 from codeft_assets.curation.report import StageReport
+from codeft_assets.curation.shingle_sets import Rows, ShingleSets
 
-TextsOf = Callable[[list[str]], pa.Array]
-"""Returns the texts of documents by id, in order: only candidates are ever asked for."""
+Pairs = npt.NDArray[np.uint64]
+"""Sorted, distinct pairs of row numbers: ``later << 32 | earlier``, ``later > earlier``."""
+
+TextsOf = Callable[[pl.Series], Iterator[tuple[Rows, pa.Array]]]
+"""Yields the texts of documents by id in batches: positions in the series, and their texts. Only candidates are asked
+for, and each of them once."""
+
+BandKeys = Callable[[int], npt.NDArray[np.uint64]]
+"""Returns one band's keys, a document each."""
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 MAX_ROUNDS = 6
@@ -31,6 +40,12 @@ CLUSTER_SCHEMA = {
     "kind": pl.String,
     "jaccard": pl.Float32,
 }
+MAX_KEYS = 1 << 24
+"""Band keys that are grouped at a time; bounds the memory of grouping at about 40 bytes a key."""
+EVIDENCE_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
+"""Similarities found before, by the two documents' ``shingle_sum``."""
+
+_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,37 +55,71 @@ class DedupParams:
     minhash: MinHashParams = field(default_factory=MinHashParams)
     threshold: float = 0.7
     """Smallest Jaccard similarity of word 5-shingles at which a document goes."""
-    batch_documents: int = 100_000
-    """Candidate texts in memory at a time."""
+    max_keys: int = MAX_KEYS
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold {self.threshold} must lie in (0, 1]; 0.7 is what peers use")
+        if self.max_keys < 1:
+            raise ValueError(f"max_keys {self.max_keys} must be at least 1; {1 << 24} take about 700 MB")
 
 
-def deduplicate(documents: pl.DataFrame, texts_of: TextsOf, params: DedupParams) -> tuple[pl.DataFrame, StageReport]:
-    """Return one row per removed document with its kept representative.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """What deduplication found."""
+
+    clusters: pl.DataFrame
+    """One row per removed document, by ``CLUSTER_SCHEMA``."""
+    evidence: pl.DataFrame
+    """The similarity of every pair that was looked at, by ``EVIDENCE_SCHEMA``, for the next run."""
+    num_pairs: int
+    num_verified: int
+    """Pairs whose texts had to be read; the others were known."""
+    report: StageReport
+
+
+def deduplicate(
+    documents: pl.DataFrame,
+    band_keys: BandKeys,
+    texts_of: TextsOf,
+    params: DedupParams,
+    evidence: pl.DataFrame | None = None,
+) -> Duplicates:
+    """Find the documents to remove, each with the kept document it is similar to.
 
     Args:
         documents: ``document_id``, ``content_hash``, ``priority`` (the source's; lower stays), ``educational_value``,
-            ``num_chars``, ``num_shingles`` and the band keys. Duplicates are kept in this order: lower priority number,
+            ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this order: lower priority number,
             higher educational value, longer text, smaller id.
+        band_keys: Keys of one band for all ``documents``, in their order.
         texts_of: Gives the texts of candidates.
         params: Similarity threshold and signature parameters.
+        evidence: What an earlier run returned, of these or other documents.
+
+    Raises:
+        ValueError: there are 2^32 documents or more.
     """
-    ranked = documents.sort(
+    if documents.height >= 1 << 32:
+        raise ValueError(f"{documents.height} documents: pairs are numbered in 32 bits; deduplicate in parts")
+    ranked = documents.with_row_index("row").sort(
         ["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False]
     )
     exact = _exact_duplicates(ranked)
     unique = ranked.join(exact.select("document_id"), on="document_id", how="anti", maintain_order="left")
-    near = _near_duplicates(unique, texts_of, params)
+    similarities = _Similarities(unique, texts_of, params, evidence)
+    near = _near_duplicates(unique, band_keys, similarities, params)
     clusters = pl.concat([_follow(exact, near), near]).sort("document_id")
-    report = StageReport(
-        num_in=documents.height,
-        num_out=documents.height - clusters.height,
-        dropped={kind: part.height for kind, part in ((EXACT, exact), (NEAR, near)) if part.height},
+    return Duplicates(
+        clusters=clusters,
+        evidence=similarities.evidence(),
+        num_pairs=len(similarities.pairs),
+        num_verified=similarities.num_verified,
+        report=StageReport(
+            num_in=documents.height,
+            num_out=documents.height - clusters.height,
+            dropped={kind: part.height for kind, part in ((EXACT, exact), (NEAR, near)) if part.height},
+        ),
     )
-    return clusters, report
 
 
 def _exact_duplicates(ranked: pl.DataFrame) -> pl.DataFrame:
@@ -95,111 +144,131 @@ def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def candidate_pairs(unique: pl.DataFrame, bands: list[str]) -> npt.NDArray[np.int64]:
-    """Return the ``[n, 2]`` pairs ``(later, earlier)`` of row numbers that share a band key.
+def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: int = MAX_KEYS) -> tuple[Rows, Rows]:
+    """Return the distinct pairs ``(later, earlier)`` of positions in ``rows`` whose documents share a band key.
 
-    In each bucket a row is paired with the bucket's first row and with the row before it: linear in the bucket's size,
-    so that a band shared by 10^5 documents costs 2 x 10^5 pairs and not 5 x 10^9.
+    One band is in memory at a time, and of that band only the keys of one range are grouped at a time.
+
+    Args:
+        rows: Documents that take part, as positions in what ``band_keys`` returns; better ranked ones first.
+        band_keys: Keys of one band.
+        num_bands: How many bands there are.
+        max_keys: About how many keys to group at a time.
     """
-    rows = unique.select("num_shingles", *bands).with_row_index("row").filter(pl.col("num_shingles") > 0)
-    found = []
-    for band in bands:  # one band in memory at a time
-        buckets = rows.select(pl.col("row").cast(pl.Int64), key=band).filter(pl.len().over("key") > 1)
-        pairs = buckets.sort("key", "row").with_columns(
-            first=pl.col("row").min().over("key"), previous=pl.col("row").shift(1).over("key")
-        )
-        for other in ("first", "previous"):
-            pair = pairs.filter(pl.col(other) < pl.col("row"))
-            found.append(pair.select("row", other=other))
-    if not found:
-        return np.empty((0, 2), dtype=np.int64)
-    return pl.concat(found).unique().sort("row", "other").to_numpy()
+    found = np.empty(0, dtype=np.uint64)
+    num_ranges = 1 << max(-(-len(rows) // max_keys) - 1, 0).bit_length()
+    shift = np.uint64(65 - num_ranges.bit_length())
+    for band in range(num_bands):
+        keys = band_keys(band)[rows]
+        for part in range(num_ranges):
+            if num_ranges == 1:
+                chosen = repeated_keys(keys)
+            else:
+                of_part = np.flatnonzero(keys >> shift == part)
+                chosen = of_part[repeated_keys(keys[of_part])]
+            order = np.argsort(keys[chosen])
+            found = _distinct(np.concatenate([found, bucket_pairs(keys[chosen[order]], chosen[order])]))
+    return _halves(found)
 
 
-def _near_duplicates(unique: pl.DataFrame, texts_of: TextsOf, params: DedupParams) -> pl.DataFrame:
-    ids = unique["document_id"]
-    pairs = candidate_pairs(unique, params.minhash.band_columns())
-    similarity = _verify(pairs, ids, texts_of, params)
-    keeper = _keepers(len(ids), pairs, similarity, params)
-    for _ in range(MAX_ROUNDS):
-        further = _pairs_with_keepers(keeper, pairs, similarity, params)
-        if not len(further):
-            break
-        pairs = np.concatenate([pairs, further])
-        similarity = np.concatenate([similarity, _verify(further, ids, texts_of, params)])
-        keeper = _keepers(len(ids), pairs, similarity, params)
-    return _clusters(keeper, pairs, similarity, ids)
+def _distinct(pairs: Pairs) -> Pairs:
+    """Sort and drop repeats; ``np.unique`` of numpy 2.4 hashes integers, 19 times slower (2.8 M pairs, measured)."""
+    pairs.sort()
+    return pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
 
 
-def _verify(
-    pairs: npt.NDArray[np.int64], ids: pl.Series, texts_of: TextsOf, params: DedupParams
-) -> npt.NDArray[np.float32]:
-    """Return the exact similarity of each pair, reading the candidates' texts component by component."""
-    similarity = np.zeros(len(pairs), dtype=np.float32)
-    for chosen in _batches(pairs, params.batch_documents):
-        rows, local = np.unique(pairs[chosen], return_inverse=True)
-        local = local.reshape(-1, 2)
-        texts = texts_of(ids.gather(rows).to_list())
-        similarity[chosen] = jaccard(texts, local[:, 0].copy(), local[:, 1].copy(), params.minhash)
-    return similarity
+def _halves(pairs: Pairs) -> tuple[Rows, Rows]:
+    return (pairs >> _HALF).astype(np.int64), (pairs & _LOWER).astype(np.int64)
 
 
-def _batches(pairs: npt.NDArray[np.int64], batch_documents: int) -> list[npt.NDArray[np.int64]]:
-    """Return pair numbers in groups whose documents fit in memory; pairs of one component stay together."""
-    if not len(pairs):
-        return []
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+class _Similarities:
+    """Exact similarities of pairs: known from earlier evidence, or verified by reading the two texts."""
 
-    rows, local = np.unique(pairs, return_inverse=True)
-    local = local.reshape(-1, 2)
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (local[:, 0], local[:, 1])), shape=(len(rows), len(rows)))
-    component = connected_components(graph, directed=False)[1][local[:, 0]]
-    order = np.argsort(component, kind="stable")
-    # a pair brings at most two documents
-    cuts = np.arange(0, len(order), max(batch_documents // 2, 1))[1:]
-    return np.split(order, cuts)
+    def __init__(
+        self, unique: pl.DataFrame, texts_of: TextsOf, params: DedupParams, evidence: pl.DataFrame | None
+    ) -> None:
+        self._ids, self._texts_of = unique["document_id"], texts_of
+        self._sums = unique["shingle_sum"].to_numpy()
+        self._known = evidence if evidence is not None else pl.DataFrame(schema=EVIDENCE_SCHEMA)
+        self._sets = ShingleSets(len(self._ids), params.minhash.shingle_words)
+        self.pairs = np.empty(0, dtype=np.uint64)
+        self.jaccard = np.empty(0, dtype=np.float32)
+        self.num_verified = 0
+
+    def extend(self, pairs: Pairs) -> None:
+        """Add ``pairs``, none of which is here yet."""
+        jaccard = self._look_up(pairs)
+        unknown = np.flatnonzero(np.isnan(jaccard))
+        later, earlier = _halves(pairs[unknown])
+        self._read(np.union1d(later, earlier))
+        jaccard[unknown] = self._sets.jaccard(later, earlier)
+        self.num_verified += len(unknown)
+        order = np.argsort(merged := np.concatenate([self.pairs, pairs]))
+        self.pairs, self.jaccard = merged[order], np.concatenate([self.jaccard, jaccard])[order]
+
+    def _look_up(self, pairs: Pairs) -> npt.NDArray[np.float32]:
+        if self._known.is_empty() or not len(pairs):
+            return np.full(len(pairs), np.nan, dtype=np.float32)
+        found = self._keyed(pairs).join(self._known, on=["later", "earlier"], how="left", maintain_order="left")
+        return found["jaccard"].fill_null(float("nan")).to_numpy(writable=True)
+
+    def _keyed(self, pairs: Pairs) -> pl.DataFrame:
+        later, earlier = _halves(pairs)
+        left, right = self._sums[later], self._sums[earlier]
+        return pl.DataFrame({"later": np.maximum(left, right), "earlier": np.minimum(left, right)})
+
+    def _read(self, rows: Rows) -> None:
+        wanted = self._sets.missing(rows)
+        if len(wanted):
+            for positions, texts in self._texts_of(self._ids.gather(wanted)):
+                self._sets.add(wanted[positions], texts)
+
+    def evidence(self) -> pl.DataFrame:
+        """Return the similarity of every pair, by what it depends on and not by ids."""
+        rows = self._keyed(self.pairs).with_columns(jaccard=pl.Series(self.jaccard))
+        return rows.cast(EVIDENCE_SCHEMA).unique(["later", "earlier"]).sort("later", "earlier")  # type: ignore[arg-type]
 
 
-def _keepers(
-    num_documents: int, pairs: npt.NDArray[np.int64], similarity: npt.NDArray[np.float32], params: DedupParams
-) -> npt.NDArray[np.int64]:
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    similar = similarity >= params.threshold
-    return greedy_keep(num_documents, pairs[order, 0], pairs[order, 1], similar[order])
-
-
-def _pairs_with_keepers(
-    keeper: npt.NDArray[np.int64],
-    pairs: npt.NDArray[np.int64],
-    similarity: npt.NDArray[np.float32],
-    params: DedupParams,
-) -> npt.NDArray[np.int64]:
-    """Return untested pairs of a kept document and the keeper of a similar document that was removed."""
-    later, earlier = pairs[:, 0], pairs[:, 1]
-    chosen = (similarity >= params.threshold) & (keeper[later] == -1) & (keeper[earlier] != -1)
-    later, earlier = later[chosen], keeper[earlier[chosen]]
-    new = np.stack([np.maximum(later, earlier), np.minimum(later, earlier)], axis=1)
-    new = np.unique(new[new[:, 0] != new[:, 1]], axis=0)
-    if not len(new):
-        return new
-    code = np.int64(len(keeper))
-    known = np.isin(new[:, 0] * code + new[:, 1], pairs[:, 0] * code + pairs[:, 1])
-    return new[~known]
-
-
-def _clusters(
-    keeper: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64], similarity: npt.NDArray[np.float32], ids: pl.Series
+def _near_duplicates(
+    unique: pl.DataFrame, band_keys: BandKeys, similarities: _Similarities, params: DedupParams
 ) -> pl.DataFrame:
+    shingled = np.flatnonzero(unique["num_shingles"].to_numpy() > 0)
+    rows = unique["row"].to_numpy().astype(np.int64)[shingled]
+    later, earlier = candidate_pairs(rows, band_keys, params.minhash.num_bands, params.max_keys)
+    pairs = _coded(shingled[later], shingled[earlier])
+    keeper = np.full(unique.height, -1, dtype=np.int64)
+    for _ in range(1 + MAX_ROUNDS):
+        if not len(pairs):
+            break
+        similarities.extend(pairs)
+        similar = similarities.jaccard >= params.threshold
+        keeper = greedy_keep(unique.height, *_halves(similarities.pairs), similar)
+        pairs = _pairs_with_keepers(keeper, similarities.pairs, similar)
+    return _clusters(keeper, similarities, unique["document_id"])
+
+
+def _coded(one: Rows, other: Rows) -> Pairs:
+    later, earlier = np.maximum(one, other).astype(np.uint64), np.minimum(one, other).astype(np.uint64)
+    return _distinct((later << _HALF | earlier)[later != earlier])
+
+
+def _pairs_with_keepers(keeper: Rows, pairs: Pairs, similar: npt.NDArray[np.bool_]) -> Pairs:
+    """Return untested pairs of a kept document and the keeper of a similar document that was removed."""
+    later, earlier = _halves(pairs[similar])
+    chosen = (keeper[later] == -1) & (keeper[earlier] != -1)
+    new = _coded(later[chosen], keeper[earlier[chosen]])
+    return new[~np.isin(new, pairs)]
+
+
+def _clusters(keeper: Rows, similarities: _Similarities, ids: pl.Series) -> pl.DataFrame:
     removed = np.flatnonzero(keeper != -1)
-    of_pair = pl.DataFrame({"row": pairs[:, 0], "other": pairs[:, 1], "jaccard": similarity})
-    found = pl.DataFrame({"row": removed, "other": keeper[removed]}).join(of_pair, on=["row", "other"], how="left")
+    pairs = removed.astype(np.uint64) << _HALF | keeper[removed].astype(np.uint64)
     return pl.DataFrame(
         {
-            "document_id": ids.gather(found["row"]),
-            "representative_id": ids.gather(found["other"]),
-            "kind": pl.Series([NEAR] * found.height, dtype=pl.String),
-            "jaccard": found["jaccard"],
+            "document_id": ids.gather(removed),
+            "representative_id": ids.gather(keeper[removed]),
+            "kind": pl.Series([NEAR] * len(removed), dtype=pl.String),
+            "jaccard": similarities.jaccard[np.searchsorted(similarities.pairs, pairs)],
         },
         schema=CLUSTER_SCHEMA,
     )

@@ -35,7 +35,7 @@ class MinHashParams:
     @property
     def version(self) -> str:
         """Changes exactly when a signature would."""
-        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rolling, 32-bit lanes {astuple(self)}")
+        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rotated, 32-bit lanes {astuple(self)}")
 
     def band_columns(self) -> list[str]:
         """Names of the band key columns."""
@@ -43,12 +43,15 @@ class MinHashParams:
 
 
 def signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
-    """Return ``num_shingles`` (uint32) and one uint64 key per band, a row per document."""
+    """Return ``num_shingles`` (uint32), ``shingle_sum`` and one key per band (uint64), a row per document.
+
+    The sum is equal for documents of equal shingles: what is known of one of them is known of the other.
+    """
     data, offsets = text_buffers(text)
     factors, terms = _permutations(params)
-    counts, keys = band_keys(data, offsets, params.shingle_words, factors, terms, params.num_bands)
+    counts, sums, keys = band_keys(data, offsets, params.shingle_words, factors, terms, params.num_bands)
     columns = dict(zip(params.band_columns(), keys, strict=True))
-    return pl.DataFrame({"num_shingles": counts, **columns})
+    return pl.DataFrame({"num_shingles": counts, "shingle_sum": sums, **columns})
 
 
 def jaccard(
@@ -57,7 +60,7 @@ def jaccard(
     """Return the exact Jaccard similarity of the shingle sets of documents ``left[i]`` and ``right[i]``."""
     data, offsets = text_buffers(text)
     flat, bounds = shingle_sets(data, offsets, params.shingle_words)
-    return jaccard_of_pairs(flat, bounds, left, right)
+    return jaccard_of_pairs(flat, bounds[:-1], bounds[1:], left, right)
 
 
 def _permutations(params: MinHashParams) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:

@@ -1,70 +1,81 @@
-"""Numba kernels over Arrow string buffers: word shingles, MinHash band keys, exact Jaccard.
+"""Numba kernels over Arrow string buffers: word shingles, MinHash band keys, buckets, exact Jaccard, greedy choice.
 
-A word is a run of ASCII letters, digits, underscores and bytes of 0x80 and above; ASCII case is folded and digits are
-kept (folding them makes every GSM8K problem a duplicate of its variants, measured 1.000 against 0.001). A shingle is
-five neighboring words, hashed to 64 bits.
+A shingle is a few neighboring words (``words_kernel`` says what a word is; folding digits would make every GSM8K
+problem a duplicate of its variants, measured 1.000 against 0.001), hashed to 64 bits.
 """
 
 import numba
 import numpy as np
 
-_FNV = np.uint64(14695981039346656037)
+from codeft_assets.curation.words_kernel import READ_AHEAD, find_edges, hash_word, mix, next_part, padded, readable
+
 _PRIME = np.uint64(1099511628211)
-_MIX_1 = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's 64-bit finalizer
-_MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
-_SHIFT = np.uint64(33)
-_HIGH = np.uint64(32)
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def mix(value):
-    """Return ``value`` with every input bit spread over all output bits."""
-    value = (value ^ (value >> _SHIFT)) * _MIX_1
-    value = (value ^ (value >> _SHIFT)) * _MIX_2
-    return value ^ (value >> _SHIFT)
-
-
-def _folded_bytes():
-    table = np.zeros(256, dtype=np.uint8)
-    for byte in range(256):
-        character = chr(byte)
-        if byte >= 128 or character == "_" or (character.isascii() and character.isalnum()):
-            table[byte] = ord(character.lower()) if byte < 128 else byte
-    return table
-
-
-_FOLDED = _folded_bytes()
-"""What each byte of a word is folded to; 0 for bytes that end a word."""
+_HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
+_ROTATION = 13
+_PART_BYTES = 1 << 14
+_STEP = 512
+FULL_BUCKET = 4
+"""Rows of a bucket up to which every two become a pair: no more pairs than the linear rule, and none is missed."""
 
 
 @numba.njit(cache=True, nogil=True)
-def shingle(data, start, end, width, out):
+def _words(data, start, end, edges, out):
+    """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number."""
+    num_words = 0
+    while start < end:
+        stop = next_part(data, start, end, _PART_BYTES)
+        for i in range(find_edges(data, start, stop, edges)):
+            out[num_words] = hash_word(data, edges[2 * i], edges[2 * i + 1])
+            num_words += 1
+        start = stop
+    return num_words
+
+
+@numba.njit(cache=True, nogil=True)
+def _combine(out, num_words, width):
+    """Turn word hashes into the hashes of their ``width``-shingles in place; return their number.
+
+    The rotated words are added without carry, ``_STEP`` shingles at a time, so that it becomes vector instructions.
+    """
+    num_shingles = max(num_words - width + 1, 0)
+    step = np.empty(_STEP, dtype=np.uint64)
+    for first in range(0, num_shingles, _STEP):
+        size = min(_STEP, num_shingles - first)
+        step[:size] = out[first : first + size]
+        for place in range(1, width):
+            left = np.uint64(place * _ROTATION % 64)
+            right = (_WORD_BITS - left) % _WORD_BITS
+            for i in range(size):
+                word = out[first + place + i]
+                step[i] ^= (word << left) | (word >> right)
+        for i in range(size):
+            out[first + i] = mix(step[i]) | _ONE  # 0 marks a free place in a table; MinHash uses the upper half
+    return num_shingles
+
+
+@numba.njit(cache=True, nogil=True)
+def shingle(data, start, end, width, edges, out):
     """Write the hashes of all shingles of ``data[start:end]`` to ``out`` and return their number.
 
-    The hash of a shingle is a polynomial of its words' hashes, so that it rolls: one word comes in, one goes out.
+    Args:
+        data: bytes of many texts.
+        start: where the text begins.
+        end: where it ends.
+        width: words a shingle.
+        edges: scratch, ``edges_scratch()``.
+        out: at least half as many places as the text has bytes, and one more.
     """
-    window = np.zeros(width, dtype=np.uint64)
-    leaving = np.uint64(1)
-    for _ in range(width):
-        leaving *= _MIX_2
-    num_words, num_shingles, key, in_word, rolling = 0, 0, _FNV, False, np.uint64(0)
-    for at in range(start, end + 1):
-        folded = _FOLDED[data[at]] if at < end else np.uint8(0)
-        if folded:
-            key = (key ^ np.uint64(folded)) * _PRIME
-            in_word = True
-            continue
-        if not in_word:
-            continue
-        word, place = mix(key), num_words % width
-        rolling = rolling * _MIX_2 + word - window[place] * leaving
-        window[place] = word
-        num_words += 1
-        key, in_word = _FNV, False
-        if num_words >= width:
-            out[num_shingles] = mix(rolling)
-            num_shingles += 1
-    return num_shingles
+    if readable(data, end):
+        num_words = _words(data, start, end, edges, out)
+    else:
+        num_words = _words(padded(data, start, end), 0, end - start, edges, out)
+    return _combine(out, num_words, width)
+
+
+@numba.njit(cache=True, nogil=True)
+def edges_scratch():
+    """Return room for the edges of the words of one part."""
+    return np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -91,22 +102,28 @@ def _lower_minima(shingles, num_shingles, factors, terms, minima):
 
 
 @numba.njit(cache=True, nogil=True)
+def _longest(offsets):
+    longest = np.int64(0)
+    for i in range(len(offsets) - 1):
+        longest = max(longest, offsets[i + 1] - offsets[i])
+    return longest
+
+
+@numba.njit(cache=True, nogil=True)
 def band_keys(data, offsets, width, factors, terms, num_bands):
-    """Return the number of shingles and the band keys of each document; documents without shingles have keys 0."""
+    """Return the number and the sum of the shingles and the band keys of each document; all 0 without shingles."""
     num_documents, num_hashes = len(offsets) - 1, len(factors)
     rows = num_hashes // num_bands
-    longest = np.int64(0)
-    for i in range(num_documents):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    shingles = np.empty(longest // 2 + 2, dtype=np.uint64)
-    counts = np.zeros(num_documents, dtype=np.uint32)
+    edges, shingles = edges_scratch(), np.empty(_longest(offsets) // 2 + 2, dtype=np.uint64)
+    counts, sums = np.zeros(num_documents, dtype=np.uint32), np.zeros(num_documents, dtype=np.uint64)
     keys = np.zeros((num_bands, num_documents), dtype=np.uint64)
     minima = np.empty(num_hashes, dtype=np.uint32)
     for document in range(num_documents):
-        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, shingles)
+        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, shingles)
         counts[document] = num_shingles
         if num_shingles == 0:
             continue
+        sums[document] = shingles[:num_shingles].sum()
         minima[:] = np.uint32(0xFFFFFFFF)
         _lower_minima(shingles, num_shingles, factors, terms, minima)
         for band in range(num_bands):
@@ -114,47 +131,137 @@ def band_keys(data, offsets, width, factors, terms, num_bands):
             for row in range(rows):
                 key = mix(key ^ np.uint64(minima[band * rows + row])) * _PRIME
             keys[band, document] = key
-    return counts, keys
+    return counts, sums, keys
+
+
+@numba.njit(cache=True, nogil=True)
+def _find(table, shingle_hash):
+    """Return the place of ``shingle_hash`` in an open-addressing table, or the free place where it belongs."""
+    mask = np.uint64(len(table) - 1)
+    at = (shingle_hash >> _ONE) & mask
+    while table[at] != 0 and table[at] != shingle_hash:
+        at = (at + _ONE) & mask
+    return at
+
+
+@numba.njit(cache=True, nogil=True)
+def _table_size(num_shingles):
+    size = 16
+    while size < 2 * num_shingles:
+        size *= 2
+    return size
 
 
 @numba.njit(cache=True, nogil=True)
 def shingle_sets(data, offsets, width):
-    """Return the sorted, distinct shingles of each document in one flat array, and where each document's begin."""
+    """Return the distinct shingles of each document in one flat array, and where each document's begin."""
     num_documents = len(offsets) - 1
     bounds = np.zeros(num_documents + 1, dtype=np.int64)
-    flat = np.empty((offsets[-1] - offsets[0]) // 2 + 2 * num_documents + 2, dtype=np.uint64)
+    flat = np.empty((offsets[-1] - offsets[0]) // 2 + num_documents + 2, dtype=np.uint64)
+    edges, room = edges_scratch(), np.zeros(16, dtype=np.uint64)
     used = 0
     for document in range(num_documents):
-        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, flat[used:])
-        part = np.sort(flat[used : used + num_shingles])
-        for i in range(num_shingles):
-            if i == 0 or part[i] != part[i - 1]:
-                flat[used] = part[i]
+        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, flat[used:])
+        size, first = _table_size(num_shingles), used
+        if size > len(room):
+            room = np.zeros(size, dtype=np.uint64)
+        table = room[:size]
+        table[:] = 0
+        for i in range(first, first + num_shingles):
+            at = _find(table, flat[i])
+            if table[at] == 0:
+                table[at] = flat[i]
+                flat[used] = flat[i]
                 used += 1
         bounds[document + 1] = used
     return flat[:used].copy(), bounds
 
 
 @numba.njit(cache=True, nogil=True)
-def jaccard_of_pairs(flat, bounds, left, right):
-    """Return the Jaccard similarity of the sets of each pair of documents."""
+def jaccard_of_pairs(flat, begins, ends, left, right):
+    """Return the Jaccard similarity of the sets of each pair; pairs with one ``right`` should be neighbors."""
     similarity = np.zeros(len(left), dtype=np.float32)
+    room = np.zeros(16, dtype=np.uint64)
+    table, held = room, np.int64(-1)
     for pair in range(len(left)):
-        i, i_end = bounds[left[pair]], bounds[left[pair] + 1]
-        j, j_end = bounds[right[pair]], bounds[right[pair] + 1]
-        total, shared = (i_end - i) + (j_end - j), 0
-        while i < i_end and j < j_end:
-            if flat[i] == flat[j]:
-                shared += 1
-                i += 1
-                j += 1
-            elif flat[i] < flat[j]:
-                i += 1
-            else:
-                j += 1
-        if total > shared:
-            similarity[pair] = shared / (total - shared)
+        i, i_end = begins[left[pair]], ends[left[pair]]
+        j, j_end = begins[right[pair]], ends[right[pair]]
+        if min(i_end - i, j_end - j) == 0:
+            continue
+        if right[pair] != held:
+            size = _table_size(j_end - j)
+            if size > len(room):
+                room = np.zeros(size, dtype=np.uint64)
+            table, held = room[:size], right[pair]
+            table[:] = 0
+            for at in range(j, j_end):
+                table[_find(table, flat[at])] = flat[at]
+        shared = 0
+        for at in range(i, i_end):
+            shared += table[_find(table, flat[at])] != 0
+        similarity[pair] = shared / ((i_end - i) + (j_end - j) - shared)
     return similarity
+
+
+@numba.njit(cache=True, nogil=True)
+def repeated_keys(keys):
+    """Return where ``keys`` holds what may stand there more than once: every repeated key, and few others.
+
+    Two passes over two bit maps of 16 bits a key, as a key's upper bits are already well mixed: no sort of all keys.
+    """
+    num_bits = 10
+    while 1 << num_bits < 16 * len(keys):
+        num_bits += 1
+    seen = np.zeros(1 << (num_bits - 6), dtype=np.uint64)
+    repeated = np.zeros(1 << (num_bits - 6), dtype=np.uint64)
+    shift, low = np.uint64(64 - num_bits), np.uint64(63)
+    for key in keys:
+        place = key >> shift
+        word, bit = place >> np.uint64(6), _ONE << (place & low)
+        repeated[word] |= seen[word] & bit
+        seen[word] |= bit
+    found = np.empty(len(keys), dtype=np.int64)
+    count = 0
+    for i in range(len(keys)):
+        place = keys[i] >> shift
+        found[count] = i
+        count += (repeated[place >> np.uint64(6)] >> (place & low)) & _ONE
+    return found[:count].copy()
+
+
+@numba.njit(cache=True, nogil=True)
+def bucket_pairs(keys, rows):
+    """Return the pairs of rows that share a key; a pair is ``later << 32 | earlier``.
+
+    In a bucket of up to ``FULL_BUCKET`` rows every two are a pair. In a larger one a row is paired with the smallest
+    and with the one before it: linear in the bucket's size, so that a key shared by 10^5 rows costs 2 x 10^5 pairs and
+    not 5 x 10^9.
+
+    Args:
+        keys: sorted.
+        rows: the row number of each key, below 2^32; sorted here within each bucket.
+    """
+    pairs = np.empty(2 * len(keys), dtype=np.uint64)
+    count, begin = 0, 0
+    while begin < len(keys):
+        end = begin + 1
+        while end < len(keys) and keys[end] == keys[begin]:
+            end += 1
+        if end - begin > 2:
+            rows[begin:end].sort()
+        elif end - begin == 2 and rows[begin] > rows[begin + 1]:
+            rows[begin], rows[begin + 1] = rows[begin + 1], rows[begin]
+        is_small = end - begin <= FULL_BUCKET
+        for i in range(begin + 1, end):
+            later = np.uint64(rows[i]) << _HIGH
+            for j in range(begin if is_small else i - 1, i):
+                pairs[count] = later | np.uint64(rows[j])
+                count += 1
+            if not is_small and i > begin + 1:
+                pairs[count] = later | np.uint64(rows[begin])
+                count += 1
+        begin = end
+    return pairs[:count].copy()
 
 
 @numba.njit(cache=True, nogil=True)

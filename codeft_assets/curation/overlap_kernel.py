@@ -8,7 +8,7 @@ out, so that renaming, re-indenting and re-commenting hide nothing.
 import numba
 import numpy as np
 
-from codeft_assets.curation.minhash_kernel import mix
+from codeft_assets.curation.words_kernel import mix
 
 _FNV = np.uint64(14695981039346656037)
 _PRIME = np.uint64(1099511628211)

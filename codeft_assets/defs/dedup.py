@@ -16,7 +16,9 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import table_units, whole_unit
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import (
+    ClusterInputs,
     DocumentTexts,
+    Evidence,
     all_documents,
     cluster_documents,
     clusters_stage,
@@ -62,6 +64,7 @@ def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Ma
 
 _SIGNATURE_COLUMNS = {
     "content_hash": "hash of the normalized text: equal for exact duplicates",
+    "shingle_sum": "sum of the shingles' hashes: equal for equal shingles",
     "num_shingles": "word 5-shingles; 0 for documents of fewer than five words, which have exact duplicates only",
 }
 
@@ -92,8 +95,15 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     """
     params = DedupParams(threshold=config.threshold)
     tables, store = document_tables(workspace), workspace.store
-    inputs = [store.table(key) for key in ("dedup/signatures", "quality/scores", "decontamination/matches")]
-    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs, params, PRIORITIES)
+    inputs = ClusterInputs(
+        documents=tables,
+        signatures=store.table("dedup/signatures"),
+        scores=store.table("quality/scores"),
+        matches=store.table("decontamination/matches"),
+    )
+    evidence = Evidence(clusters=store.table("dedup/clusters"), version=params.minhash.version)
+    read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
+    units = whole_unit("all documents", read, inputs, evidence, params, PRIORITIES)
     stage = clusters_stage(params, PRIORITIES)
     table, outcome = run_stage(context, workspace, cluster_documents, units, stage)
     frame = table.read()

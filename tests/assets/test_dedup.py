@@ -54,9 +54,23 @@ def frame(texts, priorities=None):
     return rows.hstack(signatures(arrow(texts), MinHashParams()))
 
 
+def find(rows, texts, params=None, evidence=None, batch=50):
+    """Deduplicate ``rows``, whose ids number ``texts``."""
+
+    def texts_of(ids):
+        for first in range(0, len(ids), batch):
+            chosen = ids[first : first + batch]
+            yield np.arange(first, first + len(chosen)), arrow([texts[int(i)] for i in chosen])
+
+    def band_keys(band):
+        return rows[f"band_{band}"].to_numpy()
+
+    return deduplicate(rows, band_keys, texts_of, params or DedupParams(), evidence)
+
+
 def run(texts, priorities=None, params=None):
-    by_id = {f"{i:05d}": text for i, text in enumerate(texts)}
-    return deduplicate(frame(texts, priorities), lambda ids: arrow([by_id[i] for i in ids]), params or DedupParams())
+    found = find(frame(texts, priorities), texts, params)
+    return found.clusters, found.report
 
 
 def corpus(num_bases=150):
@@ -144,26 +158,56 @@ def test_empty_input_and_empty_documents_are_handled(texts):
 def test_shuffled_input_gives_the_same_clusters():
     texts = corpus(60)
     rows = frame(texts)
-    by_id = dict(zip(rows["document_id"], texts, strict=True))
-
-    def texts_of(ids):
-        return arrow([by_id[i] for i in ids])
-
-    first, _ = deduplicate(rows, texts_of, DedupParams())
-    second, _ = deduplicate(rows.sample(fraction=1, shuffle=True, seed=9), texts_of, DedupParams())
-    assert first.equals(second)
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=9)
+    assert find(rows, texts).clusters.equals(find(shuffled, texts, batch=7).clusters)
 
 
-def test_small_batches_give_the_same_clusters():
+@pytest.mark.parametrize("max_keys", [1, 17, 100])
+def test_grouping_few_keys_at_a_time_gives_the_same_clusters(max_keys):
     texts = corpus(60)
-    assert run(texts)[0].equals(run(texts, params=DedupParams(batch_documents=7))[0])
+    assert run(texts)[0].equals(run(texts, params=DedupParams(max_keys=max_keys))[0])
 
 
 def test_a_bucket_of_many_copies_costs_a_linear_number_of_pairs():
     texts = [text_of(1)] * 3000
-    rows = signatures(arrow(texts), MinHashParams())
-    pairs = candidate_pairs(rows, MinHashParams().band_columns())
-    assert len(pairs) <= 2 * len(texts)
+    signed = signatures(arrow(texts), MinHashParams())
+    later, earlier = candidate_pairs(np.arange(len(texts)), lambda band: signed[f"band_{band}"].to_numpy(), 14)
+    assert len(texts) - 1 <= len(later) <= 2 * len(texts)
+    assert (later > earlier).all()
+
+
+def test_evidence_spares_reading_and_changes_nothing():
+    texts = corpus()
+    rows = frame(texts)
+    first = find(rows, texts)
+    assert first.num_verified == first.num_pairs > 20
+    again = find(rows, texts, evidence=first.evidence)
+    assert again.num_verified == 0
+    assert again.clusters.equals(first.clusters)
+    assert again.evidence.equals(first.evidence)
+
+
+def test_after_a_change_only_the_pairs_of_changed_documents_are_read_again():
+    texts = corpus()
+    evidence = find(frame(texts), texts).evidence
+    changed = [texts[0], edit(texts[1], 1, seed=5), *texts[2:]]
+    rows = frame(changed)
+    incremental, full = find(rows, changed, evidence=evidence), find(rows, changed)
+    assert incremental.clusters.equals(full.clusters)
+    assert incremental.evidence.equals(full.evidence)
+    assert 0 < incremental.num_verified <= 3
+
+
+def test_each_text_is_read_once():
+    texts = corpus()
+    rows, asked = frame(texts), []
+
+    def texts_of(ids):
+        asked.extend(ids)
+        yield np.arange(len(ids)), arrow([texts[int(i)] for i in ids])
+
+    deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), texts_of, DedupParams())
+    assert len(asked) == len(set(asked)) > 40
 
 
 def test_a_signature_depends_on_its_own_text_only():

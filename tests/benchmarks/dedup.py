@@ -102,7 +102,11 @@ def ours(table, hashes):
             "num_chars": pl.Series(text).str.len_bytes(),
         }
     ).hstack(signatures(text, MinHashParams()))
-    return deduplicate(rows, lambda ids: text.take(pa.array([int(i) for i in ids])), DedupParams())[0]
+
+    def texts_of(ids):
+        yield np.arange(len(ids)), text.take(ids.cast(pl.Int64).to_arrow())
+
+    return deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), texts_of, DedupParams()).clusters
 
 
 def with_rensa(texts):
