@@ -1,19 +1,23 @@
-"""Deduplication beside its peers and the cost of reading: ratios of CPU time, recall, and removals nobody can defend.
+"""Deduplication beside its peers and the cost of reading: CPU time, memory, recall, and removals nobody can defend.
 
-    PYTHONPATH=. python tests/benchmarks/dedup.py [--megabytes 40] [--json]
+    PYTHONPATH=. python tests/benchmarks/dedup.py [--megabytes 80] [--json]
 
-The corpus is this machine's installed packages with planted duplicates of measured similarity. Peers (extra ``peers``)
-that are not installed are named and left out.
+The corpus is this machine's installed packages with planted duplicates of measured similarity. Every tool runs in a
+process of its own; its CPU time is what it and its children use once its libraries and the texts are loaded (ours and
+the floor read the file within that time). Peers (extra ``peers``) that are not installed are named and left out.
 """
 
 import argparse
-import importlib.util
-import io
+import importlib
 import json
+import os
 import random
 import re
+import resource
+import subprocess
+import sys
 import sysconfig
-import time
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +26,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeft_assets.curation.dedup import DedupParams, deduplicate
+from codeft_assets.curation.dedup import DedupParams, candidate_pairs, deduplicate
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.minhash import MinHashParams, signatures
+from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
 
 BINS = (0.95, 0.90, 0.85, 0.80)
+KINDS = ("exact", "white space", "words", "words", "block", "block")
+PLANTED_SHARE = 0.09  # of the corpus, as in the corpus that the published peer figures were measured on
 _WORD = re.compile(r"[a-z0-9_\x80-\U0010ffff]+")
 
 
@@ -35,7 +41,7 @@ def shingles(text):
     return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
 
 
-def jaccard(left, right):
+def similarity(left, right):
     a, b = shingles(left), shingles(right)
     return len(a & b) / len(a | b) if a | b else 0.0
 
@@ -66,37 +72,38 @@ def swap_block(text, fraction, rng):
 
 
 def plant(texts, num_planted, rng):
-    """Return (original, planted text, similarity): exact and white-space copies, and two kinds of edits by level."""
+    """Return (original, planted text, similarity, kind): copies, and two kinds of edits from none to many."""
     long = [i for i, text in enumerate(texts) if 200 < len(text.split()) < 4000]
     planted = []
     for number in range(num_planted):
         i = rng.choice(long)
-        kind = number % 6
-        if kind == 0:
+        kind = KINDS[number % len(KINDS)]
+        if kind == "exact":
             copy = texts[i]
-        elif kind == 1:
+        elif kind == "white space":
             copy = re.sub(r"[ \t]*\n", "\r\n\n", texts[i])
-        elif kind in {2, 3}:
+        elif kind == "words":
             copy = scatter(texts[i], rng.uniform(0.0, 0.04), rng)
         else:
             copy = swap_block(texts[i], rng.uniform(0.0, 0.2), rng)
-        planted.append((i, copy, jaccard(texts[i], copy)))
+        planted.append((i, copy, similarity(texts[i], copy), kind))
     return planted
 
 
-def cpu(call):
-    start = time.process_time()
-    result = call()
-    return result, time.process_time() - start
+def floor(folder):
+    """Read and hash all bytes: nothing that looks at the text can be cheaper."""
+    table = pq.read_table(folder / "texts.parquet", use_threads=False)
+    return [xxhash.xxh3_64_intdigest(value.as_buffer()) for value in table["text"]]
 
 
-def ours(table, hashes):
-    """Sign, cluster and verify; ``hashes`` are of the content, stored when a document is read."""
-    text = table["text"].combine_chunks()
+def ours(folder):
+    """Read, sign, cluster and verify; the content's hash is stored beside the text when a document is read."""
+    table = pq.read_table(folder / "texts.parquet", use_threads=False)
+    text, hashes = table["text"].combine_chunks(), np.load(folder / "hashes.npy")
     rows = pl.DataFrame(
         {
             "document_id": [f"{i:08d}" for i in range(len(text))],
-            "content_hash": hashes,
+            "content_hash": pl.Series(hashes.tolist(), dtype=pl.Binary),
             "priority": np.ones(len(text), dtype=np.int32),
             "educational_value": np.zeros(len(text), dtype=np.float32),
             "num_chars": pl.Series(text).str.len_bytes(),
@@ -154,75 +161,208 @@ def with_daft(texts):
     return removed
 
 
-PEERS = {"rensa": with_rensa, "datasketch": with_datasketch, "daft": with_daft}
+def with_text_dedup(texts):
+    from text_dedup import minhash as tool
+    from text_dedup.utils import IOArgs, MetaArgs, MinHashArgs
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, output = Path(folder) / "in.jsonl", Path(folder) / "out"
+        source.write_text("".join(json.dumps({"text": text, "id": i}) + "\n" for i, text in enumerate(texts)))
+        tool.main.callback(
+            io_args=IOArgs(
+                path="json", data_files=str(source), split="train", cache_dir=folder, output=str(output), num_proc=1
+            ),
+            meta_args=MetaArgs(column="text", batch_size=10_000),
+            minhash_args=MinHashArgs(num_perm=112, b=14, r=8, hash_func="xxh3"),
+        )
+        import datasets
+
+        kept = set(datasets.load_from_disk(str(output))["id"])
+    return set(range(len(texts))) - kept
+
+
+def with_datatrove(texts):
+    """Its four stages with its own word tokenizer."""
+    from datatrove.data import Document
+    from datatrove.pipeline.dedup import minhash as tool
+    from datatrove.utils.hashing import HashConfig
+
+    config = tool.MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8, hash_config=HashConfig(precision=64))
+    documents = [Document(text=text, id=str(i)) for i, text in enumerate(texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        signed, bucketed, removed = f"{folder}/signatures", f"{folder}/buckets", f"{folder}/remove"
+        tool.MinhashDedupSignature(signed, config).run(documents, 0, 1)
+        for bucket in range(14):
+            tool.MinhashDedupBuckets(signed, bucketed, config=config).run(None, bucket, 14)
+        tool.MinhashDedupCluster(bucketed, removed, config=config).run(None, 0, 1)
+        kept = {int(document.id) for document in tool.MinhashDedupFilter(removed).run(iter(documents), 0, 1)}
+    return set(range(len(texts))) - kept
+
+
+PEERS = {
+    "rensa": with_rensa,
+    "datasketch": with_datasketch,
+    "daft": with_daft,
+    "text_dedup": with_text_dedup,
+    "datatrove": with_datatrove,
+}
+
+
+def cpu_seconds():
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def peak_megabytes():
+    peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return max(peaks) * 1024 / 1e6
+
+
+def measure(name, folder):
+    """Run one tool in this process; print what it cost and removed as the last line."""
+    clusters = None
+    if name in PEERS:
+        importlib.import_module(name)
+        texts = pq.read_table(folder / "texts.parquet")["text"].to_pylist()
+        start = cpu_seconds()
+        removed = PEERS[name](texts)
+        seconds = cpu_seconds() - start
+    else:
+        run = {"floor": floor, "codeFT": ours}[name]
+        found = run(folder)  # compiles the kernels
+        times = []
+        for _ in range(5):
+            start = cpu_seconds()
+            found = run(folder)
+            times.append(cpu_seconds() - start)
+        seconds, removed = min(times), []
+        if name == "codeFT":
+            clusters = found.to_dict(as_series=False)
+            removed = {int(i) for i in clusters["document_id"]}
+    result = {"seconds": seconds, "peak": peak_megabytes(), "removed": sorted(removed), "clusters": clusters}
+    print(json.dumps(result))
+
+
+def in_a_process_of_its_own(name, folder):
+    command = [sys.executable, __file__, "--tool", name, "--folder", str(folder)]
+    environment = os.environ | {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        print(f"{name:<12} did not run: {(done.stderr.strip().splitlines() or ['no message'])[-1][:100]}")
+        return None
+    return json.loads(done.stdout.strip().splitlines()[-1])
 
 
 def recall_by_similarity(planted, first, removed):
     found = {}
     for low, high in zip(BINS, (1.01, *BINS), strict=False):
-        pairs = [(i, first + n) for n, (i, _, value) in enumerate(planted) if low <= value < high]
+        pairs = [(row[0], first + n) for n, row in enumerate(planted) if low <= row[2] < high]
         resolved = sum(1 for pair in pairs if removed & set(pair))
         found[f"{low:.2f}"] = round(resolved / len(pairs), 4) if pairs else None
     return found
 
 
+def recall_of_copies(planted, first, removed):
+    pairs = [(row[0], first + n) for n, row in enumerate(planted) if row[3] in {"exact", "white space"}]
+    return round(sum(1 for pair in pairs if removed & set(pair)) / len(pairs), 4)
+
+
+def with_a_neighbor(texts, threshold):
+    """Return the documents that are similar to any other, by signatures so sensitive that they miss one in 10^7."""
+    text, params = pa.array(texts, pa.large_string()), MinHashParams(num_bands=40, rows_per_band=3, seed=7)
+    signed = signatures(text, params)
+    rows = (signed["num_shingles"] > 0).arg_true().to_numpy().astype(np.int64)
+    later, earlier = candidate_pairs(rows, lambda band: signed[f"band_{band}"].to_numpy(), params.num_bands)
+    similar = jaccard(text, rows[later], rows[earlier], params) >= threshold
+    return set(rows[later[similar]].tolist()) | set(rows[earlier[similar]].tolist())
+
+
+def unsupported_removals(clusters, texts):
+    """Count the removed documents that are not similar to their kept one, by Python sets."""
+    removed, count = set(clusters["document_id"]), 0
+    for document, keeper in zip(clusters["document_id"], clusters["representative_id"], strict=True):
+        same = content_hash(texts[int(document)]) == content_hash(texts[int(keeper)])
+        count += keeper in removed or not (same or similarity(texts[int(document)], texts[int(keeper)]) >= 0.7)
+    return count
+
+
+def build(num_bytes, folder):
+    rng = random.Random(1)
+    base = installed_files(num_bytes)
+    planted = plant(base, int(len(base) * PLANTED_SHARE), rng)
+    texts = [*base, *(row[1] for row in planted)]
+    pq.write_table(pa.table({"text": pa.array(texts, pa.large_string())}), folder / "texts.parquet", compression="zstd")
+    np.save(folder / "hashes.npy", np.array([content_hash(text) for text in texts], dtype="V16"))
+    return base, planted, texts
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=40)
+    parser.add_argument("--megabytes", type=float, default=80)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--tool", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    rng = random.Random(1)
-    base = installed_files(options.megabytes * 1e6)
-    planted = plant(base, 600, rng)
-    texts = [*base, *(copy for _, copy, _ in planted)]
-    buffer = io.BytesIO()
-    pq.write_table(pa.table({"text": pa.array(texts, pa.large_string())}), buffer, compression="zstd")
+    if options.tool:
+        measure(options.tool, options.folder)
+        return
+    with tempfile.TemporaryDirectory() as name:
+        compare(options, Path(name))
+
+
+def compare(options, folder):
+    base, planted, texts = build(options.megabytes * 1e6, folder)
     size = sum(len(text.encode()) for text in texts)
-    hashes = [content_hash(text) for text in texts]
-
-    def floor():
-        table = pq.read_table(io.BytesIO(buffer.getvalue()), use_threads=False)
-        return [xxhash.xxh3_64_intdigest(value.as_buffer()) for value in table["text"]]
-
-    def whole():
-        return ours(pq.read_table(io.BytesIO(buffer.getvalue()), use_threads=False), hashes)
-
-    whole()  # compiles the kernels
-    floor_seconds = min(cpu(floor)[1] for _ in range(3))
-    results = [cpu(whole) for _ in range(3)]
-    clusters, seconds = results[0][0], min(result[1] for result in results)
-    removed = {int(i) for i in clusters["document_id"]}
-    unsupported = sum(
-        int(row["representative_id"]) in removed
-        or (
-            row["kind"] == "near_duplicate"
-            and jaccard(texts[int(row["document_id"])], texts[int(row["representative_id"])]) < 0.7
-        )
-        for row in clusters.iter_rows(named=True)
+    lowest, mine = (in_a_process_of_its_own(name, folder) for name in ("floor", "codeFT"))
+    unsupported = unsupported_removals(mine["clusters"], texts)
+    neighbors = with_a_neighbor(texts, 0.7)
+    exact = {name for name, count in _counts(texts).items() if count > 1}
+    defensible = neighbors | {i for i, text in enumerate(texts) if content_hash(text) in exact}
+    print(f"{len(texts):,} documents, {size / 1e6:.1f} MB, {len(planted)} planted; floor: read and hash all bytes")
+    print(
+        f"{'tool':<12} {'CPU-s':>8} {'/ ours':>7} {'peak MB':>8} {'removed':>8} {'precise':>8} {'copies':>7}"
+        f"  recall by similarity"
     )
-    recall = recall_by_similarity(planted, len(base), removed)
-    peers = {}
-    print(f"{len(texts):,} documents, {size / 1e6:.1f} MB; floor (read + hash) {floor_seconds:.2f} CPU-s")
-    print(f"{'tool':<12} {'CPU-s':>8} {'/ ours':>7} {'removed':>8}  recall by similarity")
-    print(f"{'codeFT':<12} {seconds:>8.2f} {1:>7.1f} {len(removed):>8}  {recall}")
-    for name, run in PEERS.items():
-        if importlib.util.find_spec(name) is None:
-            print(f"{name:<12} is not installed")
-            continue
-        gone, peer_seconds = cpu(lambda run=run: run(texts))
-        peers[name] = round(peer_seconds / seconds, 2)
-        found = recall_by_similarity(planted, len(base), gone)
-        print(f"{name:<12} {peer_seconds:>8.2f} {peers[name]:>7.1f} {len(gone):>8}  {found}")
+
+    def show(tool, run):
+        removed = set(run["removed"])
+        precise = f"{len(removed & defensible) / len(removed):.3f}" if removed else ""
+        copies = recall_of_copies(planted, len(base), removed) if removed else ""
+        recall = recall_by_similarity(planted, len(base), removed) if removed else ""
+        print(
+            f"{tool:<12} {run['seconds']:>8.2f} {run['seconds'] / mine['seconds']:>7.2f} {run['peak']:>8.0f} "
+            f"{len(removed):>8} {precise:>8} {copies:>7}  {recall}"
+        )
+
+    show("floor", lowest)
+    show("codeFT", mine)
+    peers, peaks = {}, {}
+    for tool in PEERS:
+        if run := in_a_process_of_its_own(tool, folder):
+            peers[tool] = round(run["seconds"] / mine["seconds"], 2)
+            peaks[tool] = round(run["peak"])
+            show(tool, run)
     result = {
-        "cpu_ratio_to_floor": round(seconds / floor_seconds, 2),
-        "recall": recall,
+        "cpu_ratio_to_floor": round(mine["seconds"] / lowest["seconds"], 2),
+        "recall": recall_by_similarity(planted, len(base), set(mine["removed"])),
+        "recall_of_copies": recall_of_copies(planted, len(base), set(mine["removed"])),
         "unsupported_removals": unsupported,
         "peers": peers,
-        "mb_per_cpu_second": round(size / 1e6 / seconds, 1),
+        "peak_mb": {"codeFT": round(mine["peak"])} | peaks,
+        "mb_per_cpu_second": round(size / 1e6 / mine["seconds"], 1),
     }
     print(f"ratio to the floor {result['cpu_ratio_to_floor']}, removals below the threshold {unsupported}")
+    print("precise: share of the removed documents that are similar to any other at 0.7 or more")
     if options.json:
         print(json.dumps(result))
+
+
+def _counts(texts):
+    counts = {}
+    for text in texts:
+        key = content_hash(text)
+        counts[key] = counts.get(key, 0) + 1
+    return counts
 
 
 if __name__ == "__main__":
