@@ -7,6 +7,7 @@ tasks share are boilerplate and count for nothing; number tables have no n-grams
 from __future__ import annotations
 
 import builtins
+import functools
 import keyword
 from dataclasses import astuple, dataclass
 
@@ -16,9 +17,12 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from codeft_assets.curation.overlap_kernel import fill_slots, find_grams, grams_of, word_hashes
+from codeft_assets.curation.overlap_kernel import find_code_grams, find_word_grams, make_table, word_hashes
 from codeft_assets.curation.signals import text_buffers
-from codeft_assets.curation.vocabulary import KEYWORDS
+
+Table = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
+Grams = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Text, n-gram, begin and end (bytes)."""
 
 MATCH_SCHEMA = {
     "document_id": pl.String,
@@ -38,39 +42,53 @@ class View:
     """One way of reading text as tokens, and when an item counts as found in it."""
 
     name: str
-    is_code: bool
     width: int
     """Tokens an n-gram."""
     minimum_overlap: float
-    """Share of the item's distinct n-grams that the document holds."""
+    """Share of the item's distinct n-grams that one place of the document holds."""
     minimum_hits: int
-    """Distinct n-grams of the item that the document holds."""
+    """Distinct n-grams of the item that this place holds."""
     kinds: tuple[str, ...]
     """Kinds of item that are read this way."""
     fields: tuple[str, ...] = ()
     """Fields that are read this way; empty for all."""
 
 
-# words: 5-grams, overlap 0.3 and 5 hits flagged none of 201k clean documents and found 0.94 of renamed leaks, measured
-# on HumanEval. code: 10-grams of canonical tokens; half of a solution that keeps only its shape is still that solution.
+# words: overlap 0.3 and 5 hits flagged none of 201k clean documents and found 0.94 of renamed leaks, measured on
+# HumanEval. tokens and shape: chosen on MBPP, judged on HumanEval, by tests/benchmarks/decontamination.py.
 VIEWS = (
-    View(name="words", is_code=False, width=5, minimum_overlap=0.3, minimum_hits=5, kinds=("code", "math")),
+    View(name="words", width=5, minimum_overlap=0.3, minimum_hits=5, kinds=("code", "math")),
     View(
-        name="code",
-        is_code=True,
+        name="tokens",
+        width=6,
+        minimum_overlap=0.8,
+        minimum_hits=3,
+        kinds=("code",),
+        fields=("solution", "full"),
+    ),
+    View(
+        name="shape",
         width=10,
-        minimum_overlap=0.6,
+        minimum_overlap=0.7,
         minimum_hits=8,
         kinds=("code",),
         fields=("solution", "full"),
     ),
 )
+MINIMUM_GAP_BYTES = 200
+"""Hits that lie further apart than this, and than the item is long, are not one place."""
 MAX_TASKS_PER_GRAM = 3
 """An n-gram that more tasks share is the benchmark's own boilerplate."""
-_KEPT_WORDS = tuple(sorted({*KEYWORDS.split(), *keyword.kwlist, *dir(builtins)} - {"_"}))
+_CONTROL_WORDS = (
+    "break case catch class const continue default do else enum export extends fi final finally fn for fprintf func "
+    "function goto if impl import int interface let long loop mut namespace new null package printf private public "
+    "return static struct switch template this throw throws try typedef typename unsigned using var void while"
+)
+"""Of other languages than Python; none that is a usual name in Python, as ``end``, ``type`` and ``match`` are."""
+_KEPT_WORDS = tuple(sorted({*_CONTROL_WORDS.split(), *keyword.kwlist, *dir(builtins)} - {"_"}))
 
 INDEX_VERSION = xxhash.xxh3_64_hexdigest(
-    repr(([astuple(view) for view in VIEWS], MAX_TASKS_PER_GRAM, _KEPT_WORDS, "kernel 2"))
+    repr(([astuple(view) for view in VIEWS], MAX_TASKS_PER_GRAM, MINIMUM_GAP_BYTES, _KEPT_WORDS, "kernel 3"))
 )
 """Part of the stage's code version."""
 
@@ -82,9 +100,10 @@ class ViewIndex:
     view: View
     postings: pl.DataFrame
     """``gram``, ``item``: which items hold an n-gram."""
-    num_grams: pl.DataFrame
-    """``item``, ``num_grams``: the distinct n-grams of an item that are not boilerplate."""
-    slots: npt.NDArray[np.uint64]
+    item_sizes: pl.DataFrame
+    """``item``, ``num_grams`` (distinct ones that are not boilerplate), ``max_gap`` (bytes)."""
+    table: Table
+    """The n-grams as the kernels look them up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,31 +127,47 @@ def build_index(items: pl.DataFrame) -> BenchmarkIndex:
         .with_columns(field=pl.lit("full"))
     )
     whole = pl.concat([items, full.select(items.columns)]).with_row_index("item")
-    return BenchmarkIndex(items=whole, views=tuple(_index_view(whole, view) for view in VIEWS))
+    postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
+    views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
+    return BenchmarkIndex(items=whole, views=views)
 
 
-def _index_view(items: pl.DataFrame, view: View) -> ViewIndex:
+def _postings(items: pl.DataFrame, view: View, number: int) -> pl.DataFrame:
+    """Return ``gram``, ``item`` of all n-grams that few tasks share."""
     chosen = items.filter(pl.col("kind").is_in(view.kinds))
     if view.fields:
         chosen = chosen.filter(pl.col("field").is_in(view.fields))
-    data, offsets = text_buffers(_arrow(chosen["text"]))
-    owners, grams = grams_of(data, offsets, view.width, view.is_code, _kept_words())
+    nothing = make_table(np.empty(0, dtype=np.uint64))
+    owners, grams, _, _ = _find(_arrow(chosen["text"]), (nothing,) * len(VIEWS), everything=True)[number]
     postings = pl.DataFrame({"gram": grams, "item": chosen["item"].gather(owners)}).unique()
     task = chosen.select("item", task=pl.concat_str("benchmark", "task_id", separator="\x1f"))
-    postings = postings.join(task, on="item").filter(pl.col("task").n_unique().over("gram") <= MAX_TASKS_PER_GRAM)
-    distinct = postings["gram"].unique().sort().to_numpy()
-    num_slots = 1 << max(10, int(len(distinct) * 2).bit_length() + 1)
+    shared = pl.col("task").n_unique().over("gram")
+    return postings.join(task, on="item").filter(shared <= MAX_TASKS_PER_GRAM).select("gram", "item")
+
+
+def _index_view(items: pl.DataFrame, view: View, postings: pl.DataFrame) -> ViewIndex:
+    gap = items.select("item", max_gap=pl.max_horizontal(pl.col("text").str.len_bytes(), MINIMUM_GAP_BYTES))
     return ViewIndex(
         view=view,
-        postings=postings.select("gram", "item"),
-        num_grams=postings.group_by("item").agg(num_grams=pl.len()),
-        slots=fill_slots(distinct, num_slots),
+        postings=postings,
+        item_sizes=postings.group_by("item").agg(num_grams=pl.len()).join(gap, on="item"),
+        table=make_table(postings["gram"].unique().sort().to_numpy()),
     )
+
+
+def _find(text: pa.Array, tables: tuple[Table, ...], *, everything: bool = False) -> tuple[Grams, ...]:
+    """Return what each of ``VIEWS`` finds of its table, reading words once and code once."""
+    data, offsets = text_buffers(text)
+    words, *code = VIEWS
+    in_words = find_word_grams(data, offsets, words.width, tables[0], everything)
+    widths = (code[0].width, code[1].width)
+    return (in_words, *find_code_grams(data, offsets, _kept_words(), widths, tables[1:], everything))
 
 
 def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex) -> pl.DataFrame:
     """Return one row per document, item and view that match, by ``MATCH_SCHEMA``; spans are byte offsets."""
-    found = [_matches(text, view_index) for view_index in index.views]
+    grams = _find(text, tuple(view.table for view in index.views))
+    found = [_matches(hits, view) for hits, view in zip(grams, index.views, strict=True)]
     matches = pl.concat(found).join(index.items.select("item", "benchmark", "task_id", "field"), on="item")
     return (
         matches.with_columns(document_id=document_id.gather(matches["document"]))
@@ -142,26 +177,42 @@ def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex)
     )
 
 
-def _matches(text: pa.Array, index: ViewIndex) -> pl.DataFrame:
+def _matches(found: Grams, index: ViewIndex) -> pl.DataFrame:
+    """Return the best place of each item in each document, if it is good enough."""
     view = index.view
-    data, offsets = text_buffers(text)
-    owners, grams, begins, ends = find_grams(data, offsets, view.width, view.is_code, _kept_words(), index.slots)
+    owners, grams, begins, ends = found
     hits = pl.DataFrame({"document": owners, "gram": grams, "begin": begins, "end": ends})
-    by_item = (
-        hits.join(index.postings, on="gram")
-        .group_by("document", "item")
-        .agg(num_hits=pl.col("gram").n_unique(), span_start=pl.col("begin").min(), span_end=pl.col("end").max())
-        .join(index.num_grams, on="item")
+    hits = hits.filter(pl.len().over("document") >= view.minimum_hits)
+    listed = hits.select("document", "gram").unique().join(index.postings, on="gram")
+    enough = (
+        listed.group_by("document", "item")
+        .len("num_hits")
+        .filter(pl.col("num_hits") >= view.minimum_hits)
+        .join(index.item_sizes, on="item")
+        .filter(pl.col("num_hits") >= view.minimum_overlap * pl.col("num_grams"))
+        .drop("num_hits")
     )
-    return by_item.select(
-        "document",
-        "item",
-        "num_hits",
-        "span_start",
-        "span_end",
-        overlap=pl.col("num_hits") / pl.col("num_grams"),
-        view=pl.lit(view.name),
-    ).filter((pl.col("overlap") >= view.minimum_overlap) & (pl.col("num_hits") >= view.minimum_hits))
+    chosen = (
+        enough.join(index.postings, on="item").join(hits, on=["document", "gram"]).sort("document", "item", "begin")
+    )
+    gap = pl.col("begin") - pl.col("end").shift(1).over("document", "item")
+    places = (
+        chosen.with_columns(place=(gap > pl.col("max_gap")).fill_null(False).cum_sum())
+        .group_by("document", "item", "place")
+        .agg(
+            pl.col("num_grams").first(),
+            num_hits=pl.col("gram").n_unique(),
+            span_start=pl.col("begin").min(),
+            span_end=pl.col("end").max(),
+        )
+        .with_columns(overlap=pl.col("num_hits") / pl.col("num_grams"))
+    )
+    return (
+        places.filter((pl.col("overlap") >= view.minimum_overlap) & (pl.col("num_hits") >= view.minimum_hits))
+        .sort("num_hits", "span_start", descending=[True, False])
+        .unique(["document", "item"], keep="first", maintain_order=True)
+        .select("document", "item", "num_hits", "span_start", "span_end", "overlap", view=pl.lit(view.name))
+    )
 
 
 def _arrow(series: pl.Series) -> pa.Array:
@@ -169,6 +220,7 @@ def _arrow(series: pl.Series) -> pa.Array:
     return array.cast(pa.large_string())
 
 
-def _kept_words() -> npt.NDArray[np.uint64]:
+@functools.cache
+def _kept_words() -> Table:
     data, offsets = text_buffers(pa.array(_KEPT_WORDS, pa.large_string()))
-    return fill_slots(word_hashes(data, offsets), 4096)
+    return make_table(word_hashes(data, offsets))

@@ -1,29 +1,41 @@
-"""Numba kernels that turn text into n-gram hashes: by words, and by the shape of code.
+"""Numba kernels that turn text into n-gram hashes: by words, by code tokens, and by the shape of code.
 
-Words: runs of letters, digits and underscores with at least one letter, case folded; numbers are passed over, so number
-tables match nothing. Code: tokens with identifiers and literals canonicalized and comments, docstrings and layout left
-out, so that renaming, re-indenting and re-commenting hide nothing.
+Words: as in ``words_kernel``, with at least one letter; numbers are passed over, so number tables match nothing. Code
+tokens: words and single other characters, with comments, docstrings and layout left out; a string is one token. Shape:
+the same tokens with literals and names made alike, so that renaming hides nothing; attributes (``.append``), keywords
+and built-in functions keep theirs, as whoever renames a program's own names must leave them.
+
+Texts are read part by part and n-grams roll, so memory does not depend on a text's length.
 """
 
 import numba
 import numpy as np
 
-from codeft_assets.curation.words_kernel import mix
+from codeft_assets.curation.words_kernel import (
+    READ_AHEAD,
+    find_edges,
+    hash_word,
+    is_word,
+    mix,
+    next_part,
+    padded,
+    readable,
+)
 
-_FNV = np.uint64(14695981039346656037)
-_PRIME = np.uint64(1099511628211)
-_MIX = np.uint64(0xFF51AFD7ED558CCD)
 _IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
+_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
+_PART_BYTES = 1 << 14
+_RING = 32
+"""Tokens that are remembered: the largest width of an n-gram."""
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _is_word(byte):
-    return (97 <= byte <= 122) or (65 <= byte <= 90) or (48 <= byte <= 57) or byte == 95 or byte >= 128
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _holds(slots, value):
-    """Return whether the open-addressing table holds ``value``."""
+def _holds(table, value):
+    """Return whether a table of ``make_table`` holds ``value``: a bit map says no to nearly all that it does not."""
+    slots, bits = table
+    place = value & np.uint64(len(bits) * 64 - 1)
+    if not (bits[place >> np.uint64(6)] >> (place & np.uint64(63))) & np.uint64(1):
+        return False
     mask = np.uint64(len(slots) - 1)
     slot = value & mask
     while slots[slot] != 0 and slots[slot] != value:
@@ -31,26 +43,37 @@ def _holds(slots, value):
     return slots[slot] == value
 
 
+@numba.njit(cache=True)
+def make_table(hashes):
+    """Return an open-addressing table that holds ``hashes``: its slots (0: free), and 32 bits for each in a bit map."""
+    size = 64
+    while size < 2 * len(hashes):
+        size *= 2
+    slots, bits, mask = np.zeros(size, dtype=np.uint64), np.zeros(size // 4, dtype=np.uint64), np.uint64(size - 1)
+    for value in hashes:
+        slot = value & mask
+        while slots[slot] != 0 and slots[slot] != value:
+            slot = (slot + np.uint64(1)) & mask
+        slots[slot] = value
+        place = value & np.uint64(len(bits) * 64 - 1)
+        bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+    return slots, bits
+
+
 @numba.njit(cache=True, nogil=True)
-def word_tokens(data, start, end, tokens, begins, ends):
-    """Write hash, begin and end of each word with a letter; return their number."""
-    count, at = 0, start
-    while at < end:
-        if not _is_word(data[at]):
-            at += 1
-            continue
-        begin, key, has_letter = at, _FNV, False
-        while at < end and _is_word(data[at]):
-            byte = data[at]
-            if 65 <= byte <= 90:
-                byte += np.uint8(32)
-            has_letter = has_letter or byte > 57
-            key = (key ^ np.uint64(byte)) * _PRIME
-            at += 1
-        if has_letter:
-            tokens[count], begins[count], ends[count] = mix(key), begin, at
-            count += 1
-    return count
+def _power(width):
+    product = np.uint64(1)
+    for _ in range(width):
+        product *= _MULTIPLIER
+    return product
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_number(data, begin, end):
+    at = begin
+    while at < end and (48 <= data[at] <= 57 or data[at] == 95):
+        at += 1
+    return at == end
 
 
 @numba.njit(cache=True, nogil=True)
@@ -86,132 +109,157 @@ def _skip_comment(data, at, end):
     return at
 
 
+@numba.njit(cache=True, nogil=True, inline="always")
+def _roll(state, ring, count, width, leaving, token):
+    """Return the rolling hash with ``token`` in and the token ``width`` places before it out."""
+    gone = ring[(count - width) % _RING] if count >= width else np.uint64(0)
+    return state * _MULTIPLIER + token - gone * leaving
+
+
 @numba.njit(cache=True, nogil=True)
-def code_tokens(data, start, end, kept_words, tokens, begins, ends):
-    """Write hash, begin and end of each code token; ``kept_words`` is a table of words that keep their name."""
-    count, at = 0, start
+def _scratch():
+    """Return room for the edges of one part, and for the last tokens and where they begin."""
+    edges = np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
+    return edges, np.zeros(_RING, dtype=np.uint64), np.zeros(_RING, dtype=np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _word_grams(data, start, end, text, width, table, everything, hits):
+    """Append text, n-gram, begin and end of each n-gram of words that ``table`` holds, or of everything."""
+    edges, ring, begins = _scratch()
+    leaving, state, count, at = _power(width), np.uint64(0), 0, start
     while at < end:
-        byte, begin = data[at], at
-        if byte <= 32:
-            at += 1
-            continue
-        at = _skip_comment(data, at, end)
-        if at != begin:
-            continue
-        if byte == 34 or byte == 39:
-            at = _skip_string(data, at, end)
-            is_docstring = at - begin > 5 and data[begin + 1] == byte and data[begin + 2] == byte
-            if at != begin and is_docstring:
+        stop = next_part(data, at, end, _PART_BYTES)
+        for i in range(find_edges(data, at, stop, edges)):
+            begin, until = edges[2 * i], edges[2 * i + 1]
+            if data[begin] <= 57 and _is_number(data, begin, until):
                 continue
-            token = mix(_LITERAL if at != begin else np.uint64(byte))
-            at = max(at, begin + 1)
-        elif _is_word(byte):
-            key, is_number = _FNV, 48 <= byte <= 57
-            while at < end and _is_word(data[at]):
-                key = (key ^ np.uint64(data[at])) * _PRIME
+            token = hash_word(data, begin, until)
+            state = _roll(state, ring, count, width, leaving, token)
+            ring[count % _RING], begins[count % _RING] = token, begin
+            count += 1
+            gram = mix(state)
+            if count >= width and (everything or _holds(table, gram)):
+                hits.append((text, gram, begins[(count - width) % _RING] - start, until - start))
+        at = stop
+
+
+@numba.njit(cache=True, nogil=True)
+def _code_grams(data, start, end, text, kept_words, widths, tables, everything, hits, shape_hits):
+    """Append text, n-gram, begin and end of each n-gram of code tokens, and of their shape, that is looked for.
+
+    Args:
+        data: bytes of the text, readable behind ``end``.
+        start: where the text begins.
+        end: where it ends.
+        text: its number.
+        kept_words: table of words that keep their name in the shape: keywords and built-in functions.
+        widths: tokens an n-gram, of tokens and of their shape.
+        tables: n-grams to look for, of tokens and of their shape.
+        everything: whether to append all n-grams.
+        hits: list for the n-grams of tokens.
+        shape_hits: list for the n-grams of their shape.
+    """
+    edges, ring, begins = _scratch()
+    shape_ring = np.zeros(_RING, dtype=np.uint64)
+    width, shape_width = widths
+    table, shape_table = tables
+    leaving, shape_leaving = _power(width), _power(shape_width)
+    state, shape_state, count, at = np.uint64(0), np.uint64(0), 0, start
+    literal, identifier = mix(_LITERAL), mix(_IDENTIFIER)
+    while at < end:
+        stop = next_part(data, at, end, _PART_BYTES)
+        find_edges(data, at, stop, edges)
+        word = 0
+        while at < stop:
+            begin, byte = at, data[at]
+            if byte <= 32:
                 at += 1
-            token = mix(key)
-            if is_number:
-                token = mix(_LITERAL)
-            elif not _holds(kept_words, token):
-                token = mix(_IDENTIFIER)
+                continue
+            if is_word(byte):
+                while edges[2 * word] < at:
+                    word += 1
+                at = edges[2 * word + 1]
+                token = hash_word(data, begin, at)
+                shape = token
+                if 48 <= byte <= 57:
+                    shape = literal
+                elif not (begin > start and data[begin - 1] == 46) and not _holds(kept_words, token):
+                    shape = identifier
+            elif byte == 34 or byte == 39:
+                at = _skip_string(data, at, end)
+                if at - begin > 5 and data[begin + 1] == byte and data[begin + 2] == byte:
+                    continue
+                token = literal if at != begin else mix(np.uint64(byte))
+                shape = token
+                at = max(at, begin + 1)
+            else:
+                if byte == 35 or byte == 47:
+                    at = _skip_comment(data, at, end)
+                    if at != begin:
+                        continue
+                token = mix(np.uint64(byte))
+                shape = token
+                at += 1
+            state = _roll(state, ring, count, width, leaving, token)
+            shape_state = _roll(shape_state, shape_ring, count, shape_width, shape_leaving, shape)
+            place = count % _RING
+            ring[place], shape_ring[place], begins[place] = token, shape, begin
+            count += 1
+            gram = mix(state)
+            if count >= width and (everything or _holds(table, gram)):
+                hits.append((text, gram, begins[(count - width) % _RING] - start, at - start))
+            gram = mix(shape_state)
+            if count >= shape_width and (everything or _holds(shape_table, gram)):
+                shape_hits.append((text, gram, begins[(count - shape_width) % _RING] - start, at - start))
+
+
+@numba.njit(cache=True, nogil=True)
+def _no_hits():
+    return [(np.int64(0), np.uint64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _columns(hits):
+    texts, grams = np.empty(len(hits), dtype=np.int64), np.empty(len(hits), dtype=np.uint64)
+    begins, ends = np.empty(len(hits), dtype=np.int64), np.empty(len(hits), dtype=np.int64)
+    for i in range(len(hits)):
+        texts[i], grams[i], begins[i], ends[i] = hits[i]
+    return texts, grams, begins, ends
+
+
+@numba.njit(cache=True, nogil=True)
+def find_word_grams(data, offsets, width, table, everything):
+    """Return the n-grams of words of each text that ``table`` holds, or everything: text, n-gram, begin and end."""
+    hits = _no_hits()
+    for text in range(len(offsets) - 1):
+        start, end = offsets[text], offsets[text + 1]
+        if readable(data, end):
+            _word_grams(data, start, end, text, width, table, everything, hits)
         else:
-            token = mix(np.uint64(byte))
-            at += 1
-        tokens[count], begins[count], ends[count] = token, begin, at
-        count += 1
-    return count
+            _word_grams(padded(data, start, end), 0, end - start, text, width, table, everything, hits)
+    return _columns(hits)
 
 
 @numba.njit(cache=True, nogil=True)
-def _grams(tokens, count, width, out):
-    """Write the hash of each n-gram of ``count`` tokens and return their number; a polynomial that rolls."""
-    leaving, rolling = np.uint64(1), np.uint64(0)
-    for _ in range(width):
-        leaving *= _MIX
-    for at in range(count):
-        rolling = rolling * _MIX + tokens[at]
-        if at >= width:
-            rolling -= tokens[at - width] * leaving
-        if at >= width - 1:
-            out[at - width + 1] = mix(rolling)
-    return max(count - width + 1, 0)
-
-
-@numba.njit(cache=True, nogil=True)
-def _tokens(data, start, end, is_code, kept_words, tokens, begins, ends):
-    if is_code:
-        return code_tokens(data, start, end, kept_words, tokens, begins, ends)
-    return word_tokens(data, start, end, tokens, begins, ends)
-
-
-@numba.njit(cache=True, nogil=True)
-def _longest(offsets):
-    longest = np.int64(0)
-    for i in range(len(offsets) - 1):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    return longest + 1
-
-
-@numba.njit(cache=True, nogil=True)
-def grams_of(data, offsets, width, is_code, kept_words):
-    """Return every n-gram of every text: the text's number and the hash."""
-    size = _longest(offsets)
-    tokens, begins, ends = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
-    grams = np.empty(size, np.uint64)
-    owners, hashes = [np.int64(0) for _ in range(0)], [np.uint64(0) for _ in range(0)]
+def find_code_grams(data, offsets, kept_words, widths, tables, everything):
+    """Return the n-grams of code tokens, and those of their shape, as ``find_word_grams`` does."""
+    hits, shapes = _no_hits(), _no_hits()
     for text in range(len(offsets) - 1):
-        count = _tokens(data, offsets[text], offsets[text + 1], is_code, kept_words, tokens, begins, ends)
-        for first in range(_grams(tokens, count, width, grams)):
-            owners.append(np.int64(text))
-            hashes.append(grams[first])
-    return np.array(owners, dtype=np.int64), np.array(hashes, dtype=np.uint64)
-
-
-@numba.njit(cache=True, nogil=True)
-def find_grams(data, offsets, width, is_code, kept_words, slots):
-    """Return the hits of an open-addressing table ``slots`` (0: free): text, n-gram, and where it begins and ends."""
-    size = _longest(offsets)
-    tokens, begins, ends = np.empty(size, np.uint64), np.empty(size, np.int64), np.empty(size, np.int64)
-    grams = np.empty(size, np.uint64)
-    owners, hashes = [np.int64(0) for _ in range(0)], [np.uint64(0) for _ in range(0)]
-    froms, untils = [np.int64(0) for _ in range(0)], [np.int64(0) for _ in range(0)]
-    for text in range(len(offsets) - 1):
-        count = _tokens(data, offsets[text], offsets[text + 1], is_code, kept_words, tokens, begins, ends)
-        for first in range(_grams(tokens, count, width, grams)):
-            gram = grams[first]
-            if _holds(slots, gram):
-                owners.append(np.int64(text))
-                hashes.append(gram)
-                froms.append(begins[first] - offsets[text])
-                untils.append(ends[first + width - 1] - offsets[text])
-    return (
-        np.array(owners, dtype=np.int64),
-        np.array(hashes, dtype=np.uint64),
-        np.array(froms, dtype=np.int64),
-        np.array(untils, dtype=np.int64),
-    )
-
-
-@numba.njit(cache=True)
-def fill_slots(hashes, num_slots):
-    """Return an open-addressing table of ``num_slots`` (a power of two) that holds ``hashes``."""
-    slots, mask = np.zeros(num_slots, dtype=np.uint64), np.uint64(num_slots - 1)
-    for gram in hashes:
-        slot = gram & mask
-        while slots[slot] != 0 and slots[slot] != gram:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = gram
-    return slots
+        start, end = offsets[text], offsets[text + 1]
+        if readable(data, end):
+            _code_grams(data, start, end, text, kept_words, widths, tables, everything, hits, shapes)
+        else:
+            copy = padded(data, start, end)
+            _code_grams(copy, 0, end - start, text, kept_words, widths, tables, everything, hits, shapes)
+    return _columns(hits), _columns(shapes)
 
 
 @numba.njit(cache=True)
 def word_hashes(data, offsets):
-    """Return the hash of each whole text as one code word."""
+    """Return the hash of each whole text as one word."""
     hashes = np.empty(len(offsets) - 1, dtype=np.uint64)
     for text in range(len(offsets) - 1):
-        key = _FNV
-        for at in range(offsets[text], offsets[text + 1]):
-            key = (key ^ np.uint64(data[at])) * _PRIME
-        hashes[text] = mix(key)
+        copy = padded(data, offsets[text], offsets[text + 1])
+        hashes[text] = hash_word(copy, 0, offsets[text + 1] - offsets[text])
     return hashes

@@ -134,7 +134,8 @@ def hash_word(data, begin, end):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _is_word(byte):
+def is_word(byte):
+    """Return whether ``byte`` belongs to a word."""
     letter = byte | 0x20
     return (97 <= letter <= 122) or (48 <= byte <= 57) or byte == 95 or byte >= 128
 
@@ -171,6 +172,6 @@ def find_edges(data, start, end, edges):
 def next_part(data, start, end, part_bytes):
     """Return the end of a part of about ``part_bytes`` that cuts no word in two."""
     stop = min(start + part_bytes, end)
-    while stop < end and _is_word(data[stop]):
+    while stop < end and is_word(data[stop]):
         stop += 1
     return stop
