@@ -1,7 +1,10 @@
 """Leaks are found in disguise; number tables, boilerplate and unrelated code are not."""
 
+import json
+import os
 import random
 import re
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -110,6 +113,46 @@ def test_shuffled_words_of_a_prompt_are_no_leak(index):
     words = PROMPT.split()
     random.Random(1).shuffle(words)
     assert found(index, " ".join(words)).is_empty()
+
+
+def test_hits_spread_over_a_document_are_no_leak(index):
+    # each line of the solution stands somewhere, far from the others
+    apart = "\n\n".join(line + "\n" + "import os\n" * 400 for line in SOLUTION.splitlines())
+    assert found(index, apart).is_empty()
+
+
+@pytest.mark.parametrize("before", [16_000, 16_300, 16_384, 40_000])
+def test_a_leak_is_found_wherever_it_lies(index, before):
+    text = ("spam and eggs " * (before // 14 + 1))[:before]
+    row = found(index, text + "\n" + SOLUTION).row(0, named=True)
+    assert row["task_id"] == "codeft/14"
+    assert before <= row["span_start"] < row["span_end"] <= before + 1 + len(SOLUTION)
+
+
+def test_an_attribute_keeps_its_name_in_the_shape(index):
+    other = SOLUTION.replace(".append", ".push").replace("sorted", "shuffle").replace("max(", "pick(")
+    assert found(index, FILLER + renamed("def merge_ranges(ranges):\n" + SOLUTION)).height
+    assert found(index, FILLER + renamed("def merge_ranges(ranges):\n" + other)).is_empty()
+
+
+def test_known_leaks_of_real_instruct_sets_are_found_and_idioms_are_not():
+    folder = Path(os.environ.get("CODEFT_DEV_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
+    if not (folder / "benchmarks" / "HumanEval.jsonl").is_file():
+        pytest.skip(f"no development data in {folder}; set CODEFT_DEV_DATA")
+    rows = [json.loads(line) for line in (folder / "benchmarks" / "HumanEval.jsonl").read_text().splitlines()]
+    fields = {"prompt": "prompt", "solution": "canonical_solution", "tests": "test"}
+    items = pl.DataFrame(
+        [
+            {"benchmark": "he", "task_id": row["task_id"], "kind": "code", "field": field, "text": row[key]}
+            for row in rows
+            for field, key in fields.items()
+        ]
+    )
+    instructions = json.loads((folder / "instruct" / "new_codealpaca.json").read_text())
+    texts = ["\n".join(map(str, row.values())) for row in instructions]
+    matches = found(build_index(items), *texts)
+    assert {"HumanEval/35", "HumanEval/13"} & set(matches["task_id"])
+    assert matches["document_id"].n_unique() < len(texts) / 500
 
 
 def test_math_questions_are_found_by_their_words():
