@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from codeft_assets.defs import corpus, decontamination, dedup, model, quality
+from codeft_assets.defs import corpus, decontamination, dedup, mixture_plan, model, quality
 from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.checks import CHECKS
 from codeft_assets.defs.documents import DOCUMENT_ASSETS
@@ -10,7 +10,7 @@ from codeft_assets.defs.scores import SCORE_ASSETS, reference, scoreboard
 from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
 from codeft_assets.defs.workspace import Workspace
 
-STAGES = dg.load_assets_from_modules([quality, dedup, decontamination, corpus, model])
+STAGES = dg.load_assets_from_modules([quality, dedup, decontamination, mixture_plan, corpus, model])
 CORPUS_GROUPS = ("sources", "quality", "dedup", "decontamination", "corpus")
 
 defs = dg.Definitions(

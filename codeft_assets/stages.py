@@ -29,6 +29,7 @@ from codeft_assets.curation import (
     documents,
     educational_value,
     free_text,
+    groups,
     ingest,
     ledger,
     minhash,
@@ -287,40 +288,68 @@ def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Itera
 # -- corpus ------------------------------------------------------------------------------------------------------------
 
 
-def ledger_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
-    """Identify the ledger and the plan of the mixture in it."""
+def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
+    """Identify the plan of the mixture; its inputs' hashes are part of the unit."""
     parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
-    return Stage(name="corpus/ledger", code_version=code_version_of(ledger, mixture), parameters=parameters)
+    return Stage(name="corpus/mixture_plan", code_version=code_version_of(groups, mixture), parameters=parameters)
+
+
+def plan_documents(
+    tables: list[Table], inputs: Mapping[str, Table], plan: Mixture, weights: Mapping[str, float]
+) -> Iterator[ShardResult]:
+    """Plan the mixture of the documents that passed every stage.
+
+    Args:
+        tables: The documents.
+        inputs: The tables ``scores``, ``matches``, ``signatures`` and ``clusters``.
+        plan: Shares, budget, phases and seed.
+        weights: Relative weight of each source within its domain.
+    """
+    listed = all_documents(tables, ["document_id", "source", "domain", "format", "language", "num_chars"])
+    scores = inputs["scores"].read(["document_id", "drop_reason", "educational_value"])
+    passing = ledger.passing(listed, scores, inputs["matches"].read(["document_id"]))
+    clusters = inputs["clusters"].read(["document_id", "representative_id"])
+    signed = inputs["signatures"].read().join(passing.select("document_id"), on="document_id", how="semi")
+    bands = [column for column in signed.columns if column.startswith("band_")]
+    grouped = passing.join(clusters, on="document_id", how="anti").join(
+        groups.near_duplicate_groups(signed, clusters, bands), on="document_id"
+    )
+    chosen, report = mixture.plan_mixture(grouped, weights, plan)
+    yield ShardResult(rows=_arrow(chosen), report=report)
+
+
+def ledger_stage() -> Stage:
+    """Identify the ledger; its inputs' hashes are part of the unit."""
+    return Stage(name="corpus/ledger", code_version=code_version_of(ledger), parameters={})
 
 
 def decide_fates(
-    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Mixture, weights: Mapping[str, float]
+    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Table
 ) -> Iterator[ShardResult]:
     """Give every document its fate."""
     columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
     listed = all_documents(tables, columns)
     quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
-    found, duplicates = matches.read(), clusters.read()
-    unique = ledger.passing(listed, quality_scores, found).join(duplicates, on="document_id", how="anti")
-    chosen, _ = mixture.plan_mixture(unique, weights, plan)
-    fates, report = ledger.write_ledger(listed, quality_scores, found, duplicates, chosen)
+    chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
+    fates, report = ledger.write_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
     yield ShardResult(rows=_arrow(fates), report=report)
 
 
 MIXTURE_COLUMNS = [
     *("document_id", "source", "revision", "source_row", "domain", "format", "language"),
-    *("messages", "text", "license", "split", "epochs", "num_redacted"),
+    *("messages", "text", "license", "split", "epochs", "annealing_epochs", "num_redacted"),
 ]
 
 
 def mixture_stage() -> Stage:
     """Identify the writing of the training documents; redaction is the only change to their text."""
-    return Stage(name="corpus/mixture", code_version=secrets.DETECTORS_VERSION, parameters={})
+    return Stage(name="corpus/mixture", code_version=secrets.DETECTORS_VERSION, parameters={"columns": MIXTURE_COLUMNS})
 
 
 def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardResult]:
     """Collect the kept documents of a shard, their secrets replaced by placeholders."""
-    chosen = fates.scan().filter(pl.col("fate") == ledger.KEPT).select("document_id", "split", "epochs").collect()
+    kept_rows = fates.scan().filter(pl.col("fate") == ledger.KEPT)
+    chosen = kept_rows.select("document_id", "split", "epochs", "annealing_epochs").collect()
     rows = pl.DataFrame(table.read_shard(shard))
     kept = rows.join(chosen, on="document_id", how="inner", maintain_order="left")
     clean = redact_documents(kept)

@@ -25,13 +25,15 @@ LEDGER_SCHEMA = {
     "detail": pl.String,
     "split": pl.String,
     "epochs": pl.UInt8,
+    "annealing_epochs": pl.UInt8,
 }
 LEDGER_COLUMNS = {
     "fate": "kept, or the reason for which the document was left out",
     "stage": "the stage that decided",
     "detail": "rule and value; task and overlap; representative and Jaccard similarity",
     "split": "train or validation, for documents that were kept",
-    "epochs": "how often training sees the document",
+    "epochs": "how often training sees the document, annealing included",
+    "annealing_epochs": "how many of these readings are in the annealing phase, at the end",
 }
 
 
@@ -68,7 +70,7 @@ def write_ledger(
     detail = pl.coalesce(*(f"{name}_detail" for name in stages), pl.lit(""))
     ledger = (
         decided.with_columns(fate=fate, stage=stage, detail=detail)
-        .with_columns(epochs=pl.col("epochs").fill_null(0))
+        .with_columns(pl.col("epochs", "annealing_epochs").fill_null(0))
         .select(list(LEDGER_SCHEMA))
         .cast(LEDGER_SCHEMA)  # type: ignore[arg-type]
         .sort("document_id")

@@ -1,7 +1,7 @@
 """Which documents train, how often, and which are held out: shares per domain, weights per source, a token budget.
 
 Invariant: the plan depends on the documents, the mixture and its seed only. A document is in training or in validation,
-never in both, and is trained on at most ``max_epochs`` times.
+never in both; near duplicates are on the same side; none is trained on more than ``max_epochs`` times.
 """
 
 from __future__ import annotations
@@ -12,13 +12,32 @@ from dataclasses import dataclass, field
 import polars as pl
 import xxhash
 
-from codeft_assets.curation.documents import DOMAINS
+from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.report import StageReport
 
 CHARS_PER_TOKEN = 3.3
 """Used before there is a tokenizer: Qwen 2.5's on Python and English lies between 3.1 and 4.2; ours is smaller."""
 OVER_BUDGET = "over_budget"
-PLAN_SCHEMA = {"document_id": pl.String, "split": pl.String, "epochs": pl.UInt8}
+TRAIN, VALIDATION = "train", "validation"
+PLAN_SCHEMA = {
+    "document_id": pl.String,
+    "source": pl.String,
+    "domain": pl.String,
+    "format": pl.String,
+    "language": pl.String,
+    "num_tokens": pl.UInt32,
+    "group_id": pl.String,
+    "split": pl.String,
+    "epochs": pl.UInt8,
+    "annealing_epochs": pl.UInt8,
+}
+PLAN_COLUMNS = {
+    "num_tokens": f"estimated before there is a tokenizer: characters / {CHARS_PER_TOKEN}",
+    "group_id": "smallest document id among this document's near duplicates: a group is never divided between splits",
+    "split": "train, validation, or null for a document that the token budget leaves out",
+    "epochs": "how often training reads the document, annealing included",
+    "annealing_epochs": "how many of these readings are in the annealing phase, at the end",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +50,12 @@ class Mixture:
     """Training tokens wanted, counted with repetitions; None takes every document once and repeats none."""
     max_epochs: int = 4
     """Repeating up to four times is nearly as good as fresh data (arXiv 2305.16264)."""
+    annealing_share: float = 0.0
+    """Share of the tokens that is read last, from ``annealing_formats`` only; OpenCoder (arXiv 2411.04905) and SmolLM2
+    (arXiv 2502.02737) end on curated data. 0: one phase."""
+    annealing_formats: tuple[str, ...] = ("textbook", "instruct")
     validation_fraction: float = 0.03
-    """Share of documents held out of training, drawn within each source."""
+    """Share of each source's documents that is held out of training, whole groups of near duplicates at a time."""
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -47,6 +70,20 @@ class Mixture:
             )
         if self.token_budget is not None and self.token_budget < 1:
             raise ValueError(f"token_budget {self.token_budget} must be positive, or None for everything once")
+        if not 0 <= self.annealing_share < 1 or not set(self.annealing_formats) <= set(FORMATS):
+            raise ValueError(
+                f"annealing_share {self.annealing_share} must lie in [0, 1) and annealing_formats "
+                f"{self.annealing_formats} be among {FORMATS}; correct the mixture"
+            )
+
+    @property
+    def epoch_limit(self) -> int:
+        """How often a document may be read: without a budget once."""
+        return 1 if self.token_budget is None else self.max_epochs
+
+    def wants(self, domain: str) -> bool:
+        """Whether documents of ``domain`` are read at all: a share of 0 means none of a budget."""
+        return self.token_budget is None or self.domain_shares[domain] > 0
 
 
 MIXTURE = Mixture()
@@ -55,76 +92,195 @@ MIXTURE = Mixture()
 def plan_mixture(
     documents: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture = MIXTURE
 ) -> tuple[pl.DataFrame, StageReport]:
-    """Return ``document_id``, ``split`` and ``epochs`` of every document in the corpus, and the accounts.
+    """Return one row per document by ``PLAN_SCHEMA``, and the accounts.
 
     Args:
-        documents: ``document_id``, ``source``, ``domain`` and ``num_chars`` of the documents that passed every stage.
+        documents: ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``num_chars`` and ``group_id`` of
+            the documents that passed every stage.
         weights: Relative weight of each source within its domain.
-        mixture: Shares, budget and seed.
+        mixture: Shares, budget, phases and seed.
     """
-    drawn = _draw(documents, mixture)
-    held_out = drawn.filter("is_validation").select("document_id", split=pl.lit("validation"), epochs=pl.lit(1))
-    training = drawn.filter(~pl.col("is_validation"))
-    chosen = _choose(training, source_tokens(training, weights, mixture), mixture)
-    plan = pl.concat([held_out.cast(PLAN_SCHEMA), chosen.cast(PLAN_SCHEMA)]).sort("document_id")  # type: ignore[arg-type]
-    num_dropped = documents.height - plan.height
+    drawn = _hold_out(_draw(documents, mixture), mixture)
+    training = _read_in_phases(drawn.filter(~pl.col("is_validation")), weights, mixture)
+    held_out = drawn.filter("is_validation").with_columns(
+        split=pl.lit(VALIDATION), epochs=pl.lit(1), annealing_epochs=pl.lit(0)
+    )
+    parts = [part.select(list(PLAN_SCHEMA)).cast(PLAN_SCHEMA) for part in (held_out, training)]  # type: ignore[arg-type]
+    plan = pl.concat(parts).sort("document_id")
+    num_dropped = plan["split"].null_count()
     report = StageReport(
-        num_in=documents.height, num_out=plan.height, dropped={OVER_BUDGET: num_dropped} if num_dropped else {}
+        num_in=documents.height,
+        num_out=plan.height - num_dropped,
+        dropped={OVER_BUDGET: num_dropped} if num_dropped else {},
     )
     return plan, report
 
 
 def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
-    """Give each document a number in [0, 1) that depends on its id and the seed only, and hold the first ones out."""
-    numbers = [
-        xxhash.xxh3_64_intdigest(document_id, seed=mixture.seed) / 2**64 for document_id in documents["document_id"]
-    ]
+    """Give each document and each group a number that depends on its id and the seed only."""
+
+    def drawn(column: str) -> pl.Series:
+        numbers = [xxhash.xxh3_64_intdigest(value, seed=mixture.seed) for value in documents[column]]
+        return pl.Series(numbers, dtype=pl.UInt64)
+
     num_tokens = (pl.col("num_chars") / CHARS_PER_TOKEN).ceil().cast(pl.Int64)
-    position = (pl.col("draw").rank("ordinal").over("source") - 1) / pl.len().over("source")
-    return (
-        documents.select("document_id", "source", "domain", num_tokens=num_tokens)
-        .with_columns(draw=pl.Series(numbers, dtype=pl.Float64))
-        .sort("source", "draw", "document_id")
-        .with_columns(is_validation=(position < mixture.validation_fraction) & (pl.len().over("source") > 1))
+    return documents.with_columns(num_tokens=num_tokens, draw=drawn("document_id"), group_draw=drawn("group_id")).sort(
+        "source", "draw", "document_id"
     )
 
 
-def source_tokens(training: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture) -> dict[str, float]:
-    """Return how many training tokens each source gives, repetitions counted.
+def _hold_out(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
+    """Mark whole groups for validation, in drawing order, until each source has given its fraction.
 
-    Shares are filled like connected vessels: a source that has no more to give at ``max_epochs`` leaves its part to the
-    others of its domain, a domain that is exhausted to the other domains.
+    A group counts where its first document is at home. One larger than the fraction is trained on: held out, it would
+    be the whole validation of its source.
     """
-    available = training.group_by("source", "domain").agg(pl.col("num_tokens").sum()).sort("source")
-    domain_of = dict(available.select("source", "domain").iter_rows())
-    tokens = {source: float(n) for source, n in available.select("source", "num_tokens").iter_rows()}
-    if mixture.token_budget is None:
-        return tokens
-    capacity = {source: n * mixture.max_epochs for source, n in tokens.items()}
-    in_domain = {domain: sum(weights[s] for s in tokens if domain_of[s] == domain) for domain in DOMAINS}
-    share = {s: mixture.domain_shares[domain_of[s]] * weights[s] / in_domain[domain_of[s]] for s in tokens}
-    return _fill(float(mixture.token_budget), share, capacity)
+    groups = drawn.group_by("group_id").agg(
+        pl.col("group_draw").first(), home=pl.col("source").sort_by("document_id").first(), size=pl.len()
+    )
+    wanted = mixture.validation_fraction * pl.col("at_home")
+    fits = (pl.col("size") <= pl.max_horizontal(wanted, pl.lit(1.0))) & (pl.col("at_home") > 1)
+    before = pl.col("size").cum_sum().over("home") - pl.col("size")
+    held_out = (
+        groups.with_columns(at_home=pl.col("size").sum().over("home"))
+        .filter(fits)
+        .sort("home", "group_draw", "group_id")
+        .filter(before < wanted)
+        .select("group_id", is_validation=pl.lit(True))
+    )
+    return drawn.join(held_out, on="group_id", how="left", maintain_order="left").with_columns(
+        pl.col("is_validation").fill_null(False)
+    )
 
 
-def _fill(budget: float, share: Mapping[str, float], capacity: Mapping[str, float]) -> dict[str, float]:
-    given = dict.fromkeys(share, 0.0)
-    open_sources = {source for source in share if share[source] > 0 and capacity[source] > 0}
+def _read_in_phases(training: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
+    """Return ``training`` with how often each document is read in all and in the annealing phase.
+
+    Annealing takes its part first; what it read counts against the limit when the broad phase is filled.
+    """
+    budget = mixture.token_budget or int(training["num_tokens"].sum())
+    unread = training.with_columns(epochs=pl.lit(0), annealing_epochs=pl.lit(0))
+    curated = unread.filter(pl.col("format").is_in(mixture.annealing_formats))
+    annealed = _read(curated, budget * mixture.annealing_share, weights, mixture)
+    others = unread.filter(~pl.col("format").is_in(mixture.annealing_formats))
+    begun = pl.concat([annealed.with_columns(annealing_epochs="epochs"), others]).sort("source", "draw", "document_id")
+    rest = budget - int((begun["num_tokens"] * begun["epochs"]).sum())
+    return _read(begun, rest, weights, mixture).with_columns(
+        split=pl.when(pl.col("epochs") > 0).then(pl.lit(TRAIN)).otherwise(pl.lit(None, dtype=pl.String))
+    )
+
+
+def _read(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
+    """Return ``documents`` with ``epochs`` raised until ``budget`` further tokens are read.
+
+    Readings go round by round in drawing order: no document is read a third time before all of its source are twice.
+    """
+    limit = mixture.epoch_limit
+    capacity = documents.group_by("source", "domain").agg(
+        (pl.col("num_tokens") * (limit - pl.col("epochs"))).sum().alias("capacity")
+    )
+    given = source_tokens(capacity, budget, weights, mixture)
+    wanted = pl.DataFrame(list(given.items()), schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
+    read = documents.join(wanted, on="source", how="left", maintain_order="left").with_columns(given=pl.lit(0.0))
+    for round_number in range(1, limit + 1):
+        is_open = pl.col("epochs") < round_number
+        tokens = pl.when(is_open).then("num_tokens").otherwise(0)
+        before = pl.col("given") + tokens.cum_sum().over("source") - tokens
+        taken = is_open & (before < pl.col("wanted") - 0.5)
+        read = read.with_columns(
+            epochs=pl.col("epochs") + taken.cast(pl.Int32),
+            given=pl.col("given") + (pl.col("num_tokens") * taken).sum().over("source"),
+        )
+    return read.drop("given", "wanted")
+
+
+def source_tokens(
+    capacity: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture
+) -> dict[str, float]:
+    """Return how many of ``budget`` tokens each source gives, repetitions counted.
+
+    Shares are filled like connected vessels: a source that has no more to give leaves its part to the others of its
+    domain in proportion, a domain that is exhausted to the other domains.
+
+    Args:
+        capacity: ``source``, ``domain`` and ``capacity``: the most tokens that may still be read from each source.
+        budget: Tokens wanted.
+        weights: Relative weight of each source within its domain.
+        mixture: The shares of the domains.
+    """
+    domain_of = dict(capacity.select("source", "domain").iter_rows())
+    limit = {
+        source: float(n) if mixture.wants(domain) else 0.0 for source, domain, n in capacity.sort("source").iter_rows()
+    }
+    if budget >= sum(limit.values()):
+        return limit
+    given = dict.fromkeys(limit, 0.0)
+    open_sources = {source for source in limit if limit[source] > 0}
     while open_sources and budget - sum(given.values()) > 1:
         rest = budget - sum(given.values())
-        total = sum(share[source] for source in open_sources)
-        for source in sorted(open_sources):
-            given[source] = min(given[source] + rest * share[source] / total, capacity[source])
-        open_sources = {source for source in open_sources if capacity[source] - given[source] > 0.5}
+        for source, share in _shares(open_sources, domain_of, weights, mixture).items():
+            given[source] = min(given[source] + rest * share, limit[source])
+        open_sources = {source for source in open_sources if limit[source] - given[source] > 0.5}
     return given
 
 
-def _choose(training: pl.DataFrame, wanted: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
-    """Return epochs per document: all get the whole epochs, the first in drawing order one more."""
-    target = pl.col("source").replace_strict(dict(wanted), return_dtype=pl.Float64)
-    total = pl.col("num_tokens").sum().over("source")
-    before = pl.col("num_tokens").cum_sum().over("source") - pl.col("num_tokens")
-    whole = (target / total).floor()
-    extra = (before < target - whole * total - 0.5).cast(pl.Float64)
-    epochs = (whole + extra).clip(0, mixture.max_epochs).cast(pl.UInt8)
-    chosen = training.select("document_id", split=pl.lit("train"), epochs=epochs)
-    return chosen.filter(pl.col("epochs") > 0)
+def _shares(
+    sources: set[str], domain_of: Mapping[str, str], weights: Mapping[str, float], mixture: Mixture
+) -> dict[str, float]:
+    """Return the share of each of ``sources`` when only these have something to give; they add up to 1."""
+    in_domain: dict[str, float] = {}
+    for source in sources:
+        in_domain[domain_of[source]] = in_domain.get(domain_of[source], 0.0) + weights[source]
+    total = sum(mixture.domain_shares[domain] for domain in in_domain)
+    if not total:  # without a budget shares do not exclude: documents of share 0 are left, each to be read once
+        return {source: 1 / len(sources) for source in sorted(sources)}
+    share = {domain: mixture.domain_shares[domain] / total / in_domain[domain] for domain in in_domain}
+    return {source: share[domain_of[source]] * weights[source] for source in sorted(sources)}
+
+
+def summarize(plan: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Return what a plan takes by a column: documents and tokens available, read, repeated, annealed, held out.
+
+    ``available`` are the tokens of documents that may train, each once; ``read`` counts repetitions; ``repeated`` is
+    the part of ``read`` that is not seen for the first time.
+    """
+    tokens, epochs = pl.col("num_tokens").cast(pl.Int64), pl.col("epochs").cast(pl.Int64)
+    may_train = pl.col("split").ne_missing(VALIDATION)
+    trained = may_train & (epochs > 0)
+    return (
+        plan.group_by(by)
+        .agg(
+            documents=pl.len(),
+            available=tokens.filter(may_train).sum(),
+            read=(tokens * epochs).filter(may_train).sum(),
+            repeated=(tokens * (epochs - 1)).filter(trained).sum(),
+            annealing=(tokens * pl.col("annealing_epochs").cast(pl.Int64)).sum(),
+            most_epochs=epochs.filter(may_train).max().fill_null(0),
+            held_out=tokens.filter(~may_train).sum(),
+        )
+        .sort(by)
+        .with_columns(share=pl.col("read") / pl.max_horizontal(pl.col("read").sum(), 1))
+    )
+
+
+def wanted_tokens(plan: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
+    """Return how many tokens the shares ask of each ``domain`` or ``source``, whatever is available.
+
+    Args:
+        plan: As ``plan_mixture`` returns it.
+        by: ``domain`` or ``source``.
+        weights: Relative weight of each source within its domain.
+        mixture: Shares and budget; without a budget, what is available in all is what is wanted in all.
+    """
+    training = plan.filter(pl.col("split").ne_missing(VALIDATION))
+    budget = mixture.token_budget or int(training["num_tokens"].sum())
+    if by == "domain":
+        return {domain: round(budget * share) for domain, share in mixture.domain_shares.items()}
+    domain_of = dict(training.select("source", "domain").unique().iter_rows())
+    in_domain: dict[str, float] = {}
+    for source, domain in domain_of.items():
+        in_domain[domain] = in_domain.get(domain, 0.0) + weights[source]
+    return {
+        source: round(budget * mixture.domain_shares[domain] * weights[source] / in_domain[domain])
+        for source, domain in sorted(domain_of.items())
+    }

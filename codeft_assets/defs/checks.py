@@ -15,6 +15,7 @@ from codeft_assets.curation import decontaminate, minhash, secrets
 from codeft_assets.curation.dedup import candidate_pairs
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
 from codeft_assets.curation.minhash import MinHashParams
+from codeft_assets.curation.mixture import TRAIN, VALIDATION
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.corpus import fates, mixture
 from codeft_assets.defs.model import checkpoint
@@ -108,6 +109,37 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=num_found == 0, metadata=metadata)
 
 
+@dg.asset_check(
+    asset=mixture,
+    blocking=True,
+    description=f"No held-out document has a Jaccard similarity of {_SURELY_DUPLICATE} or more to a training document.",
+)
+def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
+    """Look for near duplicates across the split again, with other and more sensitive signatures."""
+    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "text", "split").collect()
+    by_split = [frame.filter(pl.col("split") == split) for split in (VALIDATION, TRAIN)]
+    halves = [part.sample(min(_CHECKED_DOCUMENTS, part.height), seed=3, shuffle=True) for part in by_split]
+    rows = pl.concat(halves)
+    held_out = (rows["split"] == VALIDATION).to_numpy()
+    text = rows["text"].to_arrow().cast(pa.large_string())
+    pairs = candidate_pairs(minhash.signatures(text, _SECOND_LOOK), _SECOND_LOOK.band_columns())
+    crossing = pairs[held_out[pairs[:, 0]] != held_out[pairs[:, 1]]]
+    similarity = minhash.jaccard(text, crossing[:, 0].copy(), crossing[:, 1].copy(), _SECOND_LOOK)
+    num_found = int((similarity >= _SURELY_DUPLICATE).sum())
+    checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": len(crossing)}
+    return dg.AssetCheckResult(passed=num_found == 0, metadata={**checked, "num_duplicate_pairs": num_found})
+
+
+@dg.asset_check(asset=mixture, blocking=True, description="The corpus holds what was planned, as often as was planned.")
+def obeys_the_plan(workspace: Workspace) -> dg.AssetCheckResult:
+    """Compare split and epochs of every document with corpus/mixture_plan."""
+    columns = ["document_id", "split", "epochs", "annealing_epochs"]
+    planned = workspace.store.table("corpus/mixture_plan").read(columns).drop_nulls("split").sort("document_id")
+    found = workspace.store.table("corpus/mixture").read(columns).sort("document_id")
+    metadata = {"num_planned": planned.height, "num_found": found.height}
+    return dg.AssetCheckResult(passed=planned.equals(found), metadata=metadata)
+
+
 @dg.asset_check(asset=mixture, blocking=True, description="No document of the corpus holds a benchmark item.")
 def no_benchmark_items(workspace: Workspace) -> dg.AssetCheckResult:
     """Compare what will be trained on with every benchmark item again."""
@@ -165,6 +197,8 @@ CHECKS = [
     ranks_held_out_labels,
     every_document_has_one_fate,
     no_duplicates,
+    validation_is_held_out,
+    obeys_the_plan,
     no_benchmark_items,
     no_secrets,
     loss_falls,

@@ -11,74 +11,42 @@ from pydantic import Field
 from codeft_assets.catalog import ACCOUNTS_SQL, write_catalog
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.ledger import KEPT, LEDGER_COLUMNS
-from codeft_assets.curation.mixture import CHARS_PER_TOKEN, MIXTURE, Mixture
+from codeft_assets.curation.mixture import CHARS_PER_TOKEN
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.automation import on_schedule, on_stage_change
 from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.dedup import clusters
+from codeft_assets.defs.mixture_plan import mixture_plan
 from codeft_assets.defs.plots import bar_plot, stacked_bars
 from codeft_assets.defs.quality import scores
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import Unit, table_units, whole_unit
-from codeft_assets.sources import SOURCES
 from codeft_assets.stages import collect_mixture, decide_fates, ledger_stage, mixture_stage
 from codeft_assets.storage import Table
 from codeft_training.recipes import RECIPES
 
-WEIGHTS = {name: source.weight for name, source in SOURCES.items()}
-SAMPLE_TOKEN_BUDGET = 1_500_000
-"""About as many tokens as the smoke recipe reads twice."""
-
-
-class MixtureConfig(dg.Config):
-    """How much of what."""
-
-    token_budget: int = Field(
-        default=0,
-        ge=0,
-        description="Training tokens wanted, repetitions counted. 0: every document once (1.5 million on the sample)",
-    )
-    code_share: float = Field(default=MIXTURE.domain_shares["code"], ge=0, le=1, description="Share of code tokens")
-    math_share: float = Field(default=MIXTURE.domain_shares["math"], ge=0, le=1, description="Share of math tokens")
-    max_epochs: int = Field(default=MIXTURE.max_epochs, ge=1, description="How often a document is read at most")
-    validation_fraction: float = Field(
-        default=MIXTURE.validation_fraction, ge=0, lt=0.5, description="Share of each source's documents held out"
-    )
-    seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
-
-    def mixture(self, *, is_sample: bool) -> Mixture:
-        """Return the mixture that is asked for."""
-        shares = {"code": self.code_share, "math": self.math_share}
-        return Mixture(
-            domain_shares={**shares, "reasoning": 1 - sum(shares.values())},
-            token_budget=self.token_budget or (SAMPLE_TOKEN_BUDGET if is_sample else None),
-            max_epochs=self.max_epochs,
-            validation_fraction=self.validation_fraction,
-            seed=self.seed,
-        )
-
 
 @dg.asset(
     key=["corpus", "ledger"],
-    deps=[*document_keys(), scores, matches, clusters],
+    deps=[*document_keys(), scores, matches, clusters, mixture_plan],
     group_name="corpus",
     kinds={"parquet", "duckdb"},
     owners=OWNERS,
-    code_version=ledger_stage(MIXTURE, WEIGHTS).code_version,
+    code_version=ledger_stage().code_version,
     automation_condition=on_stage_change(),
 )
-def fates(context: dg.AssetExecutionContext, config: MixtureConfig, workspace: Workspace) -> dg.MaterializeResult:
+def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """One row is the fate of a document: kept, with how many epochs, or the one reason for which it was left out.
 
-    The first stage that objects decides: quality, decontamination, deduplication, then the mixture's token budget. Kept
+    The first stage that objects decides: quality, decontamination, deduplication, then the plan's token budget. Kept
     and dropped add up to the documents that came in, per source and in total.
     """
-    plan = config.mixture(is_sample=workspace.is_sample)
     tables, store = document_tables(workspace), workspace.store
-    inputs = [store.table(key) for key in ("quality/scores", "decontamination/matches", "dedup/clusters")]
-    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs, plan, WEIGHTS)
-    table, outcome = run_stage(context, workspace, decide_fates, units, ledger_stage(plan, WEIGHTS))
+    keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
+    inputs = [store.table(key) for key in keys]
+    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
+    table, outcome = run_stage(context, workspace, decide_fates, units, ledger_stage())
     write_catalog(store)
     return result(table, outcome, _ledger_metadata(table))
 
@@ -131,10 +99,10 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
 
 def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
     """Return a unit per shard whose fingerprint covers the fates of its source's documents only."""
-    columns = ["document_id", "source", "fate", "split", "epochs"]
+    planned = ["document_id", "split", "epochs", "annealing_epochs"]
     by_source = {}
-    for (source,), part in ledger_table.read(columns).group_by("source"):
-        kept = part.filter(pl.col("fate") == KEPT).select("document_id", "split", "epochs").sort("document_id")
+    for (source,), part in ledger_table.read([*planned, "source", "fate"]).group_by("source"):
+        kept = part.filter(pl.col("fate") == KEPT).select(planned).sort("document_id")
         by_source[source] = xxhash.xxh3_128_hexdigest(kept.write_csv())
     return [
         Unit(

@@ -41,7 +41,7 @@ def test_the_keys_are_those_of_the_design():
         *("quality/annotations", "quality/classifier", "quality/scores"),
         *("dedup/signatures", "dedup/clusters"),
         *("decontamination/benchmark_texts", "decontamination/matches"),
-        *("corpus/ledger", "corpus/mixture", "corpus/packed"),
+        *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture", "corpus/packed"),
         *("model/tokenizer", "model/checkpoint"),
         *("scores/embedded", "scores/reference", "scoreboard"),
     }

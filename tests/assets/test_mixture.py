@@ -1,29 +1,48 @@
-"""The plan keeps to shares, caps and budget, and the ledger gives every document exactly one fate."""
+"""The plan keeps to shares, caps, phases and budget, divides no group, and every document has exactly one fate."""
 
 import polars as pl
 import pytest
 
+from codeft_assets.curation.groups import near_duplicate_groups
 from codeft_assets.curation.ledger import write_ledger
-from codeft_assets.curation.mixture import CHARS_PER_TOKEN, Mixture, plan_mixture, source_tokens
+from codeft_assets.curation.mixture import (
+    CHARS_PER_TOKEN,
+    Mixture,
+    plan_mixture,
+    source_tokens,
+    summarize,
+    wanted_tokens,
+)
 
 SHARES = {"code": 0.5, "math": 0.25, "reasoning": 0.25}
 
 
-def documents(**sizes):
+def documents(*, formats=None, groups=None, **sizes):
     """Return documents: source -> (domain, number, tokens each)."""
     rows = [
-        (f"{source}-{i:04d}", source, domain, round(tokens * CHARS_PER_TOKEN))
+        {
+            "document_id": f"{source}-{i:04d}",
+            "source": source,
+            "domain": domain,
+            "format": (formats or {}).get(source, "raw"),
+            "language": "python",
+            "num_chars": int(tokens * CHARS_PER_TOKEN),
+        }
         for source, (domain, number, tokens) in sizes.items()
         for i in range(number)
     ]
-    schema = {"document_id": pl.String, "source": pl.String, "domain": pl.String, "num_chars": pl.UInt32}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    frame = pl.DataFrame(rows)
+    group_id = pl.col("document_id").replace(groups or {})
+    return frame.with_columns(group_id=group_id)
 
 
-def tokens_by_source(frame, plan):
-    joined = plan.filter(pl.col("split") == "train").join(frame, on="document_id")
-    tokens = (pl.col("num_chars") / CHARS_PER_TOKEN * pl.col("epochs")).sum()
-    return dict(joined.group_by("source").agg(tokens).iter_rows())
+def trained(plan):
+    return plan.filter(pl.col("split") == "train")
+
+
+def tokens_by_source(plan, column="epochs"):
+    tokens = (pl.col("num_tokens").cast(pl.Int64) * pl.col(column)).sum()
+    return dict(trained(plan).group_by("source").agg(tokens).iter_rows())
 
 
 def test_without_a_budget_every_document_is_read_once():
@@ -36,9 +55,9 @@ def test_without_a_budget_every_document_is_read_once():
 def test_a_budget_divides_by_domain_and_weight():
     frame = documents(a=("code", 1000, 100), b=("code", 1000, 100), c=("math", 1000, 100), d=("reasoning", 1000, 100))
     mixture = Mixture(domain_shares=SHARES, token_budget=80_000, validation_fraction=0)
-    plan, _ = plan_mixture(frame, {"a": 3, "b": 1, "c": 1, "d": 1}, mixture)
-    found = tokens_by_source(frame, plan)
-    assert found == pytest.approx({"a": 30_000, "b": 10_000, "c": 20_000, "d": 20_000}, rel=0.02)
+    plan, report = plan_mixture(frame, {"a": 3, "b": 1, "c": 1, "d": 1}, mixture)
+    assert tokens_by_source(plan) == pytest.approx({"a": 30_000, "b": 10_000, "c": 20_000, "d": 20_000}, rel=0.02)
+    assert report.dropped == {"over_budget": 3200}
 
 
 def test_no_document_is_read_more_often_than_allowed_and_the_rest_goes_to_others():
@@ -46,17 +65,56 @@ def test_no_document_is_read_more_often_than_allowed_and_the_rest_goes_to_others
     mixture = Mixture(domain_shares=SHARES, token_budget=50_000, max_epochs=4, validation_fraction=0)
     plan, _ = plan_mixture(frame, {"small": 1, "large": 1}, mixture)
     assert plan["epochs"].max() == 4
-    found = tokens_by_source(frame, plan)
-    assert found["small"] == pytest.approx(4000, rel=0.02)
-    assert found["large"] == pytest.approx(46_000, rel=0.02)
+    assert tokens_by_source(plan) == pytest.approx({"small": 4000, "large": 46_000}, rel=0.02)
 
 
-def test_a_budget_beyond_all_repetitions_takes_what_there_is():
+def test_a_document_is_read_again_only_after_all_of_its_source():
     frame = documents(a=("code", 10, 100))
-    given = source_tokens(
-        frame.with_columns(num_tokens=pl.lit(100)), {"a": 1}, Mixture(domain_shares=SHARES, token_budget=10**9)
+    mixture = Mixture(domain_shares=SHARES, token_budget=2500, validation_fraction=0)
+    plan, _ = plan_mixture(frame, {"a": 1}, mixture)
+    assert sorted(plan["epochs"].to_list()) == [2] * 5 + [3] * 5
+
+
+def test_more_epochs_need_to_be_asked_for():
+    frame = documents(a=("code", 10, 100))
+    mixture = Mixture(domain_shares=SHARES, token_budget=10**9, validation_fraction=0)
+    assert plan_mixture(frame, {"a": 1}, mixture)[0]["epochs"].to_list() == [4] * 10
+    more = Mixture(domain_shares=SHARES, token_budget=10**9, validation_fraction=0, max_epochs=16)
+    assert plan_mixture(frame, {"a": 1}, more)[0]["epochs"].to_list() == [16] * 10
+
+
+def test_a_domain_of_share_zero_is_not_read_for_a_budget():
+    capacity = pl.DataFrame({"source": ["a", "b"], "domain": ["code", "math"], "capacity": [400, 400]})
+    mixture = Mixture(domain_shares={"code": 1.0, "math": 0.0, "reasoning": 0.0}, token_budget=600)
+    assert source_tokens(capacity, 600, {"a": 1, "b": 1}, mixture) == {"a": 400, "b": 0}
+
+
+def test_annealing_reads_its_formats_last_and_counts_against_the_limit():
+    formats = {"web": "raw", "book": "textbook"}
+    frame = documents(formats=formats, web=("code", 100, 100), book=("code", 10, 100))
+    mixture = Mixture(
+        domain_shares=SHARES, token_budget=12_000, annealing_share=0.25, validation_fraction=0, max_epochs=4
     )
-    assert given == {"a": 4000}
+    plan, _ = plan_mixture(frame, {"web": 1, "book": 1}, mixture)
+    assert tokens_by_source(plan, "annealing_epochs") == {"web": 0, "book": 3000}
+    assert sum(tokens_by_source(plan).values()) == pytest.approx(12_000, rel=0.02)
+    assert plan.filter(pl.col("source") == "book")["epochs"].to_list() == [4] * 10  # 3 of them in annealing
+
+
+def test_the_broad_phase_reads_first_what_annealing_does_not():
+    frame = documents(formats={"book": "textbook"}, book=("code", 10, 100))
+    mixture = Mixture(domain_shares=SHARES, token_budget=1000, annealing_share=0.5, validation_fraction=0)
+    plan, _ = plan_mixture(frame, {"book": 1}, mixture)
+    assert plan["epochs"].to_list() == [1] * 10
+    assert sum(plan["annealing_epochs"]) == 5
+
+
+def test_annealing_without_a_budget_still_reads_everything_once():
+    frame = documents(formats={"book": "instruct"}, web=("code", 50, 70), book=("math", 50, 30))
+    mixture = Mixture(domain_shares=SHARES, annealing_share=0.2, validation_fraction=0)
+    plan, _ = plan_mixture(frame, {"web": 1, "book": 1}, mixture)
+    assert plan["epochs"].to_list() == [1] * 100
+    assert tokens_by_source(plan, "annealing_epochs")["book"] == pytest.approx(1000, abs=30)
 
 
 def test_validation_and_training_share_no_document():
@@ -64,8 +122,48 @@ def test_validation_and_training_share_no_document():
     plan, _ = plan_mixture(frame, {"a": 1, "b": 1}, Mixture(domain_shares=SHARES, token_budget=60_000))
     assert plan["document_id"].is_unique().all()
     held_out = plan.filter(pl.col("split") == "validation")
-    assert held_out["document_id"].str.slice(0, 1).value_counts().sort("count")["count"].to_list() == [3, 12]
+    assert held_out["source"].value_counts().sort("count")["count"].to_list() == [3, 12]
     assert held_out["epochs"].unique().to_list() == [1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_near_duplicate_of_a_training_document_is_in_validation(seed):
+    pairs = {f"a-{i:04d}": f"a-{i - i % 2:04d}" for i in range(400)}
+    plan, _ = plan_mixture(
+        documents(groups=pairs, a=("code", 400, 50)), {"a": 1}, Mixture(validation_fraction=0.1, seed=seed)
+    )
+    sides = plan.group_by("group_id").agg(pl.col("split").n_unique())
+    assert sides["split"].to_list() == [1] * 200
+    assert plan.filter(pl.col("split") == "validation").height == 40
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_group_too_large_to_hold_out_is_trained_on(seed):
+    one = {f"a-{i:04d}": "a-0000" for i in range(94)}
+    mixture = Mixture(validation_fraction=0.05, seed=seed)
+    plan, _ = plan_mixture(documents(groups=one, a=("code", 100, 50)), {"a": 1}, mixture)
+    assert plan.filter(pl.col("group_id") == "a-0000")["split"].unique().to_list() == ["train"]
+    assert plan.filter(pl.col("split") == "validation").height == 5
+
+
+def signatures(**keys):
+    rows = [{"document_id": name, "num_shingles": 9, "band_0": k[0], "band_1": k[1]} for name, k in keys.items()]
+    return pl.DataFrame(rows, schema_overrides={"band_0": pl.UInt64, "band_1": pl.UInt64})
+
+
+def test_a_removed_duplicate_links_the_two_it_lay_between():
+    signed = signatures(a=(1, 10), b=(1, 11), c=(2, 11), d=(3, 12), e=(4, 13))
+    removed = pl.DataFrame({"document_id": ["e"], "representative_id": ["d"]})
+    found = near_duplicate_groups(signed, removed, ["band_0", "band_1"])
+    assert dict(found.iter_rows()) == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d"}
+
+
+def test_groups_do_not_depend_on_the_order_of_documents():
+    signed = signatures(**{f"{i:03d}": (i // 3, 1000 + i // 5) for i in range(100)})
+    none = pl.DataFrame(schema={"document_id": pl.String, "representative_id": pl.String})
+    shuffled = signed.sample(fraction=1, shuffle=True, seed=3)
+    first, second = (near_duplicate_groups(s, none, ["band_0", "band_1"]) for s in (signed, shuffled))
+    assert first.equals(second)
 
 
 def test_the_plan_does_not_depend_on_the_order_of_documents():
@@ -85,6 +183,19 @@ def test_another_seed_draws_other_documents():
     assert not plans[0].equals(plans[1])
 
 
+def test_the_summary_adds_up_to_the_plan():
+    frame = documents(a=("code", 20, 100), b=("math", 10, 100))
+    mixture = Mixture(domain_shares=SHARES, token_budget=4_000, validation_fraction=0.1)
+    plan, _ = plan_mixture(frame, {"a": 1, "b": 1}, mixture)
+    [code, math] = summarize(plan, "domain").to_dicts()
+    assert (code["available"], code["held_out"], math["available"], math["held_out"]) == (1800, 200, 900, 100)
+    assert (code["read"], code["repeated"], code["most_epochs"]) == (2700, 900, 2)
+    assert (math["read"], math["repeated"], math["most_epochs"]) == (1400, 500, 2)
+    assert code["share"] + math["share"] == pytest.approx(1)
+    assert wanted_tokens(plan, "domain", {"a": 1, "b": 1}, mixture) == {"code": 2000, "math": 1000, "reasoning": 1000}
+    assert wanted_tokens(plan, "source", {"a": 1, "b": 1}, mixture) == {"a": 2000, "b": 1000}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -93,6 +204,8 @@ def test_another_seed_draws_other_documents():
         ({"max_epochs": 0}, "max_epochs 0"),
         ({"validation_fraction": 0.5}, "validation_fraction 0.5"),
         ({"token_budget": 0}, "token_budget 0"),
+        ({"annealing_share": 1.0}, "annealing_share 1.0"),
+        ({"annealing_formats": ("books",)}, "annealing_formats \\('books',\\)"),
     ],
 )
 def test_a_mixture_that_makes_no_sense_is_refused(change, message):
@@ -100,6 +213,7 @@ def test_a_mixture_that_makes_no_sense_is_refused(change, message):
         Mixture(**change)
 
 
+CHOSEN = {"document_id": pl.String, "split": pl.String, "epochs": pl.UInt8, "annealing_epochs": pl.UInt8}
 LISTED = pl.DataFrame(
     {
         "document_id": ["a", "b", "c", "d", "e"],
@@ -134,10 +248,7 @@ CLUSTERS = pl.DataFrame(
 
 
 def ledger(plan_ids=("d",)):
-    plan = pl.DataFrame(
-        {"document_id": list(plan_ids), "split": ["train"] * len(plan_ids), "epochs": [2] * len(plan_ids)},
-        schema={"document_id": pl.String, "split": pl.String, "epochs": pl.UInt8},
-    )
+    plan = pl.DataFrame([(name, "train", 2, 1) for name in plan_ids], schema=CHOSEN, orient="row")
     return write_ledger(LISTED, SCORES, MATCHES, CLUSTERS, plan)
 
 
@@ -168,6 +279,6 @@ def test_a_document_that_was_left_out_and_is_trained_on_is_an_error():
 
 def test_a_document_with_two_fates_is_an_error():
     twice = pl.concat([CLUSTERS, CLUSTERS.with_columns(representative_id=pl.lit("e"))])
-    empty = pl.DataFrame(schema={"document_id": pl.String, "split": pl.String, "epochs": pl.UInt8})
+    empty = pl.DataFrame(schema=CHOSEN)
     with pytest.raises(AssertionError, match="5 documents came in"):
         write_ledger(LISTED, SCORES, MATCHES, twice, empty)

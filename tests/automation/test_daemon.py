@@ -20,6 +20,7 @@ STAGES = {
     "dedup/signatures",
     "dedup/clusters",
     "decontamination/matches",
+    "corpus/mixture_plan",
     "corpus/ledger",
     "corpus/mixture",
 }
@@ -116,7 +117,7 @@ def served():
 def daemon(served, tmp_path_factory):
     running = Daemon(tmp_path_factory.mktemp("daemon"), served)
     groups = " or ".join(f"group:{name}" for name in ("sources", "quality", "dedup", "decontamination"))
-    running.materialize(f'{groups} or key:"corpus/ledger" or key:"corpus/mixture"')
+    running.materialize(f'{groups} or key:"corpus/mixture_plan" or key:"corpus/ledger" or key:"corpus/mixture"')
     running.start()
     yield running
     running.stop()
