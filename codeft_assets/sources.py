@@ -16,6 +16,7 @@ from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest import Lineage
 from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin, Origin
 
+THOUGHTS = ("train", "mask", "remove")
 _NAME = re.compile(r"^[a-z0-9]+(?:-[a-z0-9]+)*$")
 
 
@@ -38,6 +39,8 @@ class Source:
     """Documents scored below are dropped; curated instruct data is not held to the bar of raw web text."""
     weight: float = 1.0
     """Relative share of its domain's tokens."""
+    thoughts: str = "train"
+    """What training does with ``<think>`` spans: ``train`` on them, ``mask`` (read without loss) or ``remove``."""
     max_rows: int | None = None
     """Rows to read in the full profile; None reads everything."""
     has_sample: bool = True
@@ -50,6 +53,10 @@ class Source:
             raise ValueError(
                 f"source {self.name!r}: domain {self.domain!r} must be one of {DOMAINS} and format {self.format!r} "
                 f"one of {FORMATS}; fix the entry in sources.py"
+            )
+        if self.thoughts not in THOUGHTS:
+            raise ValueError(
+                f"source {self.name!r}: thoughts {self.thoughts!r} is none of {THOUGHTS}; fix the entry in sources.py"
             )
         if self.weight <= 0 or not 0 <= self.minimum_educational_value <= 1:
             raise ValueError(
@@ -105,6 +112,7 @@ _ENTRIES = (
         homepage="https://huggingface.co/datasets/wassemgtk/CoT-O1-examples",
         priority=10,
         weight=0.1,
+        thoughts="mask",  # outlines of whatever fields a file has: worth reading, not worth imitating
     ),
     Source(
         name="o1-journey",

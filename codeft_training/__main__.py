@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from codeft_training import packing, pipes, tokenizer
+from codeft_training import pipes, tokenizer
 from codeft_training.corpus import Corpus
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.rows import PackedRows
@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--tokenizer", type=Path, required=True, help="folder of model/tokenizer")
     train_tokenizer.add_argument("--vocab-size", type=int, default=RECIPES["smoke"].vocab_size)
     pack.add_argument("--context-tokens", type=int, default=RECIPES["smoke"].context_tokens)
+    pack.add_argument("--fim-rate", type=float, default=0.0, help="share of plain code that is told out of order")
+    thoughts = "what becomes of <think> spans: train, mask or remove"
+    pack.add_argument("--thoughts", action="append", default=[], metavar="SOURCE=WORD", help=thoughts)
     train.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
     train.add_argument("--recipe", default="smoke", help=f"one of {sorted(RECIPES)}")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
@@ -64,15 +67,22 @@ def _tokenizer(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
 
 
 def _pack(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    manifest = packing.pack(
-        Corpus(options.corpus), options.tokenizer, options.output, context_tokens=options.context_tokens
+    from codeft_training.packing import pack  # compiled kernels: only packing needs them
+
+    manifest = pack(
+        Corpus(options.corpus),
+        options.tokenizer,
+        options.output,
+        context_tokens=options.context_tokens,
+        fim_rate=options.fim_rate,
+        thoughts=_pairs("--thoughts", options.thoughts),
     )
     train, validation = manifest["splits"]["train"], manifest["splits"]["validation"]
     rows = [f"| {source} | {count:,} |" for source, count in train["tokens_by_source"].items()]
+    counted = {name: value for name, value in train.items() if isinstance(value, int)}
     metadata = {
         "dagster/row_count": train["num_rows"],
-        "num_tokens": train["num_tokens"],
-        "num_loss_tokens": train["num_loss_tokens"],
+        **counted,
         "num_validation_tokens": validation["num_tokens"],
         "fill_fraction": train["fill_fraction"],
         "context_tokens": manifest["context_tokens"],
@@ -83,12 +93,16 @@ def _pack(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
     return 0
 
 
-def _recipe(options: argparse.Namespace) -> Recipe:
-    pairs = [entry.partition("=") for entry in options.set]
-    malformed = [entry for entry, (_, mark, _) in zip(options.set, pairs, strict=True) if not mark]
+def _pairs(flag: str, entries: list[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in entries]
+    malformed = [entry for entry, (_, mark, _) in zip(entries, pairs, strict=True) if not mark]
     if malformed:
-        raise ValueError(f"--set takes FIELD=VALUE, not {malformed[0]!r}")
-    return find_recipe(options.recipe, {field: value for field, _, value in pairs})
+        raise ValueError(f"{flag} takes NAME=VALUE, not {malformed[0]!r}")
+    return {name: value for name, _, value in pairs}
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    return find_recipe(options.recipe, _pairs("--set", options.set))
 
 
 def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("document_id", "source", "domain", "format", "language", "messages", "text", "split", "epochs")
+COLUMNS = (
+    *("document_id", "source", "domain", "format", "language"),
+    *("messages", "text", "split", "epochs", "annealing_epochs"),
+)
 
 
 @dataclass(frozen=True, slots=True)

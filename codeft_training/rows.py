@@ -60,13 +60,20 @@ class PackedRows:
         """Return the names of the domains, and the domain of each token by its number, ``[rows, context]``."""
         import pyarrow.parquet as pq
 
-        index = pq.read_table(self.folder / f"{split}.index.parquet").to_pylist()
-        names = sorted({piece["domain"] for piece in index})
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start", "length", "domain"])
+        names = sorted(index["domain"].unique().to_pylist())
         manifest = self.manifest()
         found = np.zeros((manifest["splits"][split]["num_rows"], manifest["context_tokens"]), dtype=np.int8)
-        for piece in index:
-            found[piece["row"], piece["start"] : piece["start"] + piece["length"]] = names.index(piece["domain"])
+        row, start, length = (index[name].to_numpy().astype(np.int64) for name in ("row", "start", "length"))
+        first = np.repeat(row * manifest["context_tokens"] + start - (np.cumsum(length) - length), length)
+        number = np.array([names.index(domain) for domain in index["domain"].to_pylist()], dtype=np.int8)
+        found.reshape(-1)[first + np.arange(len(first))] = np.repeat(number, length)
         return names, found
+
+    def order(self, num_wanted: int, seed: int) -> npt.NDArray[np.int64]:
+        """Return which training row is read at each position of a run, the annealing rows at its end."""
+        train = self.manifest()["splits"]["train"]
+        return row_order(train["num_rows"], num_wanted, seed, num_annealing_rows=train["num_annealing_rows"])
 
     def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
         manifest = self.manifest()
@@ -75,11 +82,22 @@ class PackedRows:
         return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
 
 
-def row_order(num_rows: int, num_wanted: int, seed: int) -> npt.NDArray[np.int64]:
-    """Return which row is read at each position: a fresh permutation of all rows for every pass over them."""
-    passes = -(-num_wanted // num_rows)
-    orders = [np.random.Generator(np.random.PCG64([seed, i])).permutation(num_rows) for i in range(passes)]
-    return np.concatenate(orders)[:num_wanted]
+def row_order(num_rows: int, num_wanted: int, seed: int, *, num_annealing_rows: int = 0) -> npt.NDArray[np.int64]:
+    """Return which row is read at each position: a fresh permutation of all rows for every pass over them.
+
+    The last ``num_annealing_rows`` rows are the annealing phase: they are read at the end of the run, in the same
+    proportion as they have among the rows.
+    """
+    num_broad = num_rows - num_annealing_rows
+    last = round(num_wanted * num_annealing_rows / num_rows)
+    broad = _passes(num_broad, num_wanted - last, [seed])
+    return np.concatenate([broad, num_broad + _passes(num_annealing_rows, last, [seed, 1])])
+
+
+def _passes(num_rows: int, num_wanted: int, seeds: list[int]) -> npt.NDArray[np.int64]:
+    passes = -(-num_wanted // max(num_rows, 1))
+    orders = [np.random.Generator(np.random.PCG64([*seeds, i])).permutation(num_rows) for i in range(passes)]
+    return np.concatenate([*orders, np.zeros(0, dtype=np.int64)])[:num_wanted]
 
 
 def token_bytes(tokenizer_folder: Path) -> npt.NDArray[np.int64]:

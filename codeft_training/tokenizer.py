@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
+THOUGHT_TAGS = ("<think>", "</think>")
 SPECIAL_TOKENS = (
     END_OF_TEXT,
     TURN_START,
     TURN_END,
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
+    FIM_PREFIX,
+    FIM_MIDDLE,
+    FIM_SUFFIX,
     "<|fim_pad|>",
-    "<think>",
-    "</think>",
+    *THOUGHT_TAGS,
 )
 QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -106,7 +107,20 @@ def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
     tokenizer.train_from_iterator(_texts(corpus, seen), trainer=trainer)
     if not seen["documents"]:
         raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
-    return tokenizer, seen["documents"]
+    return _with_visible_thoughts(tokenizer), seen["documents"]
+
+
+def _with_visible_thoughts(tokenizer: Tokenizer) -> Tokenizer:
+    """Make the thought tags ordinary tokens, as in Qwen3: they are text of a turn, and decoding shows them.
+
+    Control tokens can then be switched off in the text of a document while thoughts are still one token a tag.
+    """
+    from tokenizers import Tokenizer
+
+    record = json.loads(tokenizer.to_str())
+    for token in record["added_tokens"]:
+        token["special"] = token["content"] not in THOUGHT_TAGS
+    return Tokenizer.from_str(json.dumps(record))
 
 
 def _texts(corpus: Corpus, seen: Counter[str]) -> Iterator[str]:

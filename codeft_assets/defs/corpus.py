@@ -22,6 +22,7 @@ from codeft_assets.defs.quality import scores
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import Unit, table_units, whole_unit
+from codeft_assets.sources import SOURCES
 from codeft_assets.stages import collect_mixture, decide_fates, ledger_stage, mixture_stage
 from codeft_assets.storage import Table
 from codeft_training.recipes import RECIPES
@@ -143,9 +144,12 @@ _MIXTURE_COLUMNS = {"num_redacted": "keys, mail addresses and IP addresses repla
 
 
 class PackedConfig(dg.Config):
-    """How long a row is."""
+    """How long a row is, and how documents are told."""
 
     recipe: str = Field(default="smoke", description=f"Its context length is used: one of {sorted(RECIPES)}")
+    fim_rate: float = Field(
+        default=0.0, ge=0, le=1, description="Share of plain code told out of order, to learn filling in the middle"
+    )
 
 
 @dg.asset(
@@ -166,12 +170,15 @@ def packed(
     """One row is a sequence of tokens the model reads at once: pieces of documents, every token kept.
 
     Documents are split, never cropped; loss is taken on all text of plain documents and on the assistant's turns of
-    conversations. An index says which documents each row holds.
+    conversations, on thoughts as each source's entry in the catalogue says. An index says which documents each row
+    holds; rows of the annealing phase are the last.
     """
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens)]
+    command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens), "--fim-rate", str(config.fim_rate)]
+    thoughts = {name: source.thoughts for name, source in SOURCES.items() if source.thoughts != "train"}
+    command += [part for name, word in sorted(thoughts.items()) for part in ("--thoughts", f"{name}={word}")]
     return pipes.run(command=command, context=context).get_materialize_result()
 
 

@@ -42,6 +42,7 @@ def test_every_source_says_what_it_is_where_from_and_under_which_license():
         ({"name": "Bad Name"}, "name 'Bad Name' must be lower-case words joined by '-'"),
         ({"domain": "poetry"}, "domain 'poetry' must be one of"),
         ({"format": "xml"}, "format 'xml' one of"),
+        ({"thoughts": "drop"}, "thoughts 'drop' is none of"),
         ({"weight": 0.0}, "weight 0.0 must be positive"),
         ({"minimum_educational_value": 1.5}, "minimum_educational_value 1.5 in 0..1"),
     ],

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("document_id", "source", "domain", "format", "language", "text", "split")]
-    + [("messages", MESSAGES), ("epochs", pa.uint8())]
+    + [("messages", MESSAGES), ("epochs", pa.uint8()), ("annealing_epochs", pa.uint8())]
 )
 LINES = [
     "def add(a, b):\n    return a + b\n",
@@ -22,10 +22,10 @@ LINES = [
 ]
 
 
-def plain(number, *, lines=12, split="train", epochs=1, domain="code"):
+def plain(number, *, lines=12, split="train", epochs=1, annealing=0, domain="code"):
     rng = random.Random(number)
     text = "".join(rng.choice(LINES) for _ in range(lines))
-    return row(number, text, None, split, epochs, domain)
+    return row(number, text, None, split, epochs, domain, annealing)
 
 
 def chat(number, question, answer, *, split="train", epochs=1):
@@ -33,7 +33,7 @@ def chat(number, question, answer, *, split="train", epochs=1):
     return row(number, f"{question}\n\n{answer}", messages, split, epochs, "reasoning")
 
 
-def row(number, text, messages, split, epochs, domain):
+def row(number, text, messages, split, epochs, domain, annealing=0):
     return {
         "document_id": f"{number:032x}",
         "source": "chat" if messages else "plain",
@@ -44,6 +44,7 @@ def row(number, text, messages, split, epochs, domain):
         "split": split,
         "messages": messages,
         "epochs": epochs,
+        "annealing_epochs": annealing,
     }
 
 

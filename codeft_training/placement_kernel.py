@@ -1,0 +1,142 @@
+"""Numba kernels of packing: best fit with a tree of free sizes, gaps filled by splitting, tokens copied into rows."""
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True)
+def best_fit(sizes, row_tokens, free, first, last, following):
+    """Put each part, in order, into the row with the smallest sufficient free space; return the number of rows.
+
+    Writes ``free`` a row, and a row's parts in order of arrival as a linked list: ``first`` and ``last`` a row,
+    ``following`` a part. A tree over the sizes 0..row_tokens says which free sizes some row has, so that the smallest
+    sufficient one is found in log2(row_tokens) steps.
+    """
+    base = 1
+    while base < row_tokens + 1:
+        base *= 2
+    tree = np.zeros(2 * base, dtype=np.uint8)
+    newest = np.full(row_tokens + 1, -1, dtype=np.int64)  # per free size: a stack of rows
+    below = np.full(len(sizes), -1, dtype=np.int64)
+    num_rows = 0
+    for part in range(len(sizes)):
+        size = sizes[part]
+        space = _smallest_at_least(tree, base, size)
+        if space < 0:
+            row, left = num_rows, row_tokens - size
+            num_rows += 1
+            first[row] = part
+        else:
+            row, left = newest[space], space - size
+            newest[space] = below[row]
+            if newest[space] < 0:
+                _clear(tree, base + space)
+            following[last[row]] = part
+        last[row] = part
+        free[row] = left
+        if left:
+            below[row] = newest[left]
+            newest[left] = row
+            _set(tree, base + left)
+    return num_rows
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _set(tree, node):
+    while node and not tree[node]:
+        tree[node] = 1
+        node >>= 1
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _clear(tree, node):
+    tree[node] = 0
+    node >>= 1
+    while node and not (tree[2 * node] or tree[2 * node + 1]):
+        tree[node] = 0
+        node >>= 1
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _smallest_at_least(tree, base, size):
+    node = base + size
+    if tree[node]:
+        return size
+    while node > 1:
+        if node % 2 == 0 and tree[node + 1]:
+            node += 1
+            while node < base:
+                node = 2 * node if tree[2 * node] else 2 * node + 1
+            return node - base
+        node >>= 1
+    return -1
+
+
+@numba.njit(cache=True, nogil=True)
+def fill_gaps(order, free, first, following, part_document, part_start, part_size):
+    """Split parts of the emptiest rows into the gaps of the fullest until one row at most is short.
+
+    ``order`` lists the rows, fullest first. The arrays of parts have room for one more part a row; ``first`` becomes -1
+    for a row that has given everything away. Return the number of parts.
+    """
+    num_parts = len(part_size) - len(order)
+    at, donor = 0, len(order) - 1
+    while at < donor:
+        row, source = order[at], order[donor]
+        gap = free[row]
+        if gap == 0:
+            at += 1
+            continue
+        part = first[source]
+        if part < 0:
+            donor -= 1
+            continue
+        size = part_size[part]
+        if size <= gap:  # the whole part moves
+            first[source] = following[part]
+            given, taken = part, size
+        else:
+            given, taken = num_parts, gap
+            num_parts += 1
+            part_document[given], part_start[given], part_size[given] = part_document[part], part_start[part], gap
+            part_start[part] += gap
+            part_size[part] -= gap
+        following[given] = first[row]
+        first[row] = given
+        free[row] -= taken
+        free[source] += taken
+    return num_parts
+
+
+@numba.njit(cache=True, nogil=True)
+def lay_out(first, following, row, part_document, part_start, part_size, pieces):
+    """Write the pieces row by row, from ``row`` on, and return the number of rows.
+
+    ``pieces`` holds an array each for row, start in the row, length, document, start in the document.
+    """
+    piece = 0
+    for i in range(len(first)):
+        part, at = first[i], 0
+        if part < 0:
+            continue
+        while part >= 0:
+            pieces[0, piece], pieces[1, piece], pieces[2, piece] = row, at, part_size[part]
+            pieces[3, piece], pieces[4, piece] = part_document[part], part_start[part]
+            at += part_size[part]
+            piece += 1
+            part = following[part]
+        row += 1
+    return row
+
+
+@numba.njit(cache=True, nogil=True)
+def copy_pieces(target, source, length, tokens, in_loss, row_tokens, row_in_loss):
+    """Copy ``length[i]`` tokens and loss flags from ``source[i]`` of the flat arrays to ``target[i]`` of the rows.
+
+    The first token of a piece has no loss: what stands before it belongs to another document, or to another row.
+    """
+    for i in range(len(length)):
+        at, come, size = target[i], source[i], length[i]
+        row_tokens[at : at + size] = tokens[come : come + size]
+        row_in_loss[at : at + size] = in_loss[come : come + size]
+        row_in_loss[at] = 0
