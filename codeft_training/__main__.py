@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     for command in (pack, train):
         command.add_argument("--tokenizer", type=Path, required=True, help="folder of model/tokenizer")
     train_tokenizer.add_argument("--vocab-size", type=int, default=RECIPES["smoke"].vocab_size)
+    train_tokenizer.add_argument("--base-model", default="", help="take over this model's tokenizer instead")
     pack.add_argument("--context-tokens", type=int, default=RECIPES["smoke"].context_tokens)
     pack.add_argument("--fim-rate", type=float, default=0.0, help="share of plain code that is told out of order")
     thoughts = "what becomes of <think> spans: train, mask or remove"
@@ -54,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tokenizer(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    report = tokenizer.train_tokenizer(Corpus(options.corpus), options.output, vocab_size=options.vocab_size)
+    corpus = Corpus(options.corpus)
+    if options.base_model:
+        report = tokenizer.adopt_tokenizer(corpus, options.output, base_model=options.base_model)
+    else:
+        report = tokenizer.train_tokenizer(corpus, options.output, vocab_size=options.vocab_size)
     rows = [f"| {language} | {value} |" for language, value in report.bytes_per_token.items()]
     metadata = {
         "vocab_size": report.vocab_size,

@@ -1,4 +1,4 @@
-"""Trains the tokenizer: byte-level BPE over the training documents, with ChatML, fill-in-the-middle, thinking tokens.
+"""Trains the tokenizer (byte-level BPE with ChatML, fill-in-the-middle, thinking tokens) or adopts the base model's.
 
 Text is split by Qwen 2's regular expression (single digits, words, spaces before words), so that the result exports to
 formats that know Qwen's. Every byte is in the alphabet: nothing is ever unknown, and decoding gives back the text.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from codeft_training.corpus import Corpus, folder_hash, write_atomically
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
@@ -45,6 +46,7 @@ class TokenizerReport:
     content_hash: str
     vocab_size: int
     num_documents: int
+    """It was trained on; 0 if it is the base model's."""
     bytes_per_token: dict[str, float]
     """By language, on the validation split (the training split where a language has no validation)."""
 
@@ -59,12 +61,48 @@ def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> Tokeniz
         raise ValueError(
             f"vocab_size {vocab_size} must hold 256 bytes and {len(SPECIAL_TOKENS)} specials: {_MIN_VOCAB}"
         )
-    identity = f"{corpus.content_hash}-{vocab_size}"
+
+    def make() -> tuple[PreTrainedTokenizerFast, int]:
+        tokenizer, num_documents = _train(corpus, vocab_size)
+        return _wrap(tokenizer), num_documents
+
+    return _saved(corpus, output, f"{corpus.content_hash}-{vocab_size}", make)
+
+
+def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> TokenizerReport:
+    """Save the tokenizer of ``base_model``, a Hub id or folder, with our chat template; it is what fine-tuning needs.
+
+    The template is ChatML as the base models of the Qwen 2.5 family know it, without a system turn of its own, and with
+    the generation markers that say which tokens an assistant wrote.
+
+    Raises:
+        ValueError: the tokenizer lacks the tokens that end documents and delimit turns.
+    """
+
+    def make() -> tuple[PreTrainedTokenizerFast, int]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(base_model)
+        missing = sorted({END_OF_TEXT, TURN_START, TURN_END} - set(tokenizer.get_vocab()))
+        if missing:
+            raise ValueError(f"the tokenizer of {base_model!r} lacks {missing}; choose a base model that knows ChatML")
+        tokenizer.chat_template = _chat_template()
+        return tokenizer, 0
+
+    return _saved(corpus, output, f"{corpus.content_hash}-{base_model}", make)
+
+
+def _saved(
+    corpus: Corpus, output: Path, identity: str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
+) -> TokenizerReport:
+    """Return the report of the tokenizer in ``output``, made anew unless it is the one of ``identity``."""
     previous = _read_report(output)
     if previous is not None and previous["identity"] == identity:
         return TokenizerReport(**previous["report"])
-    tokenizer, num_documents = _train(corpus, vocab_size)
-    _save(tokenizer, output)
+    fast, num_documents = make()
+    output.mkdir(parents=True, exist_ok=True)
+    fast.save_pretrained(output)
+    tokenizer = fast.backend_tokenizer
     report = TokenizerReport(
         content_hash=folder_hash(output, FILES),
         vocab_size=tokenizer.get_vocab_size(),
@@ -129,10 +167,9 @@ def _texts(corpus: Corpus, seen: Counter[str]) -> Iterator[str]:
         yield document["text"]
 
 
-def _save(tokenizer: Tokenizer, output: Path) -> None:
+def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
-    output.mkdir(parents=True, exist_ok=True)
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TEXT,
@@ -140,8 +177,12 @@ def _save(tokenizer: Tokenizer, output: Path) -> None:
         clean_up_tokenization_spaces=False,
         extra_special_tokens=[TURN_START, TURN_END],
     )
-    fast.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text().rstrip("\n")
-    fast.save_pretrained(output)
+    fast.chat_template = _chat_template()
+    return fast
+
+
+def _chat_template() -> str:
+    return (Path(__file__).parent / "chat_template.jinja").read_text().rstrip("\n")
 
 
 def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:
@@ -153,5 +194,5 @@ def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:
             if language in known or num_bytes[language] > 300_000:
                 continue
             num_bytes[language] += len(document["text"].encode())
-            num_tokens[language] += len(tokenizer.encode(document["text"]).ids)
+            num_tokens[language] += len(tokenizer.encode_batch_fast([document["text"]])[0].ids)
     return {language: round(num_bytes[language] / max(num_tokens[language], 1), 3) for language in sorted(num_bytes)}

@@ -19,9 +19,12 @@ from codeft_training.recipes import RECIPES, find_recipe
 
 
 class TokenizerConfig(dg.Config):
-    """How many tokens there are."""
+    """How many tokens there are, or whose."""
 
-    recipe: str = Field(default="smoke", description=f"Its vocabulary size is used: one of {sorted(RECIPES)}")
+    recipe: str = Field(
+        default="smoke",
+        description=f"Its base model's tokenizer or its vocabulary size is used: one of {sorted(RECIPES)}",
+    )
 
 
 @dg.asset(
@@ -41,12 +44,14 @@ def tokenizer(
 ) -> dg.MaterializeResult:
     """A byte-level BPE tokenizer trained on the corpus, with ChatML turns, fill-in-the-middle and thinking tokens.
 
+    A recipe that fine-tunes a base model takes over that model's tokenizer instead.
     Bytes per token by language say how well it fits each.
     """
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    command += ["--vocab-size", str(RECIPES[config.recipe].vocab_size)]
+    recipe = RECIPES[config.recipe]
+    command += ["--base-model", recipe.base_model] if recipe.base_model else ["--vocab-size", str(recipe.vocab_size)]
     return pipes.run(command=command, context=context).get_materialize_result()
 
 

@@ -110,14 +110,8 @@ PEERS = {
 }
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=16)
-    parser.add_argument("--context-tokens", type=int, default=1024)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    context = options.context_tokens
-    texts = installed_files(options.megabytes * 1e6)
+def tokenization(texts, context):
+    """Return the encoded documents and our speed as a share of raw ``encode_batch_fast``; print both."""
     rows = [row(i, text, None, "train", 1, "code") for i, text in enumerate(texts)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -138,32 +132,45 @@ def main():
         whole_seconds = time.process_time() - start
     num_tokens = manifest["splits"]["train"]["num_tokens"]
     print(f"{len(texts):,} documents, {num_tokens:,} tokens, rows of {context}")
-    print(f"tokenization: raw encode_batch_fast {num_tokens / raw_seconds / 1e6:.2f}M tokens/CPU-s, "
-          f"encode_documents {num_tokens / seconds / 1e6:.2f}M ({raw_seconds / seconds:.2f} of raw), "
-          f"text to packed files {num_tokens / whole_seconds / 1e6:.2f}M")  # fmt: skip
+    print(
+        f"tokenization: raw encode_batch_fast {num_tokens / raw_seconds / 1e6:.2f}M tokens/CPU-s, "
+        f"encode_documents {num_tokens / seconds / 1e6:.2f}M ({raw_seconds / seconds:.2f} of raw), "
+        f"text to packed files {num_tokens / whole_seconds / 1e6:.2f}M"
+    )
+    return encoded, raw_seconds / seconds
 
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--megabytes", type=float, default=16)
+    parser.add_argument("--context-tokens", type=int, default=1024)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    context = options.context_tokens
+    encoded, ratio_to_raw = tokenization(installed_files(options.megabytes * 1e6), context)
     lengths = np.array([len(document.tokens) for document in encoded])
     tokens = np.concatenate([document.tokens for document in encoded]).astype(np.uint16)
     in_loss = np.ones(len(tokens), np.uint8)
     many = 40  # the peers' time is enough on one copy of the corpus
     ours(lengths, tokens, in_loss, context)  # compiles the kernels
     big = np.tile(lengths, many), np.tile(tokens, many), np.tile(in_loss, many)
-    (kept, num_rows), pack_seconds = cpu(lambda: ours(*big, context))
-    total = len(tokens) * many
+    (kept, num_rows), seconds = cpu(lambda: ours(*big, context))
+    speed = len(tokens) * many / seconds
     result = {
-        "tokens_kept_fraction": kept / total,
+        "tokens_kept_fraction": kept / (len(tokens) * many),
         "fill_fraction": round(kept / (num_rows * context), 6),
-        "tokens_per_second_per_core": round(total / pack_seconds),
-        "tokenization_ratio_to_raw": round(raw_seconds / seconds, 3),
+        "tokens_per_second_per_core": round(speed),
+        "tokenization_ratio_to_raw": round(ratio_to_raw, 3),
     }
     print(f"{'packing':<22} {'kept':>8} {'fill':>8} {'M tokens/CPU-s':>15} {'ours / it':>10}")
-    print(f"{'codeFT':<22} {kept / total:>8.2%} {result['fill_fraction']:>8.2%} {total / pack_seconds / 1e6:>15.1f}")
+    shares = f"{result['tokens_kept_fraction']:>8.2%} {result['fill_fraction']:>8.2%}"
+    print(f"{'codeFT':<22} {shares} {speed / 1e6:>15.1f} {1:>10.1f}")
     table = arrow_lists(lengths, tokens, len(lengths))
     for name, run in PEERS.items():
         kept, num_rows, peer_seconds = timed_peer(run, table, context)
-        speed = len(tokens) / peer_seconds
-        print(f"{name:<22} {kept / len(tokens):>8.2%} {kept / (num_rows * context):>8.2%} {speed / 1e6:>15.1f} "
-              f"{total / pack_seconds / speed:>10.1f}")  # fmt: skip
+        peer_speed = len(tokens) / peer_seconds
+        shares = f"{kept / len(tokens):>8.2%} {kept / (num_rows * context):>8.2%}"
+        print(f"{name:<22} {shares} {peer_speed / 1e6:>15.1f} {speed / peer_speed:>10.1f}")
     if options.json:
         print(json.dumps(result))
 

@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -286,26 +285,6 @@ def test_token_bytes_add_up_to_the_text(made):
     sizes = token_bytes(made / "tokenizer")
     assert sizes[tokenizer.encode(text).ids].sum() == len(text.encode())
     assert sizes[tokenizer.token_to_id("<|im_end|>")] == 0
-
-
-def test_tokenizing_is_lossless_and_training_it_twice_gives_the_same_file(tmp_path, made):
-    from codeft_training.tokenizer import train_tokenizer
-
-    tokenizer = Tokenizer.from_file(str(made / "tokenizer" / "tokenizer.json"))
-    for text in ("x = 1\r\n\ty\n", "naïve 数学 🙂", "   spaces   ", "<think>"):
-        assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
-    train_tokenizer(Corpus(made / "corpus"), tmp_path / "again", vocab_size=320)
-    first, second = (
-        Path(folder / "tokenizer.json").read_bytes() for folder in (made / "tokenizer", tmp_path / "again")
-    )
-    assert first == second
-
-
-def test_a_vocabulary_without_room_for_bytes_is_refused(tmp_path, made):
-    from codeft_training.tokenizer import train_tokenizer
-
-    with pytest.raises(ValueError, match="vocab_size 200"):
-        train_tokenizer(Corpus(made / "corpus"), tmp_path, vocab_size=200)
 
 
 def test_the_manifest_names_every_file(made):
