@@ -1,4 +1,4 @@
-"""The command line: ``python -m codeft_training {tokenizer,pack,train}``."""
+"""The command line: ``python -m codeft_training {tokenizer,pack,train,export-model,export-corpus}``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from codeft_training import pipes, tokenizer
-from codeft_training.corpus import Corpus
+from codeft_training.corpus import Corpus, folder_hash
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.rows import PackedRows
 
@@ -34,10 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     train_tokenizer = commands.add_parser("tokenizer", help="train a byte-level BPE tokenizer on a corpus")
     pack = commands.add_parser("pack", help="tokenize a corpus and pack it into rows")
     train = commands.add_parser("train", help="train a model on packed rows, or resume")
-    for command, run in ((train_tokenizer, _tokenizer), (pack, _pack), (train, _train)):
+    export_model = commands.add_parser("export-model", help="write a finished run as a Hub model folder")
+    export_corpus = commands.add_parser("export-corpus", help="write a corpus as a Hub dataset folder")
+    runs = (_tokenizer, _pack, _train, _export_model, _export_corpus)
+    for command, run in zip((train_tokenizer, pack, train, export_model, export_corpus), runs, strict=True):
         command.set_defaults(run=run)
         command.add_argument("--output", type=Path, required=True, help="folder to write")
-    for command in (train_tokenizer, pack):
+    for command in (train_tokenizer, pack, export_corpus):
         command.add_argument("--corpus", type=Path, required=True, help="folder of the table corpus/mixture")
     for command in (pack, train):
         command.add_argument("--tokenizer", type=Path, required=True, help="folder of model/tokenizer")
@@ -50,7 +54,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
     train.add_argument("--recipe", default="smoke", help=f"one of {sorted(RECIPES)}")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
-    train.add_argument("--lineage", type=Path, help="JSON about the corpus for the model card")
+    export_model.add_argument("--run-folder", type=Path, required=True, help="the folder train wrote")
+    export_model.add_argument("--scores", type=Path, help="Markdown with the scores of this checkpoint, for the card")
+    export_model.add_argument("--no-gguf", action="store_true", help="leave model.gguf out")
+    for command in (train, export_corpus):
+        command.add_argument("--lineage", type=Path, help="JSON about the corpus for the card")
+    for command in (export_model, export_corpus):
+        command.add_argument(
+            "--push", default="", metavar="OWNER/NAME", help="send the folder to the Hub; needs HF_TOKEN"
+        )
     return parser
 
 
@@ -118,7 +130,7 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
         tokenizer=options.tokenizer,
         output=options.output,
         recipe=_recipe(options),
-        lineage=json.loads(options.lineage.read_text()) if options.lineage else {},
+        lineage=_lineage(options),
     )
     try:
         result = train(run, reporter.log)
@@ -134,6 +146,42 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
         "path": pipes.path(options.output / "checkpoint"),
     }
     reporter.materialize(metadata, result["content_hash"])
+    return 0
+
+
+def _lineage(options: argparse.Namespace) -> dict[str, Any]:
+    return json.loads(options.lineage.read_text()) if options.lineage else {}
+
+
+def _export_model(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    from codeft_training.export import export_model
+
+    scores = options.scores.read_text() if options.scores else ""
+    files = export_model(options.run_folder, options.output, scores=scores, gguf=not options.no_gguf)
+    return _exported(options, reporter, files, "model")
+
+
+def _export_corpus(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    from codeft_training.export import export_corpus
+
+    files = export_corpus(Corpus(options.corpus), options.output, lineage=_lineage(options))
+    return _exported(options, reporter, files, "dataset")
+
+
+def _exported(options: argparse.Namespace, reporter: pipes.Reporter, files: dict[str, int], repo_type: str) -> int:
+    from codeft_training.export import push
+
+    pushed = {"pushed": push(options.output, options.push, repo_type=repo_type)} if options.push else {}
+    rows = [f"| {name} | {size:,} |" for name, size in files.items()]
+    metadata = {
+        "num_files": len(files),
+        "num_bytes": sum(files.values()),
+        "files": pipes.markdown("\n".join(["| file | bytes |", "| --- | --- |", *rows])),
+        "card": pipes.markdown((options.output / "README.md").read_text().split("---", 2)[2]),
+        "path": pipes.path(options.output),
+        **pushed,
+    }
+    reporter.materialize(metadata, folder_hash(options.output, list(files)))
     return 0
 
 

@@ -2,53 +2,94 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
-def model_card(result: dict[str, Any], lineage: dict[str, Any]) -> str:
-    """Return the README of a checkpoint: recipe, corpus, sources with revisions and licenses, losses, environment."""
+def model_card(
+    result: dict[str, Any], lineage: dict[str, Any], *, scores: str = "", curves: str = "", gguf: str = ""
+) -> str:
+    """Return the README of a checkpoint: recipe, curves, scores, sources with revisions and licenses, drops.
+
+    Args:
+        result: What training wrote as ``result.json``.
+        lineage: Of the corpus: ``sources`` (source, revision, license, num_in, num_kept, num_tokens) and ``dropped``.
+        scores: Markdown about this checkpoint; without it the card says that it was not scored.
+        curves: Name of the image of the curves, if there is one.
+        gguf: Name of the GGUF file, if there is one.
+    """
     recipe = result["recipe"]
-    sources = lineage.get("sources", [])
-    tags = "\n".join(["- code", "- codeft"])
     base = f"base_model: {recipe['base_model']}\n" if recipe["base_model"] else ""
-    return "\n".join(
+    front = f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{base}tags:\n- code\n- codeft\n---"
+    return "\n\n".join(
         [
-            f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{base}tags:\n{tags}\n---",
+            front,
             f"# codeFT {recipe['name']}",
             f"{recipe['about']}. {result['num_parameters']:,} parameters, context {recipe['context_tokens']} tokens.",
+            *([_usage(gguf)] if gguf else []),
             "## Training",
-            _table(
-                ("what", "value"),
-                [
-                    ("recipe", f"{recipe['name']} ({result['recipe_hash']})"),
-                    ("tokens seen", f"{result['num_tokens_seen']:,}"),
-                    ("tokens in the corpus", f"{result['num_tokens_in_corpus']:,}"),
-                    ("first and final loss", f"{_number(result['first_loss'])} → {_number(result['final_loss'])}"),
-                    *((name, _number(value)) for name, value in result["validation"].items()),
-                    ("seconds", f"{result['seconds']}"),
-                    ("environment", ", ".join(f"{k} {v}" for k, v in result["environment"].items())),
-                ],
-            ),
-            "## Corpus",
-            f"Content hash `{result['corpus_content_hash']}`, packed rows `{result['packed_content_hash'][:32]}`.",
-            _table(
-                ("source", "revision", "license", "documents kept", "documents in"),
-                [(s["source"], s["revision"], s["license"], s["num_kept"], s["num_in"]) for s in sources],
-            )
-            if sources
-            else "No lineage was given.",
-            "## Dropped",
-            _table(("reason", "documents"), sorted(lineage.get("dropped", {}).items())),
+            table(("what", "value"), _training_rows(result)),
+            *([f"![training loss and held-out bits per byte]({curves})"] if curves else []),
+            "## Scores",
+            _demoted(scores) if scores else "This checkpoint has not been scored.",
+            *corpus_sections(result["corpus_content_hash"], lineage),
+            f"Packed rows `{result['packed_content_hash'][:32]}`.",
             "",
         ]
     )
+
+
+def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
+    recipe = result["recipe"]
+    return [
+        ("recipe", f"{recipe['name']} ({result['recipe_hash']})"),
+        ("weights, sha256", result.get("weights_hash", "see model.safetensors")),
+        ("tokens seen", f"{result['num_tokens_seen']:,}"),
+        ("tokens in the corpus", f"{result['num_tokens_in_corpus']:,}"),
+        ("first and final loss", f"{_number(result['first_loss'])} → {_number(result['final_loss'])}"),
+        *((name, _number(value)) for name, value in result["validation"].items()),
+        ("seconds", f"{result['seconds']}"),
+        *((name, value) for name, value in result["environment"].items()),
+        *((f"recipe: {name}", value) for name, value in recipe.items() if name not in {"name", "about"}),
+    ]
+
+
+def _usage(gguf: str) -> str:
+    # transformers 5.23 does not read a Qwen3 file's head size: the config beside it says it
+    return (
+        f"`{gguf}` is for llama.cpp and its kin. In transformers, pass the config along: "
+        f'`AutoModelForCausalLM.from_pretrained(f, gguf_file="{gguf}", config=AutoConfig.from_pretrained(f))`.'
+    )
+
+
+def corpus_sections(content_hash: str, lineage: dict[str, Any]) -> list[str]:
+    """Return the parts of a card about the corpus: its hash, its sources, what was left out and why."""
+    sources = lineage.get("sources", [])
+    names = ("source", "revision", "license", "num_tokens", "num_kept", "num_in")
+    header = ("source", "revision", "license", "tokens", "documents kept", "documents in")
+    listed = table(header, [tuple(source.get(name, "not counted") for name in names) for source in sources])
+    dropped = sorted(lineage.get("dropped", {}).items())
+    return [
+        "## Corpus",
+        f"Content hash `{content_hash}`.",
+        listed if sources else "No lineage was given.",
+        "## Dropped",
+        table(("reason", "documents"), dropped),
+    ]
+
+
+def _demoted(markdown: str) -> str:
+    """Return Markdown without its title, its headings one level below the card's own."""
+    lines = [line for line in markdown.strip().splitlines() if not line.startswith("# ")]
+    return "\n".join(f"#{line}" if line.startswith("##") else line for line in lines).strip()
 
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def table(header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
+    """Return a Markdown table."""
     lines = [" | ".join(header), " | ".join("---" for _ in header)]
     lines += [" | ".join(str(value).replace("|", "\\|") for value in row) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

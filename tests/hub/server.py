@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.hub.uploads import answer_upload
+
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
 _API = re.compile(rf"^/api/datasets/{_REPO}(?:/revision/(?P<revision>[^/]+))?$")
 _TREE = re.compile(rf"^/api/datasets/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?$")
@@ -52,7 +54,7 @@ class HubServer:
     """Use as a context manager; ``url`` is what HF_ENDPOINT must be."""
 
     def __init__(self, port=0):
-        self.repos, self.faults, self.requests = {}, [], Counter()
+        self.repos, self.faults, self.requests, self.created = {}, [], Counter(), []
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
@@ -98,6 +100,7 @@ class HubServer:
         self.repos.clear()
         self.faults.clear()
         self.requests.clear()
+        self.created.clear()
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -122,7 +125,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif match := _PATHS.match(path):
             asked = json.loads(body) if body.startswith(b"{") else dict(urllib.parse.parse_qsl(body.decode()))
             paths = asked.get("paths", [])
-            self._with_files(match, lambda files: self._json([entry(p, files[p]) for p in files if p in paths]))
+            self._with_files(match, lambda files: self._json(path_entries(files, paths)))
+        elif written := answer_upload(self.hub, path, body, self.headers.get("Authorization", "")):
+            self._send(written[0], json.dumps(written[1]).encode(), {"Content-Type": "application/json"})
         else:
             self._error(404, "EntryNotFound")
 
@@ -184,6 +189,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             inside = {p: c for p, c in sorted(files.items()) if not folder or p.startswith(f"{folder}/")}
             if folder and not inside:
                 return self._error(404, "EntryNotFound")
+            if "recursive=true" not in self.path.lower():
+                depth = folder.count("/") + 2 if folder else 1
+                inside = {"/".join(p.split("/")[:depth]): None for p in inside}
+                return self._json(path_entries(files, list(inside)))
             return self._json([entry(path, content) for path, content in inside.items()])
 
         self._with_files(match, answer)
@@ -228,6 +237,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 def entry(path, content):
     return {"type": "file", "path": path, "size": len(content), "oid": blob_id(content)}
+
+
+def path_entries(files, paths):
+    """Return what is at ``paths``: files, and folders that hold some."""
+    folders = [p for p in paths if any(name.startswith(f"{p}/") for name in files)]
+    found = [entry(p, files[p]) for p in files if p in paths]
+    return found + [{"type": "directory", "path": p, "size": 0, "oid": blob_id(p.encode())} for p in folders]
 
 
 def sample_files(name, origin):
