@@ -123,7 +123,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    from codeft_training.train import STOPPED_EXIT_CODE, Stopped, TrainingRun, train
+    from codeft_training.runs import STOPPED_EXIT_CODE, Stopped, TrainingRun
+    from codeft_training.train import train
 
     run = TrainingRun(
         packed=PackedRows(options.packed),
@@ -133,7 +134,7 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
         lineage=_lineage(options),
     )
     try:
-        result = train(run, reporter.log)
+        result = train(run, reporter)
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE

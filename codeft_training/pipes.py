@@ -16,6 +16,10 @@ class Reporter(Protocol):
         """Report progress."""
         ...
 
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Report what was measured on the way."""
+        ...
+
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         """Report the finished result."""
         ...
@@ -24,6 +28,10 @@ class Reporter(Protocol):
 class _Terminal:
     def log(self, line: str) -> None:
         sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        del values  # the line in the log says it
 
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         for name, value in metadata.items():
@@ -38,6 +46,9 @@ class _Pipes:
 
     def log(self, line: str) -> None:
         self._context.log.info(line)
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        self._context.report_custom_message({"observation": dict(values)})
 
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         self._context.report_asset_materialization(metadata=dict(metadata), data_version=data_version)

@@ -10,6 +10,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
+CHOICES = {
+    "optimizer": ("muon", "adamw"),
+    "attention": ("causal", "documents"),
+    "compile": ("off", "layers", "model"),
+    "parallel": ("replicate", "shard"),
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -29,7 +36,11 @@ class Recipe:
     batch_rows: int = 8
     """Rows of ``context_tokens`` a micro-batch."""
     accumulation_steps: int = 1
+    """Micro-batches a step; with the rows above they are the global batch, however it is divided."""
     max_steps: int = 120
+    budget_seconds: float = 0.0
+    """Time after which a run from scratch has ended, its rate decayed; 0 lets ``max_steps`` alone decide."""
+    optimizer: str = "muon"
     learning_rate: float = 3e-3
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.4
@@ -37,6 +48,14 @@ class Recipe:
     weight_decay: float = 0.05
     max_grad_norm: float = 1.0
     adam_beta_2: float = 0.95
+    z_loss: float = 1e-4
+    """Weight of the squared log-denominator of the softmax (PaLM, arXiv 2204.02311)."""
+    attention: str = "causal"
+    """``documents`` keeps a token from seeing other documents of its row; nanochat found no gain from it."""
+    compile: str = "off"
+    """What ``torch.compile`` takes at a time: ``layers`` (fast to compile), ``model`` or nothing (``off``)."""
+    parallel: str = "replicate"
+    """What several GPUs hold: the whole model each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
     bf16: bool = False
     log_every_steps: int = 5
     validate_every_steps: int = 40
@@ -61,6 +80,20 @@ class Recipe:
             )
         if self.learning_rate <= 0:
             raise ValueError(f"recipe {self.name!r}: learning_rate {self.learning_rate} must be positive")
+        for name in ("budget_seconds", "z_loss"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"recipe {self.name!r}: {name} = {getattr(self, name)} must be at least 0")
+        self._check_choices()
+
+    def _check_choices(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"recipe {self.name!r}: {name} = {getattr(self, name)!r} must be one of {choices}")
+        if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
+            raise ValueError(
+                f"recipe {self.name!r}: parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants "
+                f"whole matrices; set both, or parallel = 'replicate', which fits a billion parameters"
+            )
 
     @property
     def tokens_per_step(self) -> int:
@@ -98,7 +131,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="h200-10min",
-            about="44M parameters from scratch on one H200, context 1024",
+            about="46M parameters from scratch on one H200 in ten minutes, context 1024",
             vocab_size=16384,
             context_tokens=1024,
             hidden_size=512,
@@ -108,9 +141,36 @@ RECIPES: dict[str, Recipe] = {
             intermediate_size=1536,
             batch_rows=64,
             accumulation_steps=4,
-            max_steps=2000,
+            max_steps=4000,
+            budget_seconds=600,
+            warmup_fraction=0.02,
+            learning_rate=3e-3,
+            bf16=True,
+            compile="model",
+            log_every_steps=20,
+            validate_every_steps=250,
+            save_every_steps=250,
+            validation_rows=256,
+        ),
+        Recipe(
+            name="h200-30min",
+            about="103M parameters from scratch on one H200 in half an hour, context 1024",
+            vocab_size=32768,
+            context_tokens=1024,
+            hidden_size=768,
+            num_layers=12,
+            num_heads=12,
+            num_kv_heads=6,
+            intermediate_size=2048,
+            batch_rows=64,
+            accumulation_steps=8,
+            max_steps=4000,
+            budget_seconds=1800,
+            warmup_fraction=0.02,
             learning_rate=2e-3,
             bf16=True,
+            compile="model",
+            log_every_steps=20,
             validate_every_steps=250,
             save_every_steps=250,
             validation_rows=256,
@@ -119,6 +179,7 @@ RECIPES: dict[str, Recipe] = {
             name="qwen2.5-0.5b-sft",
             about="Fine-tunes Qwen2.5-0.5B with its own tokenizer; needs the Hub and a GPU",
             base_model="Qwen/Qwen2.5-0.5B",
+            optimizer="adamw",
             context_tokens=1024,
             batch_rows=16,
             accumulation_steps=4,

@@ -75,6 +75,15 @@ class PackedRows:
         train = self.manifest()["splits"]["train"]
         return row_order(train["num_rows"], num_wanted, seed, num_annealing_rows=train["num_annealing_rows"])
 
+    def starts(self, split: str) -> npt.NDArray[np.uint8]:
+        """Return 1 where a piece of a document begins, ``[rows, context]``."""
+        import pyarrow.parquet as pq
+
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start"])
+        found = np.zeros(self.tokens(split).shape, dtype=np.uint8)
+        found[index["row"].to_numpy(), index["start"].to_numpy()] = 1
+        return found
+
     def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
         manifest = self.manifest()
         shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])

@@ -1,4 +1,6 @@
-"""Trains a model on packed rows with TRL's ``SFTTrainer``; leaves a checkpoint folder that ``from_pretrained`` loads.
+"""Trains a model on packed rows; leaves a checkpoint folder that ``from_pretrained`` loads.
+
+A recipe without a base model trains from scratch by our own step loop; one with a base fine-tunes it by TRL.
 
 Invariant: on one CPU the final weights depend on recipe, tokenizer and packed rows only; killing the process at any
 moment and running it again changes nothing. A run that is finished is not run again.
@@ -10,60 +12,25 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from codeft_training.checkpoints import newest_complete
 from codeft_training.corpus import file_hash, folder_hash, write_atomically
-from codeft_training.lifetime import StopRequest
 from codeft_training.model_card import model_card
+from codeft_training.pipes import Reporter
 from codeft_training.recipes import Recipe
-from codeft_training.rows import PackedRows, row_order
+from codeft_training.runs import TrainingRun
 from codeft_training.tokenizer import END_OF_TEXT
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel
 
-STOPPED_EXIT_CODE = 143
 _FREE_SPACE_FACTOR = 8
-"""A run keeps up to two trainer checkpoints (weights and two moments each, fp32) and the final weights."""
-
-Log = Callable[[str], None]
+"""A run keeps up to three states (weights and up to two moments each, fp32) and the final weights."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingRun:
-    """Where a run reads and writes, and what it computes."""
-
-    packed: PackedRows
-    tokenizer: Path
-    output: Path
-    recipe: Recipe
-    lineage: dict[str, Any]
-    """Of the corpus, for the model card: sources, revisions, licenses, drops."""
-
-    @property
-    def identity(self) -> str:
-        """Names the result: what was trained how on what."""
-        tokenizer = file_hash(self.tokenizer / "tokenizer.json")
-        return f"{self.recipe.hash}-{self.packed.manifest()['content_hash'][:16]}-{tokenizer[:8]}"
-
-    @property
-    def work(self) -> Path:
-        """Folder of the trainer's own checkpoints and metrics."""
-        return self.output / "runs" / self.identity
-
-
-class Stopped(Exception):  # noqa: N818  an outcome, not an error
-    """The run was asked to stop and has saved its state."""
-
-
-def train(run: TrainingRun, log: Log) -> dict[str, Any]:
+def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any]:
     """Train, or resume, or return the finished result.
 
     Raises:
@@ -74,15 +41,19 @@ def train(run: TrainingRun, log: Log) -> dict[str, Any]:
     """
     finished = _finished(run)
     if finished is not None:
-        log(f"run {run.identity} is finished: nothing to do")
+        reporter.log(f"run {run.identity} is finished: nothing to do")
         return finished
     _check(run)
     run.work.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     model = _model(run.recipe, run.packed.manifest()["vocab_size"])
-    losses = _fit(run, model, log)
-    seconds = time.monotonic() - start
-    return _finish(run, model, losses, seconds)
+    if run.recipe.base_model:
+        from codeft_training.sft import fine_tune
+
+        metrics = fine_tune(run, model, reporter)
+    else:
+        metrics = _pretrain(run, model, reporter)
+    return _finish(run, model, metrics, time.monotonic() - start)
 
 
 def _finished(run: TrainingRun) -> dict[str, Any] | None:
@@ -140,82 +111,14 @@ def _model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
     return Qwen3ForCausalLM(config)
 
 
-def _dataset(run: TrainingRun) -> Dataset:
-    """Return the rows in the order the run reads them, with -100 where a token is not trained on."""
-    from datasets import Dataset
+def _pretrain(run: TrainingRun, model: PreTrainedModel, reporter: Reporter) -> list[dict[str, Any]]:
+    from transformers import Qwen3ForCausalLM
 
-    recipe = run.recipe
-    tokens, in_loss = run.packed.tokens("train"), run.packed.in_loss("train")
-    wanted = recipe.max_steps * recipe.batch_rows * recipe.accumulation_steps
-    order = row_order(len(tokens), wanted, recipe.seed)
-    chosen = tokens[order].astype(np.int64)
-    labels = np.where(in_loss[order] == 1, chosen, -100)
-    return Dataset.from_dict({"input_ids": list(chosen), "labels": list(labels)})
+    from codeft_training.parallel import join
+    from codeft_training.pretrain import pretrain
 
-
-def _fit(run: TrainingRun, model: PreTrainedModel, log: Log) -> list[dict[str, float]]:
-    from transformers import AutoTokenizer
-    from trl.trainer.sft_trainer import SFTTrainer
-
-    from codeft_training.callbacks import RunWatch
-
-    stop = StopRequest()
-    stop.install()
-    tokenizer = AutoTokenizer.from_pretrained(run.tokenizer)
-    watch = RunWatch(run.packed, run.tokenizer, run.work / "metrics.jsonl", run.recipe, stop, log)
-    trainer = SFTTrainer(
-        model=model,
-        args=_arguments(run),
-        train_dataset=_dataset(run),
-        processing_class=tokenizer,
-        callbacks=[watch],
-    )
-    resume = newest_complete(run.work)
-    if resume is not None:
-        log(f"resuming from {resume.name}")
-    watch.rewind(int(resume.name.rsplit("-", 1)[1]) if resume else 0)
-    # never `True`: the trainer would take the newest folder by name, torn or not
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if stop.is_set:
-        raise Stopped(f"stopped at step {trainer.state.global_step} of {run.recipe.max_steps}; the state is saved")
-    return watch.metrics()
-
-
-def _arguments(run: TrainingRun) -> Any:
-    import torch
-    from trl.trainer.sft_config import SFTConfig
-
-    recipe = run.recipe
-    decay_steps = round(recipe.max_steps * recipe.decay_fraction)
-    return SFTConfig(
-        output_dir=str(run.work),
-        max_steps=recipe.max_steps,
-        per_device_train_batch_size=recipe.batch_rows,
-        gradient_accumulation_steps=recipe.accumulation_steps,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": decay_steps, "min_lr_ratio": 0.1},
-        warmup_steps=round(recipe.max_steps * recipe.warmup_fraction),
-        weight_decay=recipe.weight_decay,
-        adam_beta2=recipe.adam_beta_2,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=False,
-        packing=False,
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        train_sampling_strategy="sequential",
-        logging_steps=recipe.log_every_steps,
-        logging_nan_inf_filter=False,
-        save_steps=recipe.save_every_steps,
-        save_total_limit=2,
-        report_to="none",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-    )
+    assert isinstance(model, Qwen3ForCausalLM), "made in this shape above"
+    return pretrain(run, model, join(), reporter)
 
 
 def _finish(
@@ -246,8 +149,6 @@ def _result(
     run: TrainingRun, model: PreTrainedModel, metrics: list[dict[str, float]], seconds: float
 ) -> dict[str, Any]:
     import torch
-    import transformers
-    import trl
 
     losses = [entry["loss"] for entry in metrics if "loss" in entry]
     validations = [entry for entry in metrics if "bits_per_byte" in entry]
@@ -266,9 +167,14 @@ def _result(
         "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},
         "seconds": round(seconds, 2),
         "environment": {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "trl": trl.__version__,
+            **{name: _version(name) for name in ("torch", "transformers", "trl")},
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {os.cpu_count()}",
         },
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

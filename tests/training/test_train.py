@@ -27,7 +27,7 @@ TINY = {
     "save_every_steps": 3,
     "validate_every_steps": 6,
     "log_every_steps": 1,
-    "validation_rows": 4,
+    "validation_rows": 64,
 }
 
 
@@ -206,7 +206,7 @@ def test_a_wrong_recipe_says_what_is_wrong(name, changes, message):
 
 def test_the_work_of_another_recipe_is_not_resumed(made, tmp_path):
     from codeft_training.rows import PackedRows
-    from codeft_training.train import TrainingRun
+    from codeft_training.runs import TrainingRun
 
     runs = [
         TrainingRun(

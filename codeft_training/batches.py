@@ -1,0 +1,56 @@
+"""What each step reads: a pure function of the recipe and the step, the same however many processes share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from codeft_training.recipes import Recipe
+from codeft_training.rows import PackedRows, row_order
+
+NOT_IN_LOSS = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of one step as arrays ``[rows, context]``."""
+
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    """The token after each token, or -100 where that is not trained on."""
+    documents: npt.NDArray[np.int32] | None
+    """A number for each token that is the same within a piece of a document; None when attention does not ask."""
+
+
+class Batches:
+    """The training rows in the order of a run."""
+
+    def __init__(self, packed: PackedRows, recipe: Recipe) -> None:
+        self._tokens, self._in_loss = packed.tokens("train"), packed.in_loss("train")
+        self._rows_per_step = recipe.batch_rows * recipe.accumulation_steps
+        wanted = recipe.max_steps * self._rows_per_step
+        self._order = row_order(len(self._tokens), wanted, recipe.seed)
+        self._starts = packed.starts("train") if recipe.attention == "documents" else None
+
+    def rows(self, step: int) -> npt.NDArray[np.int64]:
+        """Return the numbers of all rows of a step."""
+        return self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+
+    def num_labels(self, rows: npt.NDArray[np.int64]) -> int:
+        """Return how many tokens of these rows are trained on."""
+        return int(self._in_loss[rows, 1:].sum(dtype=np.int64))
+
+    def micro_batches(self, rows: npt.NDArray[np.int64], size: int) -> Iterator[Batch]:
+        """Yield ``rows`` as arrays, at most ``size`` at a time."""
+        for start in range(0, len(rows), size):
+            yield self._batch(rows[start : start + size])
+
+    def _batch(self, rows: npt.NDArray[np.int64]) -> Batch:
+        ids = self._tokens[rows].astype(np.int64)
+        labels = np.full_like(ids, NOT_IN_LOSS)
+        labels[:, :-1] = np.where(self._in_loss[rows, 1:] == 1, ids[:, 1:], NOT_IN_LOSS)
+        documents = None if self._starts is None else np.cumsum(self._starts[rows], axis=1, dtype=np.int32)
+        return Batch(ids, labels, documents)

@@ -1,0 +1,70 @@
+"""The learning rate: warm up, stay, decay (WSD); ends annealed after a number of steps or within a time budget.
+
+Invariant: a run ends only after a whole decay. When the decay begins, the number of steps it takes is fixed, and both
+are part of the state, so a resumed run goes down the same slope as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from codeft_training.recipes import Recipe
+
+FINAL_RATE = 0.05
+"""Share of the highest rate that is left at the end (nanochat's final_lr_frac)."""
+MIN_DECAY_STEPS = 10
+"""However little time is left when a budget turns out too small, the rate falls in so many steps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """Where a run stands in its schedule; ``decay_start`` and ``num_decay_steps`` are 0 until they are decided."""
+
+    max_steps: int
+    num_warmup_steps: int
+    decay_fraction: float
+    budget_seconds: float
+    """0 when steps alone decide."""
+    decay_start: int = 0
+    num_decay_steps: int = 0
+
+    @property
+    def last_step(self) -> int:
+        """Number of steps the run has, as far as is known."""
+        return self.decay_start + self.num_decay_steps if self.num_decay_steps else self.max_steps
+
+    def planned(self, step: int, seconds: float, seconds_per_step: float) -> Schedule:
+        """Return the schedule with the decay decided if it has to begin at ``step`` (counted from 0).
+
+        Args:
+            step: steps done so far.
+            seconds: time used so far.
+            seconds_per_step: what a step costs, with all that happens between steps.
+        """
+        if self.num_decay_steps or not self.decay_fraction:
+            return self
+        by_steps = round(self.max_steps * self.decay_fraction)
+        if step >= self.max_steps - by_steps:
+            return replace(self, decay_start=step, num_decay_steps=max(self.max_steps - step, 1))
+        if not self.budget_seconds or seconds < (1 - self.decay_fraction) * self.budget_seconds:
+            return self
+        affordable = int((self.budget_seconds - seconds) / max(seconds_per_step, 1e-9))
+        num = min(max(affordable, MIN_DECAY_STEPS), self.max_steps - step)
+        return replace(self, decay_start=step, num_decay_steps=num)
+
+    def rate(self, step: int) -> float:
+        """Return the factor on the learning rate of ``step`` (counted from 0), in 0..1."""
+        if self.num_decay_steps and step >= self.decay_start:
+            left = 1 - (step - self.decay_start + 1) / self.num_decay_steps
+            return FINAL_RATE + (1 - FINAL_RATE) * max(left, 0.0)
+        return min((step + 1) / (self.num_warmup_steps + 1), 1.0)
+
+
+def schedule_of(recipe: Recipe) -> Schedule:
+    """Return the schedule of a run that has not begun."""
+    return Schedule(
+        max_steps=recipe.max_steps,
+        num_warmup_steps=round(recipe.max_steps * recipe.warmup_fraction),
+        decay_fraction=recipe.decay_fraction,
+        budget_seconds=recipe.budget_seconds,
+    )
