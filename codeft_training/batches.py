@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,10 +44,9 @@ class Batches:
         """Return how many tokens of these rows are trained on."""
         return int(self._in_loss[rows, 1:].sum(dtype=np.int64))
 
-    def micro_batches(self, rows: npt.NDArray[np.int64], size: int) -> Iterator[Batch]:
-        """Yield ``rows`` as arrays, at most ``size`` at a time."""
-        for start in range(0, len(rows), size):
-            yield self._batch(rows[start : start + size])
+    def micro_batches(self, rows: npt.NDArray[np.int64], size: int) -> list[Batch]:
+        """Return ``rows`` as arrays, at most ``size`` at a time."""
+        return [self._batch(rows[start : start + size]) for start in range(0, len(rows), size)]
 
     def _batch(self, rows: npt.NDArray[np.int64]) -> Batch:
         ids = self._tokens[rows].astype(np.int64)
@@ -54,3 +54,31 @@ class Batches:
         labels[:, :-1] = np.where(self._in_loss[rows, 1:] == 1, ids[:, 1:], NOT_IN_LOSS)
         documents = None if self._starts is None else np.cumsum(self._starts[rows], axis=1, dtype=np.int32)
         return Batch(ids, labels, documents)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one process reads in one step."""
+
+    num_labels: int
+    """Of the whole step, all processes together."""
+    micro_batches: list[Batch]
+
+
+class Feed:
+    """Prepares the next step while the device works on this one."""
+
+    def __init__(self, batches: Batches, share: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
+        self._batches, self._share = batches, share
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
+        self._next: dict[tuple[int, int], Future[Step]] = {}
+
+    def take(self, step: int, size: int) -> Step:
+        """Return a step's micro-batches of at most ``size`` rows."""
+        ready = self._next.pop((step, size), None)
+        self._next = {(step + 1, size): self._pool.submit(self._prepare, step + 1, size)}
+        return ready.result() if ready else self._prepare(step, size)
+
+    def _prepare(self, step: int, size: int) -> Step:
+        rows = self._batches.rows(step)
+        return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._share(rows), size))

@@ -90,7 +90,7 @@ class TrainedModel(nn.Module):
             x = step(x, *angles, mask)
         return _norm(x, body.norm)
 
-    def forward(self, ids: Tensor, labels: Tensor, scale: float, mask: Mask = None) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, labels: Tensor, scale: Tensor, mask: Mask = None) -> tuple[Tensor, Tensor]:
         """Return what to differentiate and the cross entropy, both summed over the labels and times ``scale``.
 
         Args:

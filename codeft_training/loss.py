@@ -20,7 +20,9 @@ IGNORED = -100
 _COMPILED: list[Callable[..., tuple[Tensor, Tensor, Tensor]]] = []
 
 
-def summed_losses(hidden: Tensor, weight: Tensor, labels: Tensor, scale: float, z_loss: float) -> tuple[Tensor, Tensor]:
+def summed_losses(
+    hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor, z_loss: float
+) -> tuple[Tensor, Tensor]:
     """Return ``scale`` times the sum of cross entropy plus z-loss, and of cross entropy alone (no gradient).
 
     The z-loss is ``z_loss`` times the squared log of the softmax's denominator (PaLM, arXiv 2204.02311): it keeps
@@ -30,7 +32,8 @@ def summed_losses(hidden: Tensor, weight: Tensor, labels: Tensor, scale: float, 
         hidden: ``[tokens, hidden]``.
         weight: of the output layer, ``[vocabulary, hidden]``.
         labels: ``[tokens]``, -100 where there is nothing to predict.
-        scale: a factor on the sums, most often one over the number of labels.
+        scale: a factor on the sums, most often one over the number of labels; a tensor, because a number that changes
+            would be compiled anew each time.
         z_loss: its weight.
     """
     loss, cross_entropy = _LinearLoss.apply(hidden, weight, labels, scale, z_loss)  # type: ignore[misc]
@@ -39,7 +42,7 @@ def summed_losses(hidden: Tensor, weight: Tensor, labels: Tensor, scale: float, 
 
 class _LinearLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: float, z_loss: float) -> Any:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: Tensor, z_loss: float) -> Any:
         narrow = weight.to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
@@ -74,7 +77,7 @@ def _chunk(device: torch.device) -> Callable[..., tuple[Tensor, Tensor, Tensor]]
     return _COMPILED[0]
 
 
-def _chunk_losses(logits: Tensor, labels: Tensor, scale: float, z_loss: float) -> tuple[Tensor, Tensor, Tensor]:
+def _chunk_losses(logits: Tensor, labels: Tensor, scale: Tensor, z_loss: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return both sums and the gradient of the first one by the logits, ``[tokens, vocabulary]``."""
     wide = logits.float()
     log_sum = torch.logsumexp(wide, dim=-1)
@@ -88,7 +91,7 @@ def _chunk_losses(logits: Tensor, labels: Tensor, scale: float, z_loss: float) -
 
 
 def _chunk_losses_in_place(
-    logits: Tensor, labels: Tensor, scale: float, z_loss: float
+    logits: Tensor, labels: Tensor, scale: Tensor, z_loss: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what ``_chunk_losses`` does, writing the gradient over the logits: without a compiler, passes cost."""
     target, counted = labels.clamp_min(0)[:, None], (labels != IGNORED).float() * scale

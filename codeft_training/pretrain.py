@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from codeft_training.batches import Batch, Batches
+from codeft_training.batches import Batch, Batches, Feed
 from codeft_training.checkpoints import load_checkpoint, newest_complete, save_checkpoint, step_of
 from codeft_training.forward import Mask, TrainedModel, document_mask
 from codeft_training.hardware import flops_per_token, peak_tflops
@@ -73,7 +73,7 @@ class Loop:
 
     def __init__(self, run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter) -> None:
         self._run, self._recipe, self._hub, self._world, self._reporter = run, run.recipe, model, world, reporter
-        self._batches = Batches(run.packed, run.recipe)
+        self._feed = Feed(Batches(run.packed, run.recipe), world.share)
         self._model = prepare(model, run.recipe, world)
         self._optimizer = optimizer_of(model, run.recipe)
         self._validation = Validation(run.packed, run.tokenizer, run.recipe.validation_rows)
@@ -192,12 +192,9 @@ class Loop:
 
     def _gradients(self) -> tuple[float, float]:
         """Leave the clipped gradients of the global batch; return its loss in nats a token and the gradient's norm."""
-        rows = self._batches.rows(self.progress.step)
-        scale = 1 / max(self._batches.num_labels(rows), 1)
+        step = self.progress.step
         loss, micro_rows = fitting(
-            lambda size: self._accumulate(self._world.share(rows), size, scale),
-            self.progress.micro_rows,
-            self._start_anew,
+            lambda size: self._accumulate(step, size), self.progress.micro_rows, self._start_anew
         )
         self.progress = replace(self.progress, micro_rows=micro_rows)
         grads = [tensor.grad for tensor in self._weights().values() if tensor.grad is not None]
@@ -208,11 +205,12 @@ class Loop:
         loss_value, norm_value = torch.stack([loss, norm.to(loss.dtype)]).tolist()  # the step's only wait for a GPU
         return loss_value, norm_value
 
-    def _accumulate(self, rows: npt.NDArray[np.int64], size: int, scale: float) -> Tensor:
-        total = torch.zeros((), device=self._world.device)
+    def _accumulate(self, step: int, size: int) -> Tensor:
+        taken, device = self._feed.take(step, size), self._world.device
+        total, scale = torch.zeros((), device=device), torch.full((), 1 / max(taken.num_labels, 1), device=device)
         # FSDP averages gradients over processes; what we want is their sum
         factor = self._world.size if self._recipe.parallel == "shard" else 1
-        for batch in self._batches.micro_batches(rows, size):
+        for batch in taken.micro_batches:
             ids, labels, mask = self._upload(batch)
             loss, cross_entropy = self._model(ids, labels, scale, mask)
             (loss * factor).backward()

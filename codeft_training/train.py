@@ -46,7 +46,7 @@ def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any]:
     _check(run)
     run.work.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    model = _model(run.recipe, run.packed.manifest()["vocab_size"])
+    model = initial_model(run.recipe, run.packed.manifest()["vocab_size"])
     if run.recipe.base_model:
         from codeft_training.sft import fine_tune
 
@@ -84,7 +84,8 @@ def _check(run: TrainingRun) -> None:
         raise OSError(f"{run.output} has {free:,} bytes free, the run needs about {needed:,}; free space first")
 
 
-def _model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
+def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
+    """Return the model a run begins with: the base, or weights drawn from the seed in the recipe's shape."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM, set_seed
     from transformers.utils import logging
@@ -160,7 +161,7 @@ def _result(
         "corpus_content_hash": packed["corpus_content_hash"],
         "packed_content_hash": packed["content_hash"],
         "num_parameters": model.num_parameters(),
-        "num_tokens_seen": run.recipe.max_steps * run.recipe.tokens_per_step,
+        "num_tokens_seen": max((entry.get("num_tokens", 0) for entry in metrics), default=0),
         "num_tokens_in_corpus": packed["splits"]["train"]["num_tokens"],
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
