@@ -55,8 +55,9 @@ class _LinearLoss(torch.autograd.Function):
             grad_hidden[part] = grad @ narrow
             grad_weight += grad.T @ hidden[part]
         ctx.save_for_backward(grad_hidden, grad_weight.to(weight.dtype))
-        ctx.mark_non_differentiable(sums[1])
-        return sums[0], sums[1]
+        loss, cross_entropy = sums[0].clone(), sums[1].clone()
+        ctx.mark_non_differentiable(cross_entropy)
+        return loss, cross_entropy
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
