@@ -11,6 +11,7 @@ from typing import Any
 
 from codeft_training import pipes, tokenizer
 from codeft_training.corpus import Corpus, folder_hash
+from codeft_training.launch import launch
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.rows import PackedRows
 
@@ -21,6 +22,8 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    if getattr(options, "processes", 1) > 1 and "RANK" not in os.environ:
+        return launch(arguments if arguments is not None else sys.argv[1:], options.processes)
     with pipes.reporter() as reporter:
         try:
             return options.run(options, reporter)
@@ -54,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
     train.add_argument("--recipe", default="smoke", help=f"one of {sorted(RECIPES)}")
     train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
+    train.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
     export_model.add_argument("--run-folder", type=Path, required=True, help="the folder train wrote")
     export_model.add_argument("--scores", type=Path, help="Markdown with the scores of this checkpoint, for the card")
     export_model.add_argument("--no-gguf", action="store_true", help="leave model.gguf out")
@@ -138,6 +142,8 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE
+    if result is None:
+        return 0
     measured = {name: value for name, value in result.items() if isinstance(value, int | float)} | result["validation"]
     metadata = {
         "recipe": options.recipe,

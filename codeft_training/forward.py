@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Qwen3ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
-from codeft_training.loss import summed_losses
+from codeft_training.loss import summed_losses, token_losses
 
 Mask = Any
 """None for plain causal attention, a boolean ``[rows, 1, context, context]`` on a CPU, a flex block mask on a GPU."""
@@ -70,9 +70,11 @@ class TrainedModel(nn.Module):
         elif parts == "model":
             self._hidden = torch.compile(self._all_layers, dynamic=False, fullgraph=True)
 
-    def hidden_eagerly(self, ids: Tensor) -> Tensor:
-        """Return the last hidden states ``[rows, context, hidden]`` without compiling for another shape."""
-        return self._all_layers(ids, list(self.layers), self._angles(ids), None)
+    @torch.no_grad()
+    def token_nats(self, ids: Tensor, labels: Tensor) -> Tensor:
+        """Return each label's loss in nats, 0 where it is -100, ``[rows, context]``; compiles nothing for the shape."""
+        hidden = self._all_layers(ids, list(self.layers), self._angles(ids), None)
+        return token_losses(hidden.flatten(0, 1), self.hub.lm_head.weight, labels.flatten()).view(ids.shape)
 
     def _angles(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine of the rotary angles, ``[context, 1, size]``, in fp32."""

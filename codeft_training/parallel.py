@@ -67,13 +67,16 @@ def leave() -> None:
 def shard(model: nn.Module, layers: Sequence[nn.Module], world: World, dtype: torch.dtype) -> None:
     """Spread parameters, gradients and optimizer state over the processes (FSDP2), layer by layer."""
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
     mesh = init_device_mesh(world.device.type, (world.size,))
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
+    # the Hub model reaches the layers' parameters by another way: they are spread already
+    spread = {parameter for layer in layers for parameter in layer.parameters()}
+    fully_shard(model, mesh=mesh, mp_policy=policy, ignored_params=spread)
+    register_fsdp_forward_method(model, "token_nats")
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ from codeft_training.checkpoints import load_checkpoint, newest_complete, save_c
 from codeft_training.forward import Mask, TrainedModel, document_mask
 from codeft_training.hardware import flops_per_token, peak_tflops
 from codeft_training.lifetime import StopRequest
-from codeft_training.loss import token_losses
 from codeft_training.memory import fitting
 from codeft_training.metrics import Metrics
 from codeft_training.optimizer import Optimizer
@@ -40,8 +39,10 @@ MAX_SKIPPED_IN_A_ROW = 3
 """One bad batch is skipped; three in a row are a diverged run."""
 
 
-def pretrain(run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter) -> list[dict[str, Any]]:
-    """Train ``model`` in place and return what was measured.
+def pretrain(
+    run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter
+) -> tuple[Qwen3ForCausalLM, list[dict[str, Any]]]:
+    """Train ``model`` and return it with what was measured.
 
     Raises:
         Stopped: SIGTERM came; the state is saved and the next call goes on from there.
@@ -64,8 +65,7 @@ def pretrain(run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: 
     finally:
         gc.enable()
         gc.unfreeze()
-    loop.collect()
-    return loop.metrics.entries()
+    return loop.trained(), loop.metrics.entries()
 
 
 class Loop:
@@ -156,15 +156,20 @@ class Loop:
             entry = {"step": self.progress.step, **measured}
             self.metrics.record(entry, f"step {self.progress.step}: {told(measured)}")
 
-    def collect(self) -> None:
-        """Leave the whole weights in the Hub model, also where each process held a part."""
-        weights = {name: whole(tensor).cpu() for name, tensor in self._weights().items()}
+    def trained(self) -> Qwen3ForCausalLM:
+        """Return the Hub model with the whole weights, also where each process held a part.
+
+        Raises:
+            FloatingPointError: a weight is not a number.
+        """
+        weights = {name: whole(tensor).detach() for name, tensor in self._weights().items()}
         _check_finite(weights, self.progress.step, self._recipe)
-        if self._recipe.parallel == "shard" and self._world.size > 1:
-            for name, tensor in weights.items():
-                owner, _, leaf = name.rpartition(".")
-                setattr(self._hub.get_submodule(owner), leaf, torch.nn.Parameter(tensor))
-            self._hub.tie_weights()
+        if self._recipe.parallel == "replicate" or self._world.size == 1:
+            return self._hub
+        model = Qwen3ForCausalLM(self._hub.config)
+        for name, parameter in model.named_parameters():
+            fill(parameter, weights[name])
+        return model
 
     def _seconds(self) -> float:
         return time.monotonic() - self._clock
@@ -278,12 +283,7 @@ class Loop:
         self.metrics.record(entry, f"{line}, {achieved:.3g} TFLOP/s{share}")
 
     def _token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        with torch.no_grad():
-            hidden = self._model.hidden_eagerly(self._to_device(ids))
-            nats = token_losses(
-                hidden.flatten(0, 1), whole(self._hub.lm_head.weight), self._to_device(labels).flatten()
-            )
-        return nats.view(ids.shape).cpu().numpy()
+        return self._model.token_nats(self._to_device(ids), self._to_device(labels)).cpu().numpy()
 
 
 def prepare(model: Qwen3ForCausalLM, recipe: Recipe, world: World) -> TrainedModel:

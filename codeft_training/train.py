@@ -30,8 +30,8 @@ _FREE_SPACE_FACTOR = 8
 """A run keeps up to three states (weights and up to two moments each, fp32) and the final weights."""
 
 
-def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any]:
-    """Train, or resume, or return the finished result.
+def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any] | None:
+    """Train, or resume, or return the finished result; None in a process that only helps another to train.
 
     Raises:
         Stopped: SIGTERM came; the state is saved and the next call goes on from there.
@@ -47,13 +47,16 @@ def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any]:
     run.work.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     model = initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+    is_helper = os.environ.get("RANK", "0") != "0"
     if run.recipe.base_model:
         from codeft_training.sft import fine_tune
 
+        if "RANK" in os.environ:
+            raise ValueError("a base model is fine-tuned by one process; leave --processes at 1")
         metrics = fine_tune(run, model, reporter)
     else:
-        metrics = _pretrain(run, model, reporter)
-    return _finish(run, model, metrics, time.monotonic() - start)
+        model, metrics = _pretrain(run, model, reporter)
+    return None if is_helper else _finish(run, model, metrics, time.monotonic() - start)
 
 
 def _finished(run: TrainingRun) -> dict[str, Any] | None:
@@ -112,14 +115,19 @@ def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
     return Qwen3ForCausalLM(config)
 
 
-def _pretrain(run: TrainingRun, model: PreTrainedModel, reporter: Reporter) -> list[dict[str, Any]]:
+def _pretrain(
+    run: TrainingRun, model: PreTrainedModel, reporter: Reporter
+) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
     from transformers import Qwen3ForCausalLM
 
-    from codeft_training.parallel import join
+    from codeft_training.parallel import join, leave
     from codeft_training.pretrain import pretrain
 
     assert isinstance(model, Qwen3ForCausalLM), "made in this shape above"
-    return pretrain(run, model, join(), reporter)
+    try:
+        return pretrain(run, model, join(), reporter)
+    finally:
+        leave()
 
 
 def _finish(
