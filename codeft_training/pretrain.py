@@ -179,8 +179,9 @@ class Loop:
 
     def _plan(self) -> None:
         step, seconds = self.progress.step, self._seconds()
-        first, at = self._after_first or (0, 0.0)
-        per_step = (seconds - at) / max(step - first, 1)  # the first step compiles
+        first, at = self._after_first or (step, 0.0)
+        # the first step compiles, so it counts only until there is another
+        per_step = (seconds - at) / (step - first) if step > first else seconds / max(step, 1)
         schedule = self.progress.schedule.planned(step, seconds, per_step)
         self.progress = replace(self.progress, schedule=self._agreed(schedule))
 
@@ -188,12 +189,13 @@ class Loop:
         """Return rank 0's schedule: the processes' clocks differ, and they must end at the same step."""
         if self._world.size == 1 or not schedule.budget_seconds:
             return schedule
-        decided = torch.zeros(2, device=self._world.device, dtype=torch.float64)
+        decided = torch.zeros(3, device=self._world.device, dtype=torch.float64)
         if self._world.writes:
-            decided[0], decided[1] = schedule.decay_start, schedule.num_decay_steps
+            slope = [schedule.decay_start, schedule.num_decay_steps, schedule.decay_from]
+            decided.copy_(torch.tensor(slope, dtype=torch.float64))
         self._world.add_up([decided])
-        start, num = (int(value) for value in decided.tolist())
-        return replace(schedule, decay_start=start, num_decay_steps=num)
+        start, num, rate = decided.tolist()
+        return replace(schedule, decay_start=int(start), num_decay_steps=int(num), decay_from=rate)
 
     def _gradients(self) -> tuple[float, float]:
         """Leave the clipped gradients of the global batch; return its loss in nats a token and the gradient's norm."""

@@ -1,7 +1,7 @@
 """The learning rate: warm up, stay, decay (WSD); ends annealed after a number of steps or within a time budget.
 
-Invariant: a run ends only after a whole decay. When the decay begins, the number of steps it takes is fixed, and both
-are part of the state, so a resumed run goes down the same slope as an undisturbed one.
+Invariant: a run ends only after a whole decay. The slope it is on is part of the state, so a resumed run goes down the
+same one; only a clock that says that a budget will be missed bends it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class Schedule:
     """0 when steps alone decide."""
     decay_start: int = 0
     num_decay_steps: int = 0
+    decay_from: float = 1.0
+    """Factor on the rate where the slope begins."""
 
     @property
     def last_step(self) -> int:
@@ -41,22 +43,36 @@ class Schedule:
             seconds: time used so far.
             seconds_per_step: what a step costs, with all that happens between steps.
         """
-        if self.num_decay_steps or not self.decay_fraction:
+        if not self.decay_fraction:
             return self
+        if self.num_decay_steps:
+            return self._bent(step, seconds, seconds_per_step)
         by_steps = round(self.max_steps * self.decay_fraction)
         if step >= self.max_steps - by_steps:
             return replace(self, decay_start=step, num_decay_steps=max(self.max_steps - step, 1))
         if not self.budget_seconds or seconds < (1 - self.decay_fraction) * self.budget_seconds:
             return self
-        affordable = int((self.budget_seconds - seconds) / max(seconds_per_step, 1e-9))
-        num = min(max(affordable, MIN_DECAY_STEPS), self.max_steps - step)
-        return replace(self, decay_start=step, num_decay_steps=num)
+        return replace(self, decay_start=step, num_decay_steps=self._affordable(step, seconds, seconds_per_step))
+
+    def _bent(self, step: int, seconds: float, seconds_per_step: float) -> Schedule:
+        """Return the schedule with another slope from here on, if this one would miss the budget by a twentieth."""
+        left = self.last_step - step
+        if not self.budget_seconds or left <= MIN_DECAY_STEPS:
+            return self
+        affordable = self._affordable(step, seconds, seconds_per_step)
+        if abs(affordable - left) <= max(0.05 * left, 1):
+            return self
+        return replace(self, decay_start=step, num_decay_steps=affordable, decay_from=self.rate(step - 1))
+
+    def _affordable(self, step: int, seconds: float, seconds_per_step: float) -> int:
+        steps = int((self.budget_seconds - seconds) / max(seconds_per_step, 1e-9))
+        return max(min(max(steps, MIN_DECAY_STEPS), self.max_steps - step), 1)
 
     def rate(self, step: int) -> float:
         """Return the factor on the learning rate of ``step`` (counted from 0), in 0..1."""
         if self.num_decay_steps and step >= self.decay_start:
             left = 1 - (step - self.decay_start + 1) / self.num_decay_steps
-            return FINAL_RATE + (1 - FINAL_RATE) * max(left, 0.0)
+            return FINAL_RATE + (self.decay_from - FINAL_RATE) * max(left, 0.0)
         return min((step + 1) / (self.num_warmup_steps + 1), 1.0)
 
 

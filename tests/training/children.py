@@ -1,0 +1,105 @@
+"""Training runs in processes that begin quickly: a fork server has imported torch and transformers once."""
+
+import multiprocessing
+import random
+import signal
+from dataclasses import replace
+
+from codeft_training.recipes import find_recipe
+from codeft_training.rows import PackedRows
+from codeft_training.runs import TrainingRun
+
+SERVER = multiprocessing.get_context("forkserver")
+TINY = {
+    "context_tokens": 64,
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "num_kv_heads": 1,
+    "intermediate_size": 48,
+    "batch_rows": 4,
+    "accumulation_steps": 2,
+    "max_steps": 12,
+    "save_every_steps": 3,
+    "validate_every_steps": 6,
+    "log_every_steps": 1,
+    "validation_rows": 64,
+}
+
+
+class Collected:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self):
+        self.lines, self.observed = [], []
+
+    def log(self, line):
+        self.lines.append(line)
+
+    def observe(self, values):
+        self.observed.append(dict(values))
+
+    def materialize(self, metadata, data_version): ...
+
+
+class Sent(Collected):
+    """A reporter that sends each line to the process that started this one."""
+
+    def __init__(self, connection):
+        super().__init__()
+        self._connection = connection
+
+    def log(self, line):
+        self._connection.send(line)
+
+
+def training_run(made, output, **changes):
+    recipe = replace(find_recipe("smoke"), **(TINY | changes))
+    return TrainingRun(
+        packed=PackedRows(made / "packed"), tokenizer=made / "tokenizer", output=output, recipe=recipe, lineage={}
+    )
+
+
+def train_and_tell(run, connection):
+    import torch
+
+    from codeft_training.train import train
+
+    torch.set_num_threads(1)
+    train(run, Sent(connection))
+
+
+def killed_at_random(run, rng):
+    """Start or go on with a run and SIGKILL it at a random moment after a few steps; return its lines."""
+    ours, theirs = SERVER.Pipe()
+    process = SERVER.Process(target=train_and_tell, args=(run, theirs))
+    process.start()
+    theirs.close()
+    lines, num_steps = [], rng.randint(1, 3)
+    while sum(line.startswith("step ") for line in lines) < num_steps:
+        lines.append(ours.recv())
+    process.join(timeout=rng.uniform(0, 0.05))
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, f"the run was over before the kill: {lines}"
+    return lines
+
+
+def eight_kills(run, seed):
+    """Kill a run eight times, then let it end; return all lines of all its processes."""
+    rng, lines = random.Random(seed), []
+    for _ in range(8):
+        lines += killed_at_random(run, rng)
+    ours, theirs = SERVER.Pipe()
+    process = SERVER.Process(target=train_and_tell, args=(run, theirs))
+    process.start()
+    theirs.close()
+    while True:
+        try:
+            lines.append(ours.recv())
+        except EOFError:
+            break
+    process.join()
+    assert process.exitcode == 0, lines
+    return lines

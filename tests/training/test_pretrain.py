@@ -1,0 +1,185 @@
+"""Our step loop: whatever happens to it, it ends in the same weights or says why it cannot go on."""
+
+import dataclasses
+import json
+import math
+import resource
+
+import pytest
+import torch
+
+from codeft_training.checkpoints import WEIGHTS, newest_complete
+from codeft_training.corpus import file_hash
+from codeft_training.parallel import World
+from codeft_training.pretrain import Loop, optimizer_of
+from codeft_training.schedule import FINAL_RATE
+from codeft_training.train import initial_model, train
+from tests.training.children import SERVER, Collected, eight_kills, training_run
+
+ALONE = World(0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def loop_of(run, reporter=None):
+    run.work.mkdir(parents=True, exist_ok=True)
+    loop = Loop(run, initial_model(run.recipe, run.recipe.vocab_size), ALONE, reporter or Collected())
+    loop.resume()
+    return loop
+
+
+def weights(loop):
+    return {name: tensor.detach().clone() for name, tensor in loop._weights().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def result(output):
+    return json.loads((output / "result.json").read_text())
+
+
+@pytest.mark.slow
+def test_eight_kills_at_random_moments_change_no_bit(made, tmp_path):
+    SERVER.set_forkserver_preload(["codeft_training.train", "codeft_training.pretrain", "transformers"])
+    steps = {"max_steps": 40, "save_every_steps": 1, "validate_every_steps": 20}
+    undisturbed = training_run(made, tmp_path / "undisturbed", **steps)
+    train(undisturbed, Collected())
+    lines = eight_kills(training_run(made, tmp_path / "killed", **steps), seed=7)
+    assert sum("resuming from checkpoint-" in line for line in lines) >= 7
+    first, second = result(tmp_path / "undisturbed"), result(tmp_path / "killed")
+    assert first["weights_hash"] == second["weights_hash"]
+    metrics = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["step"] for entry in metrics if "loss" in entry] == list(range(1, 41))  # none twice, none missing
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "undisturbed" / "metrics.jsonl").read_text().splitlines()
+              if '"loss"' in line]  # fmt: skip
+    assert [entry["loss"] for entry in metrics if "loss" in entry] == losses
+
+
+def test_a_step_whose_gradient_is_no_number_changes_nothing(made, tmp_path):
+    reporter = Collected()
+    loop = loop_of(training_run(made, tmp_path), reporter)
+    for _ in range(3):
+        loop.step()
+    before, optimizer = weights(loop), {k: v.clone() for k, v in loop._optimizer.tensors().items()}
+    parameter = next(iter(loop._weights().values()))
+    hook = parameter.register_hook(lambda grad: grad * float("nan"))
+    loop.step()
+    assert same(before, weights(loop))
+    assert same(optimizer, loop._optimizer.tensors())
+    assert "this step changes nothing" in "".join(reporter.lines)
+    entry = reporter.observed[-1]
+    assert entry["step"] == 4
+    assert entry["num_skipped_steps"] == 1
+    assert "loss" not in entry  # a loss that was not measured is missing, not 0.0
+    assert "grad_norm" not in entry
+    hook.remove()
+    loop.step()
+    assert not same(before, weights(loop))
+    assert math.isfinite(reporter.observed[-1]["loss"])
+
+
+def test_three_steps_that_are_no_number_end_the_run_and_keep_the_last_checkpoint(made, tmp_path):
+    run = training_run(made, tmp_path)
+    loop = loop_of(run)
+    for _ in range(3):
+        loop.step()
+    next(iter(loop._weights().values())).register_hook(lambda grad: grad * float("inf"))
+    loop.step()
+    loop.step()
+    with pytest.raises(FloatingPointError, match=r"at step 6 are not finite; lower learning_rate .* 3 steps in a row"):
+        loop.step()
+    assert newest_complete(run.work).name == "checkpoint-3"
+
+
+def test_weights_that_are_no_number_are_not_saved(made, tmp_path):
+    loop = loop_of(training_run(made, tmp_path))
+    with torch.no_grad():
+        next(iter(loop._weights().values()))[0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="weights at step 0 are not finite"):
+        loop.save()
+
+
+def test_out_of_memory_halves_the_micro_batch_and_keeps_the_global_batch(made, tmp_path):
+    reporter = Collected()
+    whole, halved = loop_of(training_run(made, tmp_path / "a")), loop_of(training_run(made, tmp_path / "b"), reporter)
+
+    def more_than_two_rows(module, arguments):
+        if len(arguments[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    halved._model.register_forward_pre_hook(more_than_two_rows)
+    for _ in range(3):
+        whole.step()
+        halved.step()
+    assert halved.progress.micro_rows == 1
+    assert [line for line in reporter.lines if "out of memory" in line] == [
+        f"out of memory: {n} rows a micro-batch from here on, the global batch stays" for n in (2, 1)
+    ]
+    for name, tensor in weights(whole).items():
+        torch.testing.assert_close(weights(halved)[name], tensor, rtol=1e-3, atol=1e-5)
+    loop = loop_of(dataclasses.replace(training_run(made, tmp_path / "b")))
+    assert loop.progress.micro_rows == 1  # a resumed run does not fail at the same place again
+
+
+def test_a_row_that_does_not_fit_is_a_clear_error(made, tmp_path):
+    loop = loop_of(training_run(made, tmp_path))
+
+    def never(module, arguments):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory: you tried")
+
+    loop._model.register_forward_pre_hook(never)
+    with pytest.raises(OSError, match="a single row does not fit the memory; choose a smaller model"):
+        loop.step()
+
+
+def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, tmp_path):
+    run = training_run(made, tmp_path)
+    loop = loop_of(run)
+    for _ in range(3):
+        loop.step()
+    before = file_hash(run.work / "checkpoint-3" / WEIGHTS)
+    loop.step()
+    loop.step()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # the kernel refuses to write on, as on a full disk
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*checkpoint-5: .* is full: free space and run again"):
+            loop.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert newest_complete(run.work).name == "checkpoint-3"
+    assert file_hash(run.work / "checkpoint-3" / WEIGHTS) == before
+    assert not list(run.work.glob(".tmp-*"))
+
+
+def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path):
+    reporter = Collected()
+    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=1.0, save_every_steps=10**6, warmup_fraction=0)
+    result = train(run, reporter)
+    rates = [entry["learning_rate"] for entry in reporter.observed if "learning_rate" in entry]
+    assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.learning_rate)
+    assert max(rates) == run.recipe.learning_rate
+    assert result["num_tokens_seen"] == len(rates) * run.recipe.tokens_per_step < 20_000 * run.recipe.tokens_per_step
+
+
+def test_only_hidden_matrices_are_orthogonalized_and_only_they_decay(made, tmp_path):
+    recipe = training_run(made, tmp_path, weight_decay=0.5).recipe
+    model = initial_model(recipe, recipe.vocab_size)
+    optimizer = optimizer_of(model, recipe)
+    momenta = {name.removeprefix("momentum.") for name in optimizer.tensors() if name.startswith("momentum.")}
+    assert momenta == {name for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(0.1)
+    for name, parameter in model.named_parameters():
+        factor = 0.95 if name in momenta else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * factor)
