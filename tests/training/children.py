@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 import signal
+import socket
 from dataclasses import replace
 
 from codeft_training.recipes import find_recipe
@@ -10,6 +11,7 @@ from codeft_training.rows import PackedRows
 from codeft_training.runs import TrainingRun
 
 SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["codeft_training.train", "codeft_training.pretrain", "codeft_training.callbacks"])
 TINY = {
     "context_tokens": 64,
     "vocab_size": 320,
@@ -68,6 +70,33 @@ def train_and_tell(run, connection):
 
     torch.set_num_threads(1)
     train(run, Sent(connection))
+
+
+def train_in_place(run, rank, size, port):
+    import os
+
+    import torch
+
+    from codeft_training.train import train
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": "0"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    train(run, Collected())
+
+
+def together(run, size):
+    """Run one training in ``size`` processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [SERVER.Process(target=train_in_place, args=(run, rank, size, port)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=120)
+        process.kill()
+    assert [process.exitcode for process in processes] == [0] * size
 
 
 def killed_at_random(run, rng):

@@ -14,7 +14,7 @@ from codeft_training.parallel import World
 from codeft_training.pretrain import Loop, optimizer_of
 from codeft_training.schedule import FINAL_RATE
 from codeft_training.train import initial_model, train
-from tests.training.children import SERVER, Collected, eight_kills, training_run
+from tests.training.children import Collected, eight_kills, together, training_run
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -46,21 +46,46 @@ def result(output):
     return json.loads((output / "result.json").read_text())
 
 
-@pytest.mark.slow
-def test_eight_kills_at_random_moments_change_no_bit(made, tmp_path):
-    SERVER.set_forkserver_preload(["codeft_training.train", "codeft_training.pretrain", "transformers"])
-    steps = {"max_steps": 40, "save_every_steps": 1, "validate_every_steps": 20}
-    undisturbed = training_run(made, tmp_path / "undisturbed", **steps)
-    train(undisturbed, Collected())
-    lines = eight_kills(training_run(made, tmp_path / "killed", **steps), seed=7)
+def losses(output):
+    entries = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    return [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
+
+
+def assert_kills_change_nothing(make_run, tmp_path, num_steps):
+    train(make_run(tmp_path / "undisturbed"), Collected())
+    lines = eight_kills(make_run(tmp_path / "killed"), seed=7)
     assert sum("resuming from checkpoint-" in line for line in lines) >= 7
     first, second = result(tmp_path / "undisturbed"), result(tmp_path / "killed")
     assert first["weights_hash"] == second["weights_hash"]
-    metrics = [json.loads(line) for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in metrics if "loss" in entry] == list(range(1, 41))  # none twice, none missing
-    losses = [json.loads(line)["loss"] for line in (tmp_path / "undisturbed" / "metrics.jsonl").read_text().splitlines()
-              if '"loss"' in line]  # fmt: skip
-    assert [entry["loss"] for entry in metrics if "loss" in entry] == losses
+    assert losses(tmp_path / "undisturbed") == losses(tmp_path / "killed")
+    assert [step for step, _ in losses(tmp_path / "killed")] == list(range(1, num_steps + 1))  # none twice or missing
+
+
+@pytest.mark.slow
+def test_eight_kills_at_random_moments_change_no_bit(made, tmp_path):
+    steps = {"max_steps": 30, "save_every_steps": 1, "validate_every_steps": 15}
+    assert_kills_change_nothing(lambda output: training_run(made, output, **steps), tmp_path, 30)
+
+
+@pytest.mark.slow
+def test_eight_kills_at_random_moments_change_no_bit_of_a_fine_tuned_model(made, tmp_path):
+    train(training_run(made, tmp_path / "base", max_steps=2), Collected())
+    steps = {"max_steps": 30, "save_every_steps": 1, "validate_every_steps": 15, "accumulation_steps": 1}
+    fields = {"base_model": str(tmp_path / "base" / "checkpoint"), "optimizer": "adamw", "learning_rate": 1e-3}
+    assert_kills_change_nothing(lambda output: training_run(made, output, **steps, **fields), tmp_path, 30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_two_processes_reproduce_the_losses_of_one(made, tmp_path, parallel):
+    changes = {"parallel": parallel, "optimizer": "muon" if parallel == "replicate" else "adamw", "max_steps": 6}
+    train(training_run(made, tmp_path / "one", **changes), Collected())
+    together(training_run(made, tmp_path / "two", **changes), size=2)
+    for (step, loss), (other_step, other) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
+        assert step == other_step
+        assert loss == pytest.approx(other, abs=1e-5)
+    validations = [result(tmp_path / name)["validation"]["bits_per_byte"] for name in ("one", "two")]
+    assert validations[0] == pytest.approx(validations[1], abs=1e-4)
 
 
 def test_a_step_whose_gradient_is_no_number_changes_nothing(made, tmp_path):
