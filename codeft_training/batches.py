@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_training.recipes import Recipe
-from codeft_training.rows import PackedRows, row_order
+from codeft_training.rows import PackedRows
 
 NOT_IN_LOSS = -100
 
@@ -33,7 +33,7 @@ class Batches:
         self._tokens, self._in_loss = packed.tokens("train"), packed.in_loss("train")
         self._rows_per_step = recipe.batch_rows * recipe.accumulation_steps
         wanted = recipe.max_steps * self._rows_per_step
-        self._order = row_order(len(self._tokens), wanted, recipe.seed)
+        self._order = packed.order(wanted, recipe.seed)
         self._starts = packed.starts("train") if recipe.attention == "documents" else None
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:

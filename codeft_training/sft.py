@@ -10,7 +10,6 @@ from codeft_training.checkpoints import newest_complete, step_of
 from codeft_training.lifetime import StopRequest
 from codeft_training.metrics import Metrics
 from codeft_training.pipes import Reporter
-from codeft_training.rows import row_order
 from codeft_training.runs import Stopped, TrainingRun
 from codeft_training.schedule import FINAL_RATE
 
@@ -60,7 +59,7 @@ def _dataset(run: TrainingRun) -> Dataset:
     recipe = run.recipe
     tokens, in_loss = run.packed.tokens("train"), run.packed.in_loss("train")
     wanted = recipe.max_steps * recipe.batch_rows * recipe.accumulation_steps
-    order = row_order(len(tokens), wanted, recipe.seed)
+    order = run.packed.order(wanted, recipe.seed)
     chosen = tokens[order].astype(np.int64)
     labels = np.where(in_loss[order] == 1, chosen, -100)
     return Dataset.from_dict({"input_ids": list(chosen), "labels": list(labels)})
