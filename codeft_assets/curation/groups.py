@@ -7,6 +7,7 @@ than a cluster: all documents that are connected by shared signature bands or by
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from codeft_assets.curation.dedup import candidate_pairs
@@ -32,8 +33,10 @@ def near_duplicate_groups(signatures: pl.DataFrame, clusters: pl.DataFrame, band
         .join(rows.rename({"document_id": "representative_id", "row": "other"}), on="representative_id")
         .select("row", "other")
     )
-    shared = pl.DataFrame(candidate_pairs(ordered.drop("row"), bands), schema=["row", "other"])
-    pairs = pl.concat([shared.cast(pl.Int64), removed])
+    shingled = ordered["row"].filter(ordered["num_shingles"] > 0).to_numpy().astype(np.int64)
+    later, earlier = candidate_pairs(shingled, lambda band: ordered[bands[band]].to_numpy(), len(bands))
+    shared = pl.DataFrame({"row": shingled[later], "other": shingled[earlier]})
+    pairs = pl.concat([shared, removed])
     links = coo_array(
         (pl.ones(pairs.height, eager=True).to_numpy(), (pairs["row"].to_numpy(), pairs["other"].to_numpy())),
         shape=(ordered.height, ordered.height),

@@ -7,6 +7,7 @@ import sys
 
 import dagster as dg
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -16,6 +17,7 @@ from codeft_assets.curation.dedup import candidate_pairs
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.mixture import TRAIN, VALIDATION
+from codeft_assets.curation.shingle_sets import Rows
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.corpus import fates, mixture
 from codeft_assets.defs.model import checkpoint
@@ -88,6 +90,14 @@ def _mixture_texts(workspace: Workspace) -> pl.DataFrame:
     return frame.sample(min(_CHECKED_DOCUMENTS, frame.height), seed=3, shuffle=True)
 
 
+def _second_look(text: pa.Array) -> tuple[Rows, Rows]:
+    signed = minhash.signatures(text, _SECOND_LOOK)
+    shingled = (signed["num_shingles"] > 0).arg_true().to_numpy().astype(np.int64)
+    bands = _SECOND_LOOK.band_columns()
+    later, earlier = candidate_pairs(shingled, lambda band: signed[bands[band]].to_numpy(), len(bands))
+    return shingled[later], shingled[earlier]
+
+
 @dg.asset_check(
     asset=mixture,
     blocking=True,
@@ -97,12 +107,7 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
     """Look for duplicates again, with other and more sensitive signatures."""
     rows = _mixture_texts(workspace)
     text = rows["text"].to_arrow().cast(pa.large_string())
-    signed = minhash.signatures(text, _SECOND_LOOK)
-    later, earlier = candidate_pairs(
-        (signed["num_shingles"] > 0).arg_true().to_numpy().astype("int64"),
-        lambda band: signed[_SECOND_LOOK.band_columns()[band]].to_numpy(),
-        _SECOND_LOOK.num_bands,
-    )
+    later, earlier = _second_look(text)
     similarity = minhash.jaccard(text, later, earlier, _SECOND_LOOK)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     metadata = {"num_checked": rows.height, "num_candidate_pairs": len(later), "num_duplicate_pairs": num_found}
@@ -122,11 +127,11 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     rows = pl.concat(halves)
     held_out = (rows["split"] == VALIDATION).to_numpy()
     text = rows["text"].to_arrow().cast(pa.large_string())
-    pairs = candidate_pairs(minhash.signatures(text, _SECOND_LOOK), _SECOND_LOOK.band_columns())
-    crossing = pairs[held_out[pairs[:, 0]] != held_out[pairs[:, 1]]]
-    similarity = minhash.jaccard(text, crossing[:, 0].copy(), crossing[:, 1].copy(), _SECOND_LOOK)
+    later, earlier = _second_look(text)
+    crossing = held_out[later] != held_out[earlier]
+    similarity = minhash.jaccard(text, later[crossing], earlier[crossing], _SECOND_LOOK)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
-    checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": len(crossing)}
+    checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": int(crossing.sum())}
     return dg.AssetCheckResult(passed=num_found == 0, metadata={**checked, "num_duplicate_pairs": num_found})
 
 
