@@ -4,6 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 _Z = 1.959963984540054
 """The 97.5th percentile of the normal distribution."""
 
@@ -58,15 +61,44 @@ def bits_per_byte(log_likelihoods: Sequence[float], num_bytes: Sequence[int]) ->
     return Estimate(value=value, n=n, stderr=stderr, low=max(0.0, value - _Z * stderr), high=value + _Z * stderr)
 
 
-def pass_at_k(num_samples: int, num_passed: int, k: int) -> float:
-    """The chance that one of k samples of an item passes; unbiased (Chen et al. 2021, equation 1)."""
-    if not 1 <= k <= num_samples or not 0 <= num_passed <= num_samples:
+def pass_at_k(num_samples: npt.ArrayLike, num_passed: npt.ArrayLike, k: int) -> npt.NDArray[np.float64]:
+    """The chance, item by item, that one of k samples passes; unbiased (Chen et al. 2021, equation 1).
+
+    1 - C(n - c, k) / C(n, k) in its product form, which no n overflows.
+
+    Raises:
+        ValueError: k is not in 1..samples, or more passed than were drawn; for any item.
+    """
+    drawn, passed = np.broadcast_arrays(np.asarray(num_samples, float), np.asarray(num_passed, float))
+    bad = (k < 1) | (k > drawn) | (passed < 0) | (passed > drawn)
+    if bad.any():
+        worst = f"{passed[bad].flat[0]:.0f} of {drawn[bad].flat[0]:.0f}"
         raise ValueError(
-            f"pass@{k} from {num_passed} of {num_samples} samples: k lies in 1..samples; draw more samples"
+            f"pass@{k} from {worst} samples: k lies in 1..samples, passed in 0..samples; draw more samples"
         )
-    if num_samples - num_passed < k:
-        return 1.0
-    return 1.0 - math.prod((num_samples - num_passed - i) / (num_samples - i) for i in range(k))
+    draws = np.arange(k)
+    # a factor is 0 as soon as fewer than k samples failed
+    all_fail = np.clip(drawn - passed, 0, None)[..., None] - draws
+    return 1.0 - np.prod(np.clip(all_fail, 0, None) / (drawn[..., None] - draws), axis=-1)
+
+
+def mean_of_items(values: npt.ArrayLike, clusters: Sequence[str] | None = None) -> Estimate:
+    """The mean of one number in 0..1 an item, with a normal interval cut at 0 and 1.
+
+    Items that share a cluster (translations of one problem) count as one draw: without it the error of seven languages
+    of HumanEval came out half as large as it is (arXiv 2411.00640, section 2.2, for the formula).
+    """
+    scores = np.asarray(values, dtype=float)
+    if scores.ndim != 1 or not len(scores) or scores.min() < 0 or scores.max() > 1:
+        raise ValueError(f"{scores.shape} values: one in 0..1 for each item, and at least one; a score needs items")
+    names = np.arange(len(scores)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    value = float(scores.mean())
+    sums = np.bincount(names, scores - value)
+    num_clusters = len(sums)
+    variance = float((sums**2).sum()) / len(scores) ** 2 * num_clusters / max(1, num_clusters - 1)
+    stderr = math.sqrt(variance)
+    low, high = max(0.0, value - _Z * stderr), min(1.0, value + _Z * stderr)
+    return Estimate(value=value, n=len(scores), stderr=stderr, low=low, high=high)
 
 
 def risk_ratio(passed: tuple[int, int], reference: tuple[int, int]) -> tuple[float, float, float]:

@@ -1,8 +1,10 @@
+import itertools
 import math
 
+import numpy as np
 import pytest
 
-from codeft_eval.intervals import bits_per_byte, pass_at_k, proportion, risk_ratio
+from codeft_eval.intervals import bits_per_byte, mean_of_items, pass_at_k, proportion, risk_ratio
 
 
 @pytest.mark.parametrize(
@@ -53,13 +55,49 @@ def test_bits_per_byte_error_grows_with_the_spread_of_texts():
     [(1, 1, 1, 1.0), (1, 0, 1, 0.0), (10, 3, 1, 0.3), (20, 2, 10, 0.7632), (5, 4, 2, 1.0)],
 )
 def test_pass_at_k_is_the_unbiased_estimator(n, passed, k, expected):
-    assert round(pass_at_k(n, passed, k), 4) == expected
+    assert round(float(pass_at_k(n, passed, k)), 4) == expected
 
 
-@pytest.mark.parametrize(("n", "passed", "k"), [(3, 1, 4), (3, 4, 1), (3, 1, 0)])
+def test_pass_at_k_averages_to_the_chance_over_every_choice_of_k_samples():
+    samples = [1, 0, 0, 1, 0, 0]
+    chances = [any(choice) for choice in itertools.combinations(samples, 3)]
+    assert math.isclose(pass_at_k(6, 2, 3), sum(chances) / len(chances))
+
+
+def test_pass_at_k_takes_all_items_at_once():
+    assert pass_at_k([20, 20, 1000], [2, 0, 999], 10).round(4).tolist() == [0.7632, 0.0, 1.0]
+
+
+def test_pass_at_k_is_unbiased_where_the_plug_in_is_not():
+    # p = 0.1, n = 20, k = 10: the truth is 0.651, 1 - (1 - c/n)^k averages 0.567
+    counts = np.random.default_rng(1).binomial(20, 0.1, 200_000)
+    assert round(float(pass_at_k(20, counts, 10).mean()), 2) == 0.65
+    assert round(float((1 - (1 - counts / 20) ** 10).mean()), 2) == 0.57
+
+
+@pytest.mark.parametrize(("n", "passed", "k"), [(3, 1, 4), (3, 4, 1), (3, 1, 0), ([4, 3], [1, 1], 4)])
 def test_pass_at_k_of_impossible_counts_is_refused(n, passed, k):
     with pytest.raises(ValueError, match="draw more samples"):
         pass_at_k(n, passed, k)
+
+
+def test_a_mean_of_items_agrees_with_the_proportion():
+    found = mean_of_items([1.0] * 72 + [0.0] * 92)
+    assert (found.n, round(found.value, 4), round(found.stderr, 3)) == (164, 0.4390, 0.039)
+
+
+def test_translations_of_one_problem_count_as_one_draw():
+    problems = [1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0]
+    once = mean_of_items(problems)
+    seven = mean_of_items(problems * 7, clusters=[f"HumanEval/{i}" for i in range(8)] * 7)
+    assert math.isclose(seven.stderr, once.stderr)
+    assert mean_of_items(problems * 7).stderr < once.stderr / 2
+
+
+@pytest.mark.parametrize("values", [[], [1.1], [-0.1, 1.0]])
+def test_a_mean_of_impossible_values_is_refused(values):
+    with pytest.raises(ValueError, match="a score needs items"):
+        mean_of_items(values)
 
 
 def test_koopman_interval_agrees_with_his_example():
