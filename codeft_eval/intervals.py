@@ -92,13 +92,16 @@ def mean_of_items(values: npt.ArrayLike, clusters: Sequence[str] | None = None) 
     if scores.ndim != 1 or not len(scores) or scores.min() < 0 or scores.max() > 1:
         raise ValueError(f"{scores.shape} values: one in 0..1 for each item, and at least one; a score needs items")
     names = np.arange(len(scores)) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
-    value = float(scores.mean())
-    sums = np.bincount(names, scores - value)
-    num_clusters = len(sums)
-    variance = float((sums**2).sum()) / len(scores) ** 2 * num_clusters / max(1, num_clusters - 1)
-    stderr = math.sqrt(variance)
+    value, stderr = float(scores.mean()), clustered_stderr(scores, names)
     low, high = max(0.0, value - _Z * stderr), min(1.0, value + _Z * stderr)
     return Estimate(value=value, n=len(scores), stderr=stderr, low=low, high=high)
+
+
+def clustered_stderr(values: npt.NDArray[np.float64], names: npt.NDArray[np.int64]) -> float:
+    """The standard error of the mean when values of one cluster (numbered 0..) move together."""
+    sums = np.bincount(names, values - values.mean())
+    num_clusters = len(sums)
+    return math.sqrt(float((sums**2).sum()) * num_clusters / max(1, num_clusters - 1)) / len(values)
 
 
 def risk_ratio(passed: tuple[int, int], reference: tuple[int, int]) -> tuple[float, float, float]:
