@@ -17,7 +17,7 @@ from codeft_eval.intervals import clustered_stderr, proportion, risk_ratio
 Kind = str
 PAIRED, UNPAIRED = "paired", "unpaired"
 MINIMUM_PASSES = 5
-"""With fewer passes on one side the bootstrap of a ratio degenerates (0 of n is 0 in every resample)."""
+"""With fewer passes, or pairs that disagree, the bootstrap degenerates: 0 of n is 0 in every resample."""
 NEAR_ZERO = 0.02
 """A reference whose interval reaches below this has no ratio: dividing by nearly nothing says nothing."""
 _RESAMPLES, _SEED = 4000, 20
@@ -73,12 +73,15 @@ def paired(
     stderr = clustered_stderr(gaps, names)
     my_sums, their_sums, sizes = _resampled(names, np.stack([mine, other, np.ones(len(items))]))
     low, high = np.percentile((my_sums - their_sums) / sizes, [2.5, 97.5])
+    one_more = math.hypot(stderr, 1 / num_clusters)  # as if one more pair disagreed (Agresti and Min 2005)
+    if np.count_nonzero(gaps) < MINIMUM_PASSES:
+        low, high = gaps.mean() - _Z * one_more, gaps.mean() + _Z * one_more
     return Comparison(
         kind=PAIRED,
         n=len(items),
         difference=Interval(value=float(gaps.mean()), low=float(low), high=float(high)),
         stderr=stderr,
-        detectable=_detectable(math.hypot(stderr, 1 / num_clusters)),  # as if one more pair disagreed
+        detectable=_detectable(one_more),
         ratio=_paired_ratio(mine, other, my_sums / np.maximum(their_sums, 1e-9)),
         p_value=_p_value(gaps, names),
         gained=tuple(item for item, gap in zip(items, gaps, strict=True) if gap > 0),
@@ -152,9 +155,9 @@ def _resampled(names: npt.NDArray[np.int64], columns: npt.NDArray[np.float64]) -
     """Each column's sum in each of the bootstrap samples of whole clusters: one row of samples a column."""
     sums = np.stack([np.bincount(names, column) for column in columns], axis=1)
     # clusters that look alike are drawn together: four kinds are all there are of two models' verdicts on an item
-    kinds, counts = np.unique(sums, axis=0, return_counts=True)
+    kinds, counts = np.unique(sums.astype(np.float64), axis=0, return_counts=True)
     draws = np.random.default_rng(_SEED).multinomial(len(sums), counts / len(sums), size=_RESAMPLES)
-    return (draws @ kinds).T
+    return (draws.astype(np.float64) @ kinds).T
 
 
 def _named(triple: tuple[float, float, float]) -> dict[str, float]:

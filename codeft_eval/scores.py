@@ -1,21 +1,27 @@
-"""A score with everything that identifies it, as files: scores.json (deterministic), samples.jsonl, run.json."""
+"""A score with everything that identifies it, as files: scores.json (deterministic), samples.jsonl, run.json.
+
+An item may have several samples. They come item by item, so that an item's samples stand together; counts are of
+samples, and metrics treat the item as the unit.
+"""
 
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from codeft_eval.benchmarks import Benchmark, data_sha256
 from codeft_eval.harness import Answers
-from codeft_eval.intervals import Estimate, bits_per_byte, proportion
+from codeft_eval.intervals import Estimate, bits_per_byte, mean_of_items, pass_at_k, proportion
 from codeft_eval.items import Item
 
-FORMAT = 1
+FORMAT = 2
 PASS_AT_1, BITS_PER_BYTE = "pass@1", "bits_per_byte"
+_PASS_AT = (5, 10, 100)
+"""The other k that are reported, where as many samples were drawn."""
 _ADDRESS = re.compile(r"0x[0-9a-f]{6,}")
 
 
@@ -39,7 +45,10 @@ class Score:
     num_items: int
     num_items_total: int
     "in the benchmark; more than num_items when a limit was set"
+    num_samples: int
+    "completions an item"
     num_passed: int
+    "samples, as the two below"
     num_scored: int
     num_unscored: int
     unscored_reasons: dict[str, int]
@@ -58,7 +67,7 @@ class Score:
 def make_score(benchmark: Benchmark, items: Sequence[Item], answers: Answers, samples: bytes, **identity: Any) -> Score:
     """The score of one model's answers; `identity` holds the fields that only the caller knows."""
     verdicts = Counter(outcome.verdict for outcome in answers.outcomes)
-    num_scored = verdicts["passed"] + verdicts["failed"]
+    num_items = len({item.task_id for item in items})
     return Score(
         benchmark=benchmark.name,
         title=benchmark.title,
@@ -66,25 +75,27 @@ def make_score(benchmark: Benchmark, items: Sequence[Item], answers: Answers, sa
         version=benchmark.version,
         protocol=benchmark.protocol,
         data_sha256=data_sha256(benchmark),
-        num_items=len(items),
+        num_items=num_items,
+        num_samples=len(items) // num_items,
         num_passed=verdicts["passed"],
-        num_scored=num_scored,
+        num_scored=verdicts["passed"] + verdicts["failed"],
         num_unscored=verdicts["unscored"],
         unscored_reasons=_reasons(answers, "unscored"),
         failed_reasons=_reasons(answers, "failed"),
-        metrics=_metrics(items, answers, verdicts["passed"], num_scored),
+        metrics=_metrics(items, answers),
         samples_sha256=hashlib.sha256(samples).hexdigest(),
         **identity,
     )
 
 
 def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
-    """One JSON line an item: prompt, completion, verdict, what the program said, and in which jail it ran."""
-    lines = []
+    """One JSON line a sample: prompt, completion, verdict, what the program said, and in which jail it ran."""
+    lines, numbers = [], _sample_numbers(items)
     for index, (item, outcome) in enumerate(zip(items, answers.outcomes, strict=True)):
         likelihood = answers.log_likelihoods[index] if answers.log_likelihoods else None
         sample = {
             "task_id": item.task_id,
+            "sample": numbers[index],
             "prompt": item.prompt,
             "completion": answers.completions[index],
             "verdict": outcome.verdict,
@@ -97,6 +108,15 @@ def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
         }
         lines.append(json.dumps(sample, ensure_ascii=False) + "\n")
     return "".join(lines).encode()
+
+
+def pass_rates(samples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Item -> the share of its samples that passed; an item without a verdict is missing, never 0."""
+    counts: dict[str, list[bool]] = {}
+    for sample in samples:
+        if sample["verdict"] != "unscored":
+            counts.setdefault(sample["task_id"], []).append(sample["verdict"] == "passed")
+    return {item: sum(passed) / len(passed) for item, passed in counts.items()}
 
 
 def write_score(folder: Path, score: Score, samples: bytes, run: dict[str, Any]) -> None:
@@ -139,7 +159,7 @@ def score_metadata(score: Score, folder: Path) -> dict[str, Any]:
         prefix = name.replace("@", "_at_")
         metadata |= {prefix: estimate.value, f"{prefix}_low": estimate.low, f"{prefix}_high": estimate.high}
         metadata[f"{prefix}_stderr"] = estimate.stderr
-    counts = ("num_items", "num_items_total", "num_passed", "num_scored", "num_unscored")
+    counts = ("num_items", "num_items_total", "num_samples", "num_passed", "num_scored", "num_unscored")
     metadata |= {name: getattr(score, name) for name in counts}
     metadata |= {"protocol": score.protocol, "benchmark_version": score.version, "data_sha256": score.data_sha256}
     metadata |= {"sandbox_tier": score.tier, "tainted": score.tainted, "model_hash": score.model_hash}
@@ -159,13 +179,45 @@ def samples_table(samples: Sequence[dict[str, Any]], limit: int = 10) -> str:
     return "\n".join(lines)
 
 
-def _metrics(items: Sequence[Item], answers: Answers, num_passed: int, num_scored: int) -> dict[str, Estimate]:
-    metrics = {PASS_AT_1: proportion(num_passed, num_scored)} if num_scored else {}
-    sizes = [len(item.weighed_text.encode()) for item in items]
-    weighed = [(value, size) for value, size in zip(answers.log_likelihoods, sizes, strict=False) if value is not None]
-    if weighed:
-        metrics[BITS_PER_BYTE] = bits_per_byte([value for value, _ in weighed], [size for _, size in weighed])
+def _metrics(items: Sequence[Item], answers: Answers) -> dict[str, Estimate]:
+    counts: dict[str, list[int]] = {}
+    for item, outcome in zip(items, answers.outcomes, strict=True):
+        if outcome.verdict != "unscored":
+            counted = counts.setdefault(item.task_id, [0, 0])
+            counted[0] += 1
+            counted[1] += outcome.verdict == "passed"
+    metrics = pass_metrics(list(counts.values()))
+    firsts = [index for index, number in enumerate(_sample_numbers(items)) if number == 0 and answers.log_likelihoods]
+    weighed = [(answers.log_likelihoods[index], len(items[index].weighed_text.encode())) for index in firsts]
+    known = [(value, size) for value, size in weighed if value is not None]
+    if known:
+        metrics[BITS_PER_BYTE] = bits_per_byte([value for value, _ in known], [size for _, size in known])
     return metrics
+
+
+def pass_metrics(counts: Sequence[Sequence[int]]) -> dict[str, Estimate]:
+    """Metrics of items given as (samples, passed); empty without items, for a missing score is missing."""
+    if not counts:
+        return {}
+    most = max(drawn for drawn, _ in counts)
+    if most == 1:
+        return {PASS_AT_1: proportion(sum(passed for _, passed in counts), len(counts))}
+    metrics = {}
+    for k in (1, *(k for k in _PASS_AT if k <= most)):
+        enough = [pair for pair in counts if pair[0] >= k]
+        metrics[f"pass@{k}"] = mean_of_items(
+            pass_at_k([drawn for drawn, _ in enough], [passed for _, passed in enough], k)
+        )
+    return metrics
+
+
+def _sample_numbers(items: Sequence[Item]) -> list[int]:
+    seen: Counter[str] = Counter()
+    numbers = []
+    for item in items:
+        numbers.append(seen[item.task_id])
+        seen[item.task_id] += 1
+    return numbers
 
 
 def _reasons(answers: Answers, verdict: str) -> dict[str, int]:

@@ -69,6 +69,7 @@ def test_a_model_at_zero_has_an_interval_of_the_ratio_and_a_detectable_differenc
     nothing = paired(*pairs(0, 0, 0, 164))
     assert (nothing.ratio, nothing.p_value) == (None, 1.0)
     assert nothing.detectable > 0.01
+    assert nothing.difference.low < -0.01 < 0.01 < nothing.difference.high  # no pair disagrees: sure, but not certain
 
 
 def test_a_reference_near_zero_has_no_ratio():
