@@ -19,7 +19,7 @@ from codeft_assets.defs.dedup import clusters
 from codeft_assets.defs.mixture_plan import mixture_plan
 from codeft_assets.defs.plots import bar_plot, stacked_bars
 from codeft_assets.defs.quality import scores
-from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, program_result, result, run_stage
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import Unit, table_units, whole_unit
 from codeft_assets.sources import SOURCES
@@ -179,7 +179,7 @@ def packed(
     command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens), "--fim-rate", str(config.fim_rate)]
     thoughts = {name: source.thoughts for name, source in SOURCES.items() if source.thoughts != "train"}
     command += [part for name, word in sorted(thoughts.items()) for part in ("--thoughts", f"{name}={word}")]
-    return pipes.run(command=command, context=context).get_materialize_result()
+    return program_result(context, pipes, command)
 
 
 def packed_folder(workspace: Workspace) -> Any:

@@ -15,10 +15,51 @@ from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import Outcome, Progress
 from codeft_assets.storage import Table
 
-_PREVIEW_CHARS = 700
-_PREVIEW_DOCUMENTS = 3
+_PREVIEW_CHARS = 390
+"""Two previews of this length with their captions are shown in place: see plots.INLINE_CHARS."""
+_PREVIEW_DOCUMENTS = 2
+_EXAMPLE_CHARS = 150
 _LOG_EVERY_SECONDS = 5.0
-_LINE_CHARS = 110
+_LINE_CHARS = 64
+"""What fits beside keys and timestamps on a laptop's screen; code in metadata does not wrap by itself."""
+
+_DROPPED = ("dropped", "num_dropped", "reject", "one_of_each_reason", "accounts", "num_unscored", "num_rejected")
+_LINEAGE = ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version")
+_COST = ("seconds", "rows_per_second", "peak_memory_mb", "units_run", "units_reused", "sandbox_tier", "tainted")
+_SAMPLE = ("preview", "sample", "strongest", "worst", "kept", "rejected_examples")
+_WHAT, _MUCH, _WHY, _SEEN, _PLOT, _FROM, _WHERE, _EFFORT, _SCHEMA = range(9)
+
+
+def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``metadata`` in the order a person asks, numbers with the digits that mean something.
+
+    What it is, how much, what was dropped and why, a sample, plots, lineage, where it lies, what it cost.
+    """
+    values = {key: _rounded(dg.MetadataValue.float(value) if isinstance(value, float) else value)
+              for key, value in metadata.items()}  # fmt: skip
+    return dict(sorted(values.items(), key=lambda item: _rank(*item)))
+
+
+def _rank(key: str, value: Any) -> int:
+    if key.startswith("dagster/"):
+        return _SCHEMA
+    named = ((_COST, _EFFORT), (_DROPPED, _WHY), (_LINEAGE, _FROM), (_SAMPLE, _SEEN))
+    for prefixes, rank in named:
+        if key.startswith(prefixes):
+            return rank
+    if key.endswith(("_hash", "_sha256")):
+        return _FROM
+    if isinstance(value, dg.PathMetadataValue):
+        return _WHERE
+    if isinstance(value, dg.MarkdownMetadataValue):
+        return _PLOT if "](data:image" in value.md_str else _SEEN
+    return _WHAT if isinstance(value, str | dg.TextMetadataValue) else _MUCH
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dg.FloatMetadataValue) and value.value is not None:
+        return dg.MetadataValue.float(float(f"{value.value:.4g}"))
+    return value
 
 
 def table_metadata(table: Table, outcome: Outcome) -> dict[str, Any]:
@@ -108,10 +149,14 @@ def document_preview(documents: pl.DataFrame, *, note: str = "") -> dg.MarkdownM
 def examples_preview(report: StageReport) -> dg.MarkdownMetadataValue:
     """Return the examples that a stage kept of what it dropped, by reason."""
     parts = [
-        f"**{cell(reason)}**\n\n" + "\n".join(f"- {cell(example)}" for example in examples)
+        f"**{cell(reason)}**\n\n" + "\n".join(f"- {_clipped(cell(example))}" for example in examples[:2])
         for reason, examples in report.examples.items()
     ]
     return dg.MetadataValue.md("\n\n".join(parts) or "none")
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _EXAMPLE_CHARS else f"{text[:_EXAMPLE_CHARS]}…"
 
 
 class LoggedProgress:

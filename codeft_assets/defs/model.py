@@ -11,7 +11,7 @@ from pydantic import Field
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.plots import line_plot
-from codeft_assets.defs.shell import GPU_POOL, OWNERS
+from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import lineage_of
@@ -52,7 +52,7 @@ def tokenizer(
     command += ["--output", str(store.folder("model/tokenizer"))]
     recipe = RECIPES[config.recipe]
     command += ["--base-model", recipe.base_model] if recipe.base_model else ["--vocab-size", str(recipe.vocab_size)]
-    return pipes.run(command=command, context=context).get_materialize_result()
+    return program_result(context, pipes, command)
 
 
 class CheckpointConfig(dg.Config):
@@ -93,8 +93,7 @@ def checkpoint(
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe", recipe.name, "--lineage", str(lineage)]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
-    result = pipes.run(command=command, context=context).get_materialize_result()
-    return result._replace(metadata={**_curves(output / "metrics.jsonl"), **(result.metadata or {})})
+    return program_result(context, pipes, command, lambda: _curves(output / "metrics.jsonl"))
 
 
 def _lineage(workspace: Workspace) -> str:
@@ -110,7 +109,12 @@ def _curves(path: Path) -> dict[str, Any]:
     loss = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
     held_out = [entry for entry in entries if "bits_per_byte" in entry]
     names = sorted({name for entry in held_out for name in entry if name.startswith("bits_per_byte")})
-    bits = {name: [(entry["step"], entry[name]) for entry in held_out if name in entry] for name in names}
+    bits = {
+        name.removeprefix("bits_per_byte_").replace("bits_per_byte", "all"): [
+            (entry["step"], entry[name]) for entry in held_out if name in entry
+        ]
+        for name in names
+    }
     return {
         "loss": line_plot({"training loss": loss}, title="training loss", x_label="step", y_label="nats a token"),
         "held_out": line_plot(bits, title="held-out documents", x_label="step", y_label="bits a byte"),

@@ -8,7 +8,7 @@ from pydantic import Field
 from codeft_assets.catalog import write_catalog
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.model import checkpoint
-from codeft_assets.defs.shell import GPU_POOL, OWNERS
+from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks import BENCHMARKS, Benchmark, is_available
 
@@ -54,7 +54,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         command += ["--checkpoint", str(store.folder("model/checkpoint") / "checkpoint")]
         command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
         command += ["--limit", str(config.limit)] if config.limit else []
-        return pipes.run(command=command, context=context).get_materialize_result()
+        return program_result(context, pipes, command)
 
     return scores
 
@@ -66,7 +66,7 @@ def reference(
     """Published scores of Qwen 2.5 and other small models, each with its source and protocol."""
     command = [sys.executable, "-m", "codeft_eval", "reference"]
     command += ["--output", str(workspace.store.folder("scores/reference"))]
-    return pipes.run(command=command, context=context).get_materialize_result()
+    return program_result(context, pipes, command)
 
 
 @dg.asset(
@@ -88,7 +88,7 @@ def scoreboard(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_eval", "scoreboard", "--output", str(store.folder("scoreboard"))]
     command += ["--scores", *(str(store.folder(f"scores/{benchmark.name}")) for benchmark in PRESENT)]
-    result = pipes.run(command=command, context=context).get_materialize_result()
+    result = program_result(context, pipes, command)
     write_catalog(store)
     return result
 

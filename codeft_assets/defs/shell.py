@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from codeft_assets.defs.metadata import LoggedProgress, table_metadata
+from codeft_assets.defs.metadata import LoggedProgress, in_reading_order, table_metadata
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import Outcome, ShardFunction, Stage, Unit, map_shards
 from codeft_assets.manifest import Manifest
@@ -61,9 +61,20 @@ def run_stage(
 def result(table: Table, outcome: Outcome, metadata: dict[str, Any]) -> dg.MaterializeResult:
     """Return the materialization: what the stage says of itself, then what every table says."""
     return dg.MaterializeResult(
-        metadata={**metadata, **table_metadata(table, outcome)},
+        metadata=in_reading_order({**metadata, **table_metadata(table, outcome)}),
         data_version=dg.DataVersion(outcome.manifest.content_hash),
     )
+
+
+def program_result(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    command: Sequence[str],
+    metadata: Callable[[], dict[str, Any]] = dict,
+) -> dg.MaterializeResult:
+    """Run one of our programs in a process of its own; return what it reported, and ``metadata`` once it is done."""
+    reported = pipes.run(command=list(command), context=context).get_materialize_result()
+    return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
 
 
 def upstream_failure(error: UpstreamError) -> Exception:

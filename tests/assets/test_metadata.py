@@ -1,0 +1,108 @@
+"""What a person reads in the web UI: in the order of their questions, in place, legible on both grounds."""
+
+import re
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from codeft_assets.defs import metadata as md
+from codeft_assets.defs import plots
+
+LIGHT, DARK = (255, 255, 255), (18, 22, 29)
+
+
+def svg_of(value):
+    from urllib.parse import unquote
+
+    return unquote(value.md_str.split("](data:image/svg+xml,")[1].removesuffix(")"))
+
+
+def luminance(rgb):
+    parts = [c / 255 / 12.92 if c / 255 <= 0.03928 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+def contrast(one, other):
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("color", [plots._INK, *plots._COLORS])
+def test_every_color_of_a_plot_stands_out_on_light_and_on_dark(color):
+    # WCAG 2.1, 1.4.11: graphical objects need 3:1
+    rgb = tuple(int(digit * 2, 16) for digit in color.removeprefix("#"))
+    assert min(contrast(rgb, LIGHT), contrast(rgb, DARK)) >= 3
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        plots.bar_plot({f"language-{i}": 10.0**i for i in range(40)}, title="languages", unit="tokens"),
+        plots.histogram([i / 500 for i in range(500)], title="value", unit="score", mark=0.5),
+        plots.line_plot(
+            {"loss": [(i, 9 / (i + 1)) for i in range(9000)]}, title="loss", x_label="step", y_label="nats"
+        ),
+        plots.stacked_bars({f"source-{i}": {"a": i + 1, "b": 2} for i in range(7)}, title="fates", unit="documents"),
+    ],
+    ids=["bars", "histogram", "line", "stacked"],
+)
+def test_a_plot_is_small_enough_to_be_shown_in_place(plot):
+    assert len(plot.md_str) < plots.INLINE_CHARS
+
+
+def test_bars_name_every_value_and_sum_up_the_smallest():
+    svg = svg_of(plots.bar_plot({f"n{i}": i for i in range(1, 21)}, title="t", unit="u"))
+    texts = re.findall(r"<text[^>]*>([^<]*)<", svg)
+    assert texts[0] == "n20 20"
+    assert texts[-1] == f"10 others {sum(range(1, 11))}"
+
+
+def test_a_small_value_is_still_seen():
+    assert "H171v" in svg_of(plots.bar_plot({"a": 1e9, "b": 1}, title="t", unit="u"))
+
+
+def test_a_hostile_name_stays_text_in_a_plot():
+    value = plots.bar_plot({"<script>alert(1)</script>": 1}, title="a](javascript:alert(1))", unit="u")
+    assert "<script>" not in svg_of(value)
+    assert value.md_str.count("](") == 1
+
+
+def test_a_long_line_keeps_its_ends():
+    svg = svg_of(plots.line_plot({"l": [(i, i) for i in range(1001)]}, title="t", x_label="x", y_label="y"))
+    assert ">1k<" in svg
+    assert f"M{plots._PLOT_LEFT},{plots._PLOT_HEIGHT}L" in svg
+
+
+def test_metadata_stands_in_the_order_of_a_persons_questions():
+    ordered = md.in_reading_order(
+        {
+            "seconds": 1.0,
+            "path": dg.MetadataValue.path("/x"),
+            "content_hash": "ab",
+            "loss": dg.MetadataValue.md("![loss](data:image/svg+xml,x)"),
+            "preview": dg.MetadataValue.md("a text"),
+            "dropped_by_reason": dg.MetadataValue.md("nothing was dropped"),
+            "num_out": 3,
+            "recipe": "smoke",
+        }
+    )
+    assert list(ordered) == [
+        *("recipe", "num_out", "dropped_by_reason", "preview", "loss", "content_hash", "path", "seconds")
+    ]
+
+
+@pytest.mark.parametrize(("given", "shown"), [(0.08029560375848066, 0.0803), (137.73, 137.7), (0.0, 0.0)])
+def test_a_number_has_the_digits_that_mean_something(given, shown):
+    assert md.in_reading_order({"value": given})["value"].value == shown
+
+
+def test_previews_of_documents_are_shown_in_place():
+    rows = pl.DataFrame(
+        {"source": ["a" * 20] * 5, "source_row": ["data/train.jsonl#1"] * 5, "text": ["word " * 999] * 5}
+    )
+    assert len(md.document_preview(rows).md_str) < plots.INLINE_CHARS
+
+
+def test_code_in_a_preview_is_no_wider_than_the_page():
+    assert max(map(len, md.fenced("x = 1; " * 300, 5000).splitlines())) <= 64
