@@ -1,0 +1,24 @@
+"""Prints what one image installs, read from pyproject.toml: a dependency is named in one place only."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+SERVER = ("dagster", "dagster-webserver")
+PROJECT = tomllib.loads(Path("pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+
+
+def _named(requirements: list[str], names: tuple[str, ...]) -> list[str]:
+    return [line for line in requirements if line.split(">")[0] in names]
+
+
+IMAGES = {
+    "server": _named(PROJECT["dependencies"], SERVER) + EXTRAS["postgres"],
+    "data": PROJECT["dependencies"] + EXTRAS["postgres"],
+    "torch": _named(EXTRAS["train"], ("torch",)),
+    "train": EXTRAS["train"] + EXTRAS["eval"],
+    "eval": EXTRAS["eval"],
+}
+
+sys.stdout.write("\n".join(IMAGES[sys.argv[1]]) + "\n")
