@@ -52,7 +52,7 @@ def _rank(key: str, value: Any) -> int:
     if isinstance(value, dg.PathMetadataValue):
         return _WHERE
     if isinstance(value, dg.MarkdownMetadataValue):
-        return _PLOT if "](data:image" in value.md_str else _SEEN
+        return _PLOT if "](data:image" in (value.md_str or "") else _SEEN
     return _WHAT if isinstance(value, str | dg.TextMetadataValue) else _MUCH
 
 
