@@ -12,6 +12,7 @@ from typing import Any
 from codeft_training import pipes, tokenizer
 from codeft_training.corpus import Corpus, folder_hash
 from codeft_training.launch import launch
+from codeft_training.lifetime import StopRequest
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.rows import PackedRows
 
@@ -61,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     export_model.add_argument("--run-folder", type=Path, required=True, help="the folder train wrote")
     export_model.add_argument("--scores", type=Path, help="Markdown with the scores of this checkpoint, for the card")
     export_model.add_argument("--no-gguf", action="store_true", help="leave model.gguf out")
+    train.add_argument("--probe", type=Path, help="JSON lines of texts to weigh at each validation")
     for command in (train, export_corpus):
         command.add_argument("--lineage", type=Path, help="JSON about the corpus for the card")
     for command in (export_model, export_corpus):
@@ -127,6 +129,7 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
+    stop = StopRequest().install()
     from codeft_training.runs import STOPPED_EXIT_CODE, Stopped, TrainingRun
     from codeft_training.train import train
 
@@ -136,15 +139,22 @@ def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
         output=options.output,
         recipe=_recipe(options),
         lineage=_lineage(options),
+        probe=options.probe,
     )
     try:
-        result = train(run, reporter)
+        result = train(run, reporter, stop)
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE
     if result is None:
         return 0
-    measured = {name: value for name, value in result.items() if isinstance(value, int | float)} | result["validation"]
+    measured = (
+        {name: value for name, value in result.items() if isinstance(value, int | float)}
+        | result["validation"]
+        | result["probe"]
+    )
+    if "probe_seconds" in result:
+        measured["probe_fraction"] = result["probe_seconds"] / max(result["seconds"], 1e-9)
     metadata = {
         "recipe": options.recipe,
         **{name: round(value, 4) if isinstance(value, float) else value for name, value in measured.items()},

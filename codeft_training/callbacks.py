@@ -10,21 +10,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from trl.trainer.sft_trainer import SFTTrainer
 
-from codeft_training.checkpoints import mark_complete
+from codeft_training.checkpoints import ADAPTER, TRAINER, mark_complete, writing
+from codeft_training.hardware import Compute
+from codeft_training.held_out import HeldOut
 from codeft_training.lifetime import StopRequest
-from codeft_training.metrics import Metrics
+from codeft_training.metrics import Metrics, step_line
 from codeft_training.runs import TrainingRun
-from codeft_training.validation import Validation, told
+
+
+class GuardedTrainer(SFTTrainer):
+    """TRL's trainer, whose failure to write a checkpoint says what failed and what to do."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with writing(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
 
 
 class RunWatch(TrainerCallback):
     """Records metrics, validates in bits per byte, marks checkpoints and stops on request or on NaN."""
 
-    def __init__(self, run: TrainingRun, metrics: Metrics, stop: StopRequest) -> None:
-        self._recipe, self._metrics, self._stop = run.recipe, metrics, stop
-        self._validation = Validation(run.packed, run.tokenizer, run.recipe.validation_rows)
+    def __init__(self, run: TrainingRun, metrics: Metrics, stop: StopRequest, compute: Compute) -> None:
+        self._recipe, self._metrics, self._stop, self._compute = run.recipe, metrics, stop, compute
+        self._held_out = HeldOut(run)
         self._last = (0, time.monotonic())
+
+    def tell_probe(self) -> None:
+        """Say in the log what the probe reads, where there is one."""
+        if self._held_out.probe is not None:
+            self._metrics.say(self._held_out.probe.told())
 
     def on_train_begin(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -37,50 +52,55 @@ class RunWatch(TrainerCallback):
         logs = kwargs.get("logs") or {}
         if "loss" not in logs:
             return
-        loss, grad_norm = float(logs["loss"]), float(logs.get("grad_norm", 0.0))
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+        found = {name: float(logs[name]) for name in ("loss", "grad_norm") if logs.get(name) is not None}
+        if not all(math.isfinite(value) for value in found.values()):
             raise FloatingPointError(
-                f"loss {loss} and gradient norm {grad_norm} at step {state.global_step} are not finite; lower "
+                f"{found} at step {state.global_step}: not finite; lower "
                 f"learning_rate ({self._recipe.learning_rate}); the last whole checkpoint is kept"
             )
         step, now = state.global_step, time.monotonic()
         num_tokens = (step - self._last[0]) * self._recipe.tokens_per_step
         speed = num_tokens / max(now - self._last[1], 1e-9)
         self._last = (step, now)
-        rate = float(logs.get("learning_rate", 0.0))
-        self._metrics.record(
-            {
-                "step": step,
-                "loss": loss,
-                "learning_rate": rate,
-                "grad_norm": grad_norm,
-                "num_tokens": step * self._recipe.tokens_per_step,
-                "tokens_per_second": round(speed, 1),
-            },
-            f"step {step}/{args.max_steps}: loss {loss:.4f}, rate {rate:.2e}, {speed:,.0f} tokens/s",
-        )
+        entry = {
+            "step": step,
+            "learning_rate": float(logs["learning_rate"]),
+            "num_tokens": step * self._recipe.tokens_per_step,
+            **self._compute.entry(speed),
+            **found,
+        }
+        self._metrics.record(entry, step_line(entry, args.max_steps))
 
     def on_step_end(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         if self._stop.is_set:
             control.should_save = control.should_training_stop = True
-        due = state.global_step % self._recipe.validate_every_steps == 0 or state.global_step == args.max_steps
+        due = self._held_out.is_due(state.global_step) or state.global_step == args.max_steps
         if due and not self._stop.is_set:
             self._validate(kwargs["model"], state.global_step)
 
     def on_save(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        mark_complete(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        finite = all(bool(parameter.isfinite().all()) for parameter in kwargs["model"].parameters())
+        if not finite:  # a loss that is no number may come later than this save
+            raise FloatingPointError(
+                f"weights at step {state.global_step} are not finite; lower learning_rate "
+                f"({self._recipe.learning_rate}); the last whole checkpoint is kept"
+            )
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        with writing(folder):
+            mark_complete(folder, ADAPTER if self._recipe.lora_rank else TRAINER)
 
     def _validate(self, model: Any, step: int) -> None:
         was_training = model.training
         model.eval()
-        measured = self._validation.measure(lambda ids, labels: _token_nats(model, ids, labels), batch_rows=1)
+        for entry, line in self._held_out.measure(
+            step, lambda ids, labels: _token_nats(model, ids, labels), batch_rows=1
+        ):
+            self._metrics.record(entry, line)
         model.train(was_training)
-        if measured:
-            self._metrics.record({"step": step, **measured}, f"step {step}: {told(measured)}")
 
 
 def _token_nats(model: Any, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ NUM_KEPT = 2
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 OWN = (WEIGHTS, OPTIMIZER, STATE)
 TRAINER = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json")
+ADAPTER = ("adapter_model.safetensors", "adapter_config.json", *TRAINER[1:])
+"""With LoRA the trainer saves what is trained only."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAME = re.compile(r"^checkpoint-(\d+)$")
 
 
@@ -48,7 +52,7 @@ def is_complete(folder: Path) -> bool:
     if not marker.is_file():
         return False
     hashes = json.loads(marker.read_text())
-    if not any(set(required) <= set(hashes) for required in (TRAINER, OWN)):
+    if not any(set(required) <= set(hashes) for required in (TRAINER, ADAPTER, OWN)):
         return False
     return all((folder / name).is_file() and file_hash(folder / name) == digest for name, digest in hashes.items())
 
@@ -77,7 +81,7 @@ def save_checkpoint(
 
     final, temporary = folder / f"checkpoint-{step}", folder / f".tmp-checkpoint-{step}"
     shutil.rmtree(temporary, ignore_errors=True)
-    try:
+    with writing(final, temporary):
         temporary.mkdir(parents=True)
         _write(temporary / WEIGHTS, save(_on_cpu(weights), metadata={"format": "pt"}))
         _write(temporary / OPTIMIZER, save(_on_cpu(optimizer)))
@@ -87,11 +91,29 @@ def save_checkpoint(
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _sync(folder)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise OSError(error.errno, _why(final, error)) from error
     _prune(folder)
     return final
+
+
+@contextmanager
+def writing(final: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Turn any failure to write into one that says what to do; what was written by then, is removed.
+
+    Args:
+        final: what is to be written.
+        temporary: where it is written first, if not in its own place.
+
+    Raises:
+        OSError: it cannot be written; the checkpoints before it are untouched.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    # safetensors and torch.save do not say it by an OSError
+    except (OSError, RuntimeError, SafetensorError) as error:
+        shutil.rmtree(temporary or final, ignore_errors=True)
+        raise OSError(getattr(error, "errno", None) or errno.EIO, _why(final, error)) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
@@ -129,10 +151,11 @@ def _sync(folder: Path) -> None:
         os.close(handle)
 
 
-def _why(final: Path, error: OSError) -> str:
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    remedy = "the disk or the quota is full: free space" if full else "look at the disk"
-    return f"cannot write {final}: {error.strerror}; {remedy} and run again: it goes on from the last whole checkpoint"
+def _why(final: Path, error: Exception) -> str:
+    told = f"{getattr(error, 'strerror', None) or error}".splitlines()[0]
+    full = getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL)
+    remedy = "the disk or the quota is full: free space" if full else "look whether the disk is full"
+    return f"cannot write {final}: {told}; {remedy} and run again: it goes on from the last whole checkpoint"
 
 
 def _prune(folder: Path) -> None:

@@ -16,8 +16,7 @@ _PR_SET_PDEATHSIG = 1
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:
     """Run ``python -m codeft_training`` with ``arguments`` in every process; return the exit code of the whole."""
-    stop = StopRequest()
-    stop.install()
+    stop = StopRequest().install()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     process = subprocess.Popen(
         [*command, "-m", "codeft_training", *arguments],

@@ -18,11 +18,12 @@ class StopRequest:
     def __init__(self) -> None:
         self.is_set = False
 
-    def install(self) -> None:
-        """Listen to signals and watch the parent."""
+    def install(self) -> StopRequest:
+        """Listen to signals and watch the parent, from now on: call it before what takes long to import."""
         signal.signal(signal.SIGTERM, self._set)
         signal.signal(signal.SIGINT, self._set)
         threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()
+        return self
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         del number, frame

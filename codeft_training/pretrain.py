@@ -11,6 +11,7 @@ import gc
 import math
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,11 @@ from transformers import Qwen3ForCausalLM
 from codeft_training.batches import Batch, Batches, Feed
 from codeft_training.checkpoints import load_checkpoint, newest_complete, save_checkpoint, step_of
 from codeft_training.forward import Mask, TrainedModel, document_mask
-from codeft_training.hardware import flops_per_token, peak_tflops
+from codeft_training.hardware import compute_of
+from codeft_training.held_out import HeldOut
 from codeft_training.lifetime import StopRequest
 from codeft_training.memory import fitting
-from codeft_training.metrics import Metrics
+from codeft_training.metrics import Metrics, finite, step_line
 from codeft_training.optimizer import Optimizer
 from codeft_training.parallel import World, fill, shard, whole
 from codeft_training.pipes import Reporter
@@ -33,14 +35,13 @@ from codeft_training.progress import Progress
 from codeft_training.recipes import Recipe
 from codeft_training.runs import Stopped, TrainingRun
 from codeft_training.schedule import Schedule, schedule_of
-from codeft_training.validation import Validation, told
 
 MAX_SKIPPED_IN_A_ROW = 3
 """One bad batch is skipped; three in a row are a diverged run."""
 
 
 def pretrain(
-    run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter
+    run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter, stop: StopRequest
 ) -> tuple[Qwen3ForCausalLM, list[dict[str, Any]]]:
     """Train ``model`` and return it with what was measured.
 
@@ -49,8 +50,6 @@ def pretrain(
         FloatingPointError: loss or gradient is no longer a number; the last whole checkpoint is kept.
         OSError: a checkpoint cannot be written, or a single row does not fit the memory.
     """
-    stop = StopRequest()
-    stop.install()
     loop = Loop(run, model, world, reporter)
     loop.resume()
     gc.collect()
@@ -63,6 +62,7 @@ def pretrain(
                 loop.save()
                 raise Stopped(f"stopped at step {loop.progress.step} of {run.recipe.max_steps}; the state is saved")
     finally:
+        loop.metrics.close()
         gc.enable()
         gc.unfreeze()
     return loop.trained(), loop.metrics.entries()
@@ -76,10 +76,9 @@ class Loop:
         self._feed = Feed(Batches(run.packed, run.recipe), world.share)
         self._model = prepare(model, run.recipe, world)
         self._optimizer = optimizer_of(model, run.recipe)
-        self._validation = Validation(run.packed, run.tokenizer, run.recipe.validation_rows)
-        self._flops = flops_per_token(model.config, run.recipe.context_tokens)
-        self._peak = peak_tflops(torch.cuda.get_device_name()) if world.device.type == "cuda" else None
-        self.metrics = Metrics(run.work / "metrics.jsonl", reporter)
+        self._held_out = HeldOut(run)
+        self._compute = compute_of(model.config, run.recipe.context_tokens, world.size)
+        self.metrics = Metrics(run.work, reporter)
         self.progress = Progress(schedule=schedule_of(run.recipe), micro_rows=run.recipe.batch_rows)
         self._clock = time.monotonic()
         self._after_first: tuple[int, float] | None = None
@@ -95,16 +94,19 @@ class Loop:
         self._world.wait()  # rank 0 deletes torn checkpoints before the others look
         folder = folder if self._world.writes else newest_complete(self._run.work)
         if self._world.writes:
-            self.metrics.rewind(step_of(folder) if folder else 0)
-        if folder is None:
-            return
-        self._reporter.log(f"resuming from {folder.name}")
+            self.metrics.rewind(step_of(folder) if folder else 0, resumed=folder is not None)
+        if self._held_out.probe is not None:
+            self.metrics.say(self._held_out.probe.told())
+        if folder is not None:
+            self._restore(folder)
+        self._clock = time.monotonic() - self.progress.seconds
+
+    def _restore(self, folder: Path) -> None:
         weights, optimizer, state = load_checkpoint(folder)
         for found, wanted in ((weights, self._weights()), (optimizer, self._optimizer.tensors())):
             for name, tensor in wanted.items():
                 fill(tensor, found[name])
         self.progress = Progress.of(state)
-        self._clock = time.monotonic() - self.progress.seconds
 
     def step(self) -> None:
         """Do one step, and what is due after it."""
@@ -121,7 +123,7 @@ class Loop:
         self._zero()
         if step % self._recipe.log_every_steps == 0 or self.is_done:
             self._log(rate, norm)
-        if step % self._recipe.validate_every_steps == 0 or self.is_done:
+        if self._held_out.is_due(step) or self.is_done:
             self.validate()
         if step % self._recipe.save_every_steps == 0:
             self.save()
@@ -150,11 +152,10 @@ class Loop:
         self._world.wait()
 
     def validate(self) -> None:
-        """Measure bits per byte of held-out documents."""
-        measured = self._validation.measure(self._token_nats, self.progress.micro_rows)
-        if measured and self._world.writes:
-            entry = {"step": self.progress.step, **measured}
-            self.metrics.record(entry, f"step {self.progress.step}: {told(measured)}")
+        """Measure bits per byte of held-out documents, and of the probe."""
+        for entry, line in self._held_out.measure(self.progress.step, self._token_nats, self.progress.micro_rows):
+            if self._world.writes:
+                self.metrics.record(entry, line)
 
     def trained(self) -> Qwen3ForCausalLM:
         """Return the Hub model with the whole weights, also where each process held a part.
@@ -261,28 +262,16 @@ class Loop:
         self.progress = progress.logged()
         if not self._world.writes:
             return
-        speed = progress.num_pending * recipe.tokens_per_step / max(progress.pending_seconds, 1e-9)
-        achieved = speed * self._flops / 1e12
         entry: dict[str, Any] = {
             "step": progress.step,
             "learning_rate": rate,
             "num_tokens": progress.step * recipe.tokens_per_step,
             "num_skipped_steps": progress.num_skipped,
-            "tokens_per_second": round(speed, 1),
-            "tflops_per_second": round(achieved, 4),
             "seconds": round(self._seconds(), 2),
+            **self._compute.entry(progress.num_pending * recipe.tokens_per_step / max(progress.pending_seconds, 1e-9)),
+            **finite(loss=progress.mean_loss, grad_norm=norm),
         }
-        if progress.losses:  # without one the loss is missing, not 0
-            entry |= {"loss": sum(progress.losses) / len(progress.losses)}
-        if math.isfinite(norm):
-            entry |= {"grad_norm": norm}
-        if self._peak:
-            entry |= {"mfu": round(achieved / self._peak / self._world.size, 4)}
-        loss = f"{entry['loss']:.4f}" if "loss" in entry else "not a number"
-        share = f", {entry['mfu']:.1%} of peak" if "mfu" in entry else ""
-        last = progress.schedule.last_step
-        line = f"step {progress.step}/{last}: loss {loss}, rate {rate:.2e}, {speed:,.0f} tokens/s"
-        self.metrics.record(entry, f"{line}, {achieved:.3g} TFLOP/s{share}")
+        self.metrics.record(entry, step_line(entry, progress.schedule.last_step))
 
     def _token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         return self._model.token_nats(self._to_device(ids), self._to_device(labels)).cpu().numpy()

@@ -27,6 +27,11 @@ class Progress:
     """Steps since the last entry, and the time they took."""
     pending_seconds: float = 0.0
 
+    @property
+    def mean_loss(self) -> float | None:
+        """Of the steps since the last entry; None when every one of them was skipped."""
+        return sum(self.losses) / len(self.losses) if self.losses else None
+
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Progress:
         """Return the progress that a checkpoint recorded."""

@@ -26,6 +26,8 @@ class Recipe:
     about: str
     base_model: str = ""
     """A Hub id or folder to fine-tune; empty trains from scratch in the shape below (Qwen3's architecture)."""
+    lora_rank: int = 0
+    """Fine-tuning only: rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
     vocab_size: int = 4096
     context_tokens: int = 512
     hidden_size: int = 128
@@ -80,7 +82,7 @@ class Recipe:
             )
         if self.learning_rate <= 0:
             raise ValueError(f"recipe {self.name!r}: learning_rate {self.learning_rate} must be positive")
-        for name in ("budget_seconds", "z_loss"):
+        for name in ("budget_seconds", "z_loss", "lora_rank"):
             if getattr(self, name) < 0:
                 raise ValueError(f"recipe {self.name!r}: {name} = {getattr(self, name)} must be at least 0")
         self._check_choices()
@@ -89,6 +91,11 @@ class Recipe:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"recipe {self.name!r}: {name} = {getattr(self, name)!r} must be one of {choices}")
+        if self.lora_rank and not self.base_model:
+            raise ValueError(
+                f"recipe {self.name!r}: lora_rank = {self.lora_rank} adds to a model that exists; set base_model, or "
+                f"lora_rank = 0 to train from scratch"
+            )
         if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
             raise ValueError(
                 f"recipe {self.name!r}: parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants "
@@ -106,6 +113,23 @@ class Recipe:
         values = {name: value for name, value in asdict(self).items() if name not in {"name", "about"}}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
+
+QWEN_SFT = Recipe(
+    name="qwen2.5-0.5b-sft",
+    about="Fine-tunes Qwen2.5-0.5B with its own tokenizer; needs the Hub and a GPU",
+    base_model="Qwen/Qwen2.5-0.5B",
+    optimizer="adamw",
+    context_tokens=1024,
+    batch_rows=16,
+    accumulation_steps=4,
+    max_steps=1000,
+    learning_rate=2e-5,
+    weight_decay=0.01,
+    bf16=True,
+    validate_every_steps=100,
+    save_every_steps=100,
+    validation_rows=128,
+)
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -175,21 +199,22 @@ RECIPES: dict[str, Recipe] = {
             save_every_steps=250,
             validation_rows=256,
         ),
-        Recipe(
-            name="qwen2.5-0.5b-sft",
-            about="Fine-tunes Qwen2.5-0.5B with its own tokenizer; needs the Hub and a GPU",
-            base_model="Qwen/Qwen2.5-0.5B",
-            optimizer="adamw",
-            context_tokens=1024,
-            batch_rows=16,
-            accumulation_steps=4,
-            max_steps=1000,
-            learning_rate=2e-5,
-            weight_decay=0.01,
-            bf16=True,
-            validate_every_steps=100,
-            save_every_steps=100,
-            validation_rows=128,
+        QWEN_SFT,
+        replace(
+            QWEN_SFT,
+            name="qwen2.5-coder-0.5b-sft",
+            about="Fine-tunes Qwen2.5-Coder-0.5B with its own tokenizer; needs the Hub and a GPU",
+            base_model="Qwen/Qwen2.5-Coder-0.5B",
+        ),
+        replace(
+            QWEN_SFT,
+            name="qwen2.5-coder-0.5b-lora",
+            about="Fine-tunes low-rank additions to Qwen2.5-Coder-0.5B; needs the Hub, a GPU of 8 GB and peft",
+            base_model="Qwen/Qwen2.5-Coder-0.5B",
+            lora_rank=32,
+            learning_rate=2e-4,
+            batch_rows=4,
+            accumulation_steps=16,
         ),
     )
 }

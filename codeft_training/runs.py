@@ -27,6 +27,8 @@ class TrainingRun:
     recipe: Recipe
     lineage: dict[str, Any]
     """Of the corpus, for the model card: sources, revisions, licenses, drops."""
+    probe: Path | None = None
+    """JSON lines of texts to weigh at each validation; they change no weight and are not part of the identity."""
 
     @property
     def identity(self) -> str:

@@ -14,11 +14,16 @@ import shutil
 import time
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codeft_training.checkpoints import writing
 from codeft_training.corpus import file_hash, folder_hash, write_atomically
+from codeft_training.lifetime import StopRequest
+from codeft_training.metrics import FILE
 from codeft_training.model_card import model_card
 from codeft_training.pipes import Reporter
+from codeft_training.probe import PREFIX
 from codeft_training.recipes import Recipe
 from codeft_training.runs import TrainingRun
 from codeft_training.tokenizer import END_OF_TEXT
@@ -30,7 +35,7 @@ _FREE_SPACE_FACTOR = 8
 """A run keeps up to three states (weights and up to two moments each, fp32) and the final weights."""
 
 
-def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any] | None:
+def train(run: TrainingRun, reporter: Reporter, stop: StopRequest | None = None) -> dict[str, Any] | None:
     """Train, or resume, or return the finished result; None in a process that only helps another to train.
 
     Raises:
@@ -39,6 +44,7 @@ def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any] | None:
         FloatingPointError: the loss is no longer a number.
         OSError: the disk is full; the last whole checkpoint is kept.
     """
+    stop = stop or StopRequest().install()
     finished = _finished(run)
     if finished is not None:
         reporter.log(f"run {run.identity} is finished: nothing to do")
@@ -46,16 +52,19 @@ def train(run: TrainingRun, reporter: Reporter) -> dict[str, Any] | None:
     _check(run)
     run.work.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    model = initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+
+    def make_model() -> PreTrainedModel:
+        return initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+
     is_helper = os.environ.get("RANK", "0") != "0"
     if run.recipe.base_model:
         from codeft_training.sft import fine_tune
 
         if "RANK" in os.environ:
             raise ValueError("a base model is fine-tuned by one process; leave --processes at 1")
-        metrics = fine_tune(run, model, reporter)
+        model, metrics = fine_tune(run, make_model, reporter, stop)
     else:
-        model, metrics = _pretrain(run, model, reporter)
+        model, metrics = _pretrain(run, make_model(), reporter, stop)
     return None if is_helper else _finish(run, model, metrics, time.monotonic() - start)
 
 
@@ -116,7 +125,7 @@ def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
 
 
 def _pretrain(
-    run: TrainingRun, model: PreTrainedModel, reporter: Reporter
+    run: TrainingRun, model: PreTrainedModel, reporter: Reporter, stop: StopRequest
 ) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
     from transformers import Qwen3ForCausalLM
 
@@ -125,7 +134,7 @@ def _pretrain(
 
     assert isinstance(model, Qwen3ForCausalLM), "made in this shape above"
     try:
-        return pretrain(run, model, join(), reporter)
+        return pretrain(run, model, join(), reporter, stop)
     finally:
         leave()
 
@@ -134,10 +143,23 @@ def _finish(
     run: TrainingRun, model: PreTrainedModel, metrics: list[dict[str, float]], seconds: float
 ) -> dict[str, Any]:
     """Save the checkpoint folder beside the old one, swap them, and write ``result.json`` last."""
-    from transformers import AutoTokenizer
-
     new, final = run.output / ".tmp-checkpoint", run.output / "checkpoint"
     shutil.rmtree(new, ignore_errors=True)
+    with writing(final, new):
+        result = _save(run, model, new, metrics, seconds)
+        (run.output / "result.json").unlink(missing_ok=True)
+        shutil.rmtree(final, ignore_errors=True)
+        new.rename(final)
+        shutil.copyfile(run.work / FILE, run.output / FILE)
+        write_atomically(run.output / "result.json", json.dumps(result, indent=1, sort_keys=True).encode())
+    return result
+
+
+def _save(
+    run: TrainingRun, model: PreTrainedModel, new: Path, metrics: list[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
+    from transformers import AutoTokenizer
+
     model.generation_config.eos_token_id = AutoTokenizer.from_pretrained(run.tokenizer).convert_tokens_to_ids(
         END_OF_TEXT
     )
@@ -146,11 +168,6 @@ def _finish(
     result = _result(run, model, metrics, seconds) | {"weights_hash": file_hash(new / "model.safetensors")}
     write_atomically(new / "README.md", model_card(result, run.lineage).encode())
     result["content_hash"] = folder_hash(new, sorted(p.name for p in new.iterdir() if p.suffix != ".md"))
-    (run.output / "result.json").unlink(missing_ok=True)
-    shutil.rmtree(final, ignore_errors=True)
-    new.rename(final)
-    shutil.copyfile(run.work / "metrics.jsonl", run.output / "metrics.jsonl")
-    write_atomically(run.output / "result.json", json.dumps(result, indent=1, sort_keys=True).encode())
     return result
 
 
@@ -161,6 +178,9 @@ def _result(
 
     losses = [entry["loss"] for entry in metrics if "loss" in entry]
     validations = [entry for entry in metrics if "bits_per_byte" in entry]
+    probes = [entry for entry in metrics if "probe_seconds" in entry]
+    # a resumed run counts what the processes before it took
+    seconds = max([seconds, *(entry["seconds"] for entry in metrics if "seconds" in entry)])
     packed = run.packed.manifest()
     return {
         "identity": run.identity,
@@ -174,6 +194,8 @@ def _result(
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
         "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},
+        "probe": {k: v for k, v in probes[-1].items() if k.startswith(PREFIX)} if probes else {},
+        **({"probe_seconds": round(sum(entry["probe_seconds"] for entry in probes), 2)} if probes else {}),
         "seconds": round(seconds, 2),
         "environment": {
             **{name: _version(name) for name in ("torch", "transformers", "trl")},

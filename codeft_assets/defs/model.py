@@ -10,6 +10,7 @@ from pydantic import Field
 
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.corpus import mixture, packed, packed_folder
+from codeft_assets.defs.live import observing
 from codeft_assets.defs.plots import line_plot
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
@@ -93,7 +94,8 @@ def checkpoint(
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe", recipe.name, "--lineage", str(lineage)]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
-    return program_result(context, pipes, command, lambda: _curves(output / "metrics.jsonl"))
+    client = observing(pipes, context)
+    return program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
 
 
 def _lineage(workspace: Workspace) -> str:

@@ -33,6 +33,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from codeft_training.batches import Batches
 from codeft_training.corpus import file_hash
+from codeft_training.lifetime import StopRequest
 from codeft_training.parallel import join
 from codeft_training.pretrain import Loop
 from codeft_training.recipes import Recipe
@@ -128,7 +129,7 @@ def sft(run: TrainingRun, num_steps: int) -> float:
     """Return the CPU seconds of the best step of our fine-tuning by SFTTrainer."""
     clock = Clock()
     run = replace(run, recipe=replace(run.recipe, max_steps=num_steps, warmup_fraction=0, decay_fraction=0))
-    fine_tune(run, initial_model(run.recipe, run.recipe.vocab_size), clock)
+    fine_tune(run, lambda: initial_model(run.recipe, run.recipe.vocab_size), clock, StopRequest())
     return float(np.diff(clock.times)[1:].min())  # the first holds the trainer's own start
 
 

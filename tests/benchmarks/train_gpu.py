@@ -119,7 +119,7 @@ def packed_folder(folder: Path, recipe: Recipe, num_rows: int = 4096) -> Trainin
         tokens = rng.integers(0, recipe.vocab_size, (num, recipe.context_tokens)).astype(np.uint16)
         tokens.tofile(packed / f"{split}.tokens.bin")
         np.ones_like(tokens, dtype=np.uint8).tofile(packed / f"{split}.loss.bin")
-        splits[split] = {"num_rows": num, "num_tokens": tokens.size}
+        splits[split] = {"num_rows": num, "num_tokens": tokens.size, "num_annealing_rows": 0}
         write_index(packed / f"{split}.index.parquet", num, recipe.context_tokens)
     for path in sorted(packed.iterdir()):
         files[path.name] = file_hash(path)

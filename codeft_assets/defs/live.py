@@ -1,0 +1,59 @@
+"""A subprocess whose measurements are in the web UI while it runs: each becomes an observation, which the UI plots."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+OBSERVATION = "observation"
+"""Key of the custom messages that hold what was measured."""
+MIN_SECONDS = 2.0
+"""Between two observations of the same kind: a long run shall not fill the event log."""
+
+
+def observing(pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext) -> dg.PipesSubprocessClient:
+    """Return a client like ``pipes`` that observes the asset each time its process reports what it measured."""
+    return dg.PipesSubprocessClient(
+        env=pipes.env,
+        cwd=pipes.cwd,
+        message_reader=_ObservingReader(context),
+        termination_timeout_seconds=pipes.termination_timeout_seconds,
+    )
+
+
+class _ObservingReader(dg.PipesTempFileMessageReader):
+    def __init__(self, context: dg.AssetExecutionContext) -> None:
+        super().__init__()
+        self._context = context
+
+    @contextmanager
+    def read_messages(self, handler: Any) -> Iterator[Any]:
+        with super().read_messages(_Observing(handler, self._context)) as params:  # type: ignore[arg-type]
+            yield params
+
+
+class _Observing:
+    """Stands before the handler of messages: Dagster's own keeps custom messages until the process has ended."""
+
+    def __init__(self, handler: Any, context: dg.AssetExecutionContext) -> None:
+        self._handler, self._context = handler, context
+        self._last: dict[frozenset[str], float] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._handler, name)
+
+    def handle_message(self, message: Mapping[str, Any]) -> None:
+        payload = (message.get("params") or {}).get("payload")
+        if message["method"] == "report_custom_message" and isinstance(payload, dict) and OBSERVATION in payload:
+            self._observe(payload[OBSERVATION])
+            return
+        self._handler.handle_message(message)
+
+    def _observe(self, values: Mapping[str, float]) -> None:
+        kind, now = frozenset(values), time.monotonic()
+        if now - self._last.get(kind, -MIN_SECONDS) < MIN_SECONDS:
+            return
+        self._last[kind] = now
+        self._context.log_event(dg.AssetObservation(asset_key=self._context.asset_key, metadata=dict(values)))
