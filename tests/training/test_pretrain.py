@@ -187,7 +187,7 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, 
 
 def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path):
     reporter = Collected()
-    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=1.0, save_every_steps=10**6, warmup_fraction=0)
+    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=4.0, save_every_steps=10**6, warmup_fraction=0)
     result = train(run, reporter)
     rates = [entry["learning_rate"] for entry in reporter.observed if "learning_rate" in entry]
     assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.learning_rate)
