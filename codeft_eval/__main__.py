@@ -59,23 +59,27 @@ def _check(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.page import plot_svg, to_html, write_page
-    from codeft_eval.scoreboard import make_scoreboard, to_json, to_markdown
-    from codeft_eval.scores import read_score
+    from codeft_eval.publish import publish
 
-    measured: dict[str, list] = {}
-    for name, path in options.reference or []:
-        measured.setdefault(name, []).append(read_score(path))
-    board = make_scoreboard([read_score(path) for path in options.scores], measured)
-    text, svg = to_markdown(board), plot_svg(board)
-    document = json.dumps(to_json(board), indent=2) + "\n"
-    write_page(options.output, "scoreboard.json", document)
-    write_page(options.output, "scoreboard.md", text)
-    write_page(options.output, "scoreboard.svg", svg)
-    page = write_page(options.output, "scoreboard.html", to_html(board, svg))
-    print(text)
-    metadata = {"scoreboard": pipes.markdown(text), "plot": pipes.image(svg), "page": pipes.path(page.resolve())}
-    report(metadata, pipes.version_of(document))
+    done = publish(
+        options.scores,
+        options.output,
+        references=options.reference or [],
+        leaked=options.leaked,
+        num_tokens=options.num_tokens,
+    )
+    print(done.markdown)
+    metadata = {
+        "scoreboard": pipes.markdown(done.markdown),
+        "plot": pipes.image(done.bars),
+        **({"progress": pipes.image(done.progress)} if done.progress else {}),
+        **({"relative_to_reference": done.board.overall.ratio.value} if done.board.overall.ratio else {}),
+        "num_gained": sum(len(change.gained) for change in done.board.changes),
+        "num_lost": sum(len(change.lost) for change in done.board.changes),
+        "page": pipes.path(done.page.resolve()),
+        "samples": pipes.path(done.samples_page.resolve()),
+    }
+    report(metadata, pipes.version_of(done.json))
     return 0
 
 
@@ -131,6 +135,8 @@ def _parser() -> argparse.ArgumentParser:
     board = _command(commands, "scoreboard", _scoreboard, "scores relative to Qwen 2.5: Markdown, page, JSON and plot")
     board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
     board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")
+    board.add_argument("--leaked", type=Path, help="JSON {benchmark: [task ids that a source document holds]}")
+    board.add_argument("--num-tokens", type=int, help="tokens the checkpoint was trained on, for the progress plot")
     board.add_argument("--output", type=Path, required=True)
     reference = _command(commands, "reference", _reference, "the published figures, with their sources")
     reference.add_argument("--output", type=Path)

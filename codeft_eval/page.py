@@ -1,86 +1,67 @@
-"""The scoreboard as files for people: a bar plot that reads on light and dark, and a page to send to a friend."""
+"""The scoreboard as a page to send to a friend: one file, no script, for phone and desktop, light and dark."""
 
-import html
-import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from codeft_eval.history import Change
+from codeft_eval.html_text import anchor, page, shown
 from codeft_eval.reference import REFERENCE_MODELS
-from codeft_eval.scoreboard import Row, Scoreboard, cells
-from codeft_eval.scores import PASS_AT_1
-
-# Middle tones: at least 3:1 contrast on white and on near-black alike.
-INK, OURS, MEASURED, PUBLISHED = "#7d8590", "#2f81f7", "#2da44e", "#bf8700"
-_COLUMNS = (
-    "benchmark",
-    "metric",
-    "ours (95 %)",
-    "n",
-    "reference",
-    "theirs",
-    "whose figure",
-    "ours ÷ theirs (95 %)",
-    "note",
+from codeft_eval.sample_page import SAMPLES_PAGE, sample_anchor, sample_html
+from codeft_eval.scoreboard import Scoreboard
+from codeft_eval.tables import (
+    ABOUT,
+    CHANGE_COLUMNS,
+    COLUMNS,
+    SUMMARY_COLUMNS,
+    cells,
+    change_cells,
+    show_ratio,
+    show_tokens,
+    since,
+    summary_cells,
 )
+
+Samples = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
+"""Item -> its sample now, and its sample in the checkpoint before."""
+MAX_SHOWN = 40
+"""Changed items of a benchmark that are shown in full; the others are on the samples' page."""
 _STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 75rem; margin: 0 auto; padding: 1rem; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
 .warning { border-left: .3rem solid #bf8700; padding-left: .7rem; font-weight: 600; }
+.overall { font-size: 2rem; font-weight: 700; margin: .2rem 0; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid #7d859066; }
-.published { font-style: italic; } small { color: #7d8590; }
-@media (max-width: 50rem) {
-  thead { display: none; } tr { display: block; padding: .6rem 0; border-bottom: 2px solid #7d8590; }
-  td { display: grid; grid-template-columns: 8.5rem 1fr; gap: .5rem; border: 0; padding: .15rem 0; }
-  td::before { content: attr(data-name); color: #7d8590; }
+table { border-collapse: collapse; width: 100%; font-size: .86rem; }
+th, td { text-align: left; vertical-align: top; padding: .4rem .55rem; border-bottom: 1px solid var(--line); }
+td:last-child { min-width: 16rem; }
+.published { font-style: italic; }
+@media (max-width: 60rem) {
+  thead { display: none; } tr { display: block; padding: .6rem 0; border-bottom: 2px solid var(--line); }
+  td { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .5rem; border: 0; padding: .15rem 0;
+    overflow-wrap: anywhere; }
+  td:last-child { min-width: 0; } td:first-child { font-weight: 700; }
+  td::before { content: attr(data-name); color: var(--faint); font-weight: 400; }
 }
 """
 
 
-def plot_svg(board: Scoreboard) -> str:
-    """Pass rates with their intervals, and the reference models' beside them, as a transparent SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    groups = _groups(board)
-    with pyplot.rc_context({"svg.hashsalt": "codeft", "svg.fonttype": "none", "text.color": INK}):
-        num_lines = sum(len(rows) + 1 for rows in groups) or 1
-        figure, axes = pyplot.subplots(figsize=(8, 0.8 + 0.42 * num_lines))
-        labels = _draw(axes, groups)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.set_xlim(0, 100)
-        axes.set_xlabel("pass@1, % of items (line: 95 % interval)")
-        _color(axes)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-        pyplot.close(figure)
-    return text.getvalue()
-
-
-def to_html(board: Scoreboard, svg: str) -> str:
-    """One self-contained page."""
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in _COLUMNS)
-    body = "".join(_html_row(row) for row in board.rows)
-    warnings = "".join(f'<p class="warning">{html.escape(warning)}</p>' for warning in board.warnings)
-    overall = f"{board.overall.value:.3f}" if board.overall else "n/a"
-    picture = svg[svg.index("<svg") :]
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Scoreboard</title><style>{_STYLE}</style>"
-        f"<h1>Scoreboard</h1><p>{html.escape(board.model)}<br><small>{board.model_hash[:16]}</small></p>{warnings}"
-        f"<p>Overall, relative to {REFERENCE_MODELS[0]}: <b>{overall}</b><br>"
-        f"<small>{html.escape(board.overall_note)}</small></p>"
-        f'<figure>{picture}</figure><div class="scroll">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        "<p><small><i>published</i>: the authors' figure, by their harness; <b>measured</b>: by this harness. "
-        "Ratios have Koopman's score interval, pass rates Wilson's.</small></p></html>\n"
-    )
+def to_html(board: Scoreboard, bars: str, progress: str = "", samples: Mapping[str, Samples] | None = None) -> str:
+    """The page; `bars` and `progress` are SVG, `samples` those of the changed items by benchmark."""
+    warnings = "".join(f'<p class="warning">{shown(warning)}</p>' for warning in board.warnings)
+    parts = [
+        f"<h1>Scoreboard</h1><p>{shown(board.model)}<br><small>checkpoint {shown(board.model_hash[:16])}, "
+        f"{show_tokens(board.num_tokens)}</small></p>{warnings}",
+        f'<p>Relative to {REFERENCE_MODELS[0]}, overall</p><p class="overall">{show_ratio(board.overall.ratio)}</p>'
+        f'<p class="faint">{shown(board.overall.note)}</p>',
+        "<h2>By language</h2>" + _table(SUMMARY_COLUMNS, [(summary_cells(row), "") for row in board.by_language]),
+        _progress(progress),
+        _changes(board.changes, samples or {}),
+        f"<h2>Beside the reference models</h2>{_figure(bars)}",
+        "<h2>Every comparison</h2>"
+        + _table(COLUMNS, [(cells(row), row.provenance or "none") for row in board.rows])
+        + f'<p><small>{shown(ABOUT).replace("*", "")}</small></p><p><a href="{SAMPLES_PAGE}">All samples</a></p>',
+    ]
+    return page("Scoreboard", _STYLE, "".join(parts))
 
 
 def write_page(folder: Path, name: str, content: str) -> Path:
@@ -91,47 +72,55 @@ def write_page(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def _html_row(row: Row) -> str:
-    columns = zip(_COLUMNS, cells(row), strict=True)
-    tds = "".join(f'<td data-name="{html.escape(name)}">{html.escape(text)}</td>' for name, text in columns)
-    return f'<tr class="{row.provenance or "none"}">{tds}</tr>'
+def _progress(svg: str) -> str:
+    if not svg:
+        return ""
+    return (
+        f"<h2>Progress</h2>{_figure(svg)}<p><small>A filled marker differs from the checkpoint before (McNemar, "
+        f"p &lt; 0.05 after Holm's correction); bars and band are 95 % intervals.</small></p>"
+    )
 
 
-def _groups(board: Scoreboard) -> list[list[Row]]:
-    names = dict.fromkeys(row.benchmark for row in board.rows)
-    return [[row for row in board.rows if row.benchmark == name and row.metric == PASS_AT_1] for name in names]
+def _changes(changes: Sequence[Change], samples: Mapping[str, Samples]) -> str:
+    if not changes:
+        return ""
+    table = _table(CHANGE_COLUMNS, [(change_cells(change), "") for change in changes])
+    lists = "".join(_changed_items(change, samples.get(change.benchmark, {})) for change in changes)
+    return f"<h2>Since checkpoint {shown(since(changes))}</h2>{table}{lists}"
 
 
-def _draw(axes, groups: Sequence[Sequence[Row]]) -> list[str]:  # noqa: ANN001 - matplotlib is imported late
-    labels: list[str] = []
-    for rows in groups:
-        ours = rows[0].ours
-        if ours:
-            values = 100 * ours.value, 100 * ours.low, 100 * ours.high
-            _bar(axes, len(labels), values, OURS)
-        labels.append(f"{rows[0].title}: ours" + ("" if ours else " (no score)"))
-        for row in rows:
-            if row.reference is None:
-                continue
-            low, high = row.reference_interval or (row.reference, row.reference)
-            values = 100 * row.reference, 100 * low, 100 * high
-            _bar(axes, len(labels), values, MEASURED if row.provenance == "measured" else PUBLISHED)
-            labels.append(f"{row.reference_model} ({row.provenance})")
-    return labels
+def _changed_items(change: Change, samples: Samples) -> str:
+    blocks = []
+    for name, items in (("gained", change.gained), ("lost", change.lost)):
+        if not items:
+            continue
+        links = ", ".join(_link(change, item, samples) for item in items)
+        inner = "".join(
+            sample_html(change.title, now, before)
+            for item in items[:MAX_SHOWN]
+            if item in samples
+            for now, before in [samples[item]]
+        )
+        blocks.append(f"<h3>{shown(change.title)}: {name}</h3><p>{links}</p>{inner}")
+    return "".join(blocks)
 
 
-def _bar(axes, position: int, values: tuple[float, float, float], color: str) -> None:  # noqa: ANN001
-    value, low, high = values
-    axes.barh(position, value, color=color, height=0.62)
-    if high > low:
-        axes.plot([low, high], [position, position], color=INK, linewidth=2, solid_capstyle="butt")
-    axes.text(high + 1, position, f"{value:.1f}", va="center", color=INK, fontsize=9)
+def _link(change: Change, item: str, samples: Samples) -> str:
+    on_page = item in samples and item in (*change.gained[:MAX_SHOWN], *change.lost[:MAX_SHOWN])
+    target = sample_anchor(change.title, {"task_id": item, "sample": 0})
+    return f'<a href="{"" if on_page else SAMPLES_PAGE}#{target}">{shown(item)}</a>'
 
 
-def _color(axes) -> None:  # noqa: ANN001
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(colors=INK, length=0)
-    axes.xaxis.label.set_color(INK)
-    axes.grid(axis="x", color=INK, alpha=0.25, linewidth=0.8)
-    axes.set_axisbelow(True)
+def _figure(svg: str) -> str:
+    return f"<figure>{svg[svg.index('<svg') :]}</figure>"
+
+
+def _table(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], str]]) -> str:
+    head = "".join(f"<th>{shown(name)}</th>" for name in columns)
+    body = "".join(
+        f'<tr class="{anchor(kind)}">'
+        + "".join(f'<td data-name="{shown(name)}">{shown(text)}</td>' for name, text in zip(columns, row, strict=True))
+        + "</tr>"
+        for row, kind in rows
+    )
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -104,13 +104,23 @@ def shots(row: ReferenceScore) -> str:
     return f"{count}-shot{', ' + style if style else ''}"
 
 
+_VERDICTS_OF = {
+    "humaneval": "humaneval",
+    "humaneval_plus": "humaneval_plus",
+    "mbpp_evalplus": "mbpp",
+    "mbpp_plus": "mbpp_plus",
+}
+"""Our benchmark -> the published verdicts on the same items with the same tests."""
+
+
 @cache
-def reference_verdicts(model: str, benchmark: str) -> dict[str, bool]:
-    """Item -> passed, as the model's authors published it; empty when they did not."""
+def reference_verdicts(model: str, benchmark: str) -> dict[str, float]:
+    """Item -> 1 or 0, as the model's authors published it for a benchmark of ours; empty when they did not."""
+    published = _VERDICTS_OF.get(benchmark)
     return {
-        row["item"]: row["passed"] == "1"
+        row["item"]: float(row["passed"])
         for row in _read("reference_verdicts.csv")
-        if row["model"] == model and row["benchmark"] == benchmark
+        if row["model"] == model and row["benchmark"] == published
     }
 
 

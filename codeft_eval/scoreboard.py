@@ -1,31 +1,21 @@
 """The scoreboard: our scores relative to Qwen 2.5's, each comparison labelled with what may be concluded from it.
 
-Pure: scores and references in, rows and text out. A ratio appears only where both sides are pass rates on the same,
-whole set of items; everywhere else stands the reason why there is none.
+Pure: scores and references in, rows out. A ratio appears only where both sides are pass rates on the same, whole set of
+items; everywhere else stands the reason why there is none.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.intervals import Estimate, risk_ratio
-from codeft_eval.reference import REFERENCE_MODELS, ReferenceScore, published_for, shots
-from codeft_eval.scores import BITS_PER_BYTE, PASS_AT_1, Score
+from codeft_eval.comparison import PAIRED, Comparison, Interval, paired, unpaired
+from codeft_eval.history import Change
+from codeft_eval.intervals import Estimate, mean_of_items, proportion
+from codeft_eval.reference import ReferenceScore, published_for, reference_verdicts, shots
+from codeft_eval.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score
 
 Provenance = Literal["published", "measured"]
-RATIO_FLOOR = 0.01
-"""A benchmark at 0 % would make any geometric mean 0; below one hundredth of the reference all failures are alike."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """Ours over theirs, with a 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +24,16 @@ class Row:
 
     benchmark: str
     title: str
+    languages: tuple[str, ...]
     metric: str
     protocol: str
     ours: Estimate | None
     num_items: int
     num_unscored: int
+    num_leaked: int | None
+    "items that some source document holds; None when nobody looked"
+    clean: Estimate | None
+    "ours without the leaked items; None when nobody looked or none is left"
     reference_model: str
     "empty when there is nothing to compare with"
     reference: float | None
@@ -47,9 +42,28 @@ class Row:
     provenance: Provenance | None
     "published: their harness; measured: this harness, same protocol"
     source: str
-    ratio: Ratio | None
+    comparison: Comparison | None
+    clean_ratio: Interval | None
+    "the ratio without the leaked items, where items can be paired"
     note: str
     "what the comparison rests on, or why there is none"
+
+    @property
+    def ratio(self) -> Interval | None:
+        """Ours over theirs; None where there is no comparison or theirs is near 0."""
+        return self.comparison.ratio if self.comparison else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Several benchmarks in one number."""
+
+    name: str
+    ours: Estimate | None
+    "pass rate over all their items; translations of one problem count as one draw"
+    ratio: Interval | None
+    note: str
+    "over what, or why there is no ratio"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,177 +72,147 @@ class Scoreboard:
 
     model: str
     model_hash: str
+    num_tokens: int | None
+    "tokens the model was trained on; None when unknown"
     rows: tuple[Row, ...]
-    overall: Ratio | None
-    "geometric mean of the ratios to the headline reference; no interval is claimed, so low = high = value"
-    overall_note: str
+    overall: Summary
+    by_language: tuple[Summary, ...]
+    changes: tuple[Change, ...]
+    "since the checkpoint before; empty for the first"
     warnings: tuple[str, ...]
 
 
-def make_scoreboard(scores: Sequence[Score], measured: Mapping[str, Sequence[Score]] | None = None) -> Scoreboard:
-    """The scoreboard of one model's scores.
+def benchmark_rows(
+    ours: Measurement,
+    measured: Mapping[str, Sequence[Measurement]],
+    leaked: Mapping[str, Collection[str]] | None,
+) -> list[Row]:
+    """The comparisons of one benchmark; `measured` references take the place of published figures.
 
-    `measured` holds the scores of reference models by this harness, by model name; they take the place of published
-    figures.
-
-    Raises:
-        ValueError: no scores, or scores of several models.
+    `leaked` holds the items of each benchmark that a source document holds; None when nobody looked.
     """
-    hashes = {score.model_hash for score in scores}
-    if len(hashes) != 1:
-        raise ValueError(f"scores of {len(hashes)} models; a scoreboard shows one: give the scores of one checkpoint")
-    rows = tuple(row for score in scores for row in _rows(score, measured or {}))
-    overall, note = _overall(rows)
-    return Scoreboard(
-        model=scores[0].model,
-        model_hash=scores[0].model_hash,
-        rows=rows,
-        overall=overall,
-        overall_note=note,
-        warnings=tuple(warning for score in scores for warning in _warnings(score)),
-    )
-
-
-def to_markdown(board: Scoreboard) -> str:
-    """The scoreboard as a Markdown table; what each comparison rests on stands below it, numbered."""
-    lines = ["# Scoreboard", "", f"Checkpoint `{board.model_hash[:16]}`"]
-    lines += [part for warning in board.warnings for part in ("", f"> **{warning}**")]
-    lines += ["", "| benchmark | metric | ours (95 %) | n | reference | theirs | ours ÷ theirs (95 %) | |"]
-    lines.append("|---|---|---:|---:|---|---:|---:|---|")
-    notes = list(dict.fromkeys(row.note for row in board.rows))
-    for row in board.rows:
-        *shown, provenance, ratio, note = cells(row)
-        shown[4] = f"{shown[4]}, {provenance}" if row.reference_model else "none"
-        columns = [*shown, ratio, f"({notes.index(note) + 1})"]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in columns) + " |")
-    overall = f"**{board.overall.value:.3f}**" if board.overall else "n/a"
-    lines += ["", f"Overall, relative to {REFERENCE_MODELS[0]}: {overall} ({board.overall_note})", ""]
-    return "\n".join([*lines, *(f"{number}. {note}" for number, note in enumerate(notes, 1)), ""])
+    found = None if leaked is None else frozenset(leaked.get(ours.score.benchmark, ())) & ours.pass_rates.keys()
+    rows = []
+    for metric in (PASS_AT_1, BITS_PER_BYTE):
+        if metric == BITS_PER_BYTE and metric not in ours.score.metrics:
+            continue
+        references = _measured_rows(ours, metric, measured, found)
+        names = {row.reference_model for row in references}
+        if metric == PASS_AT_1:
+            published = [row for row in _published(ours.score) if row.model not in names]
+            references += [_published_row(ours, row, found) for row in published]
+        rows += references or [_row(ours, metric, found, note=_why_no_reference(ours.score, metric))]
+    return rows
 
 
 def to_json(board: Scoreboard) -> dict[str, Any]:
     """The scoreboard as plain data."""
-    return {"format": 1, **asdict(board)}
+    return {"format": 2, **asdict(board)}
 
 
-def cells(row: Row) -> list[str]:
-    """A row as text, one entry a column."""
-    ratio = "n/a"
-    if row.ratio:
-        ratio = f"{row.ratio.value:.2f} ({row.ratio.low:.2f}–{row.ratio.high:.2f})"
-    return [
-        row.title,
-        row.metric,
-        show(row.ours, row.metric),
-        f"{row.ours.n if row.ours else 0} of {row.num_items}"
-        if row.num_unscored or not row.ours
-        else str(row.num_items),
-        row.reference_model or "–",
-        _show_reference(row),
-        row.provenance or "–",
-        ratio,
-        row.note,
-    ]
+def warnings_of(score: Score) -> list[str]:
+    """What a reader must know before believing the score."""
+    found = []
+    if score.tainted:
+        found.append(f"{score.title}: programs ran unconfined (allow_unsafe); nothing vouches for these verdicts")
+    if score.num_unscored:
+        found.append(f"{score.title}: {score.num_unscored} samples have no verdict: {score.unscored_reasons}")
+    if score.num_items < score.num_items_total:
+        found.append(f"{score.title}: only {score.num_items} of {score.num_items_total} items were run")
+    return found
 
 
-def show(estimate: Estimate | None, metric: str) -> str:
-    """An estimate with its interval, in percent for pass rates."""
-    if estimate is None:
-        return "no score"
-    if metric == BITS_PER_BYTE:
-        return f"{estimate.value:.3f} ({estimate.low:.3f}–{estimate.high:.3f})"
-    return f"{100 * estimate.value:.1f} % ({100 * estimate.low:.1f}–{100 * estimate.high:.1f})"
+def pass_rate(rates: Collection[float]) -> Estimate | None:
+    """The mean of pass rates, one an item; None without items."""
+    if not rates:
+        return None
+    whole = set(rates) <= {0.0, 1.0}
+    return proportion(round(sum(rates)), len(rates)) if whole else mean_of_items(list(rates))
 
 
-def _show_reference(row: Row) -> str:
-    if row.reference is None:
-        return "–"
-    low, high = row.reference_interval or (None, None)
-    if row.metric == BITS_PER_BYTE:
-        return f"{row.reference:.3f} ({low:.3f}–{high:.3f})"
-    interval = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
-    return f"{100 * row.reference:.1f} %{interval}"
-
-
-def _rows(score: Score, measured: Mapping[str, Sequence[Score]]) -> list[Row]:
-    rows = []
-    for metric in (PASS_AT_1, BITS_PER_BYTE):
-        if metric == BITS_PER_BYTE and metric not in score.metrics:
-            continue
-        references = _measured_references(score, metric, measured)
-        names = {row.reference_model for row in references}
-        if metric == PASS_AT_1:
-            references += [row for row in _published_references(score) if row.reference_model not in names]
-        rows += references or [_row(score, metric, note=_why_no_reference(score, metric))]
-    return rows
-
-
-def _measured_references(score: Score, metric: str, measured: Mapping[str, Sequence[Score]]) -> list[Row]:
+def _measured_rows(
+    ours: Measurement, metric: str, measured: Mapping[str, Sequence[Measurement]], leaked: frozenset[str] | None
+) -> list[Row]:
     rows = []
     for model, theirs in measured.items():
         for other in theirs:
-            if other.benchmark != score.benchmark or metric not in other.metrics:
+            if other.score.benchmark != ours.score.benchmark or metric not in other.score.metrics:
                 continue
-            difference = _difference(score, other, metric)
-            ratio = None if difference else _ratio(score, other.num_passed, other.num_scored, metric)
-            note = difference or _measured_note(ratio, metric)
-            estimate = other.metrics[metric]
-            facts = {"reference_model": model, "reference": estimate.value, "provenance": "measured"}
-            facts["reference_interval"] = (estimate.low, estimate.high)
-            rows.append(_row(score, metric, note=note, ratio=ratio, source="this harness", **facts))
+            difference = _difference(ours.score, other.score, metric)
+            can_pair = metric == PASS_AT_1 and not difference and metric in ours.score.metrics
+            estimate = other.score.metrics[metric]
+            rows.append(
+                _row(
+                    ours, metric, leaked,
+                    note=difference or _measured_note(metric),
+                    theirs=other.pass_rates if can_pair else None,
+                    source="this harness",
+                    reference_model=model,
+                    reference=estimate.value,
+                    reference_interval=(estimate.low, estimate.high),
+                    provenance="measured",
+                )
+            )  # fmt: skip
     return rows
 
 
-def _published_references(score: Score) -> list[Row]:
+def _published(score: Score) -> list[ReferenceScore]:
     benchmark = BENCHMARKS.get(score.benchmark)
-    if benchmark is None or benchmark.published is None:
-        return []
-    return [_published_row(score, row, benchmark.published.difference) for row in published_for(benchmark)]
+    return published_for(benchmark) if benchmark else []
 
 
-def _published_row(score: Score, row: ReferenceScore, difference: str) -> Row:
-    n = score.num_items_total
+def _published_row(ours: Measurement, row: ReferenceScore, leaked: frozenset[str] | None) -> Row:
+    score, n = ours.score, ours.score.num_items_total
+    facts = {"reference_model": row.model, "reference": row.score, "provenance": "published", "source": row.source}
+    if len(ours.pass_rates) < n:
+        note = f"no ratio: ours has verdicts on {len(ours.pass_rates)} of {n} items; a ratio needs all of them"
+        return _row(ours, PASS_AT_1, leaked, note=note, **facts)
+    published = BENCHMARKS[score.benchmark].published
+    assert published is not None, "only benchmarks with one have published figures"
+    note = f"ours measured here, theirs published by its authors ({shots(row)}). {published.difference}"
+    verdicts = reference_verdicts(row.model, score.benchmark)
+    if ours.pass_rates.keys() <= verdicts.keys():
+        note += f"; paired with the verdicts its authors published, on {n} items"
+        return _row(ours, PASS_AT_1, leaked, note=note, theirs=verdicts, **facts)
     passed = round(row.score * n)
-    whole = score.num_scored == n
-    ratio = _ratio(score, passed, n, PASS_AT_1) if whole else None
-    note = f"ours measured here, theirs published by its authors ({shots(row)}). {difference}"
-    note += f"; the interval takes theirs as {passed} of {n}"
-    if not whole:
-        note = f"no ratio: ours has verdicts on {score.num_scored} of {n} items; a ratio needs all of them"
-    facts = {"reference_model": row.model, "reference": row.score, "provenance": "published"}
-    return _row(score, PASS_AT_1, note=note, ratio=ratio, source=row.source, **facts)
+    note += f"; unpaired: the interval takes theirs as that many passes of {n}"
+    comparison = unpaired((round(sum(ours.pass_rates.values())), n), (passed, n))
+    return _row(ours, PASS_AT_1, leaked, note=note, comparison=comparison, **facts)
 
 
 def _row(
-    score: Score,
+    ours: Measurement,
     metric: str,
+    leaked: frozenset[str] | None,
     *,
     note: str,
-    ratio: Ratio | None = None,
-    source: str = "",
+    theirs: Mapping[str, float] | None = None,
+    comparison: Comparison | None = None,
     **reference: Any,
 ) -> Row:
-    facts = {"reference_model": "", "reference": None, "reference_interval": None, "provenance": None} | reference
+    score = ours.score
+    facts = {"reference_model": "", "reference": None, "reference_interval": None, "provenance": None, "source": ""}
+    rates = {item: rate for item, rate in ours.pass_rates.items() if item not in (leaked or ())}
+    has_clean = metric == PASS_AT_1 and leaked is not None
+    benchmark = BENCHMARKS.get(score.benchmark)
+    comparison = paired(ours.pass_rates, theirs) if theirs else comparison
+    no_ratio = comparison is not None and comparison.ratio is None
     return Row(
         benchmark=score.benchmark,
         title=score.title,
+        languages=benchmark.languages if benchmark else (),
         metric=metric,
         protocol=score.protocol,
         ours=score.metrics.get(metric),
         num_items=score.num_items,
         num_unscored=score.num_unscored,
-        source=source,
-        ratio=ratio,
-        note=note,
-        **facts,
+        num_leaked=len(leaked) if has_clean and leaked is not None else None,
+        clean=pass_rate(list(rates.values())) if has_clean else None,
+        comparison=comparison,
+        clean_ratio=paired(rates, theirs).ratio if theirs and has_clean and rates else None,
+        note=note + ("; no ratio: theirs is too near 0 to divide by" if no_ratio else ""),
+        **(facts | reference),
     )
-
-
-def _ratio(score: Score, passed: int, n: int, metric: str) -> Ratio | None:
-    if metric != PASS_AT_1 or passed == 0 or score.num_scored == 0:
-        return None
-    value, low, high = risk_ratio((score.num_passed, score.num_scored), (passed, n))
-    return Ratio(value=value, low=low, high=high)
 
 
 def _difference(ours: Score, theirs: Score, metric: str) -> str:
@@ -236,43 +220,19 @@ def _difference(ours: Score, theirs: Score, metric: str) -> str:
     counts = [score.metrics[metric].n if metric in score.metrics else 0 for score in (ours, theirs)]
     if counts[0] != counts[1]:
         return f"no ratio: {metric} rests on {counts[0]} items here and {counts[1]} there; measure both on the same"
-    for name in ("version", "protocol", "data_sha256", "num_items"):
+    for name in ("version", "protocol", "data_sha256", "num_items", "num_samples"):
         if getattr(ours, name) != getattr(theirs, name):
             return f"no ratio: {name} differs ({getattr(ours, name)} and {getattr(theirs, name)}); measure both alike"
     return ""
 
 
-def _measured_note(ratio: Ratio | None, metric: str) -> str:
+def _measured_note(metric: str) -> str:
     if metric == BITS_PER_BYTE:
         return "both measured here; lower is better, and bytes make different tokenizers comparable"
-    return "both measured here, same protocol" if ratio else "no ratio: the reference passed nothing"
+    return f"both measured here, same protocol, {PAIRED} item by item"
 
 
 def _why_no_reference(score: Score, metric: str) -> str:
     if metric == BITS_PER_BYTE:
         return "nobody publishes this figure for Qwen 2.5; measure its checkpoint with this harness to compare"
     return f"no published Qwen 2.5 figure exists for {score.title}; measure its checkpoint with this harness to compare"
-
-
-def _warnings(score: Score) -> list[str]:
-    found = []
-    if score.tainted:
-        found.append(f"{score.title}: programs ran unconfined (allow_unsafe); nothing vouches for these verdicts")
-    if score.num_unscored:
-        found.append(f"{score.title}: {score.num_unscored} items have no verdict: {score.unscored_reasons}")
-    if score.num_items < score.num_items_total:
-        found.append(f"{score.title}: only {score.num_items} of {score.num_items_total} items were run")
-    return found
-
-
-def _overall(rows: Sequence[Row]) -> tuple[Ratio | None, str]:
-    mine = [row for row in rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
-    kinds = {row.provenance for row in mine}
-    if len(mine) < 2 or len(kinds) != 1:
-        why = "it takes ratios on two benchmarks or more, all to published or all to measured figures"
-        found = " and ".join(sorted(str(kind) for kind in kinds))
-        return None, f"{why}; there are {len(mine)}" + (f" ({found})" if found else "")
-    logs = [math.log(max(row.ratio.value, RATIO_FLOOR)) for row in mine if row.ratio]
-    value = math.exp(sum(logs) / len(logs))
-    names = ", ".join(row.title for row in mine)
-    return Ratio(value=value, low=value, high=value), f"geometric mean over {names}, {mine[0].provenance} references"

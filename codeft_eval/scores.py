@@ -97,11 +97,11 @@ def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
             "task_id": item.task_id,
             "sample": numbers[index],
             "prompt": item.prompt,
-            "completion": answers.completions[index],
+            "completion": _encodable(answers.completions[index]),
             "verdict": outcome.verdict,
             "reason": outcome.reason,
-            "detail": _without_addresses(outcome.detail),
-            "stderr": _without_addresses(outcome.stderr),
+            "detail": _encodable(_without_addresses(outcome.detail)),
+            "stderr": _encodable(_without_addresses(outcome.stderr)),
             "tier": outcome.tier,
             "solution_log_likelihood": likelihood,
             "solution_bytes": len(item.weighed_text.encode()),
@@ -135,6 +135,8 @@ def read_score(path: Path) -> Score:
         ValueError: it is of another format, or was changed after it was written.
     """
     file = path / "scores.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ValueError(f"{str(file)!r} does not exist: the run is not finished; run the evaluation to its end")
     document = json.loads(file.read_text(encoding="utf-8"))
     if document.pop("format", None) != FORMAT:
         raise ValueError(f"{str(file)!r} is not of format {FORMAT}; run the evaluation again")
@@ -150,6 +152,24 @@ def read_samples(folder: Path) -> Iterable[dict[str, Any]]:
     """The samples beside a score."""
     with (folder / "samples.jsonl").open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A score and what it rests on, item by item."""
+
+    score: Score
+    pass_rates: Mapping[str, float]
+    "item -> share of its samples that passed; items without a verdict are missing"
+
+
+def read_measurement(folder: Path) -> Measurement:
+    """The score in a folder, with the verdicts beside it.
+
+    Raises:
+        ValueError: the folder holds no finished score, or one of another format.
+    """
+    return Measurement(read_score(folder), pass_rates(read_samples(folder)))
 
 
 def score_metadata(score: Score, folder: Path) -> dict[str, Any]:
@@ -227,6 +247,11 @@ def _reasons(answers: Answers, verdict: str) -> dict[str, int]:
 
 def _without_addresses(text: str) -> str:
     return _ADDRESS.sub("0x…", text)
+
+
+def _encodable(text: str) -> str:
+    """`text` without lone surrogates: half a character in a stored completion must not end a run."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -227,11 +227,13 @@ def test_the_command_line_runs_offline_and_reports_through_pipes(checkpoint, tmp
     assert isinstance(metadata["bits_per_byte"]["raw_value"], float)
 
 
-def test_the_scoreboard_command_writes_all_four_files(finished, tmp_path, capsys):
-    assert main(["scoreboard", "--scores", str(finished[0]), "--output", str(tmp_path)]) == 0
+def test_the_scoreboard_command_writes_all_files(finished, tmp_path, capsys):
+    command = ["scoreboard", "--scores", str(finished[0]), "--num-tokens", "1000", "--output", str(tmp_path)]
+    assert main(command) == 0
     assert "no published Qwen 2.5 figure" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "scoreboard.html", "scoreboard.json", "scoreboard.md", "scoreboard.svg",
+        "history", "progress.svg", "samples.html", "scoreboard.html", "scoreboard.json", "scoreboard.md",
+        "scoreboard.svg",
     ]  # fmt: skip
 
 

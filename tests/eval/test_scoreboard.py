@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from codeft_eval.benchmarks import BENCHMARKS
+from codeft_eval.comparison import Interval, unpaired
 from codeft_eval.intervals import bits_per_byte, proportion
-from codeft_eval.page import plot_svg, to_html
+from codeft_eval.page import to_html
+from codeft_eval.plots import plot_svg
 from codeft_eval.reference import (
     REFERENCE_MODELS,
     published_for,
@@ -15,8 +18,12 @@ from codeft_eval.reference import (
     reference_table,
     reference_verdicts,
 )
-from codeft_eval.scoreboard import make_scoreboard, to_json, to_markdown
-from codeft_eval.scores import Score
+from codeft_eval.scoreboard import to_json
+from codeft_eval.scores import Measurement, Score
+from codeft_eval.summaries import families_of, geometric_mean, make_scoreboard
+from codeft_eval.tables import to_markdown
+
+PREFIXES = {"humaneval": "HumanEval", "humaneval_plus": "HumanEval"}
 
 
 def score(benchmark="humaneval", passed=16, scored=164, **changes):
@@ -29,7 +36,9 @@ def score(benchmark="humaneval", passed=16, scored=164, **changes):
         "metrics": {"pass@1": proportion(passed, scored), "bits_per_byte": bits_per_byte([-5.0, -6.0], [4, 5])},
         "samples_sha256": "s" * 64,
     }  # fmt: skip
-    return Score(**(fields | changes))
+    score = Score(**(fields | changes))
+    ids = [f"{PREFIXES.get(benchmark, benchmark)}/{i}" for i in range(score.num_scored)]
+    return Measurement(score, {item: float(i < score.num_passed) for i, item in enumerate(ids)})
 
 
 def rows(board, metric="pass@1"):
@@ -82,7 +91,7 @@ def test_unscored_items_are_counted_apart_and_shown():
     board = make_scoreboard([score(num_items=166, num_items_total=166, num_unscored=2, unscored_reasons={"jail": 2})])
     assert "164 of 166" in to_markdown(board)
     assert all(row.ratio is None for row in board.rows)
-    assert "2 items have no verdict" in board.warnings[0]
+    assert "2 samples have no verdict" in board.warnings[0]
 
 
 def test_a_score_that_is_missing_is_missing_and_not_zero():
@@ -117,7 +126,7 @@ def test_bits_per_byte_of_different_numbers_of_solutions_are_not_compared():
 
 @pytest.mark.parametrize("change", [{"protocol": "chat"}, {"version": 2}, {"data_sha256": "e" * 64}, {"num_items": 20}])
 def test_scores_of_different_protocols_are_never_divided(change):
-    theirs = replace(score(passed=46), **change)
+    theirs = Measurement(replace(score(passed=46).score, **change), score(passed=46).pass_rates)
     row = rows(make_scoreboard([score()], {"Qwen2.5-Coder-0.5B": [theirs]}))[0]
     assert row.ratio is None
     assert f"{next(iter(change))} differs" in row.note
@@ -125,17 +134,103 @@ def test_scores_of_different_protocols_are_never_divided(change):
 
 def test_the_overall_number_is_a_geometric_mean_of_one_kind_of_reference():
     board = make_scoreboard([score(passed=23), score("gsm8k", 91, 1319)])
-    assert board.overall is not None
+    found = board.overall.ratio
+    assert found is not None
     ratios = [row.ratio.value for row in board.rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
-    assert abs(board.overall.value - (ratios[0] * ratios[1]) ** 0.5) < 1e-9
-    assert make_scoreboard([score()]).overall is None
+    assert abs(found.value - (ratios[0] * ratios[1]) ** 0.5) < 1e-9
+    assert found.low < found.value < found.high
+    assert make_scoreboard([score()]).overall.ratio is None
 
 
 def test_the_overall_number_never_mixes_measured_and_published():
     measured = {REFERENCE_MODELS[0]: [score(passed=46)]}
     board = make_scoreboard([score(), score("gsm8k", 91, 1319)], measured)
-    assert board.overall is None
-    assert "there are 2 (measured and published)" in board.overall_note
+    assert board.overall.ratio is None
+    assert "there are 2 (measured and published)" in board.overall.note
+
+
+def test_a_mean_of_benchmarks_that_share_problems_is_no_surer_than_one_of_them():
+    ratio = Interval(value=0.5, low=0.3, high=0.8)
+    shared = geometric_mean({"a": ratio, "b": ratio}, {"a": "a", "b": "a"})
+    assert (round(shared.low, 9), round(shared.high, 9)) == (0.3, 0.8)
+    apart = geometric_mean({"a": ratio, "b": ratio}, {})
+    assert 0.3 < apart.low < 0.5 < apart.high < 0.8
+
+
+def test_the_interval_of_the_mean_holds_the_truth_as_often_as_it_says():
+    rng, covered, truth = np.random.default_rng(3), 0, (0.5 * 0.25) ** 0.5
+    for _ in range(300):
+        first = unpaired((int(rng.binomial(164, 0.2)), 164), (int(rng.binomial(164, 0.4)), 164)).ratio
+        second = unpaired((int(rng.binomial(400, 0.15)), 400), (int(rng.binomial(400, 0.6)), 400)).ratio
+        assert first is not None
+        assert second is not None
+        mean = geometric_mean({"a": first, "b": second}, {})
+        covered += mean.low <= truth <= mean.high
+    assert 278 <= covered <= 297  # 95 % of 300, give or take two standard errors
+
+
+def test_a_model_at_zero_has_an_overall_interval_above_zero():
+    found = make_scoreboard([score(passed=0), score("gsm8k", 0, 1319)]).overall.ratio
+    assert found is not None
+    assert found.value == pytest.approx(0.01)
+    assert found.high > 0.01
+
+
+def test_benchmarks_that_share_items_are_found():
+    plus = Measurement(replace(score().score, benchmark="humaneval_plus"), score().pass_rates)
+    found = families_of([score(), score("gsm8k", 1, 5), plus])
+    assert found == {"humaneval": "humaneval", "humaneval_plus": "humaneval", "gsm8k": "gsm8k"}
+
+
+def test_published_verdicts_are_paired_and_the_table_says_whose_they_are():
+    board = make_scoreboard([score(passed=23)])
+    by_model = {row.reference_model: row for row in rows(board)}
+    pair, single = by_model["Qwen2.5-Coder-1.5B"], by_model["Qwen2.5-Coder-0.5B"]
+    assert pair.comparison is not None
+    assert single.comparison is not None
+    assert (pair.comparison.kind, single.comparison.kind) == ("paired", "unpaired")
+    assert pair.provenance == "published"
+    assert "paired with the verdicts its authors published, on 164 items" in pair.note
+    assert pair.comparison.p_value is not None
+    assert single.comparison.p_value is None
+    assert f"{100 * single.comparison.detectable:.1f} points | unpaired" in to_markdown(board)
+
+
+def test_leaked_items_are_left_out_beside_the_raw_score():
+    leaked = {"humaneval": [f"HumanEval/{i}" for i in range(10)] + ["HumanEval/none"], "gsm8k": []}
+    board = make_scoreboard([score(passed=16), score("gsm8k", 3, 30, num_items_total=1319)], leaked=leaked)
+    row = next(row for row in rows(board) if row.reference_model == "Qwen2.5-Coder-1.5B")
+    assert row.ours is not None
+    assert row.clean is not None
+    assert (row.ours.n, row.clean.n, row.num_leaked) == (164, 154, 10)
+    assert row.clean.value == pytest.approx(6 / 154)
+    assert row.clean_ratio is not None
+    assert row.ratio is not None
+    assert row.clean_ratio.value < row.ratio.value
+    text = to_markdown(board)
+    assert "3.9 % ± 1.6 (1.8–8.2), 10 left out" in text
+    assert "none leaked" in text
+
+
+def test_nobody_looked_is_not_none_leaked():
+    board = make_scoreboard([score()])
+    assert {(row.num_leaked, row.clean) for row in rows(board)} == {(None, None)}
+    assert "none leaked" not in to_markdown(board)
+
+
+def test_every_score_shows_its_standard_error_interval_and_n():
+    assert "| 9.8 % ± 2.3 (6.1–15.3) | 164 |" in to_markdown(make_scoreboard([score(passed=16)]))
+
+
+def test_a_language_counts_a_problem_once_however_many_benchmarks_hold_it():
+    plus = Measurement(replace(score().score, benchmark="humaneval_plus"), score().pass_rates)
+    one, two = (make_scoreboard(own).by_language[0] for own in ([score()], [score(), plus]))
+    assert one.name == two.name == "python"
+    assert one.ours is not None
+    assert two.ours is not None
+    assert two.ours.stderr == pytest.approx(one.ours.stderr, rel=0.01)
+    assert one.ratio is not None
+    assert "published references" in one.note
 
 
 def test_scores_of_two_models_make_no_scoreboard():
@@ -183,3 +278,4 @@ def test_published_verdicts_agree_with_the_published_figure():
     verdicts = reference_verdicts("Qwen2.5-Coder-1.5B", "humaneval")
     assert (len(verdicts), sum(verdicts.values())) == (164, 72)
     assert reference_verdicts("Qwen2.5-Coder-0.5B", "humaneval") == {}
+    assert reference_verdicts("Qwen2.5-Coder-1.5B", "mbpp") == {}  # 500 tasks, tests in the prompt: another protocol
