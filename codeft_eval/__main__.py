@@ -71,8 +71,8 @@ def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
     print(done.markdown)
     metadata = {
         "scoreboard": pipes.markdown(done.markdown),
-        "plot": pipes.image(done.bars),
-        **({"progress": pipes.image(done.progress)} if done.progress else {}),
+        "plot": pipes.images([done.bars]),
+        **({"progress": pipes.images(done.progress)} if done.progress else {}),
         **({"relative_to_reference": done.board.overall.ratio.value} if done.board.overall.ratio else {}),
         "num_gained": sum(len(change.gained) for change in done.board.changes),
         "num_lost": sum(len(change.lost) for change in done.board.changes),

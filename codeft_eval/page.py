@@ -27,25 +27,28 @@ Samples = Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any] | None]]
 MAX_SHOWN = 40
 """Changed items of a benchmark that are shown in full; the others are on the samples' page."""
 _STYLE = """
-figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; }
+figure { margin: 0; } figure svg { width: 100%; max-width: 30rem; height: auto; }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); gap: 1rem; }
 .warning { border-left: .3rem solid #bf8700; padding-left: .7rem; font-weight: 600; }
 .overall { font-size: 2rem; font-weight: 700; margin: .2rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .86rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .55rem; border-bottom: 1px solid var(--line); }
-td:last-child { min-width: 16rem; }
+td:nth-child(n+3) { min-width: 4.5rem; }
 .published { font-style: italic; }
 @media (max-width: 60rem) {
   thead { display: none; } tr { display: block; padding: .6rem 0; border-bottom: 2px solid var(--line); }
   td { display: grid; grid-template-columns: 8.5rem minmax(0, 1fr); gap: .5rem; border: 0; padding: .15rem 0;
     overflow-wrap: anywhere; }
-  td:last-child { min-width: 0; } td:first-child { font-weight: 700; }
+  td:nth-child(n) { min-width: 0; } td:first-child { font-weight: 700; }
   td::before { content: attr(data-name); color: var(--faint); font-weight: 400; }
 }
 """
 
 
-def to_html(board: Scoreboard, bars: str, progress: str = "", samples: Mapping[str, Samples] | None = None) -> str:
+def to_html(
+    board: Scoreboard, bars: str, progress: Sequence[str] = (), samples: Mapping[str, Samples] | None = None
+) -> str:
     """The page; `bars` and `progress` are SVG, `samples` those of the changed items by benchmark."""
     warnings = "".join(f'<p class="warning">{shown(warning)}</p>' for warning in board.warnings)
     parts = [
@@ -57,9 +60,8 @@ def to_html(board: Scoreboard, bars: str, progress: str = "", samples: Mapping[s
         _progress(progress),
         _changes(board.changes, samples or {}),
         f"<h2>Beside the reference models</h2>{_figure(bars)}",
-        "<h2>Every comparison</h2>"
-        + _table(COLUMNS, [(cells(row), row.provenance or "none") for row in board.rows])
-        + f'<p><small>{shown(ABOUT).replace("*", "")}</small></p><p><a href="{SAMPLES_PAGE}">All samples</a></p>',
+        f"<h2>Every comparison</h2>{_comparisons(board)}"
+        f'<p><small>{shown(ABOUT).replace("*", "")}</small></p><p><a href="{SAMPLES_PAGE}">All samples</a></p>',
     ]
     return page("Scoreboard", _STYLE, "".join(parts))
 
@@ -72,13 +74,21 @@ def write_page(folder: Path, name: str, content: str) -> Path:
     return path
 
 
-def _progress(svg: str) -> str:
-    if not svg:
+def _comparisons(board: Scoreboard) -> str:
+    notes = list(dict.fromkeys(row.note for row in board.rows))
+    rows = [([*cells(row)[:-1], f"({notes.index(row.note) + 1})"], row.provenance or "none") for row in board.rows]
+    listed = "".join(f"<li>{shown(note)}</li>" for note in notes)
+    return f"{_table(COLUMNS, rows)}<ol><small>{listed}</small></ol>"
+
+
+def _progress(svgs: Sequence[str]) -> str:
+    if not svgs:
         return ""
-    return (
-        f"<h2>Progress</h2>{_figure(svg)}<p><small>A filled marker differs from the checkpoint before (McNemar, "
-        f"p &lt; 0.05 after Holm's correction); bars and band are 95 % intervals.</small></p>"
+    about = (
+        "A filled marker differs from the checkpoint before (McNemar, p < 0.05 after Holm); bars are 95 % intervals."
     )
+    panels = "".join(map(_figure, svgs))
+    return f'<h2>Progress</h2><div class="panels">{panels}</div><p><small>{shown(about)}</small></p>'
 
 
 def _changes(changes: Sequence[Change], samples: Mapping[str, Samples]) -> str:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,9 +16,10 @@ def markdown(text: str) -> dict[str, str]:
     return {"type": "md", "raw_value": text}
 
 
-def image(svg: str) -> dict[str, str]:
-    """A metadata value that the web UI shows as a picture."""
-    return markdown(f"![plot](data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()})")
+def images(svgs: Iterable[str]) -> dict[str, str]:
+    """A metadata value that the web UI shows as pictures."""
+    encoded = [base64.b64encode(svg.encode()).decode() for svg in svgs]
+    return markdown("\n\n".join(f"![plot](data:image/svg+xml;base64,{code})" for code in encoded))
 
 
 def path(value: object) -> dict[str, str]:

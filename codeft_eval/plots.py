@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from codeft_eval.history import Recorded, steps_that_count
@@ -9,92 +10,84 @@ from codeft_eval.intervals import Estimate
 from codeft_eval.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard import Row, Scoreboard
 from codeft_eval.scores import BITS_PER_BYTE, PASS_AT_1
+from codeft_eval.tables import show_tokens
 
 # Middle tones: at least 3:1 contrast on white and on near-black alike.
 INK, OURS, MEASURED, PUBLISHED = "#7d8590", "#2f81f7", "#2da44e", "#bf8700"
 _REFERENCES_SHOWN = REFERENCE_MODELS[:4]
 """Base models: what a base model of ours is measured against."""
-_PANELS_A_ROW = 2
+_WIDTH_INCHES = 4.4
+"""Of every plot: what a phone shows without shrinking the letters much."""
 _COLOR_OF = {"measured": MEASURED, "published": PUBLISHED}
 
 
 def plot_svg(board: Scoreboard) -> str:
-    """Pass rates with their intervals, and the reference models' beside them."""
+    """Pass rates with their intervals, and the reference models' below them; narrow enough for a phone."""
     groups = [rows for rows in _groups(board) if rows]
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        labels = _bars(axes, groups)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_ylim(len(labels) - 0.4, -0.6)
+        num_bars = _bars(axes, groups)
+        axes.set_yticks([])
+        axes.set_ylim(num_bars - 0.4, -0.9)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("pass@1, % of items (line: 95 % interval)")
+        axes.set_xlabel("pass@1, % of items (line: 95 % interval)", fontsize=8)
         _color(axes, "x")
 
     num_lines = sum(len(rows) + 1 for rows in groups) or 1
-    return _svg((8, 0.8 + 0.36 * num_lines), draw)
+    return _svg((_WIDTH_INCHES, 0.6 + 0.4 * num_lines), draw)
 
 
-def progress_svg(entries: Sequence[Recorded], board: Scoreboard) -> str:
-    """A panel a benchmark and metric over the tokens trained on; empty when no entry knows its tokens.
+def progress_svgs(entries: Sequence[Recorded], board: Scoreboard) -> list[str]:
+    """A panel for each metric and benchmark over the tokens trained on; none where no entry knows its tokens.
 
     Bits per byte comes first: it moves while pass@1 is still 0. A filled marker is a checkpoint that differs from the
     one before (McNemar, p < 0.05 after Holm); dashed lines are reference models.
     """
     known = [entry for entry in entries if entry.num_tokens]
-    metrics = (BITS_PER_BYTE, PASS_AT_1)
     names = dict.fromkeys(name for entry in known for name in entry.scores)
-    panels = [
-        (name, metric)
-        for metric in metrics
-        for name in names
-        if any(metric in entry.scores[name].score.metrics for entry in known if name in entry.scores)
-    ]
-    if not panels:
-        return ""
-    num_rows = -(-len(panels) // _PANELS_A_ROW)
-
-    def draw(figure: Any) -> None:
-        grid = figure.subplots(num_rows, _PANELS_A_ROW, squeeze=False).flat
-        for axes, (name, metric) in zip(grid, panels, strict=False):
-            _panel(axes, known, name, metric)
-            _reference_lines(axes, [row for row in board.rows if (row.benchmark, row.metric) == (name, metric)])
-        for axes in list(grid)[len(panels) :]:
-            axes.set_visible(False)
-        figure.tight_layout()
-
-    return _svg((8, 2.6 * num_rows), draw)
+    panels = []
+    for metric in (BITS_PER_BYTE, PASS_AT_1):
+        for name in names:
+            having = [entry for entry in known if name in entry.scores and metric in entry.scores[name].score.metrics]
+            rows = [row for row in board.rows if (row.benchmark, row.metric) == (name, metric)]
+            if having:
+                panels.append(
+                    _svg((_WIDTH_INCHES, 2.5), partial(_panel, having=having, rows=rows, name=name, metric=metric))
+                )
+    return panels
 
 
-def _panel(axes: Any, entries: Sequence[Recorded], name: str, metric: str) -> None:
-    having = [entry for entry in entries if name in entry.scores and metric in entry.scores[name].score.metrics]
-    points = [(entry.num_tokens or 0, entry.scores[name].score.metrics[metric]) for entry in having]
-    scale = 1 if metric == BITS_PER_BYTE else 100
-    for run in _rising(points):
-        tokens = [x for x, _ in run]
-        axes.plot(tokens, [scale * e.value for _, e in run], color=OURS, linewidth=1.5)
-        axes.fill_between(
-            tokens,
-            [scale * e.low for _, e in run],
-            [scale * e.high for _, e in run],
-            color=OURS,
-            alpha=0.2,
-            linewidth=0,
-        )
-    filled = steps_that_count(having, name) if metric == PASS_AT_1 else [True] * len(having)
-    for (tokens, estimate), is_step in zip(points, filled, strict=True):
-        face = OURS if is_step else "none"
-        bounds = [[scale * (estimate.value - estimate.low)], [scale * (estimate.high - estimate.value)]]
-        axes.errorbar(
-            [tokens], [scale * estimate.value], yerr=bounds, color=OURS, marker="o", markerfacecolor=face, markersize=6
-        )
+def _panel(figure: Any, *, having: Sequence[Recorded], rows: Sequence[Row], name: str, metric: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axes = figure.subplots()
+    _curve(axes, having, name, metric)
+    _reference_lines(axes, rows)
     title = having[-1].scores[name].score.title
-    axes.set_title(f"{title}: {'bits per byte ↓' if metric == BITS_PER_BYTE else 'pass@1, % ↑'}", color=INK, fontsize=9)
+    axes.set_title(f"{title}: {'bits per byte' if metric == BITS_PER_BYTE else 'pass@1, %'}", color=INK, fontsize=9)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: show_tokens(round(tokens)).removesuffix(" tokens")))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("tokens trained on", fontsize=8)
     if metric == PASS_AT_1:
         axes.set_ylim(bottom=0)
     _color(axes, "y")
+
+
+def _curve(axes: Any, having: Sequence[Recorded], name: str, metric: str) -> None:
+    points = [(entry.num_tokens or 0, entry.scores[name].score.metrics[metric]) for entry in having]
+    scale = 1 if metric == BITS_PER_BYTE else 100
+    for run in _rising(points):
+        tokens, bounds = [x for x, _ in run], [(scale * e.low, scale * e.high) for _, e in run]
+        axes.plot(tokens, [scale * e.value for _, e in run], color=OURS, linewidth=1.5)
+        axes.fill_between(tokens, *zip(*bounds, strict=True), color=OURS, alpha=0.2, linewidth=0)
+    filled = steps_that_count(having, name) if metric == PASS_AT_1 else [True] * len(having)
+    for (tokens, estimate), is_step in zip(points, filled, strict=True):
+        face = OURS if is_step else "none"
+        reach = [[scale * (estimate.value - estimate.low)], [scale * (estimate.high - estimate.value)]]
+        style = {"color": OURS, "marker": "o", "markerfacecolor": face, "markersize": 6}
+        axes.errorbar([tokens], [scale * estimate.value], yerr=reach, **style)
 
 
 def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Estimate]]]:
@@ -115,10 +108,8 @@ def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
         height = row.reference if row.metric == BITS_PER_BYTE else 100 * row.reference
         color = _COLOR_OF[str(row.provenance)]
         axes.axhline(height, color=color, linestyle="--", linewidth=1)
-        label = f"{row.reference_model} ({row.provenance})"
-        axes.annotate(
-            label, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color=color, fontsize=6
-        )
+        label, place = f"{row.reference_model} ({row.provenance})", ("axes fraction", "data")
+        axes.annotate(label, (0, height), xycoords=place, ha="left", va="bottom", color=color, fontsize=6)
 
 
 def _groups(board: Scoreboard) -> list[list[Row]]:
@@ -126,28 +117,31 @@ def _groups(board: Scoreboard) -> list[list[Row]]:
     return [[row for row in board.rows if row.benchmark == name and row.metric == PASS_AT_1] for name in names]
 
 
-def _bars(axes: Any, groups: Sequence[Sequence[Row]]) -> list[str]:
-    labels: list[str] = []
+def _bars(axes: Any, groups: Sequence[Sequence[Row]]) -> int:
+    """Draws the bars with their names above them and returns how many there are."""
+    position = 0
     for rows in groups:
         ours = rows[0].ours
-        if ours:
-            _bar(axes, len(labels), (100 * ours.value, 100 * ours.low, 100 * ours.high), OURS)
-        labels.append(f"{rows[0].title}: ours" + ("" if ours else " (no score)"))
+        values = (100 * ours.value, 100 * ours.low, 100 * ours.high) if ours else None
+        _bar(axes, position, f"{rows[0].title}: ours", values, OURS)
+        position += 1
         for row in rows:
             if row.reference is None:
                 continue
             low, high = row.reference_interval or (row.reference, row.reference)
-            _bar(axes, len(labels), (100 * row.reference, 100 * low, 100 * high), _COLOR_OF[str(row.provenance)])
-            labels.append(f"{row.reference_model} ({row.provenance})")
-    return labels
+            values = 100 * row.reference, 100 * low, 100 * high
+            _bar(axes, position, f"{row.reference_model} ({row.provenance})", values, _COLOR_OF[str(row.provenance)])
+            position += 1
+    return position
 
 
-def _bar(axes: Any, position: int, values: tuple[float, float, float], color: str) -> None:
-    value, low, high = values
-    axes.barh(position, value, color=color, height=0.62)
+def _bar(axes: Any, position: int, name: str, values: tuple[float, float, float] | None, color: str) -> None:
+    value, low, high = values or (0.0, 0.0, 0.0)
+    axes.barh(position, value, color=color, height=0.34)
     if high > low:
         axes.plot([low, high], [position, position], color=INK, linewidth=2, solid_capstyle="butt")
-    axes.text(high + 1, position, f"{value:.1f}", va="center", color=INK, fontsize=9)
+    label = f"{name}, {value:.1f} %" if values else f"{name} (no score)"
+    axes.text(0, position - 0.24, label, va="bottom", color=INK, fontsize=8)
 
 
 def _color(axes: Any, grid: str) -> None:
@@ -159,7 +153,7 @@ def _color(axes: Any, grid: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _svg(size: tuple[float, float], draw: Callable[[Any], None]) -> str:
+def _svg(size: tuple[float, float], draw: Callable[[Any], object]) -> str:
     import matplotlib
     from matplotlib.figure import Figure
 

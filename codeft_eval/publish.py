@@ -7,7 +7,7 @@ from pathlib import Path
 
 from codeft_eval.history import Change, Recorded, as_points, changes, record
 from codeft_eval.page import MAX_SHOWN, Samples, to_html, write_page
-from codeft_eval.plots import plot_svg, progress_svg
+from codeft_eval.plots import plot_svg, progress_svgs
 from codeft_eval.sample_page import SAMPLES_PAGE, first_samples, samples_html
 from codeft_eval.scoreboard import Scoreboard, to_json
 from codeft_eval.scores import read_measurement, read_samples
@@ -23,8 +23,8 @@ class Published:
     markdown: str
     json: str
     bars: str
-    progress: str
-    "empty while no checkpoint knows its tokens"
+    progress: tuple[str, ...]
+    "a panel a benchmark and metric; none while no checkpoint knows its tokens"
     page: Path
     samples_page: Path
 
@@ -58,14 +58,12 @@ def publish(
     board = make_scoreboard(
         scores, measured, leaked=read_leaked(leaked) if leaked else None, num_tokens=num_tokens, changes=found
     )
-    bars, progress, text = plot_svg(board), progress_svg(history, board), to_markdown(board)
+    bars, progress, text = plot_svg(board), tuple(progress_svgs(history, board)), to_markdown(board)
     document = json.dumps(to_json(board) | {"history": as_points(history)}, indent=2, allow_nan=False) + "\n"
     named = {own.score.title: read_samples(folder) for own, folder in zip(scores, folders, strict=True)}
     write_page(output, "scoreboard.json", document)
     write_page(output, "scoreboard.md", text)
     write_page(output, "scoreboard.svg", bars)
-    if progress:
-        write_page(output, "progress.svg", progress)
     return Published(
         board=board,
         markdown=text,

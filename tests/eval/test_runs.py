@@ -232,8 +232,7 @@ def test_the_scoreboard_command_writes_all_files(finished, tmp_path, capsys):
     assert main(command) == 0
     assert "no published Qwen 2.5 figure" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "history", "progress.svg", "samples.html", "scoreboard.html", "scoreboard.json", "scoreboard.md",
-        "scoreboard.svg",
+        "history", "samples.html", "scoreboard.html", "scoreboard.json", "scoreboard.md", "scoreboard.svg",
     ]  # fmt: skip
 
 
