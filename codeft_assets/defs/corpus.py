@@ -60,13 +60,13 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
     for source, fate, count in counts.iter_rows():
         rows.setdefault(source, {})[fate] = count
     shares = {name: {fate: n / sum(row.values()) for fate, n in row.items()} for name, row in rows.items()}
-    fates_seen = sorted({fate for row in rows.values() for fate in row})
+    fates_seen = sorted({fate for row in rows.values() for fate in row}, key=lambda fate: (fate != KEPT, fate))
     dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
     return {
         "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
         "fates": stacked_bars(shares, title="fate of every document by source", unit="share of documents"),
         "accounts": md.markdown_table(
-            ("source", "in", *fates_seen),
+            ("source", "in", *(fate.removeprefix("dropped by ") for fate in fates_seen)),
             ((name, sum(row.values()), *(row.get(fate, 0) for fate in fates_seen)) for name, row in rows.items()),
         ),
         "one_of_each_reason": md.markdown_table(

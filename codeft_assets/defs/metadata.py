@@ -35,7 +35,7 @@ def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     What it is, how much, what was dropped and why, a sample, plots, lineage, where it lies, what it cost.
     """
-    values = {key: _rounded(dg.MetadataValue.float(value) if isinstance(value, float) else value)
+    values = {key: _shown(dg.MetadataValue.float(value) if isinstance(value, float) else value)
               for key, value in metadata.items()}  # fmt: skip
     return dict(sorted(values.items(), key=lambda item: _rank(*item)))
 
@@ -56,10 +56,12 @@ def _rank(key: str, value: Any) -> int:
     return _WHAT if isinstance(value, str | dg.TextMetadataValue) else _MUCH
 
 
-def _rounded(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     if isinstance(value, dg.FloatMetadataValue) and value.value is not None:
         return dg.MetadataValue.float(float(f"{value.value:.4g}"))
-    return value
+    text = value.text if isinstance(value, dg.TextMetadataValue) else value
+    # a SHA-256 is wider than the page; its first half says as much to a person, the files hold all of it
+    return f"{text[:32]}…" if isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) else value
 
 
 def table_metadata(table: Table, outcome: Outcome) -> dict[str, Any]:

@@ -16,7 +16,7 @@ INLINE_CHARS = 1000
 """Dagster 1.13's web UI shows Markdown below this length in place."""
 _INK = "#789"  # mid gray: see the contrast test
 _COLORS = ("#38c", "#c71", "#295", "#b5c", "#d55", "#882", "#399", "#a74")
-_WIDTH, _BAR_LEFT, _ROW = 420, 170, 16
+_WIDTH, _BAR_LEFT, _ROW = 380, 160, 16
 _MAX_BARS = 11
 _MAX_POINTS = 56
 _PLOT_HEIGHT, _PLOT_LEFT = 90, 34

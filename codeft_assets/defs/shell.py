@@ -61,7 +61,7 @@ def run_stage(
 def result(table: Table, outcome: Outcome, metadata: dict[str, Any]) -> dg.MaterializeResult:
     """Return the materialization: what the stage says of itself, then what every table says."""
     return dg.MaterializeResult(
-        metadata=in_reading_order({**metadata, **table_metadata(table, outcome)}),
+        metadata=in_reading_order({**table_metadata(table, outcome), **metadata}),
         data_version=dg.DataVersion(outcome.manifest.content_hash),
     )
 
