@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONWARNINGS ?= ignore
 QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 
-.PHONY: help setup demo test ui check bench clean
+.PHONY: help setup demo test ui check bench screenshots docs clean
 
 help:  ## what there is to do
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,16 @@ check: setup  ## format, lint, types, import directions, definitions, fast tests
 
 bench: setup  ## every benchmark: ratios, not times
 	for file in tests/benchmarks/*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
+
+$(VENV)/.screenshots: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group screenshots
+	touch $@
+
+screenshots: setup $(VENV)/.screenshots  ## the pictures in docs/, from what `make demo` left; needs Chromium
+	PYTHONPATH=. $(BIN)/python -m tests.webui.screenshots
+
+docs: setup  ## every command of README and docs, typed in a fresh copy
+	PYTHONPATH=. $(BIN)/python -m tests.walk
 
 clean:  ## remove what was built; the data root goes too
 	rm -rf $(VENV) $(CODEFT_HOME) .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
