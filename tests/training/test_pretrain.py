@@ -1,13 +1,16 @@
 """Our step loop: whatever happens to it, it ends in the same weights or says why it cannot go on."""
 
 import dataclasses
+import itertools
 import json
 import math
 import resource
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from codeft_training import pretrain
 from codeft_training.checkpoints import WEIGHTS, newest_complete
 from codeft_training.corpus import file_hash
 from codeft_training.parallel import World
@@ -185,9 +188,11 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, 
     assert not list(run.work.glob(".tmp-*"))
 
 
-def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path):
+def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(pretrain, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))  # however busy we are
     reporter = Collected()
-    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=4.0, save_every_steps=10**6, warmup_fraction=0)
+    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=1.0, save_every_steps=10**6, warmup_fraction=0)
     result = train(run, reporter)
     rates = [entry["learning_rate"] for entry in reporter.observed if "learning_rate" in entry]
     assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.learning_rate)
