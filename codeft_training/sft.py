@@ -78,7 +78,7 @@ def require_peft(recipe: Recipe) -> None:
 def _attempt(
     run: TrainingRun, model: PreTrainedModel, metrics: Metrics, stop: StopRequest, rows: int
 ) -> PreTrainedModel:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PrinterCallback
 
     from codeft_training.callbacks import GuardedTrainer, RunWatch
 
@@ -91,6 +91,7 @@ def _attempt(
         callbacks=[watch],
         peft_config=_lora(run.recipe),
     )
+    trainer.remove_callback(PrinterCallback)  # our own lines say it
     resume = newest_complete(run.work)
     metrics.rewind(step_of(resume) if resume else 0, resumed=resume is not None)
     watch.tell_probe()

@@ -1,0 +1,175 @@
+"""Fine-tuning by TRL: guarded like our own loop, with all weights or with low-rank additions only."""
+
+import dataclasses
+import json
+import resource
+
+import pytest
+import torch
+
+from codeft_training import sft
+from codeft_training.checkpoints import newest_complete
+from codeft_training.recipes import RECIPES, Recipe, find_recipe
+from codeft_training.sft import micro_batch
+from codeft_training.train import train
+from tests.training.children import Collected, eight_kills, training_run
+
+FIELDS = {"optimizer": "adamw", "learning_rate": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def base(made, tmp_path_factory):
+    output = tmp_path_factory.mktemp("base")
+    train(training_run(made, output, max_steps=2), Collected())
+    return output / "checkpoint"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run_of(made, base, output, **changes):
+    return training_run(made, output, base_model=str(base), **(FIELDS | changes))
+
+
+def losses(reporter):
+    return {entry["step"]: entry["loss"] for entry in reporter.observed if "loss" in entry}
+
+
+class Bombs(Collected):
+    """A reporter that lets something happen at a step."""
+
+    def __init__(self, step, what):
+        super().__init__()
+        self._step, self._what = step, what
+
+    def log(self, line):
+        super().log(line)
+        if line.startswith(f"step {self._step}/"):
+            self._what()
+
+
+def test_the_engine_reports_what_our_own_loop_reports(made, base, tmp_path):
+    reporter = Collected()
+    result = train(run_of(made, base, tmp_path), reporter)
+    entry = next(entry for entry in reporter.observed if "loss" in entry)
+    assert set(entry) == {
+        "step", "loss", "learning_rate", "grad_norm", "num_tokens", "tokens_per_second", "tflops_per_second"
+    }  # fmt: skip
+    assert {"bits_per_byte", "bits_per_byte_code"} <= set(result["validation"])
+
+
+def test_low_rank_additions_are_merged_into_a_checkpoint_like_any_other(made, base, tmp_path):
+    from safetensors.torch import load_file
+
+    result = train(run_of(made, base, tmp_path, lora_rank=2, learning_rate=0.03), Collected())
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, tmp_path / "checkpoint"))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if "_proj" in name}  # every linear layer, and nothing else
+    for name in changed:
+        assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 2
+    assert result["final_loss"] < result["first_loss"]
+
+
+@pytest.mark.slow
+def test_eight_kills_at_random_moments_change_no_bit_of_low_rank_additions(made, base, tmp_path):
+    steps = {"max_steps": 30, "save_every_steps": 1, "validate_every_steps": 15, "accumulation_steps": 1}
+    runs = [run_of(made, base, tmp_path / name, lora_rank=2, **steps) for name in ("undisturbed", "killed")]
+    undisturbed = train(runs[0], Collected())
+    lines = eight_kills(runs[1], seed=11)
+    assert sum("resuming from checkpoint-" in line for line in lines) >= 7
+    killed = json.loads((tmp_path / "killed" / "result.json").read_text())
+    assert killed["weights_hash"] == undisturbed["weights_hash"]
+
+
+def test_without_peft_a_recipe_that_wants_lora_says_what_to_install(made, base, tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"lora_rank = 4 needs peft.*pip install 'codeft\[lora\]', or set lora_rank=0"):
+        train(run_of(made, base, tmp_path, lora_rank=4), Collected())
+
+
+def test_lora_without_a_base_model_is_refused():
+    with pytest.raises(ValueError, match="lora_rank = 4 adds to a model that exists; set base_model"):
+        find_recipe("smoke", {"lora_rank": "4"})
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if recipe.base_model])
+def test_recipes_that_fine_tune_read_the_same_tokens_a_step(name):
+    assert RECIPES[name].tokens_per_step == RECIPES["qwen2.5-0.5b-sft"].tokens_per_step
+
+
+@pytest.mark.parametrize(("rows", "wanted"), [(6, (6, 2)), (5, (4, 3)), (3, (3, 4)), (1, (1, 12))])
+def test_any_micro_batch_keeps_the_global_batch(rows, wanted):
+    recipe = Recipe(name="test", about="", batch_rows=6, accumulation_steps=2)
+    assert micro_batch(recipe, rows) == wanted
+
+
+def test_out_of_memory_halves_the_micro_batch_and_goes_on_from_the_last_checkpoint(made, base, tmp_path, monkeypatch):
+    from codeft_training.callbacks import GuardedTrainer
+
+    whole, reporter = Collected(), Collected()
+    train(run_of(made, base, tmp_path / "whole"), whole)
+    step = GuardedTrainer.training_step
+
+    def more_than_two_rows_at_step_four(self, model, inputs, *rest, **more):
+        if self.state.global_step == 4 and len(inputs["input_ids"]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(self, model, inputs, *rest, **more)
+
+    monkeypatch.setattr(GuardedTrainer, "training_step", more_than_two_rows_at_step_four)
+    result = train(run_of(made, base, tmp_path / "halved"), reporter)
+    assert "out of memory: 2 rows a micro-batch from here on, the global batch stays" in reporter.lines
+    assert "resuming from checkpoint-3" in reporter.lines
+    assert result["num_tokens_seen"] == 12 * 512
+    entries = [json.loads(line) for line in (tmp_path / "halved" / "metrics.jsonl").read_text().splitlines()]
+    found = {entry["step"]: entry["loss"] for entry in entries if "loss" in entry}
+    assert found == pytest.approx(losses(whole), abs=1e-3)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, base, tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    run = run_of(made, base, tmp_path)
+    # from step 5 on the kernel refuses to write more than 10,000 bytes to a file, as on a full disk
+    reporter = Bombs(5, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1])))
+    try:
+        with pytest.raises(OSError, match=r"cannot write .*checkpoint-6: .* run again: it goes on from the last whole"):
+            train(run, reporter)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert newest_complete(run.work).name == "checkpoint-3"
+    result = train(run, Collected())
+    assert (
+        result["weights_hash"]
+        == train(dataclasses.replace(run, output=tmp_path / "other"), Collected())["weights_hash"]
+    )
+
+
+def test_weights_that_are_no_number_are_not_saved(made, base, tmp_path, monkeypatch):
+    from codeft_training.callbacks import GuardedTrainer
+
+    step = GuardedTrainer.training_step
+
+    def poisoned(self, model, *rest, **more):
+        if self.state.global_step == 4:
+            with torch.no_grad():
+                model.model.norm.weight[0] = float("nan")
+        return step(self, model, *rest, **more)
+
+    monkeypatch.setattr(GuardedTrainer, "training_step", poisoned)
+    run = run_of(made, base, tmp_path, log_every_steps=12)  # the loss is not looked at before step 12
+    with pytest.raises(FloatingPointError, match="weights at step 6 are not finite; lower learning_rate"):
+        train(run, Collected())
+    assert newest_complete(run.work).name == "checkpoint-3"
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_is_never_logged_as_one(made, base, tmp_path):
+    reporter = Collected()
+    run = run_of(made, base, tmp_path, learning_rate=1e30, max_grad_norm=1e30, warmup_fraction=0.0)
+    with pytest.raises(FloatingPointError, match="not finite; lower learning_rate"):
+        train(run, reporter)
+    assert 0.0 not in losses(reporter).values()
