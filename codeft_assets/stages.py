@@ -6,67 +6,63 @@ Each function takes picklable arguments and yields ``ShardResult``s; each ``*_st
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
-import io
 import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from types import ModuleType
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import xxhash
 
 from codeft_assets.curation import (
     adapters,
     decontaminate,
-    dedup,
     documents,
     educational_value,
     free_text,
     groups,
     ingest,
     ledger,
-    minhash,
     mixture,
     normalize,
     quality,
     secrets,
 )
 from codeft_assets.curation import signals as signals_module
-from codeft_assets.curation.dedup import DedupParams
-from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.mixture import Mixture
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage, Unit
 from codeft_assets.manifest import Shard
 from codeft_assets.origins import Origin, Upstream
 from codeft_assets.sources import Source
-from codeft_assets.storage import Table, write_atomically
+from codeft_assets.storage import Table
 
 
 def code_version_of(*modules: ModuleType) -> str:
     """Return a hash of what the modules' code says, blind to comments, docstrings and layout."""
-    dumps = []
-    for module in modules:
-        tree = ast.parse(inspect.getsource(module))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-                node.value = ast.Constant(None)
-        dumps.append(ast.dump(tree))
-    return xxhash.xxh3_64_hexdigest("\n".join(dumps))
+    return xxhash.xxh3_64_hexdigest("\n".join(_syntax(inspect.getsource(module)) for module in modules))
+
+
+@functools.cache
+def _syntax(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            node.value = ast.Constant(None)
+    return ast.dump(tree)
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:
     return frame.to_arrow()
 
 
-def _text(table: pa.Table) -> pa.Array:
+def text_column(table: pa.Table) -> pa.Array:
+    """Return the texts as one Arrow array, which the kernels read in place."""
     column = table["text"].combine_chunks()
     return column.cast(pa.large_string())
 
@@ -136,7 +132,7 @@ def score_documents(
     rows = table.read_shard(shard, ["document_id", "source", "domain", "format", "language", "text"])
     attributes = pl.DataFrame(rows.drop_columns(["text"]))
     scored = attributes.hstack(
-        educational_value.score(classifier, _text(rows), rows["language"].combine_chunks())
+        educational_value.score(classifier, text_column(rows), rows["language"].combine_chunks())
     ).with_columns(minimum_educational_value=pl.col("source").replace_strict(dict(minimum), return_dtype=pl.Float32))
     decided = scored.hstack(quality.drop_reasons(scored))
     kept = ["document_id", "source", *SCORE_COLUMNS]
@@ -144,125 +140,6 @@ def score_documents(
     dropped = dict(reasons.iter_rows())
     report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
     yield ShardResult(rows=_arrow(decided.select(kept)), report=report)
-
-
-# -- deduplication -----------------------------------------------------------------------------------------------------
-
-
-def signatures_stage(params: MinHashParams) -> Stage:
-    """Identify MinHash signatures."""
-    return Stage(name="dedup/signatures", code_version=params.version, parameters={})
-
-
-def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterator[ShardResult]:
-    """Compute the signature of every document of a shard."""
-    rows = table.read_shard(shard, ["document_id", "content_hash", "text"])
-    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(minhash.signatures(_text(rows), params))
-    yield ShardResult(rows=_arrow(signed), report=StageReport(num_in=signed.height, num_out=signed.height))
-
-
-def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
-    """Identify clustering; its inputs' hashes are part of the unit."""
-    return Stage(
-        name="dedup/clusters",
-        code_version=code_version_of(dedup),
-        parameters={"threshold": params.threshold, "priorities": dict(priorities)},
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterInputs:
-    """The tables that clustering reads."""
-
-    documents: list[Table]
-    signatures: Table
-    scores: Table
-    matches: Table
-
-
-def cluster_documents(
-    inputs: ClusterInputs, evidence: Evidence, params: DedupParams, priorities: Mapping[str, int]
-) -> Iterator[ShardResult]:
-    """Find the duplicates among the documents that pass quality and decontamination."""
-    listed = all_documents(inputs.documents, ["document_id", "source", "num_chars"])
-    scores = inputs.scores.read(["document_id", "drop_reason", "educational_value"])
-    passing = ledger.passing(listed, scores, inputs.matches.read(["document_id"]))
-    signatures = inputs.signatures
-    signed = signatures.read(["document_id", "content_hash", "num_shingles", "shingle_sum"]).with_row_index("signed")
-    candidates = passing.with_columns(
-        priority=pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32)
-    ).join(signed, on="document_id")
-    rows = candidates["signed"].to_numpy()
-
-    def band_keys(band: int) -> npt.NDArray[np.uint64]:
-        name = params.minhash.band_columns()[band]
-        return signatures.read([name])[name].to_numpy()[rows]
-
-    found = dedup.deduplicate(candidates, band_keys, DocumentTexts(inputs.documents).batches, params, evidence.read())
-    evidence.write(found.evidence)
-    yield ShardResult(rows=_arrow(found.clusters), report=found.report)
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Similarities of pairs that earlier runs verified, beside the clusters' table: lost, it is only made again."""
-
-    clusters: Table
-    version: str
-    """Of the shingles: similarities of other shingles say nothing."""
-
-    def _path(self) -> str:
-        return self.clusters.path(f"evidence-{self.version}.parquet")
-
-    def read(self) -> pl.DataFrame | None:
-        """Return the evidence, None if there is none that can be trusted."""
-        try:
-            with self.clusters.filesystem.open(self._path(), "rb") as file:
-                return pl.DataFrame(pq.read_table(file, page_checksum_verification=True))
-        except (FileNotFoundError, pa.ArrowException, OSError):
-            return None
-
-    def write(self, evidence: pl.DataFrame) -> None:
-        """Replace the evidence."""
-        buffer = io.BytesIO()
-        pq.write_table(_arrow(evidence), buffer, compression="zstd", write_page_checksum=True)
-        write_atomically(self.clusters.filesystem, self._path(), buffer.getvalue())
-
-
-def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
-    """Return columns of all documents of all sources; never ``text`` of everything."""
-    return pl.concat([table.scan().select(columns) for table in tables]).collect()
-
-
-class DocumentTexts:
-    """Gives texts by document id; reads the text of those shards only that hold one of them, each shard once."""
-
-    def __init__(self, tables: list[Table]) -> None:
-        self._tables = tables
-
-    def batches(self, document_ids: pl.Series) -> Iterator[tuple[npt.NDArray[np.int64], pa.Array]]:
-        """Yield, shard by shard, positions in ``document_ids`` and the texts of these documents.
-
-        Raises:
-            CorruptShardError: a shard's bytes changed since it was written.
-        """
-        wanted = pl.DataFrame({"document_id": document_ids}).with_row_index("position")
-        for table in self._tables:
-            for shard in table.manifest().shards:
-                listed = table.scan_shard(shard).select("document_id").collect().with_row_index("row")
-                found = listed.join(wanted, on="document_id", maintain_order="left")
-                if found.height:
-                    texts = _text(table.read_shard(shard, ["text"])).take(found["row"].to_arrow())
-                    yield found["position"].to_numpy().astype(np.int64), texts
-
-    def __call__(self, document_ids: list[str]) -> pa.Array:
-        """Return the texts of a few documents, in order."""
-        texts: list[str | None] = [None] * len(document_ids)
-        for positions, found in self.batches(pl.Series(document_ids, dtype=pl.String)):
-            for position, text in zip(positions, found.to_pylist(), strict=True):
-                texts[position] = text
-        assert None not in texts, f"{texts.count(None)} of {len(document_ids)} documents have no text"
-        return pa.array(texts, pa.large_string())
 
 
 # -- decontamination ---------------------------------------------------------------------------------------------------
@@ -278,11 +155,16 @@ def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Itera
     index = decontaminate.build_index(benchmark_texts.read())
     rows = table.read_shard(shard, ["document_id", "text"])
     document_ids = pl.Series("document_id", rows["document_id"].combine_chunks())
-    matches = decontaminate.find_overlaps(document_ids, _text(rows), index)
+    matches = decontaminate.find_overlaps(document_ids, text_column(rows), index)
     num_found = matches["document_id"].n_unique()
     dropped = {ledger.CONTAMINATED: num_found} if num_found else {}
     report = StageReport(num_in=rows.num_rows, num_out=rows.num_rows - num_found, dropped=dropped)
     yield ShardResult(rows=_arrow(matches), report=report)
+
+
+def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
+    """Return columns of all documents of all sources; never ``text`` of everything."""
+    return pl.concat([table.scan().select(columns) for table in tables]).collect()
 
 
 # -- corpus ------------------------------------------------------------------------------------------------------------

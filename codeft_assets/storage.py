@@ -7,6 +7,7 @@ manifest replaces the old one.
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +26,9 @@ from fsspec.implementations.local import LocalFileSystem
 from codeft_assets.manifest import Manifest, Shard
 
 TEMPORARY_PREFIX = ".tmp-"
+_GROUP_BYTES = 1 << 20
+"""About how much of a shard is decompressed to read one row; a page of parquet is as large, so nothing is lost."""
+_MIN_GROUP_ROWS = 64
 
 
 class MissingTableError(ValueError):
@@ -31,6 +37,11 @@ class MissingTableError(ValueError):
 
 class CorruptShardError(ValueError):
     """A shard's bytes are not the bytes its manifest names."""
+
+
+@functools.cache
+def _located(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    return fsspec.core.url_to_fs(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +54,11 @@ class Table:
     @property
     def filesystem(self) -> fsspec.AbstractFileSystem:
         """The file system the table lies on."""
-        return fsspec.core.url_to_fs(self.url)[0]
+        return _located(self.url)[0]
 
     def path(self, relative: str = "") -> str:
         """Return a path on ``filesystem``."""
-        root = fsspec.core.url_to_fs(self.url)[1]
+        root = _located(self.url)[1]
         return f"{root}/{relative}" if relative else root
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -80,6 +91,24 @@ class Table:
         Raises:
             CorruptShardError: the file is gone or its bytes changed since the commit.
         """
+        source = io.BytesIO(self._checked_bytes(shard))
+        return pq.read_table(source, columns=None if columns is None else list(columns))
+
+    def read_rows(self, shard: Shard, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """Return some rows of a shard by their sorted numbers; only the row groups that hold one are decompressed.
+
+        Raises:
+            CorruptShardError: the file is gone or its bytes changed since the commit.
+        """
+        file = pq.ParquetFile(io.BytesIO(self._checked_bytes(shard)))
+        sizes = np.array([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
+        group_of_row = np.searchsorted(np.cumsum(sizes), rows, side="right")
+        groups, group_of_row = np.unique(group_of_row, return_inverse=True)
+        begins = (np.cumsum(sizes) - sizes)[groups]
+        places = rows - begins[group_of_row] + (np.cumsum(sizes[groups]) - sizes[groups])[group_of_row]
+        return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
+
+    def _checked_bytes(self, shard: Shard) -> bytes:
         remedy = f"delete the folder {self.path()} and materialize the asset {self.key!r} again"
         try:
             data = self._read_bytes(shard.path)
@@ -91,7 +120,7 @@ class Table:
                 f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
                 f"{remedy}"
             )
-        return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+        return data
 
     def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
         """Return the table's rows (or its rejects) lazily, in the manifest's order."""
@@ -121,7 +150,9 @@ class Table:
         """Write ``rows`` as one zstd parquet file that appears whole or not at all."""
         buffer = io.BytesIO()
         # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
-        pq.write_table(rows.combine_chunks(), buffer, compression="zstd", compression_level=3)
+        rows = rows.combine_chunks()
+        rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
+        pq.write_table(rows, buffer, compression="zstd", compression_level=3, row_group_size=rows_per_group)
         data = buffer.getvalue()
         write_atomically(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)

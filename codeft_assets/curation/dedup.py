@@ -23,8 +23,10 @@ from codeft_assets.curation.shingle_sets import Rows, ShingleSets
 Pairs = npt.NDArray[np.uint64]
 """Sorted, distinct pairs of row numbers: ``later << 32 | earlier``, ``later > earlier``."""
 
-TextsOf = Callable[[pl.Series], Iterator[tuple[Rows, pa.Array]]]
-"""Yields the texts of documents by id in batches: positions in the series, and their texts. Only candidates are asked
+Similarity = npt.NDArray[np.float32]
+
+TextsOf = Callable[[Rows], Iterator[tuple[Rows, pa.Array]]]
+"""Yields the texts of documents by row in batches: positions among the rows, and their texts. Only candidates are asked
 for, and each of them once."""
 
 BandKeys = Callable[[int], npt.NDArray[np.uint64]]
@@ -34,12 +36,7 @@ EXACT, NEAR = "exact_duplicate", "near_duplicate"
 MAX_ROUNDS = 6
 """A document whose neighbor was removed is tested against the neighbor's keeper; chains longer than this stay kept."""
 
-CLUSTER_SCHEMA = {
-    "document_id": pl.String,
-    "representative_id": pl.String,
-    "kind": pl.String,
-    "jaccard": pl.Float32,
-}
+CLUSTER_COLUMNS = ("document_id", "representative_id", "kind", "jaccard")
 MAX_KEYS = 1 << 24
 """Band keys that are grouped at a time; bounds the memory of grouping at about 40 bytes a key."""
 EVIDENCE_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
@@ -69,7 +66,7 @@ class Duplicates:
     """What deduplication found."""
 
     clusters: pl.DataFrame
-    """One row per removed document, by ``CLUSTER_SCHEMA``."""
+    """One row per removed document, ``CLUSTER_COLUMNS``, by id; ids have the type they came with."""
     evidence: pl.DataFrame
     """The similarity of every pair that was looked at, by ``EVIDENCE_SCHEMA``, for the next run."""
     num_pairs: int
@@ -88,9 +85,9 @@ def deduplicate(
     """Find the documents to remove, each with the kept document it is similar to.
 
     Args:
-        documents: ``document_id``, ``content_hash``, ``priority`` (the source's; lower stays), ``educational_value``,
-            ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this order: lower priority number,
-            higher educational value, longer text, smaller id.
+        documents: ``document_id`` and ``content_hash`` of any type that sorts, ``priority`` (the source's; lower
+            stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this
+            order: lower priority number, higher educational value, longer text, smaller id.
         band_keys: Keys of one band for all ``documents``, in their order.
         texts_of: Gives the texts of candidates.
         params: Similarity threshold and signature parameters.
@@ -101,11 +98,14 @@ def deduplicate(
     """
     if documents.height >= 1 << 32:
         raise ValueError(f"{documents.height} documents: pairs are numbered in 32 bits; deduplicate in parts")
-    ranked = documents.with_row_index("row").sort(
+    ranked = documents.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32)).sort(
         ["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False]
     )
-    exact = _exact_duplicates(ranked)
-    unique = ranked.join(exact.select("document_id"), on="document_id", how="anti", maintain_order="left")
+    first = _first_of_equals(ranked["content_hash"])
+    is_copy = first != np.arange(ranked.height)
+    same = np.ones(is_copy.sum(), dtype=np.float32)
+    exact = _clusters(ranked["document_id"], np.flatnonzero(is_copy), first[is_copy], EXACT, same)
+    unique = ranked.drop("content_hash").filter(pl.Series(~is_copy))
     similarities = _Similarities(unique, texts_of, params, evidence)
     near = _near_duplicates(unique, band_keys, similarities, params)
     clusters = pl.concat([_follow(exact, near), near]).sort("document_id")
@@ -122,12 +122,24 @@ def deduplicate(
     )
 
 
-def _exact_duplicates(ranked: pl.DataFrame) -> pl.DataFrame:
-    first = pl.col("document_id").first().over("content_hash")
-    found = ranked.select("document_id", first.alias("representative_id")).filter(
-        pl.col("document_id") != pl.col("representative_id")
+def _first_of_equals(hashes: pl.Series) -> Rows:
+    """Return for each row the first row of the same hash, itself if there is none; few rows are grouped at all."""
+    rows = np.arange(len(hashes))
+    maybe = repeated_keys(hashes.hash(seed=1).to_numpy())
+    of_maybe = pl.DataFrame({"row": maybe, "hash": hashes.gather(maybe)})
+    rows[maybe] = of_maybe.select(pl.col("row").first().over("hash"))["row"].to_numpy()
+    return rows
+
+
+def _clusters(ids: pl.Series, removed: Rows, keeper: Rows, kind: str, jaccard: Similarity) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "document_id": ids.gather(removed),
+            "representative_id": ids.gather(keeper),
+            "kind": pl.Series([kind], dtype=pl.String).new_from_index(0, len(removed)),
+            "jaccard": jaccard,
+        }
     )
-    return found.with_columns(kind=pl.lit(EXACT), jaccard=pl.lit(1.0)).cast(CLUSTER_SCHEMA)  # type: ignore[arg-type]
 
 
 def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
@@ -140,7 +152,7 @@ def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             representative_id=pl.coalesce("keeper", "representative_id"), jaccard=pl.coalesce("similarity", "jaccard")
         )
-        .select(list(CLUSTER_SCHEMA))
+        .select(CLUSTER_COLUMNS)
     )
 
 
@@ -187,10 +199,10 @@ class _Similarities:
     def __init__(
         self, unique: pl.DataFrame, texts_of: TextsOf, params: DedupParams, evidence: pl.DataFrame | None
     ) -> None:
-        self._ids, self._texts_of = unique["document_id"], texts_of
+        self._rows, self._texts_of = unique["row"].to_numpy(), texts_of
         self._sums = unique["shingle_sum"].to_numpy()
         self._known = evidence if evidence is not None else pl.DataFrame(schema=EVIDENCE_SCHEMA)
-        self._sets = ShingleSets(len(self._ids), params.minhash.shingle_words)
+        self._sets = ShingleSets(unique.height, params.minhash.shingle_words)
         self.pairs = np.empty(0, dtype=np.uint64)
         self.jaccard = np.empty(0, dtype=np.float32)
         self.num_verified = 0
@@ -206,7 +218,7 @@ class _Similarities:
         order = np.argsort(merged := np.concatenate([self.pairs, pairs]))
         self.pairs, self.jaccard = merged[order], np.concatenate([self.jaccard, jaccard])[order]
 
-    def _look_up(self, pairs: Pairs) -> npt.NDArray[np.float32]:
+    def _look_up(self, pairs: Pairs) -> Similarity:
         if self._known.is_empty() or not len(pairs):
             return np.full(len(pairs), np.nan, dtype=np.float32)
         found = self._keyed(pairs).join(self._known, on=["later", "earlier"], how="left", maintain_order="left")
@@ -220,8 +232,13 @@ class _Similarities:
     def _read(self, rows: Rows) -> None:
         wanted = self._sets.missing(rows)
         if len(wanted):
-            for positions, texts in self._texts_of(self._ids.gather(wanted)):
+            for positions, texts in self._texts_of(self._rows[wanted].astype(np.int64)):
                 self._sets.add(wanted[positions], texts)
+
+    def jaccard_of(self, later: Rows, earlier: Rows) -> Similarity:
+        """Return the similarity of pairs that are here."""
+        pairs = later.astype(np.uint64) << _HALF | earlier.astype(np.uint64)
+        return self.jaccard[np.searchsorted(self.pairs, pairs)]
 
     def evidence(self) -> pl.DataFrame:
         """Return the similarity of every pair, by what it depends on and not by ids."""
@@ -244,7 +261,9 @@ def _near_duplicates(
         similar = similarities.jaccard >= params.threshold
         keeper = greedy_keep(unique.height, *_halves(similarities.pairs), similar)
         pairs = _pairs_with_keepers(keeper, similarities.pairs, similar)
-    return _clusters(keeper, similarities, unique["document_id"])
+    removed = np.flatnonzero(keeper != -1)
+    known = similarities.jaccard_of(removed, keeper[removed])
+    return _clusters(unique["document_id"], removed, keeper[removed], NEAR, known)
 
 
 def _coded(one: Rows, other: Rows) -> Pairs:
@@ -258,17 +277,3 @@ def _pairs_with_keepers(keeper: Rows, pairs: Pairs, similar: npt.NDArray[np.bool
     chosen = (keeper[later] == -1) & (keeper[earlier] != -1)
     new = _coded(later[chosen], keeper[earlier[chosen]])
     return new[~np.isin(new, pairs)]
-
-
-def _clusters(keeper: Rows, similarities: _Similarities, ids: pl.Series) -> pl.DataFrame:
-    removed = np.flatnonzero(keeper != -1)
-    pairs = removed.astype(np.uint64) << _HALF | keeper[removed].astype(np.uint64)
-    return pl.DataFrame(
-        {
-            "document_id": ids.gather(removed),
-            "representative_id": ids.gather(keeper[removed]),
-            "kind": pl.Series([NEAR] * len(removed), dtype=pl.String),
-            "jaccard": similarities.jaccard[np.searchsorted(similarities.pairs, pairs)],
-        },
-        schema=CLUSTER_SCHEMA,
-    )

@@ -9,13 +9,14 @@ import pyarrow as pa
 import xxhash
 
 from codeft_assets.curation.report import StageReport
+from codeft_assets.dedup_stages import read_texts
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.automation import on_documents_change
 from codeft_assets.defs.plots import stacked_bars
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import ShardResult, Stage, Unit, table_units
-from codeft_assets.stages import DocumentTexts, match_documents, matches_stage
+from codeft_assets.stages import match_documents, matches_stage
 from codeft_assets.storage import Table
 from codeft_eval.benchmarks import BENCHMARKS, benchmark_texts, is_available
 
@@ -115,7 +116,7 @@ def _metadata(table: Table, tables: list[Table]) -> dict[str, object]:
 def _spans(matches_shown: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
-    texts = DocumentTexts(tables)(matches_shown["document_id"].to_list()).to_pylist()
+    texts = read_texts(tables, matches_shown["document_id"].to_list())
     parts = []
     for row, text in zip(matches_shown.iter_rows(named=True), texts, strict=True):
         span = text.encode()[row["span_start"] : row["span_end"]].decode(errors="replace")

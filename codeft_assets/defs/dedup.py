@@ -6,6 +6,15 @@ from pydantic import Field
 
 from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.minhash import MinHashParams
+from codeft_assets.dedup_stages import (
+    ClusterInputs,
+    Evidence,
+    cluster_documents,
+    clusters_stage,
+    read_texts,
+    sign_documents,
+    signatures_stage,
+)
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.automation import on_documents_change, on_stage_change
 from codeft_assets.defs.decontamination import matches
@@ -15,16 +24,7 @@ from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, res
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import table_units, whole_unit
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import (
-    ClusterInputs,
-    DocumentTexts,
-    Evidence,
-    all_documents,
-    cluster_documents,
-    clusters_stage,
-    sign_documents,
-    signatures_stage,
-)
+from codeft_assets.stages import all_documents
 from codeft_assets.storage import Table
 
 PRIORITIES = {name: source.priority for name, source in SOURCES.items()}
@@ -138,10 +138,9 @@ def side_by_side(pairs: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadat
     """Return the line-by-line difference of duplicate pairs."""
     import difflib
 
-    texts = DocumentTexts(tables)
     parts = []
     for row in pairs.iter_rows(named=True):
-        left, right = texts([row["document_id"], row["representative_id"]]).to_pylist()
+        left, right = read_texts(tables, [row["document_id"], row["representative_id"]])
         lines = difflib.unified_diff(right.splitlines(), left.splitlines(), "kept", "left out", lineterm="", n=1)
         parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{md.fenced(chr(10).join(lines), 1500)}")
     return dg.MetadataValue.md("\n\n".join(parts) or "no near duplicates")

@@ -57,10 +57,12 @@ def frame(texts, priorities=None):
 def find(rows, texts, params=None, evidence=None, batch=50):
     """Deduplicate ``rows``, whose ids number ``texts``."""
 
-    def texts_of(ids):
-        for first in range(0, len(ids), batch):
-            chosen = ids[first : first + batch]
-            yield np.arange(first, first + len(chosen)), arrow([texts[int(i)] for i in chosen])
+    ids = rows["document_id"]
+
+    def texts_of(wanted):
+        for first in range(0, len(wanted), batch):
+            chosen = wanted[first : first + batch]
+            yield np.arange(first, first + len(chosen)), arrow([texts[int(ids[int(row)])] for row in chosen])
 
     def band_keys(band):
         return rows[f"band_{band}"].to_numpy()
@@ -202,9 +204,9 @@ def test_each_text_is_read_once():
     texts = corpus()
     rows, asked = frame(texts), []
 
-    def texts_of(ids):
-        asked.extend(ids)
-        yield np.arange(len(ids)), arrow([texts[int(i)] for i in ids])
+    def texts_of(wanted):
+        asked.extend(wanted.tolist())
+        yield np.arange(len(wanted)), arrow([texts[row] for row in wanted])
 
     deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), texts_of, DedupParams())
     assert len(asked) == len(set(asked)) > 40

@@ -110,8 +110,8 @@ def ours(folder):
         }
     ).hstack(signatures(text, MinHashParams()))
 
-    def texts_of(ids):
-        yield np.arange(len(ids)), text.take(ids.cast(pl.Int64).to_arrow())
+    def texts_of(wanted):
+        yield np.arange(len(wanted)), text.take(pa.array(wanted))
 
     return deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), texts_of, DedupParams()).clusters
 
