@@ -117,20 +117,22 @@ class BenchmarkIndex:
 
 
 def build_index(items: pl.DataFrame) -> BenchmarkIndex:
-    """Return the index of benchmark ``items``: ``benchmark``, ``task_id``, ``kind``, ``field``, ``text``.
+    """Return the index of benchmark ``items``: ``benchmark``, ``task_id``, ``kind``, ``field``, ``text``."""
+    whole = with_whole_tasks(items).with_row_index("item")
+    postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
+    views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
+    return BenchmarkIndex(items=whole, views=views)
 
-    A field ``full`` is added to each task of code: prompt and solution together, for tasks whose parts are short.
-    """
+
+def with_whole_tasks(items: pl.DataFrame) -> pl.DataFrame:
+    """Return ``items`` and a field ``full`` of each task of code: prompt and solution, as its parts may be short."""
     full = (
         items.filter((pl.col("kind") == "code") & pl.col("field").is_in(["prompt", "solution"]))
         .group_by("benchmark", "task_id", "kind", maintain_order=True)
         .agg(pl.col("text").str.join("\n"))
         .with_columns(field=pl.lit("full"))
     )
-    whole = pl.concat([items, full.select(items.columns)]).with_row_index("item")
-    postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
-    views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
-    return BenchmarkIndex(items=whole, views=views)
+    return pl.concat([items, full.select(items.columns)])
 
 
 def _postings(items: pl.DataFrame, view: View, number: int) -> pl.DataFrame:

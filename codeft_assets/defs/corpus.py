@@ -1,6 +1,7 @@
 """The ledger, the mixture and the packed rows: which documents train, and how the model reads them."""
 
 import sys
+from collections import Counter
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,8 @@ from codeft_assets.sources import SOURCES
 from codeft_assets.stages import collect_mixture, decide_fates, ledger_stage, mixture_stage
 from codeft_assets.storage import Table
 from codeft_training.recipes import RECIPES
+
+_PLOTTED_REASONS = 7
 
 
 @dg.asset(
@@ -54,20 +57,19 @@ def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materia
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:
     frame = table.read(["source", "fate", "stage", "detail", "source_row"])
-    decided = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
-    counts = frame.group_by("source", decided.alias("decided")).len().sort("source", "decided")
-    rows: dict[str, dict[str, int]] = {}
-    for source, fate, count in counts.iter_rows():
-        rows.setdefault(source, {})[fate] = count
-    shares = {name: {fate: n / sum(row.values()) for fate, n in row.items()} for name, row in rows.items()}
-    fates_seen = sorted({fate for row in rows.values() for fate in row}, key=lambda fate: (fate != KEPT, fate))
+    by_stage = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
+    stages, reasons = _counts(frame, by_stage), _counts(frame, pl.col("fate"))
+    drops = {name: {fate: n for fate, n in row.items() if fate != KEPT} for name, row in reasons.items()}
     dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
     return {
         "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
-        "fates": stacked_bars(shares, title="fate of every document by source", unit="share of documents"),
+        "fates": stacked_bars(_shares(stages, stages), title="fate of every document by source", unit="share"),
+        "drops": stacked_bars(
+            _shares(_few_reasons(drops), stages), title="dropped documents by source and reason", unit="share"
+        ),
         "accounts": md.markdown_table(
-            ("source", "in", *(fate.removeprefix("dropped by ") for fate in fates_seen)),
-            ((name, sum(row.values()), *(row.get(fate, 0) for fate in fates_seen)) for name, row in rows.items()),
+            ("source", "in", "kept", "dropped", "by reason"),
+            ((name, *_account(reasons[name], drops[name])) for name in reasons),
         ),
         "one_of_each_reason": md.markdown_table(
             ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()
@@ -75,6 +77,41 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
         "sql": dg.MetadataValue.md(f"```sql\n{ACCOUNTS_SQL.strip()}\n```"),
         "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS),
     }
+
+
+def _counts(frame: pl.DataFrame, word: pl.Expr) -> dict[str, dict[str, int]]:
+    """Return source -> word -> documents."""
+    rows: dict[str, dict[str, int]] = {}
+    counted = frame.group_by("source", word.alias("word")).len().sort("source", "word")
+    for source, name, count in counted.iter_rows():
+        rows.setdefault(source, {})[name] = count
+    return rows
+
+
+def _few_reasons(drops: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the drops with all but the most frequent reasons as one: a plot has eight colors."""
+    totals = Counter[str]()
+    for row in drops.values():
+        totals.update(row)
+    shown = {reason for reason, _ in totals.most_common(_PLOTTED_REASONS)}
+    rows: dict[str, dict[str, int]] = {}
+    for name, row in drops.items():
+        rows[name] = {reason: n for reason, n in row.items() if reason in shown}
+        if others := sum(row.values()) - sum(rows[name].values()):
+            rows[name]["other reasons"] = others
+    return rows
+
+
+def _shares(rows: dict[str, dict[str, int]], all_documents: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {part: n / sum(all_documents[name].values()) for part, n in row.items()} for name, row in rows.items()
+    }
+
+
+def _account(fates_of_source: dict[str, int], drops: dict[str, int]) -> tuple[int, int, int, str]:
+    ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{reason} {n:,}" for reason, n in ordered)
+    return sum(fates_of_source.values()), fates_of_source.get(KEPT, 0), sum(drops.values()), named
 
 
 @dg.asset(

@@ -8,12 +8,14 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from codeft_assets.curation import decontaminate
 from codeft_assets.curation.report import StageReport
 from codeft_assets.dedup_stages import read_texts
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.automation import on_documents_change
 from codeft_assets.defs.plots import stacked_bars
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.stages import match_documents, matches_stage
@@ -30,7 +32,8 @@ TEXT_COLUMNS = {
 MATCH_COLUMNS = {
     "overlap": "share of the item's distinct n-grams found in the document",
     "num_hits": "how many distinct n-grams that is",
-    "view": "words: word 5-grams; code: 10-grams of tokens with identifiers and literals made alike",
+    "view": "words: word 5-grams; tokens: 6-grams of code tokens without comments and layout; shape: 10-grams of code "
+    "tokens with identifiers and literals made alike",
     "span_start": "byte offset in the document where the first hit begins",
     "span_end": "byte offset where the last hit ends",
 }
@@ -93,10 +96,10 @@ def matches(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
         for unit in table_units(document_tables(workspace), texts)
     ]
     table, outcome = run_stage(context, workspace, match_documents, units, matches_stage())
-    return result(table, outcome, _metadata(table, document_tables(workspace)))
+    return result(table, outcome, _metadata(table, document_tables(workspace), texts))
 
 
-def _metadata(table: Table, tables: list[Table]) -> dict[str, object]:
+def _metadata(table: Table, tables: list[Table], items_table: Table) -> dict[str, object]:
     source = pl.concat([t.scan().select("document_id", "source") for t in tables])
     found = table.scan().join(source, on="document_id").collect()
     strongest = found.sort("overlap", descending=True).unique("document_id", keep="first", maintain_order=True)
@@ -108,17 +111,23 @@ def _metadata(table: Table, tables: list[Table]) -> dict[str, object]:
         "num_documents": strongest.height,
         "by_source": stacked_bars(rows, title="documents with a benchmark item", unit="documents"),
         "strongest": md.markdown_table(listed.columns, listed.iter_rows()),
-        "preview": _spans(strongest.head(2), tables),
+        "preview": _spans(strongest.head(3), tables, items_table),
         "dagster/column_schema": md.column_schema(table, MATCH_COLUMNS),
     }
 
 
-def _spans(matches_shown: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
+def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table) -> dg.MarkdownMetadataValue:
+    """Return contaminated spans, each beside the item that it holds."""
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
-    texts = read_texts(tables, matches_shown["document_id"].to_list())
+    item = decontaminate.with_whole_tasks(items_table.read())
+    keys = ["benchmark", "task_id", "field"]
+    shown = matches_shown.join(item.select(*keys, "text"), on=keys, how="left", maintain_order="left")
+    texts = read_texts(tables, shown["document_id"].to_list())
     parts = []
-    for row, text in zip(matches_shown.iter_rows(named=True), texts, strict=True):
+    for row, text in zip(shown.iter_rows(named=True), texts, strict=True):
         span = text.encode()[row["span_start"] : row["span_end"]].decode(errors="replace")
-        parts.append(f"**{md.cell(row['source'])}** holds {row['benchmark']} {row['task_id']}\n\n{md.fenced(span)}")
+        header = (f"{row['benchmark']} {row['task_id']}, {row['field']}", f"{row['source']}, {row['document_id'][:8]}")
+        title = f"**overlap {row['overlap']:.2f} of {row['view']}**, bytes {row['span_start']} to {row['span_end']}"
+        parts.append(f"{title}\n\n{side_by_side(row['text'], span, header)}")
     return dg.MetadataValue.md("\n\n".join(parts))

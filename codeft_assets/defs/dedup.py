@@ -21,6 +21,7 @@ from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.plots import histogram, stacked_bars
 from codeft_assets.defs.quality import scores
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import table_units, whole_unit
 from codeft_assets.sources import SOURCES
@@ -116,10 +117,16 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
                 _by_source(frame, tables), title="duplicates by source and by the source kept", unit="documents"
             ),
             "jaccard": histogram(near["jaccard"].to_list(), title="similarity of near duplicates", unit="Jaccard"),
-            "preview": side_by_side(near.sort("jaccard").head(2), tables),
+            "preview": _pairs_preview(_samples(near), tables),
             "dagster/column_schema": md.column_schema(table, CLUSTER_COLUMNS),
         },
     )
+
+
+def _samples(near: pl.DataFrame) -> pl.DataFrame:
+    """Return the least similar pairs, where a threshold is judged, and the one in the middle."""
+    ordered = near.sort("jaccard", "document_id")
+    return ordered[sorted({0, 1, ordered.height // 2} & set(range(ordered.height)))]
 
 
 def _by_source(frame: pl.DataFrame, tables: list[Table]) -> dict[str, dict[str, float]]:
@@ -134,13 +141,11 @@ def _by_source(frame: pl.DataFrame, tables: list[Table]) -> dict[str, dict[str, 
     return rows
 
 
-def side_by_side(pairs: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
-    """Return the line-by-line difference of duplicate pairs."""
-    import difflib
-
+def _pairs_preview(pairs: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
+    """Return sample pairs, the kept document beside the one that is left out."""
     parts = []
     for row in pairs.iter_rows(named=True):
-        left, right = read_texts(tables, [row["document_id"], row["representative_id"]])
-        lines = difflib.unified_diff(right.splitlines(), left.splitlines(), "kept", "left out", lineterm="", n=1)
-        parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{md.fenced(chr(10).join(lines), 1500)}")
+        gone, kept = read_texts(tables, [row["document_id"], row["representative_id"]])
+        header = (f"kept: {row['representative_id'][:8]}", f"left out: {row['document_id'][:8]}")
+        parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{side_by_side(kept, gone, header)}")
     return dg.MetadataValue.md("\n\n".join(parts) or "no near duplicates")

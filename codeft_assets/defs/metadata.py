@@ -120,6 +120,7 @@ def cell(value: object) -> str:
     """Return ``value`` as text that is safe inside a Markdown table."""
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
+    text = text.replace("*", "\\*").replace("__", "\\_\\_")
     return re.sub(r"\s+", " ", text)
 
 
