@@ -64,7 +64,7 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
     return {
         "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
         "fates": stacked_bars(_shares(stages, stages), title="fate of every document by source", unit="share"),
-        "drops": stacked_bars(
+        "dropped_by_source": stacked_bars(
             _shares(_few_reasons(drops), stages), title="dropped documents by source and reason", unit="share"
         ),
         "accounts": md.markdown_table(
