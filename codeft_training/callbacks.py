@@ -64,10 +64,10 @@ class RunWatch(TrainerCallback):
         self._last = (step, now)
         entry = {
             "step": step,
-            "learning_rate": float(logs["learning_rate"]),
-            "num_tokens": step * self._recipe.tokens_per_step,
-            **self._compute.entry(speed),
             **found,
+            "learning_rate": float(logs["learning_rate"]),
+            **self._compute.entry(speed),
+            "num_tokens": step * self._recipe.tokens_per_step,
         }
         self._metrics.record(entry, step_line(entry, args.max_steps))
 

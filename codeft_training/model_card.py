@@ -32,7 +32,7 @@ def model_card(
             *([f"![training loss and held-out bits per byte]({curves})"] if curves else []),
             "## Scores",
             _demoted(scores) if scores else "This checkpoint has not been scored.",
-            *corpus_sections(result["corpus_content_hash"], lineage),
+            *corpus_sections(result["corpus_content_hash"], _counted(lineage, result["tokens_by_source"])),
             f"Packed rows `{result['packed_content_hash'][:32]}`.",
             "",
         ]
@@ -62,12 +62,21 @@ def _usage(gguf: str) -> str:
     )
 
 
+def _counted(lineage: dict[str, Any], tokens_by_source: dict[str, int]) -> dict[str, Any]:
+    """Return the lineage with the tokens that packing counted of each source, repetitions included."""
+    counts = {source: f"{n:,}" for source, n in tokens_by_source.items()}
+    sources = [{"num_tokens": counts.get(source["source"], "0")} | source for source in lineage.get("sources", [])]
+    return {**lineage, "sources": sources}
+
+
 def corpus_sections(content_hash: str, lineage: dict[str, Any]) -> list[str]:
     """Return the parts of a card about the corpus: its hash, its sources, what was left out and why."""
     sources = lineage.get("sources", [])
-    names = ("source", "revision", "license", "num_tokens", "num_kept", "num_in")
-    header = ("source", "revision", "license", "tokens", "documents kept", "documents in")
-    listed = table(header, [tuple(source.get(name, "not counted") for name in names) for source in sources])
+    names = {"source": "source", "revision": "revision", "license": "license", "num_tokens": "tokens"}
+    names |= {"num_kept": "documents kept", "num_in": "documents in"}
+    known = [name for name in names if any(name in source for source in sources)]  # a corpus has no tokens yet
+    rows = [tuple(source.get(name, "not counted") for name in known) for source in sources]
+    listed = table([names[name] for name in known], rows)
     dropped = sorted(lineage.get("dropped", {}).items())
     return [
         "## Corpus",

@@ -264,12 +264,12 @@ class Loop:
             return
         entry: dict[str, Any] = {
             "step": progress.step,
+            **finite(loss=progress.mean_loss, grad_norm=norm),
             "learning_rate": rate,
+            **self._compute.entry(progress.num_pending * recipe.tokens_per_step / max(progress.pending_seconds, 1e-9)),
             "num_tokens": progress.step * recipe.tokens_per_step,
             "num_skipped_steps": progress.num_skipped,
             "seconds": round(self._seconds(), 2),
-            **self._compute.entry(progress.num_pending * recipe.tokens_per_step / max(progress.pending_seconds, 1e-9)),
-            **finite(loss=progress.mean_loss, grad_norm=norm),
         }
         self.metrics.record(entry, step_line(entry, progress.schedule.last_step))
 

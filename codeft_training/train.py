@@ -191,6 +191,7 @@ def _result(
         "num_parameters": model.num_parameters(),
         "num_tokens_seen": max((entry.get("num_tokens", 0) for entry in metrics), default=0),
         "num_tokens_in_corpus": packed["splits"]["train"]["num_tokens"],
+        "tokens_by_source": packed["splits"]["train"]["tokens_by_source"],
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
         "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},

@@ -40,6 +40,7 @@ class _Observing:
     def __init__(self, handler: Any, context: dg.AssetExecutionContext) -> None:
         self._handler, self._context = handler, context
         self._last: dict[frozenset[str], float] = {}
+        self._latest: dict[str, float] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._handler, name)
@@ -56,4 +57,7 @@ class _Observing:
         if now - self._last.get(kind, -MIN_SECONDS) < MIN_SECONDS:
             return
         self._last[kind] = now
-        self._context.log_event(dg.AssetObservation(asset_key=self._context.asset_key, metadata=dict(values)))
+        shown = {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in values.items()}
+        # all that is known so far, each number as it was last measured: the UI breaks a line where a value is missing
+        self._latest |= shown
+        self._context.log_event(dg.AssetObservation(asset_key=self._context.asset_key, metadata=dict(self._latest)))

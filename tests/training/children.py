@@ -45,6 +45,19 @@ class Collected:
     def materialize(self, metadata, data_version): ...
 
 
+class Bombs(Collected):
+    """A reporter that lets something happen at a step."""
+
+    def __init__(self, step, what):
+        super().__init__()
+        self._step, self._what = step, what
+
+    def log(self, line):
+        super().log(line)
+        if line.startswith(f"step {self._step}/"):
+            self._what()
+
+
 class Sent(Collected):
     """A reporter that sends each line to the process that started this one."""
 

@@ -13,8 +13,8 @@ from tests.training.corpus_folder import default_rows, write_corpus
 
 LINEAGE = {
     "sources": [
-        {"source": "plain", "revision": "r1", "license": "MIT", "num_in": 70, "num_kept": 64, "num_tokens": 1234},
-        {"source": "chat", "revision": "r2", "license": "none stated", "num_in": 30, "num_kept": 21, "num_tokens": 567},
+        {"source": "plain", "revision": "r1", "license": "MIT", "num_in": 70, "num_kept": 64},
+        {"source": "chat", "revision": "r2", "license": "none stated", "num_in": 30, "num_kept": 21},
     ],
     "dropped": {"near_duplicate": 9, "contaminated": 6},
 }
@@ -26,6 +26,7 @@ RESULT = {
     "packed_content_hash": "p" * 64,
     "num_tokens_seen": 1000,
     "num_tokens_in_corpus": 2000,
+    "tokens_by_source": {"plain": 1234, "chat": 567},
     "first_loss": 6.5,
     "final_loss": 4.25,
     "validation": {"bits_per_byte": 2.5},
@@ -78,7 +79,7 @@ def test_a_model_folder_loads_and_its_card_says_everything(run_folder, tmp_path)
     assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
     card = (tmp_path / "model" / "README.md").read_text()
     for said in (
-        "smoke (0123456789abcdef)", "c" * 32, "p" * 32, "| plain | r1 | MIT | 1234 | 64 | 70 |", "near_duplicate | 9",
+        "smoke (0123456789abcdef)", "c" * 32, "p" * 32, "| plain | r1 | MIT | 1,234 | 64 | 70 |", "near_duplicate | 9",
         "cpu x 2", "6.5000 → 4.2500", "| embedded | 3 of 44 |", "### Notes", "(curves.png)",
     ):  # fmt: skip
         assert said in card
@@ -188,7 +189,7 @@ def test_a_corpus_folder_is_read_by_load_dataset(made, tmp_path):
         expected = {row["document_id"]: row for row in rows if row["split"] == split}
         assert {row["document_id"]: row for row in found[split].to_list()} == expected
     card = (tmp_path / "corpus" / "README.md").read_text()
-    for said in ("| chat | r2 | none stated | 567 | 21 | 30 |", "| train | 80 |", "| epochs | uint8 |", "contaminated"):
+    for said in ("| chat | r2 | none stated | 21 | 30 |", "| train | 80 |", "| epochs | uint8 |", "contaminated"):
         assert said in card
     assert Corpus(made / "corpus").content_hash in card
 

@@ -12,7 +12,7 @@ from codeft_training.checkpoints import newest_complete
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.sft import micro_batch
 from codeft_training.train import train
-from tests.training.children import Collected, eight_kills, training_run
+from tests.training.children import Bombs, Collected, eight_kills, training_run
 
 FIELDS = {"optimizer": "adamw", "learning_rate": 1e-3}
 
@@ -38,19 +38,6 @@ def run_of(made, base, output, **changes):
 
 def losses(reporter):
     return {entry["step"]: entry["loss"] for entry in reporter.observed if "loss" in entry}
-
-
-class Bombs(Collected):
-    """A reporter that lets something happen at a step."""
-
-    def __init__(self, step, what):
-        super().__init__()
-        self._step, self._what = step, what
-
-    def log(self, line):
-        super().log(line)
-        if line.startswith(f"step {self._step}/"):
-            self._what()
 
 
 def test_the_engine_reports_what_our_own_loop_reports(made, base, tmp_path):
