@@ -32,13 +32,16 @@ class Batches:
     def __init__(self, packed: PackedRows, recipe: Recipe) -> None:
         self._tokens, self._in_loss = packed.tokens("train"), packed.in_loss("train")
         self._rows_per_step = recipe.batch_rows * recipe.accumulation_steps
-        wanted = recipe.max_steps * self._rows_per_step
-        self._order = packed.order(wanted, recipe.seed)
+        self._order = packed.order(recipe.seed)
         self._starts = packed.starts("train") if recipe.attention == "documents" else None
 
-    def rows(self, step: int) -> npt.NDArray[np.int64]:
+    def annealing_begin(self, num_steps: int, step: int = 0) -> int:
+        """Return at which row of a run of ``num_steps`` the annealing phase begins, not before ``step``."""
+        return max(self._order.annealing_begin(num_steps * self._rows_per_step), step * self._rows_per_step)
+
+    def rows(self, step: int, annealing_begin: int) -> npt.NDArray[np.int64]:
         """Return the numbers of all rows of a step."""
-        return self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+        return self._order.rows(step * self._rows_per_step, (step + 1) * self._rows_per_step, annealing_begin)
 
     def num_labels(self, rows: npt.NDArray[np.int64]) -> int:
         """Return how many tokens of these rows are trained on."""
@@ -71,14 +74,15 @@ class Feed:
     def __init__(self, batches: Batches, share: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
         self._batches, self._share = batches, share
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
-        self._next: dict[tuple[int, int], Future[Step]] = {}
+        self._next: dict[tuple[int, int, int], Future[Step]] = {}
 
-    def take(self, step: int, size: int) -> Step:
+    def take(self, step: int, size: int, annealing_begin: int) -> Step:
         """Return a step's micro-batches of at most ``size`` rows."""
-        ready = self._next.pop((step, size), None)
-        self._next = {(step + 1, size): self._pool.submit(self._prepare, step + 1, size)}
-        return ready.result() if ready else self._prepare(step, size)
+        ready = self._next.pop((step, size, annealing_begin), None)
+        following = (step + 1, size, annealing_begin)
+        self._next = {following: self._pool.submit(self._prepare, *following)}
+        return ready.result() if ready else self._prepare(step, size, annealing_begin)
 
-    def _prepare(self, step: int, size: int) -> Step:
-        rows = self._batches.rows(step)
+    def _prepare(self, step: int, size: int, annealing_begin: int) -> Step:
+        rows = self._batches.rows(step, annealing_begin)
         return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._share(rows), size))

@@ -73,13 +73,18 @@ class Loop:
 
     def __init__(self, run: TrainingRun, model: Qwen3ForCausalLM, world: World, reporter: Reporter) -> None:
         self._run, self._recipe, self._hub, self._world, self._reporter = run, run.recipe, model, world, reporter
-        self._feed = Feed(Batches(run.packed, run.recipe), world.share)
+        self._batches = Batches(run.packed, run.recipe)
+        self._feed = Feed(self._batches, world.share)
         self._model = prepare(model, run.recipe, world)
         self._optimizer = optimizer_of(model, run.recipe)
         self._held_out = HeldOut(run)
         self._compute = compute_of(model.config, run.recipe.context_tokens, world.size)
         self.metrics = Metrics(run.work, reporter)
-        self.progress = Progress(schedule=schedule_of(run.recipe), micro_rows=run.recipe.batch_rows)
+        self.progress = Progress(
+            schedule=schedule_of(run.recipe),
+            micro_rows=run.recipe.batch_rows,
+            annealing_begin=self._batches.annealing_begin(run.recipe.max_steps),
+        )
         self._clock = time.monotonic()
         self._after_first: tuple[int, float] | None = None
 
@@ -183,8 +188,12 @@ class Loop:
         first, at = self._after_first or (step, 0.0)
         # the first step compiles, so it counts only until there is another
         per_step = (seconds - at) / (step - first) if step > first else seconds / max(step, 1)
-        schedule = self.progress.schedule.planned(step, seconds, per_step)
-        self.progress = replace(self.progress, schedule=self._agreed(schedule))
+        before, schedule = self.progress.schedule, self._agreed(self.progress.schedule.planned(step, seconds, per_step))
+        begin = self.progress.annealing_begin
+        is_decided = schedule.budget_seconds and schedule.num_decay_steps and not before.num_decay_steps
+        if is_decided and begin > step * self._recipe.batch_rows * self._recipe.accumulation_steps:
+            begin = self._batches.annealing_begin(schedule.last_step, step)
+        self.progress = replace(self.progress, schedule=schedule, annealing_begin=begin)
 
     def _agreed(self, schedule: Schedule) -> Schedule:
         """Return rank 0's schedule: the processes' clocks differ, and they must end at the same step."""
@@ -214,7 +223,7 @@ class Loop:
         return loss_value, norm_value
 
     def _accumulate(self, step: int, size: int) -> Tensor:
-        taken, device = self._feed.take(step, size), self._world.device
+        taken, device = self._feed.take(step, size, self.progress.annealing_begin), self._world.device
         total, scale = torch.zeros((), device=device), torch.full((), 1 / max(taken.num_labels, 1), device=device)
         # FSDP averages gradients over processes; what we want is their sum
         factor = self._world.size if self._recipe.parallel == "shard" else 1

@@ -16,6 +16,8 @@ class Progress:
     schedule: Schedule
     micro_rows: int
     """Rows of a micro-batch that fit the memory."""
+    annealing_begin: int
+    """Row of the run at which the annealing phase begins; a time budget decides it when the rate begins to fall."""
     step: int = 0
     seconds: float = 0.0
     """Time used by all processes that worked at the run, one after the other."""

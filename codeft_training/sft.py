@@ -121,9 +121,10 @@ def _dataset(run: TrainingRun) -> Dataset:
     recipe = run.recipe
     tokens, in_loss = run.packed.tokens("train"), run.packed.in_loss("train")
     wanted = recipe.max_steps * recipe.batch_rows * recipe.accumulation_steps
-    order = run.packed.order(wanted, recipe.seed)
-    chosen = tokens[order].astype(np.int64)
-    labels = np.where(in_loss[order] == 1, chosen, -100)
+    order = run.packed.order(recipe.seed)
+    rows = order.rows(0, wanted, order.annealing_begin(wanted))
+    chosen = tokens[rows].astype(np.int64)
+    labels = np.where(in_loss[rows] == 1, chosen, -100)
     return Dataset.from_dict({"input_ids": list(chosen), "labels": list(labels)})
 
 

@@ -104,9 +104,10 @@ def bare(run: TrainingRun) -> Iterator[float]:
     model: Any = initial_model(run.recipe, run.recipe.vocab_size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     batches = Batches(run.packed, run.recipe)
+    begin = batches.annealing_begin(run.recipe.max_steps)
     for step in range(run.recipe.max_steps):
         start = time.process_time()
-        for batch in batches.micro_batches(batches.rows(step), run.recipe.batch_rows):
+        for batch in batches.micro_batches(batches.rows(step, begin), run.recipe.batch_rows):
             logits = model(input_ids=torch.from_numpy(batch.ids)).logits
             F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -7,17 +7,21 @@ import math
 import resource
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from codeft_training import pretrain
 from codeft_training.checkpoints import WEIGHTS, newest_complete
-from codeft_training.corpus import file_hash
+from codeft_training.corpus import Corpus, file_hash
+from codeft_training.packing import pack
 from codeft_training.parallel import World
 from codeft_training.pretrain import Loop, optimizer_of
+from codeft_training.rows import PackedRows
 from codeft_training.schedule import FINAL_RATE
 from codeft_training.train import initial_model, train
 from tests.training.children import Collected, eight_kills, together, training_run
+from tests.training.corpus_folder import plain, write_corpus
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -198,6 +202,27 @@ def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path, monkeypatch):
     assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.learning_rate)
     assert max(rates) == run.recipe.learning_rate
     assert result["num_tokens_seen"] == len(rates) * run.recipe.tokens_per_step < 20_000 * run.recipe.tokens_per_step
+
+
+def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, made, monkeypatch):
+    rows = [plain(i, lines=40, epochs=2, annealing=int(i < 10)) for i in range(40)]
+    corpus = Corpus(write_corpus(tmp_path / "corpus", rows))
+    train_rows = pack(corpus, made / "tokenizer", tmp_path / "packed", context_tokens=64)["splits"]["train"]
+    ticks = itertools.count()
+    monkeypatch.setattr(pretrain, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
+    run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=2.0, save_every_steps=10**6, log_every_steps=10)
+    loop = loop_of(dataclasses.replace(run, packed=PackedRows(tmp_path / "packed")))
+    read, rows_of = [], loop._batches.rows
+    monkeypatch.setattr(loop._batches, "rows", lambda *key: read.append((key, rows_of(*key))) or read[-1][1])
+    while not loop.is_done:
+        loop.step()
+    last = {key[0]: found for key, found in read}  # a step prepared before the end was known is prepared again
+    order = np.concatenate([last[step] for step in range(loop.progress.step)])
+    is_annealing = order >= train_rows["num_rows"] - train_rows["num_annealing_rows"]
+    first = int(is_annealing.argmax())
+    assert is_annealing[first:].all()
+    wanted = train_rows["num_annealing_rows"] / train_rows["num_rows"]
+    assert is_annealing.mean() == pytest.approx(wanted, rel=0.15)
 
 
 def test_only_hidden_matrices_are_orthogonalized_and_only_they_decay(made, tmp_path):
