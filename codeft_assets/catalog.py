@@ -1,4 +1,4 @@
-"""``catalog.duckdb``: every table as a view, and all documents as one, to be asked in SQL.
+"""``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, to be asked in SQL.
 
 The file holds no data. It is written anew beside the old one and put in its place, so that readers are not disturbed.
 """
@@ -51,6 +51,7 @@ def write_catalog(store: Store) -> Path:
             if parts:
                 union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
                 connection.execute(f"CREATE VIEW {name} AS {union}")
+        _create_samples_view(connection, store)
     temporary.replace(path)
     return path
 
@@ -65,6 +66,45 @@ def _shards(table: Table, name: str) -> tuple[Shard, ...]:
     return manifest.rejects if name == "rejects" else manifest.shards
 
 
+_SAMPLE_COLUMNS = {
+    "task_id": "VARCHAR",
+    "sample": "INTEGER",
+    "prompt": "VARCHAR",
+    "completion": "VARCHAR",
+    "verdict": "VARCHAR",
+    "reason": "VARCHAR",
+    "detail": "VARCHAR",
+    "stderr": "VARCHAR",
+    "tier": "VARCHAR",
+    "solution_log_likelihood": "DOUBLE",
+    "solution_bytes": "INTEGER",
+}
+OURS = "ours"
+"""What the view ``samples`` calls our own model; a measured reference has its name."""
+
+
+def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+    """One row is a sample: a benchmark's item, what a model answered, and what became of it."""
+    if "://" in store.root:
+        return
+    scores = Path(store.root).absolute() / "files" / "scores"
+    ours = [(path, OURS, path.parts[-2]) for path in sorted(scores.glob("*/samples.jsonl"))]
+    measured = scores / "reference_measured"
+    theirs = [(path, path.parts[-3], path.parts[-2]) for path in sorted(measured.glob("*/*/samples.jsonl"))]
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _SAMPLE_COLUMNS.items())
+    parts = [
+        f"FROM read_json({_quoted(str(path))}, format = 'newline_delimited', columns = {{{columns}}}) "
+        f"SELECT {_quoted(model)} AS model, {_quoted(benchmark)} AS benchmark, *"
+        for path, model, benchmark in ours + theirs
+    ]
+    if parts:
+        connection.execute(f"CREATE VIEW samples AS {' UNION ALL '.join(parts)}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _create_view(connection: duckdb.DuckDBPyConnection, name: str, table: Table, shards: tuple[Shard, ...]) -> None:
     if shards:
         connection.execute(f"CREATE VIEW {name} AS FROM {_scan(table, shards)}")
@@ -72,7 +112,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, table: Table,
 
 def _scan(table: Table, shards: tuple[Shard, ...]) -> str:
     folder = table.url if "://" in table.url else str(Path(table.path()).absolute())
-    paths = ", ".join("'" + f"{folder}/{shard.path}".replace("'", "''") + "'" for shard in shards)
+    paths = ", ".join(_quoted(f"{folder}/{shard.path}") for shard in shards)
     return f"read_parquet([{paths}])"
 
 

@@ -7,7 +7,7 @@ from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.checks import CHECKS
 from codeft_assets.defs.code_references import with_code_references
 from codeft_assets.defs.documents import DOCUMENT_ASSETS
-from codeft_assets.defs.scores import SCORE_ASSETS, reference, scoreboard
+from codeft_assets.defs.scores import SCORE_ASSETS
 from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
 from codeft_assets.defs.workspace import Workspace
 
@@ -15,7 +15,7 @@ STAGES = dg.load_assets_from_modules([quality, dedup, decontamination, mixture_p
 CORPUS_GROUPS = ("sources", "quality", "dedup", "decontamination", "corpus")
 
 defs = dg.Definitions(
-    assets=with_code_references([*UPSTREAM_ASSETS, *DOCUMENT_ASSETS, *STAGES, *SCORE_ASSETS, reference, scoreboard]),
+    assets=with_code_references([*UPSTREAM_ASSETS, *DOCUMENT_ASSETS, *STAGES, *SCORE_ASSETS]),
     asset_checks=CHECKS,
     jobs=[
         dg.define_asset_job("everything", dg.AssetSelection.all(), description="From the sources to the scoreboard"),

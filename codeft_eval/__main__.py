@@ -1,4 +1,4 @@
-"""`python -m codeft_eval run | replay | check | scoreboard | reference`: see --help of each."""
+"""`python -m codeft_eval run | replay | check | measure | scoreboard | reference`: see --help of each."""
 
 import argparse
 import json
@@ -56,6 +56,31 @@ def _check(options: argparse.Namespace, log: Log, report: Report) -> int:
         document = {"format": 1, **asdict(result), "passed": result.passed}
         (options.output / "check.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     return 0 if result.passed else 1
+
+
+def _measure(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.reference_runs import MEASURED_FILE, measure_references, measured_table
+    from codeft_eval.runs import run_checkpoint
+
+    run_options = _run_options(options, log)
+    models = measure_references(
+        options.model,
+        [get_benchmark(name) for name in options.benchmark],
+        options.output,
+        run=lambda folder, benchmark, output: run_checkpoint(folder, benchmark, output, run_options),
+        may_download=not options.local_only,
+    )
+    text = measured_table(models)
+    print(text)
+    document = (options.output / MEASURED_FILE).read_text(encoding="utf-8")
+    hashes = [score.content_hash for model in models for score in model.scores]
+    metadata = {
+        "measured": pipes.markdown(text),
+        "num_scores": len(hashes),
+        "path": pipes.path(options.output.resolve()),
+    }
+    report(metadata, pipes.version_of(document + "".join(hashes)))
+    return 0
 
 
 def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
@@ -126,6 +151,15 @@ def _parser() -> argparse.ArgumentParser:
     replay = _command(commands, "replay", _replay, "score stored completions through exactly the same path")
     replay.add_argument("--generations", type=Path, required=True, help="JSON lines with task_id and completion")
     check = _command(commands, "check", _check, "canonical solutions must pass and empty completions must fail")
+    measure = _command(
+        commands, "measure", _measure, "measure reference models with this harness, where they can be had"
+    )
+    measure.add_argument("--model", type=_named, nargs="+", required=True, help="NAME=FOLDER or NAME=HUB_ID")
+    measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(BENCHMARKS))
+    measure.add_argument("--local-only", action="store_true", help="do not ask the Hub")
+    measure.add_argument("--limit", type=int, help="only the first items")
+    measure.add_argument("--batch-size", type=int, default=16)
+    measure.add_argument("--output", type=Path, required=True)
     for command in (run, replay, check):
         command.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
         command.add_argument("--limit", type=int, help="only the first items")
@@ -149,10 +183,15 @@ def _command(commands, name: str, run: Callable, text: str) -> argparse.Argument
     return command
 
 
+def _named(text: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not mark or not value:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def _named_path(text: str) -> tuple[str, Path]:
-    name, _, path = text.partition("=")
-    if not path:
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODEL=FOLDER")
+    name, path = _named(text)
     return name, Path(path)
 
 

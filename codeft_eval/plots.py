@@ -59,7 +59,7 @@ def progress_svgs(entries: Sequence[Recorded], board: Scoreboard) -> list[str]:
 
 
 def _panel(figure: Any, *, having: Sequence[Recorded], rows: Sequence[Row], name: str, metric: str) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes = figure.subplots()
     _curve(axes, having, name, metric)
@@ -67,6 +67,7 @@ def _panel(figure: Any, *, having: Sequence[Recorded], rows: Sequence[Row], name
     title = having[-1].scores[name].score.title
     axes.set_title(f"{title}: {'bits per byte' if metric == BITS_PER_BYTE else 'pass@1, %'}", color=INK, fontsize=9)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: show_tokens(round(tokens)).removesuffix(" tokens")))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("tokens trained on", fontsize=8)
@@ -86,7 +87,7 @@ def _curve(axes: Any, having: Sequence[Recorded], name: str, metric: str) -> Non
     for (tokens, estimate), is_step in zip(points, filled, strict=True):
         face = OURS if is_step else "none"
         reach = [[scale * (estimate.value - estimate.low)], [scale * (estimate.high - estimate.value)]]
-        style = {"color": OURS, "marker": "o", "markerfacecolor": face, "markersize": 6}
+        style = {"color": OURS, "marker": "o", "markerfacecolor": face, "markersize": 6, "clip_on": False}
         axes.errorbar([tokens], [scale * estimate.value], yerr=reach, **style)
 
 

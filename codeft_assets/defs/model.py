@@ -6,16 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
+from codeft_assets.curation.mixture import VALIDATION
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.plots import line_plot
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
+from codeft_assets.probe import probe_lines
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import lineage_of
+from codeft_eval.benchmarks import BENCHMARKS, load_items
+from codeft_training.probe import PREFIX
 from codeft_training.recipes import RECIPES, find_recipe
 
 
@@ -84,7 +89,9 @@ def checkpoint(
     """The model: a folder that ``from_pretrained`` loads, with tokenizer, chat template and a card of its lineage.
 
     Training runs in its own process. Killed at any moment, the next materialization goes on from the last whole state
-    and ends in the same weights; a finished run of the same recipe on the same corpus is not run again.
+    and ends in the same weights; a finished run of the same recipe on the same corpus is not run again. While it
+    trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions say what it
+    learns.
     """
     recipe = find_recipe(config.recipe, config.overrides)
     output = workspace.store.folder("model/checkpoint")
@@ -92,7 +99,7 @@ def checkpoint(
     lineage.write_text(_lineage(workspace))
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
-    command += ["--recipe", recipe.name, "--lineage", str(lineage)]
+    command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(_write_probe(workspace, output))]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
     client = observing(pipes, context)
     return program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
@@ -105,19 +112,36 @@ def _lineage(workspace: Workspace) -> str:
     return lineage_of(store.table("corpus/mixture"), fates, licenses)
 
 
+def _write_probe(workspace: Workspace, output: Path) -> Path:
+    held_out = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
+    documents = held_out.select("document_id", "source", "domain", "split", "text").collect()
+    items = load_items(BENCHMARKS["embedded"])
+    path = output / "probe.jsonl"
+    path.write_text(probe_lines(documents, ((item.task_id, item.prompt, item.solution) for item in items)))
+    return path
+
+
 def _curves(path: Path) -> dict[str, Any]:
-    """Return the loss curve and the held-out bits per byte as plots."""
+    """Return the loss curve, and the bits per byte of held-out documents and of the probe, as plots."""
     entries = [json.loads(line) for line in path.read_text().splitlines()]
-    loss = [(entry["step"], entry["loss"]) for entry in entries if "loss" in entry]
-    held_out = [entry for entry in entries if "bits_per_byte" in entry]
-    names = sorted({name for entry in held_out for name in entry if name.startswith("bits_per_byte")})
-    bits = {
-        name.removeprefix("bits_per_byte_").replace("bits_per_byte", "all"): [
-            (entry["step"], entry[name]) for entry in held_out if name in entry
-        ]
-        for name in names
+    loss = {"training loss": _points(entries, "loss")}
+    held_out = {
+        name.removeprefix("bits_per_byte_").replace("bits_per_byte", "all"): _points(entries, name)
+        for name in _names(entries, "bits_per_byte")
     }
-    return {
-        "loss": line_plot({"training loss": loss}, title="training loss", x_label="step", y_label="nats a token"),
-        "held_out": line_plot(bits, title="held-out documents", x_label="step", y_label="bits a byte"),
+    probe = {name.removeprefix(PREFIX): _points(entries, name) for name in _names(entries, PREFIX)}
+    plots = {
+        "loss": line_plot(loss, title="training loss", x_label="step", y_label="nats a token"),
+        "held_out": line_plot(held_out, title="held-out documents", x_label="step", y_label="bits a byte"),
     }
+    if probe:
+        plots["probe"] = line_plot(probe, title="probe while training", x_label="step", y_label="bits a byte")
+    return plots
+
+
+def _names(entries: list[dict[str, Any]], prefix: str) -> list[str]:
+    return sorted({name for entry in entries for name in entry if name.startswith(prefix)})
+
+
+def _points(entries: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(entry["step"], entry[name]) for entry in entries if name in entry]

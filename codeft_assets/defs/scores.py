@@ -1,16 +1,21 @@
 """Scores and the scoreboard: made by ``codeft_eval`` in a process of its own."""
 
+import json
 import sys
+from pathlib import Path
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from codeft_assets.catalog import write_catalog
 from codeft_assets.defs.automation import on_schedule
+from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.model import checkpoint
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks import BENCHMARKS, Benchmark, is_available
+from codeft_eval.models import checkpoint_hash
 
 PRESENT = [benchmark for benchmark in BENCHMARKS.values() if is_available(benchmark)]
 """Benchmarks whose data is here: the embedded one, and others whose files are in the folder CODEFT_BENCHMARKS."""
@@ -69,13 +74,47 @@ def reference(
     return program_result(context, pipes, command)
 
 
+class MeasureConfig(dg.Config):
+    """Which reference models to measure."""
+
+    models: dict[str, str] = Field(
+        default={"Qwen2.5-Coder-0.5B": "Qwen/Qwen2.5-Coder-0.5B"},
+        description="Name as in the published table: a folder with its weights, or its id on the Hub",
+    )
+    limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
+
+
+@dg.asset(
+    key=["scores", "reference_measured"],
+    group_name="scores",
+    kinds={"huggingface", "pytorch"},
+    owners=OWNERS,
+    pool=GPU_POOL,
+    code_version="1",
+)
+def reference_measured(
+    context: dg.AssetExecutionContext, config: MeasureConfig, workspace: Workspace, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Qwen 2.5's scores by our own harness, under exactly our protocol: one row is a model on a benchmark.
+
+    Weights come from a folder or, in the full profile, from the Hub. Where they cannot be had the row says why, and the
+    scoreboard shows the published figure, called published.
+    """
+    command = [sys.executable, "-m", "codeft_eval", "measure", "--output", str(_measured_folder(workspace))]
+    command += ["--model", *(f"{name}={location}" for name, location in config.models.items())]
+    command += ["--benchmark", *(benchmark.name for benchmark in PRESENT)]
+    command += ["--limit", str(config.limit)] if config.limit else []
+    command += ["--local-only"] if workspace.is_sample else []
+    return program_result(context, pipes, command)
+
+
 @dg.asset(
     key=["scoreboard"],
-    deps=[*(score_key(benchmark) for benchmark in PRESENT), reference],
+    deps=[*(score_key(benchmark) for benchmark in PRESENT), reference, reference_measured, matches],
     group_name="scores",
     kinds={"python"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     automation_condition=on_schedule(),
 )
 def scoreboard(
@@ -83,14 +122,57 @@ def scoreboard(
 ) -> dg.MaterializeResult:
     """Our scores beside Qwen 2.5's: each with its interval, its protocol and where the reference comes from.
 
-    A published figure is marked as such and never mixed with one that this harness measured.
+    A published figure is marked as such and never mixed with one that this harness measured. Beside each score stands
+    the one without items that a source document holds. Every checkpoint stays in the history: progress is a curve, and
+    items gained and lost since the last one are shown with both completions. The pages are files one can send.
     """
     store = workspace.store
-    command = [sys.executable, "-m", "codeft_eval", "scoreboard", "--output", str(store.folder("scoreboard"))]
-    command += ["--scores", *(str(store.folder(f"scores/{benchmark.name}")) for benchmark in PRESENT)]
+    output = store.folder("scoreboard")
+    folders = [store.folder(f"scores/{benchmark.name}") for benchmark in PRESENT]
+    command = [sys.executable, "-m", "codeft_eval", "scoreboard", "--output", str(output)]
+    command += ["--scores", *map(str, folders)]
+    command += ["--reference", *_measured_references(_measured_folder(workspace))]
+    if store.table("decontamination/matches").exists():
+        leaked = output / "leaked.json"
+        leaked.write_text(leaked_items(store.table("decontamination/matches").read(["benchmark", "task_id"])))
+        command += ["--leaked", str(leaked)]
+    num_tokens = trained_tokens(store.folder("model/checkpoint"), folders[0] / "scores.json")
+    command += ["--num-tokens", str(num_tokens)] if num_tokens else []
     result = program_result(context, pipes, command)
     write_catalog(store)
     return result
 
 
-SCORE_ASSETS = [build_score_asset(benchmark) for benchmark in PRESENT]
+def leaked_items(found: pl.DataFrame) -> str:
+    """Return JSON {benchmark: [items that a source document holds]}; every benchmark that was looked for is there."""
+    names = {benchmark.name: [] for benchmark in PRESENT}
+    pairs = found.unique().sort("benchmark", "task_id").iter_rows()
+    for benchmark, task_id in pairs:
+        names.setdefault(benchmark, []).append(task_id)
+    return json.dumps(names, indent=1, sort_keys=True)
+
+
+def trained_tokens(training: Path, scores: Path) -> int | None:
+    """Return the tokens that the scored checkpoint was trained on; None when another checkpoint lies there now."""
+    result = training / "result.json"
+    if not (result.is_file() and scores.is_file()):
+        return None
+    scored = json.loads(scores.read_text())["model_hash"]
+    return (
+        json.loads(result.read_text())["num_tokens_seen"]
+        if checkpoint_hash(training / "checkpoint") == scored
+        else None
+    )
+
+
+def _measured_folder(workspace: Workspace) -> Path:
+    return workspace.store.folder("scores/reference_measured")
+
+
+def _measured_references(folder: Path) -> list[str]:
+    present = {benchmark.name for benchmark in PRESENT}
+    scores = sorted(folder.glob("*/*/scores.json"))
+    return [f"{path.parts[-3]}={path.parent}" for path in scores if path.parts[-2] in present]
+
+
+SCORE_ASSETS = [*map(build_score_asset, PRESENT), reference, reference_measured, scoreboard]

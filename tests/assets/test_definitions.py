@@ -43,7 +43,7 @@ def test_the_keys_are_those_of_the_design():
         *("decontamination/benchmark_texts", "decontamination/matches"),
         *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture", "corpus/packed"),
         *("model/tokenizer", "model/checkpoint"),
-        *("scores/embedded", "scores/reference", "scoreboard"),
+        *("scores/embedded", "scores/reference", "scores/reference_measured", "scoreboard"),
     }
     observable = {key.to_user_string() for key in GRAPH.observable_asset_keys}
     assert observable == {f"upstream/{name}" for name in SOURCES}

@@ -20,10 +20,10 @@ from pathlib import Path
 from tests.hub.uploads import answer_upload
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
-_API = re.compile(rf"^/api/datasets/{_REPO}(?:/revision/(?P<revision>[^/]+))?$")
-_TREE = re.compile(rf"^/api/datasets/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?$")
-_PATHS = re.compile(rf"^/api/datasets/{_REPO}/paths-info/(?P<revision>[^/]+)$")
-_RESOLVE = re.compile(rf"^/datasets/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
+_API = re.compile(rf"^/api/(?:datasets|models)/{_REPO}(?:/revision/(?P<revision>[^/]+))?$")
+_TREE = re.compile(rf"^/api/(?:datasets|models)/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<folder>.*))?$")
+_PATHS = re.compile(rf"^/api/(?:datasets|models)/{_REPO}/paths-info/(?P<revision>[^/]+)$")
+_RESOLVE = re.compile(rf"^(?:/datasets)?/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
 
 
 def blob_id(content):

@@ -1,0 +1,54 @@
+"""The probe's texts: held out, the same every time, few."""
+
+import json
+
+import polars as pl
+
+from codeft_assets.probe import MAX_CHARS, MAX_TEXTS, probe_lines
+from codeft_training.probe import read_probe
+
+SOLVED = [("codeft/0", "def f(x):\n", "    return x\n")]
+
+
+def documents(*rows):
+    return pl.DataFrame(rows, schema=["document_id", "source", "domain", "split", "text"], orient="row")
+
+
+def domains(lines):
+    return [json.loads(line)["domain"] for line in lines.splitlines()]
+
+
+def test_only_held_out_documents_are_weighed():
+    corpus = documents(
+        ("a", "comp-math", "math", "validation", "held out"),
+        ("b", "comp-math", "math", "train", "trained on"),
+        ("c", "some-code", "code", "validation", "x = 1"),
+        ("d", "open-web-math", "math", "validation", "no competition"),
+    )
+    lines = probe_lines(corpus, SOLVED)
+    assert domains(lines) == ["code", "competition_math", "embedded"]
+    assert "trained on" not in lines
+    assert "no competition" not in lines
+
+
+def test_the_order_of_the_documents_changes_nothing():
+    rows = [(str(i), "some-code", "code", "validation", f"x = {i}") for i in range(100)]
+    assert probe_lines(documents(*rows), SOLVED) == probe_lines(documents(*rows[::-1]), SOLVED)
+
+
+def test_a_domain_has_few_and_short_texts():
+    rows = [(str(i), "some-code", "code", "validation", "x" * 5000) for i in range(100)]
+    found = [json.loads(line) for line in probe_lines(documents(*rows), []).splitlines()]
+    assert len(found) == MAX_TEXTS
+    assert {len(row["text"]) for row in found} == {MAX_CHARS}
+
+
+def test_training_reads_what_is_written(tmp_path):
+    odd = "a\u2028b \u0085 café\n"
+    corpus = documents(("a", "comp-math", "math", "validation", odd), ("b", "comp-math", "math", "validation", "  \n"))
+    (tmp_path / "probe.jsonl").write_text(probe_lines(corpus, SOLVED))
+    found = read_probe(tmp_path / "probe.jsonl")
+    assert [(text.domain, text.context, text.text) for text in found] == [
+        ("competition_math", "", odd),
+        ("embedded", "def f(x):\n", "    return x\n"),
+    ]
