@@ -99,7 +99,7 @@ def checkpoint(
     lineage.write_text(_lineage(workspace))
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
-    command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(_write_probe(workspace, output))]
+    command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
     client = observing(pipes, context)
     return program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
@@ -112,7 +112,8 @@ def _lineage(workspace: Workspace) -> str:
     return lineage_of(store.table("corpus/mixture"), fates, licenses)
 
 
-def _write_probe(workspace: Workspace, output: Path) -> Path:
+def write_probe(workspace: Workspace, output: Path) -> Path:
+    """Write the texts that are weighed while the model trains, and return their file."""
     held_out = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
     documents = held_out.select("document_id", "source", "domain", "split", "text").collect()
     items = load_items(BENCHMARKS["embedded"])

@@ -1,0 +1,80 @@
+"""Measures what the probe costs: the smoke recipe on the embedded sample, with and without the shell's probe.
+
+    python tests/benchmarks/probe.py --json
+
+``probe_fraction`` is the probe's share of the run by its own clock; ``cpu_ratio`` the CPU seconds of the whole process
+with the probe over those without, which other processes change little. The weights must be the same in every bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import dagster as dg
+
+from codeft_assets.definitions import defs
+from codeft_assets.defs.model import write_probe
+from codeft_assets.defs.workspace import Workspace
+
+TARGET = 0.05
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def build(home: Path) -> Workspace:
+    """Makes the sample's corpus, tokenizer and packed rows."""
+    workspace = Workspace(root=str(home), profile="sample", workers=1)
+    groups = dg.AssetSelection.groups("sources", "quality", "dedup", "decontamination", "corpus", "model")
+    keys = (groups - dg.AssetSelection.assets(["model", "checkpoint"])).resolve(defs.resolve_asset_graph())
+    job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+    resources = {"workspace": workspace, "pipes": dg.PipesSubprocessClient()}
+    with dg.DagsterInstance.ephemeral() as instance:
+        job.execute_in_process(instance=instance, resources=resources, raise_on_error=True)
+    return workspace
+
+
+def train(workspace: Workspace, output: Path, probe: Path | None) -> tuple[dict, float]:
+    """The result of a run and the CPU seconds it took."""
+    store = workspace.store
+    command = [sys.executable, "-m", "codeft_training", "train", "--output", str(output), "--recipe", "smoke"]
+    command += ["--packed", str(store.folder("corpus/packed") / "rows")]
+    command += ["--tokenizer", str(store.folder("model/tokenizer")), *(["--probe", str(probe)] if probe else [])]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=sys.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return json.loads((output / "result.json").read_text()), seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="codeft-probe-") as folder:
+        workspace = build(Path(folder) / "home")
+        probe = write_probe(workspace, Path(folder))
+        plain, plain_seconds = train(workspace, Path(folder) / "plain", None)
+        probed, probed_seconds = train(workspace, Path(folder) / "probed", probe)
+        num_texts = len(probe.read_text().splitlines())
+    found = {
+        "probe_fraction": round(probed["probe_seconds"] / probed["seconds"], 4),
+        "cpu_ratio": round(probed_seconds / plain_seconds, 4),
+        "num_texts": num_texts,
+        "domains": sorted(probed["probe"]),
+        "same_weights": plain["weights_hash"] == probed["weights_hash"],
+    }
+    print(f"probe: {found['probe_fraction']:.2%} of the run by its own clock (at most {TARGET:.0%}),")
+    print(f"CPU seconds with it over without: {found['cpu_ratio']:.3f}; weights the same: {found['same_weights']}")
+    if options.json:
+        print(json.dumps(found))
+    return 0 if found["same_weights"] and found["probe_fraction"] <= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
