@@ -91,6 +91,9 @@ def test_translations_of_the_same_items_do_not_make_a_difference_surer():
     clustered = paired(*many, cluster_of=lambda item: item.split("/")[1])
     one, naive = paired(ours, theirs), paired(*many)
     assert math.isclose(clustered.stderr, one.stderr)
+    width, once, too_sure = (found.difference.high - found.difference.low for found in (clustered, one, naive))
+    assert width == pytest.approx(once, rel=0.1)
+    assert too_sure < 0.6 * once
     assert naive.stderr == pytest.approx(one.stderr / 2, rel=0.01)
     assert clustered.p_value == pytest.approx(one.p_value, abs=0.01)
     assert naive.p_value < one.p_value / 100
