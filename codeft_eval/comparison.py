@@ -42,7 +42,7 @@ class Comparison:
     n: int
     "items both were judged on"
     difference: Interval
-    "ours minus theirs, in pass rate"
+    "ours minus theirs, in pass rate or bits a byte"
     stderr: float
     detectable: float
     "the smallest true difference that such data show in four of five cases (5 % level, 80 % power)"
@@ -86,6 +86,35 @@ def paired(
         p_value=_p_value(gaps, names),
         gained=tuple(item for item, gap in zip(items, gaps, strict=True) if gap > 0),
         lost=tuple(item for item, gap in zip(items, gaps, strict=True) if gap < 0),
+    )
+
+
+def paired_bits(ours: Mapping[str, tuple[float, int]], theirs: Mapping[str, tuple[float, int]]) -> Comparison:
+    """Compares bits per byte on the texts that both weighed; `difference` and `detectable` are in bits a byte.
+
+    Each side maps an item to (log-likelihood in nats, bytes). Errors are those of ratio estimators over texts.
+
+    Raises:
+        ValueError: they have no text in common.
+    """
+    items = [item for item in ours if item in theirs]
+    if not items:
+        raise ValueError(f"{len(ours)} and {len(theirs)} texts, none in common; weigh the same benchmark")
+    mine, other = (np.array([-side[item][0] / math.log(2) for item in items]) for side in (ours, theirs))
+    sizes = np.array([ours[item][1] for item in items], dtype=float)
+    gaps, names = mine - other, np.arange(len(items), dtype=np.int64)
+    value = float(gaps.sum() / sizes.sum())
+    stderr = clustered_stderr(gaps - value * sizes, names) * len(items) / float(sizes.sum())
+    log_ratio = math.log(mine.sum() / other.sum())
+    spread = _Z * clustered_stderr(mine / mine.sum() - other / other.sum(), names) * len(items)
+    return Comparison(
+        kind=PAIRED,
+        n=len(items),
+        difference=Interval(value=value, low=value - _Z * stderr, high=value + _Z * stderr),
+        stderr=stderr,
+        detectable=(_Z + _Z_POWER) * stderr,
+        ratio=Interval(**_named((math.exp(log_ratio), math.exp(log_ratio - spread), math.exp(log_ratio + spread)))),
+        p_value=_sign_flip(gaps),
     )
 
 
@@ -134,6 +163,11 @@ def _p_value(gaps: npt.NDArray[np.float64], names: npt.NDArray[np.int64]) -> flo
     sums = np.bincount(names, gaps)
     if len(sums) == len(gaps) and set(np.unique(gaps)) <= {-1.0, 0.0, 1.0}:
         return mcnemar(int((gaps > 0).sum()), int((gaps < 0).sum()))
+    return _sign_flip(sums.astype(np.float64))
+
+
+def _sign_flip(sums: npt.NDArray[np.float64]) -> float:
+    """The two-sided p-value that each cluster's sum could as well have the other sign."""
     signs = np.random.default_rng(_SEED).choice([-1.0, 1.0], (_RESAMPLES, len(sums)))
     at_least = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-9
     return (1 + int(at_least.sum())) / (1 + _RESAMPLES)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from codeft_eval.comparison import holm, paired
+from codeft_eval.comparison import holm, paired, paired_bits
 from codeft_eval.scores import PASS_AT_1, Measurement, read_measurement
 
 FORMAT = 1
@@ -99,15 +99,20 @@ def changes(entries: Sequence[Recorded]) -> list[Change]:
     return [replace(change, p_value=p_value) for change, p_value in zip(found, adjusted, strict=True)]
 
 
-def steps_that_count(entries: Sequence[Recorded], benchmark: str) -> list[bool]:
+def steps_that_count(entries: Sequence[Recorded], benchmark: str, metric: str = PASS_AT_1) -> list[bool]:
     """For each entry with the benchmark: whether it differs from the one before (p < 0.05 after Holm)."""
     having = [entry.scores[benchmark] for entry in entries if benchmark in entry.scores]
-    p_values = [_p_value(before, now) for before, now in pairwise(having)]
+    p_values = [_p_value(before, now, metric) for before, now in pairwise(having)]
     return [False, *(p_value < 0.05 for p_value in holm(p_values))][: len(having)]
 
 
-def _p_value(before: Measurement, now: Measurement) -> float:
-    found = paired(now.pass_rates, before.pass_rates).p_value if _alike(before, now) else None
+def _p_value(before: Measurement, now: Measurement, metric: str) -> float:
+    if not _alike(before, now):
+        return 1.0
+    if metric == PASS_AT_1:
+        found = paired(now.pass_rates, before.pass_rates).p_value
+    else:
+        found = paired_bits(now.bits, before.bits).p_value if now.bits.keys() & before.bits.keys() else None
     return 1.0 if found is None else found
 
 

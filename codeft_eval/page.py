@@ -84,9 +84,7 @@ def _comparisons(board: Scoreboard) -> str:
 def _progress(svgs: Sequence[str]) -> str:
     if not svgs:
         return ""
-    about = (
-        "A filled marker differs from the checkpoint before (McNemar, p < 0.05 after Holm); bars are 95 % intervals."
-    )
+    about = "A filled marker differs from the checkpoint before (p < 0.05 after Holm); bars are 95 % intervals."
     panels = "".join(map(_figure, svgs))
     return f'<h2>Progress</h2><div class="panels">{panels}</div><p><small>{shown(about)}</small></p>'
 

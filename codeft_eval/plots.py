@@ -42,7 +42,7 @@ def progress_svgs(entries: Sequence[Recorded], board: Scoreboard) -> list[str]:
     """A panel for each metric and benchmark over the tokens trained on; none where no entry knows its tokens.
 
     Bits per byte comes first: it moves while pass@1 is still 0. A filled marker is a checkpoint that differs from the
-    one before (McNemar, p < 0.05 after Holm); dashed lines are reference models.
+    one before (p < 0.05 after Holm); dashed lines are reference models.
     """
     known = [entry for entry in entries if entry.num_tokens]
     names = dict.fromkeys(name for entry in known for name in entry.scores)
@@ -83,7 +83,7 @@ def _curve(axes: Any, having: Sequence[Recorded], name: str, metric: str) -> Non
         tokens, bounds = [x for x, _ in run], [(scale * e.low, scale * e.high) for _, e in run]
         axes.plot(tokens, [scale * e.value for _, e in run], color=OURS, linewidth=1.5)
         axes.fill_between(tokens, *zip(*bounds, strict=True), color=OURS, alpha=0.2, linewidth=0)
-    filled = steps_that_count(having, name) if metric == PASS_AT_1 else [True] * len(having)
+    filled = steps_that_count(having, name, metric)
     for (tokens, estimate), is_step in zip(points, filled, strict=True):
         face = OURS if is_step else "none"
         reach = [[scale * (estimate.value - estimate.low)], [scale * (estimate.high - estimate.value)]]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.comparison import PAIRED, Comparison, Interval, paired, unpaired
+from codeft_eval.comparison import PAIRED, Comparison, Interval, paired, paired_bits, unpaired
 from codeft_eval.history import Change
 from codeft_eval.intervals import Estimate, mean_of_items, proportion
 from codeft_eval.reference import ReferenceScore, published_for, reference_verdicts, shots
@@ -139,13 +139,14 @@ def _measured_rows(
             if other.score.benchmark != ours.score.benchmark or metric not in other.score.metrics:
                 continue
             difference = _difference(ours.score, other.score, metric)
-            can_pair = metric == PASS_AT_1 and not difference and metric in ours.score.metrics
+            can_pair = not difference and metric in ours.score.metrics
             estimate = other.score.metrics[metric]
             rows.append(
                 _row(
                     ours, metric, leaked,
                     note=difference or _measured_note(metric),
-                    theirs=other.pass_rates if can_pair else None,
+                    theirs=other.pass_rates if can_pair and metric == PASS_AT_1 else None,
+                    comparison=_bits(ours, other) if can_pair and metric == BITS_PER_BYTE else None,
                     source="this harness",
                     reference_model=model,
                     reference=estimate.value,
@@ -154,6 +155,10 @@ def _measured_rows(
                 )
             )  # fmt: skip
     return rows
+
+
+def _bits(ours: Measurement, theirs: Measurement) -> Comparison | None:
+    return paired_bits(ours.bits, theirs.bits) if ours.bits.keys() & theirs.bits.keys() else None
 
 
 def _published(score: Score) -> list[ReferenceScore]:
@@ -228,7 +233,7 @@ def _difference(ours: Score, theirs: Score, metric: str) -> str:
 
 def _measured_note(metric: str) -> str:
     if metric == BITS_PER_BYTE:
-        return "both measured here; lower is better, and bytes make different tokenizers comparable"
+        return "both measured here, text by text; lower is better, and bytes make different tokenizers comparable"
     return f"both measured here, same protocol, {PAIRED} item by item"
 
 

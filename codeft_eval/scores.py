@@ -9,7 +9,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,12 @@ def pass_rates(samples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {item: sum(passed) / len(passed) for item, passed in counts.items()}
 
 
+def solution_bits(samples: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float, int]]:
+    """Item -> (log-likelihood of the canonical solution, its bytes), where it was weighed."""
+    first = (sample for sample in samples if sample["sample"] == 0 and sample["solution_log_likelihood"] is not None)
+    return {sample["task_id"]: (sample["solution_log_likelihood"], sample["solution_bytes"]) for sample in first}
+
+
 def write_score(folder: Path, score: Score, samples: bytes, run: dict[str, Any]) -> None:
     """Writes samples.jsonl, run.json and, last, scores.json: its presence means that the run is complete."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,6 +167,8 @@ class Measurement:
     score: Score
     pass_rates: Mapping[str, float]
     "item -> share of its samples that passed; items without a verdict are missing"
+    bits: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    "item -> (log-likelihood of the canonical solution, its bytes); items that were not weighed are missing"
 
 
 def read_measurement(folder: Path) -> Measurement:
@@ -169,7 +177,8 @@ def read_measurement(folder: Path) -> Measurement:
     Raises:
         ValueError: the folder holds no finished score, or one of another format.
     """
-    return Measurement(read_score(folder), pass_rates(read_samples(folder)))
+    score, samples = read_score(folder), list(read_samples(folder))
+    return Measurement(score, pass_rates(samples), solution_bits(samples))
 
 
 def score_metadata(score: Score, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from codeft_eval.history import Change
 from codeft_eval.intervals import Estimate, mean_of_items
 from codeft_eval.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard import Row, Scoreboard, Summary, benchmark_rows, pass_rate, warnings_of
-from codeft_eval.scores import Measurement
+from codeft_eval.scores import PASS_AT_1, Measurement
 
 RATIO_FLOOR = 0.01
 """A benchmark at 0 % would make any geometric mean 0; below one hundredth of the reference all failures are alike."""
@@ -83,7 +83,7 @@ def families_of(scores: Sequence[Measurement]) -> dict[str, str]:
 
 
 def _overall(rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
-    mine = [row for row in rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
+    mine = _relative(rows)
     kinds = sorted({str(row.provenance) for row in mine})
     ratio, note = None, "it takes ratios on two benchmarks or more, all to published or all to measured figures"
     if len(mine) >= 2 and len(kinds) == 1:
@@ -102,7 +102,7 @@ def _languages(rows: Sequence[Row], scores: Sequence[Measurement]) -> list[Summa
 def _language(name: str, rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
     benchmarks = {row.benchmark for row in rows}
     own = [measurement for measurement in scores if measurement.score.benchmark in benchmarks]
-    mine = [row for row in rows if row.reference_model == REFERENCE_MODELS[0] and row.ratio]
+    mine = _relative(rows)
     kinds = sorted({str(row.provenance) for row in mine})
     ratio, note = None, f"no ratio to {REFERENCE_MODELS[0]} on {_titles(rows)}"
     if len(kinds) == 1:
@@ -123,6 +123,11 @@ def _pooled(scores: Sequence[Measurement]) -> Estimate | None:
 def _cluster(item: str) -> str:
     """What translations and stricter versions of a problem have in common: EvalPlus writes Mbpp/2, others MBPP/2."""
     return item.lower()
+
+
+def _relative(rows: Sequence[Row]) -> list[Row]:
+    """The pass rates that have a ratio to the headline reference."""
+    return [row for row in rows if row.metric == PASS_AT_1 and row.reference_model == REFERENCE_MODELS[0] and row.ratio]
 
 
 def _ratios(rows: Sequence[Row]) -> dict[str, Interval]:

@@ -19,7 +19,7 @@ COLUMNS = (
     "theirs",
     "whose figure",
     "ours ÷ theirs (95 %)",
-    "difference, points (95 %)",
+    "difference (95 %)",
     "detectable",
     "p",
     "note",
@@ -28,10 +28,10 @@ SUMMARY_COLUMNS = ("language", "ours ± s.e. (95 %)", "n", f"ours ÷ {REFERENCE_
 CHANGE_COLUMNS = ("benchmark", "n", "gained", "lost", "difference", "p (Holm)")
 ABOUT = (
     "*published*: the authors' figure, by their harness; *measured*: by this harness, under the same protocol. "
-    "*paired*: the same items compared one by one (exact McNemar test, joint bootstrap); *unpaired*: a published rate "
-    "taken as that many passes of n. *detectable*: the smallest true difference that such data show in four of five "
-    "cases. *leaked*: items that a document of our sources holds; those documents are not trained on. Pass rates have "
-    "Wilson's interval, ratios of few passes Koopman's."
+    "*paired*: the same items compared one by one (McNemar's exact test and a joint bootstrap for pass rates, a "
+    "sign-flip test for bits); *unpaired*: a published rate taken as that many passes of n. *detectable*: the smallest "
+    "true difference that such data show in four of five cases. *leaked*: items that a document of our sources holds; "
+    "those documents are not trained on. Pass rates have Wilson's interval, ratios of few passes Koopman's."
 )
 
 
@@ -48,7 +48,7 @@ def cells(row: Row) -> list[str]:
         _show_reference(row),
         row.provenance or "–",
         show_ratio(row.ratio),
-        *_show_comparison(row.comparison),
+        *_show_comparison(row.comparison, row.metric),
         row.note,
     ]
 
@@ -167,14 +167,14 @@ def _show_clean(row: Row) -> str:
     )
 
 
-def _show_comparison(comparison: Comparison | None) -> list[str]:
+def _show_comparison(comparison: Comparison | None, metric: str) -> list[str]:
     if comparison is None:
         return ["–", "–", "–"]
-    value, low, high = (
-        100 * x for x in (comparison.difference.value, comparison.difference.low, comparison.difference.high)
-    )
+    scale, digits, unit = (1, 3, "bits") if metric == BITS_PER_BYTE else (100, 1, "points")
+    gap = comparison.difference
+    value, low, high = (f"{scale * bound:+.{digits}f}" for bound in (gap.value, gap.low, gap.high))
     p_value = comparison.kind if comparison.p_value is None else show_p(comparison.p_value)
-    return [f"{value:+.1f} ({low:+.1f} to {high:+.1f})", f"{100 * comparison.detectable:.1f} points", p_value]
+    return [f"{value} ({low} to {high})", f"{scale * comparison.detectable:.{digits}f} {unit}", p_value]
 
 
 def _show_reference(row: Row) -> str:

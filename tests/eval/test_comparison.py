@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from codeft_eval.comparison import holm, mcnemar, paired, unpaired
+from codeft_eval.comparison import holm, mcnemar, paired, paired_bits, unpaired
 from codeft_eval.reference import reference_verdicts
 
 
@@ -107,6 +107,36 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         found = paired(*({str(i): value for i, value in enumerate(side)} for side in sides)).difference
         covered += found.low <= -0.15 <= found.high
     assert 180 <= covered <= 200
+
+
+def test_bits_per_byte_of_the_same_texts_are_compared_text_by_text():
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(20, 400, 44)
+    hardness = rng.uniform(0.5, 3.0, 44)  # texts differ far more than the models do
+    theirs = {str(i): (-h * n * math.log(2), int(n)) for i, (h, n) in enumerate(zip(hardness, sizes, strict=True))}
+    ours = {item: (nats * rng.normal(1.05, 0.01), n) for item, (nats, n) in theirs.items()}
+    found = paired_bits(ours, theirs)
+    assert found.ratio is not None
+    assert found.ratio.low < 1.05 < found.ratio.high
+    assert found.ratio.high - found.ratio.low < 0.02
+    assert found.difference.low > 0
+    assert found.p_value is not None
+    assert found.p_value < 0.001
+    swapped = paired_bits(theirs, ours)
+    assert swapped.difference.value == pytest.approx(-found.difference.value)
+    with pytest.raises(ValueError, match="none in common"):
+        paired_bits(ours, {"other": (1.0, 1)})
+
+
+def test_the_interval_of_bits_covers_the_truth_as_often_as_it_says():
+    rng, covered = np.random.default_rng(5), 0
+    for _ in range(300):
+        sizes = rng.integers(50, 150, 60)
+        ours = {str(i): (-n * math.log(2) * rng.normal(1.5, 0.3), int(n)) for i, n in enumerate(sizes)}
+        theirs = {item: (nats - n * math.log(2) * rng.normal(-0.2, 0.2), n) for item, (nats, n) in ours.items()}
+        gap = paired_bits(ours, theirs).difference
+        covered += gap.low <= 0.2 <= gap.high
+    assert 275 <= covered <= 297
 
 
 def test_holm_adjusts_in_steps_and_never_falls():

@@ -89,6 +89,10 @@ def test_only_a_step_larger_than_chance_is_filled(tmp_path):
     for name, passed in (("a", range(2)), ("b", range(3)), ("c", range(30))):
         entries = record(tmp_path / "h", [write_scores(tmp_path / name, list(passed), model_hash=name * 64)], 1)
     assert steps_that_count(entries, "embedded") == [False, False, True]
+    assert steps_that_count(entries, "embedded", "bits_per_byte") == [False, False, False]
+    better = write_scores(tmp_path / "d", range(30), model_hash="d" * 64, bits=1.9)
+    entries = record(tmp_path / "h", [better], 1)
+    assert steps_that_count(entries, "embedded", "bits_per_byte") == [False, False, False, True]
 
 
 def test_several_benchmarks_are_corrected_for_being_several(tmp_path):
