@@ -133,11 +133,14 @@ def served_samples():
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("pages", nargs="*", default=PAGES, help="default: all")
+    options.add_argument("--home", type=Path, help="start with a copy of this data root instead of an empty one")
     options.add_argument("--short", action="store_true", help="without the long commands")
     options = options.parse_args()
     with tempfile.TemporaryDirectory() as name, served_samples() as hub:
         folder = Path(name)
         place = clone(folder)
+        if options.home:
+            shutil.copytree(options.home, place / ".codeft", symlinks=True)
         surroundings = environment(folder, hub)
         for page in options.pages:
             print(f"\n=== {page}", flush=True)

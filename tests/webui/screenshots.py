@@ -9,16 +9,15 @@ import io
 import os
 import sys
 from pathlib import Path
-from urllib.parse import quote
 
 from tests.webui.server import ROOT, browser_page, web_ui
 
 PICTURES = ROOT / "docs" / "pictures"
 MAX_BYTES = 150_000
 SETTLE_MILLISECONDS = 2500
+PATIENCE_MILLISECONDS = 120_000
 WALK = ("scores/embedded", "model/checkpoint", "corpus/packed", "corpus/mixture", "documents/open-tora")
 PAGES = {"source": "/assets/documents/open-tora", "scoreboard": "/assets/scoreboard", "ledger": "/assets/corpus/ledger"}
-STAGES = ("quality", "decontamination", "dedup", "corpus", "model", "scores")
 OUTLINE = "outline: 3px solid #d33; outline-offset: 5px; border-radius: 4px"
 
 
@@ -44,27 +43,21 @@ def save(page, name, *, clip=None):
 
 
 def graphs(page, url):
-    """The groups in the order of the pipeline, and the stages between sources and model one by one."""
-    size = page.viewport_size
-    page.set_viewport_size({"width": 1600, "height": 470})
+    """The groups in the order of the pipeline, and the neighbours of one asset with their checks."""
     page.goto(f"{url}/asset-groups")
+    page.locator("foreignObject").get_by_text("scores", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
     settle(page)
-    save(page, "graph", clip={"x": 540, "y": 52, "width": 1060, "height": 418})
-    page.set_viewport_size({"width": 1600, "height": 760})
-    groups = " or ".join(f'group:"{name}"' for name in STAGES)
-    page.goto(f"{url}/asset-groups?asset-selection={quote(groups)}")
+    save(page, "graph", clip={"x": 540, "y": 350, "width": 1060, "height": 300})
+    page.goto(f"{url}/assets/scoreboard?view=lineage")
+    page.locator("foreignObject").get_by_text("scoreboard", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
     settle(page)
-    page.keyboard.press("Alt+E")
-    settle(page)
-    page.reload()
-    settle(page)
-    save(page, "graph-stages", clip={"x": 540, "y": 52, "width": 1060, "height": 708})
-    page.set_viewport_size(size)
+    save(page, "lineage", clip={"x": 240, "y": 150, "width": 1360, "height": 850})
 
 
 def metadata(page, url, name, path):
     """One asset's page from its metadata on: that is what a reader looks for."""
     page.goto(f"{url}{path}")
+    page.get_by_placeholder("Filter metadata keys").wait_for(timeout=PATIENCE_MILLISECONDS)
     settle(page)
     to_top(page, page.get_by_text("Metadata", exact=True).first)
     save(page, name)
@@ -97,8 +90,10 @@ def walk(page, url):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     home = Path(os.environ.get("CODEFT_HOME") or ROOT / ".codeft")
+    options.add_argument("--only-graphs", action="store_true", help="the two graphs, not the pages")
     options.add_argument("--home", type=Path, default=home, help="data root that make demo filled")
-    home = options.parse_args().home
+    options = options.parse_args()
+    home = options.home
     if not (home / "files" / "scoreboard").exists():
         print(f"{home} holds no scoreboard; run make demo first", file=sys.stderr)
         return 1
@@ -107,6 +102,8 @@ def main():
             with browser_page(dark=dark, width=1600, height=1000) as (page, errors):
                 if not dark:
                     graphs(page, url)
+                    if options.only_graphs:
+                        break
                     walk(page, url)
                 for name, path in PAGES.items():
                     metadata(page, url, name + theme, path)

@@ -13,7 +13,7 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 120
+START_SECONDS = 300
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -30,7 +30,7 @@ def _answers(url):
 
 
 def wait_until_served(url, process):
-    """Return once ``url`` answers; a process that ended, or two minutes, is an error."""
+    """Return once ``url`` answers; a process that ended, or five minutes, is an error."""
     pause = threading.Event()
     for _ in range(START_SECONDS * 2):
         if _answers(url):
