@@ -42,16 +42,12 @@ def save(page, name, *, clip=None):
     print(f"{path.relative_to(ROOT)}: {size / 1000:.0f} kB")
 
 
-def graphs(page, url):
-    """The groups in the order of the pipeline, and the neighbours of one asset with their checks."""
+def graph(page, url):
+    """The groups of assets, in the order of the pipeline."""
     page.goto(f"{url}/asset-groups")
     page.locator("foreignObject").get_by_text("scores", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
     settle(page)
     save(page, "graph", clip={"x": 540, "y": 350, "width": 1060, "height": 300})
-    page.goto(f"{url}/assets/scoreboard?view=lineage")
-    page.locator("foreignObject").get_by_text("scoreboard", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
-    settle(page)
-    save(page, "lineage", clip={"x": 240, "y": 150, "width": 1360, "height": 850})
 
 
 def metadata(page, url, name, path):
@@ -90,7 +86,7 @@ def walk(page, url):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     home = Path(os.environ.get("CODEFT_HOME") or ROOT / ".codeft")
-    options.add_argument("--only-graphs", action="store_true", help="the two graphs, not the pages")
+    options.add_argument("--only-graph", action="store_true", help="the graph, not the pages")
     options.add_argument("--home", type=Path, default=home, help="data root that make demo filled")
     options = options.parse_args()
     home = options.home
@@ -101,8 +97,8 @@ def main():
         for theme, dark in (("", False), ("-dark", True)):
             with browser_page(dark=dark, width=1600, height=1000) as (page, errors):
                 if not dark:
-                    graphs(page, url)
-                    if options.only_graphs:
+                    graph(page, url)
+                    if options.only_graph:
                         break
                     walk(page, url)
                 for name, path in PAGES.items():
