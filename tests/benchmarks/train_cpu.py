@@ -82,7 +82,7 @@ def training_run(folder: Path, recipe: Recipe) -> TrainingRun:
         tokens = rng.integers(0, recipe.vocab_size, (num, recipe.context_tokens)).astype(np.uint16)
         tokens.tofile(packed / f"{split}.tokens.bin")
         np.ones_like(tokens, dtype=np.uint8).tofile(packed / f"{split}.loss.bin")
-        splits[split] = {"num_rows": num, "num_tokens": tokens.size}
+        splits[split] = {"num_rows": num, "num_tokens": tokens.size, "num_annealing_rows": 0}
         index = {name: pa.array(range(num), pa.uint32()) for name in ("row", "start", "length")}
         index["domain"] = pa.array(["code"] * num, pa.string())
         pq.write_table(pa.table(index), packed / f"{split}.index.parquet")
