@@ -46,6 +46,8 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
         ("weights, sha256", result.get("weights_hash", "see model.safetensors")),
         ("tokens seen", f"{result['num_tokens_seen']:,}"),
         ("tokens in the corpus", f"{result['num_tokens_in_corpus']:,}"),
+        # more than four are worth less and less (arXiv 2305.16264): a reader should see them
+        ("passes over the corpus", f"{result['num_tokens_seen'] / max(result['num_tokens_in_corpus'], 1):.1f}"),
         ("first and final loss", f"{_number(result['first_loss'])} → {_number(result['final_loss'])}"),
         *((name, _number(value)) for name, value in result["validation"].items()),
         ("seconds", f"{result['seconds']}"),
