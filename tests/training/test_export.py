@@ -80,7 +80,8 @@ def test_a_model_folder_loads_and_its_card_says_everything(run_folder, tmp_path)
     card = (tmp_path / "model" / "README.md").read_text()
     for said in (
         "smoke (0123456789abcdef)", "c" * 32, "p" * 32, "| plain | r1 | MIT | 1,234 | 64 | 70 |", "near_duplicate | 9",
-        "cpu x 2", "passes over the corpus | 0.5", "6.5000 → 4.2500", "| embedded | 3 of 44 |", "### Notes", "(curves.png)",
+        "cpu x 2", "passes over the corpus | 0.5",
+        "6.5000 → 4.2500", "| embedded | 3 of 44 |", "### Notes", "(curves.png)",
     ):  # fmt: skip
         assert said in card
     assert "# Scoreboard" not in card
