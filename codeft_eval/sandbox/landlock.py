@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from codeft_eval.sandbox import syscalls
 
-WRITE_FILE, READ_FILE, READ_DIR = 1 << 1, 1 << 2, 1 << 3
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _MAKE_SYM = 1 << 4, 1 << 5, 1 << 7, 1 << 8, 1 << 12
-_TRUNCATE = 1 << 14
+_MAKE_FIFO, _REFER, _TRUNCATE = 1 << 10, 1 << 13, 1 << 14
 MINIMUM_ABI = 3
 """Before version 3 a file could be truncated without the right to write it."""
 READ = READ_FILE | READ_DIR
 SCRATCH = READ | WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _TRUNCATE
-_FILE_RIGHTS = WRITE_FILE | READ_FILE | _TRUNCATE
+WORKSHOP = SCRATCH | EXECUTE | _MAKE_FIFO | _REFER
+_FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE
 
 
 def ruleset(rules: Iterable[tuple[str, int]]) -> int:

@@ -5,14 +5,16 @@ not count processes of root.
 """
 
 import errno
+import glob
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 from codeft_eval.sandbox import syscalls
 
 SCRATCH = "/tmp"  # noqa: S108 - inside the jail; where tempfile looks
+PROCESSES = "/proc"
 _NOBODY = 65534
 _UNSHARE_ATTEMPTS = 50
 _ALL = (
@@ -25,6 +27,20 @@ _ALL = (
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """What a jail sees of the host: all of it read-only, under the same paths."""
+
+    folders: tuple[str, ...]
+    "installed Python packages below them are hidden"
+    files: tuple[str, ...]
+    "devices, too"
+    links: tuple[tuple[str, str], ...] = ()
+    "(path, target)"
+    needs_processes: bool = False
+    "children may call mount_processes"
+
+
 class Namespaces:
     """The namespaces of one fork server; `enter` makes them."""
 
@@ -32,12 +48,12 @@ class Namespaces:
         self._own_pid_namespace = own_pid_namespace
 
     @classmethod
-    def enter(cls, library_folders: Iterable[str], devices: Iterable[str]) -> "Namespaces":
+    def enter(cls, root: Root) -> "Namespaces":
         """Moves the caller into the jail; it continues as process 1 of it, in a child of the process that called."""
         _unshare_with_maps(as_root=os.geteuid() == 0)
         _continue_as_first_process()
         own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-        _change_root(list(library_folders), list(devices))
+        _change_root(root)
         _become_nobody()
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
         return cls(own_pid_namespace)
@@ -50,12 +66,19 @@ class Namespaces:
             syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
         return pid
 
-    def mount_scratch(self, size_bytes: int) -> None:
+    def mount_scratch(self, size_bytes: int, num_files: int = 1024) -> None:
         """Gives the calling child an empty folder that vanishes with it."""
         syscalls.unshare(syscalls.CLONE_NEWNS)
-        options = f"size={size_bytes},nr_inodes=1024,mode=700"
+        options = f"size={size_bytes},nr_inodes={num_files},mode=700"
         syscalls.mount("scratch", SCRATCH, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
         os.chdir(SCRATCH)
+
+
+def mount_processes() -> None:
+    """Shows the calling child, process 1 of its namespace, its own processes under /proc and nothing of the kernel."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("proc", PROCESSES, "proc", flags, "subset=pid")
 
 
 def _unshare_with_maps(*, as_root: bool) -> None:
@@ -116,8 +139,8 @@ def _continue_as_first_process() -> None:
     os._exit(1 if status else 0)
 
 
-def _change_root(library_folders: list[str], devices: list[str]) -> None:
-    sources = {folder: os.path.realpath(folder) for folder in library_folders}
+def _change_root(root: Root) -> None:
+    sources = {folder: os.path.realpath(folder) for folder in root.folders}
     base = tempfile.gettempdir()
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount("jail", base, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
@@ -126,21 +149,33 @@ def _change_root(library_folders: list[str], devices: list[str]) -> None:
     os.chdir("/")
     for folder, source in sources.items():
         _bind_folder(f"/host{source}", folder)
-    for device in devices:
-        _bind_file(f"/host{device}", device)
-    os.makedirs(SCRATCH, mode=0o755, exist_ok=True)
+    for path in root.files:
+        _bind_file(f"/host{path}", path)
+    for path, target in root.links:
+        os.symlink(target, path)
+    for folder in (SCRATCH, PROCESSES):
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+    if root.needs_processes:
+        _keep_hidden_processes()
     syscalls.unmount("/host")
     os.rmdir("/host")
     syscalls.make_read_only("/")
+
+
+def _keep_hidden_processes() -> None:
+    """Mounts a process file system out of reach: the kernel allows a child another one only beside such a mount."""
+    os.makedirs("/hidden/proc")
+    syscalls.mount("proc", "/hidden/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    syscalls.mount("none", "/hidden", "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=0")
 
 
 def _bind_folder(source: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
     # The benchmarks' answers may be installed there.
-    for name in ("site-packages", "dist-packages"):
-        if os.path.isdir(f"{target}/{name}"):
-            syscalls.mount("none", f"{target}/{name}", "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
+    for parent in ("", "/lib/python3*", "/local/lib/python3*"):
+        for path in glob.glob(f"{target}{parent}/*-packages"):
+            syscalls.mount("none", path, "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
 
 
 def _bind_file(source: str, target: str) -> None:

@@ -4,8 +4,10 @@ import functools
 import logging
 import sys
 
+from codeft_eval.sandbox.box_server import BoxServer
 from codeft_eval.sandbox.programs import Confinement, Limits, Program
 from codeft_eval.sandbox.server import ForkServer, SandboxError
+from codeft_eval.sandbox.toolchains import canary_programs, missing_tools
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,53 @@ def choose_tier(wanted: str | None = None, *, allow_unsafe: bool = False) -> Con
         )
     logger.warning("programs run UNCONFINED, as allow_unsafe says: %s", reasons)
     return Confinement(tier=UNSAFE, reasons=reasons)
+
+
+_CANARIES = {"right": ("passed", "passed"), "wrong": ("failed", ""), "early_exit": ("failed", "exited")}
+
+
+def choose_box(language: str, wanted: str | None = None) -> Confinement:
+    """The tier in which programs of a compiled language run: only namespaces can hold a tree of processes.
+
+    Raises:
+        SandboxError: it does not work here, a tool is missing, or a canary was judged wrongly; the message says which.
+    """
+    reasons = {
+        NAMESPACES: probe_box(language),
+        LANDLOCK: "Landlock alone neither gives a private scratch folder nor ends daemons",
+    }
+    if wanted in (None, NAMESPACES) and reasons[NAMESPACES] == "works":
+        return Confinement(tier=NAMESPACES, reasons=reasons)
+    listed = "; ".join(f"{tier}: {reason}" for tier, reason in reasons.items())
+    asked = f", {wanted} was asked for" if wanted else ""
+    raise SandboxError(
+        f"no jail for {language} programs on this machine ({listed}{asked}); install what is missing and allow user "
+        "namespaces, or leave the benchmark out"
+    )
+
+
+@functools.cache
+def probe_box(language: str) -> str:
+    """'works', or why programs of the language cannot be judged: its three canaries run first."""
+    if sys.platform != "linux":
+        return f"{sys.platform} is not Linux"
+    if missing := missing_tools(language):
+        return f"not installed: {', '.join(missing)}"
+    try:
+        server = BoxServer(language)
+    except SandboxError as error:
+        return str(error)
+    try:
+        outcomes = {name: server.run(program, Limits()) for name, program in canary_programs(language).items()}
+    except SandboxError as error:
+        return str(error)
+    finally:
+        server.close()
+    for name, (verdict, reason) in _CANARIES.items():
+        found = outcomes[name]
+        if found.verdict != verdict or reason not in ("", found.reason):
+            return f"the {name} canary was judged {found.verdict}, {found.reason}: {found.stderr[-300:]}"
+    return "works"
 
 
 @functools.cache

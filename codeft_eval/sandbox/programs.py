@@ -37,6 +37,8 @@ class Program:
     entry_point: str
     test: str
     "trusted: defines check(candidate), or asserts at module level; never enters the jail"
+    language: str = "python"
+    "of another language the test follows the source in one file and prints a nonce from its last line"
     prelude: str = ""
     "trusted: the prompt, executed by the judge for the helpers and imports that tests use"
 

@@ -51,13 +51,31 @@ _SERVER_ONLY: dict[str, tuple[int | None, int | None]] = {
     "unshare": (272, 97), "setns": (308, 268), "seccomp": (317, 277), "pidfd_open": (434, 434),
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }  # fmt: skip
+# What compilers and shells need besides: processes, pipes that are sockets, the permissions of files, chosen cores.
+_WORKSHOP_ONLY: dict[str, tuple[int | None, int | None]] = {
+    "ioctl": (16, 29), "socketpair": (53, 199), "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211),
+    "recvmsg": (47, 212), "vfork": (58, None), "execve": (59, 221), "fork": (57, None), "chmod": (90, None),
+    "fchmod": (91, 52), "fchmodat": (268, 53), "setpgid": (109, 154), "setsid": (112, 157), "kill": (62, 129),
+    "tkill": (200, 130), "tgkill": (234, 131), "utime": (132, None), "utimes": (235, None), "utimensat": (280, 88),
+    "futimesat": (261, None), "prctl": (157, 167), "setrlimit": (160, 164), "sched_setaffinity": (203, 122),
+    "sched_setscheduler": (144, 119), "setpriority": (141, 140), "pwritev2": (328, 287), "preadv2": (327, 286),
+    "mlock": (149, 228), "inotify_init1": (294, 26), "timerfd_create": (283, 85), "timerfd_settime": (286, 86),
+    "eventfd": (284, None), "signalfd4": (289, 74), "getxattr": (191, 8), "lgetxattr": (192, 9),
+    "fgetxattr": (193, 10), "sync_file_range": (277, 84), "splice": (275, 76), "tee": (276, 77),
+    "mknod": (133, None), "mknodat": (259, 33), "rt_sigqueueinfo": (129, 138), "timer_create": (222, 107),
+    "timer_settime": (223, 110), "timer_delete": (226, 111), "get_mempolicy": (239, 236), "pkey_alloc": (330, 289),
+    "pkey_mprotect": (329, 288), "pkey_free": (331, 290),
+}  # fmt: skip
+_NEW_NAMESPACES = 0x7E020000  # mount, uts, ipc, user, pid, net, cgroup
+_SHARED_ANONYMOUS = 0x21
+_MMAP = (9, 222)
 _CLONE = (56, 220)
 _PRLIMIT = (302, 261)
 # Refused in a way that C libraries understand: no terminal; use the older call instead.
 _SOFT_REFUSALS = {(16, 29): errno.ENOTTY, (435, 435): errno.ENOSYS, (437, 437): errno.ENOSYS}
 
 _CLONE_THREAD = 0x00010000
-_LOAD, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
 
@@ -67,10 +85,18 @@ def server_filter() -> bytes:
 
     Children inherit it for free; a filter of this length installed in each would cost half of their start.
     """
+    return _allowing(*_ALLOWED.values(), *_SERVER_ONLY.values(), _CLONE, _PRLIMIT)
+
+
+def workshop_server_filter() -> bytes:
+    """The same for the fork server of compilers and of what they make."""
+    return _allowing(*_ALLOWED.values(), *_SERVER_ONLY.values(), *_WORKSHOP_ONLY.values(), _CLONE, _PRLIMIT)
+
+
+def _allowing(*pairs: tuple[int | None, int | None]) -> bytes:
     column = list(_ARCHITECTURES).index(machine())
-    numbers = [pair[column] for pair in (*_ALLOWED.values(), *_SERVER_ONLY.values(), _CLONE, _PRLIMIT)]
     instructions = _preamble()
-    for number in numbers:
+    for number in dict.fromkeys(pair[column] for pair in pairs):
         if number is not None:
             instructions += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ALLOW)]
     for pair, error in _SOFT_REFUSALS.items():
@@ -90,6 +116,27 @@ def program_filter() -> bytes:
     instructions += _allow_own_limits(_PRLIMIT[column])
     instructions.append(_step(_RETURN, _ALLOW))
     return b"".join(instructions)
+
+
+def workshop_program_filter() -> bytes:
+    """For each compiler and program: processes, but no namespace, no confinement call and no memory no limit counts."""
+    column = list(_ARCHITECTURES).index(machine())
+    refused = [pair[column] for name, pair in _SERVER_ONLY.items() if name not in _WORKSHOP_ONLY]
+    instructions = _preamble()
+    for number in refused:
+        if number is not None:
+            instructions += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
+    instructions += _refuse_flags(_CLONE[column], _FIRST_ARGUMENT_OFFSET, _NEW_NAMESPACES, all_of_them=False)
+    instructions += _refuse_flags(_MMAP[column], _FIRST_ARGUMENT_OFFSET + 24, _SHARED_ANONYMOUS, all_of_them=True)
+    instructions += _allow_own_limits(_PRLIMIT[column])
+    instructions.append(_step(_RETURN, _ALLOW))
+    return b"".join(instructions)
+
+
+def _refuse_flags(number: int, offset: int, flags: int, *, all_of_them: bool) -> list[bytes]:
+    test = [_step(_AND, flags), _step(_EQUAL, flags, 0, 1)] if all_of_them else [_step(_ANY_BIT, flags, 0, 1)]
+    refusal = [_step(_LOAD, offset), *test, _step(_RETURN, _ERRNO | errno.EPERM), _step(_RETURN, _ALLOW)]
+    return [_step(_EQUAL, number, 0, len(refusal)), *refusal]
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from codeft_eval.sandbox import landlock, syscalls
-from codeft_eval.sandbox.namespaces import Namespaces
+from codeft_eval.sandbox.namespaces import Namespaces, Root
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.seccomp import program_filter, server_filter
 
@@ -45,9 +45,9 @@ def standard_library_folders() -> list[str]:
 
 def _prepare_namespaces() -> Tier:
     program = program_filter()
-    jail = Namespaces.enter(standard_library_folders(), DEVICES)
+    jail = Namespaces.enter(Root(folders=tuple(standard_library_folders()), files=DEVICES))
     # All but the scratch is mounted read-only; these rules add what mounts cannot refuse: devices, signals, sockets.
-    rules = _ruleset_if_possible([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
+    rules = ruleset_if_possible([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
     _install(server_filter())
 
     def confine_candidate(limits: Limits) -> None:
@@ -64,7 +64,8 @@ def _prepare_namespaces() -> Tier:
     return Tier(jail.fork, confine_candidate, confine_judge)
 
 
-def _ruleset_if_possible(rules: list[tuple[str, int]]) -> int | None:
+def ruleset_if_possible(rules: list[tuple[str, int]]) -> int | None:
+    """A ruleset's descriptor, or None where the kernel's Landlock is absent or too old."""
     is_new_enough = syscalls.landlock_abi() >= landlock.MINIMUM_ABI
     return landlock.ruleset(rules) if is_new_enough else None
 
