@@ -136,6 +136,7 @@ def _run_options(options: argparse.Namespace, log: Log):  # noqa: ANN202
     from codeft_eval.runs import Options
 
     names = ("limit", "batch_size", "device", "dtype", "tier", "allow_unsafe")
+    names += ("engine", "num_samples", "temperature", "top_p", "seed")
     chosen = {name: value for name in names if (value := getattr(options, name, None)) is not None}
     return Options(**chosen, log=log)
 
@@ -148,6 +149,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--batch-size", type=int, default=16, help="fixed and recorded: it changes greedy text on a GPU")
     run.add_argument("--device", default="", help="default: a GPU when there is one")
     run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
+    run.add_argument(
+        "--engine", choices=["batches", "continuous"], default="batches", help="continuous keeps a GPU full"
+    )
+    run.add_argument("--num-samples", type=int, default=1, help="completions an item, for pass@k; needs a temperature")
+    run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
+    run.add_argument("--top-p", type=float, default=1.0)
+    run.add_argument("--seed", type=int, default=0, help="with task, item and sample number it fixes each sample")
     replay = _command(commands, "replay", _replay, "score stored completions through exactly the same path")
     replay.add_argument("--generations", type=Path, required=True, help="JSON lines with task_id and completion")
     check = _command(commands, "check", _check, "canonical solutions must pass and empty completions must fail")

@@ -4,97 +4,49 @@ An entry's name, version and protocol with the hash of its data identify a score
 limit is a new version. Importing this module imports no harness.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import csv
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
 
-from codeft_eval.items import Item, Rows, read_gsm8k, read_humaneval, read_mbpp
+from codeft_eval.datafiles import DataFile, HubFiles, is_present, read_rows, rows_sha256
+from codeft_eval.entries import Benchmark, PublishedFigure
+from codeft_eval.evalplus_items import read_humaneval_plus, read_humaneval_plus_mini, read_mbpp_plus
+from codeft_eval.items import Item, read_humaneval, read_mbpp, read_mbpp_base
+from codeft_eval.math_benchmarks import MATH
+from codeft_eval.multiple import MULTIPLE
+from codeft_eval.sandbox.toolchains import missing_tools
 
-FOLDER_VARIABLE = "CODEFT_BENCHMARKS"
 # Qwen's own base evaluation, arXiv 2409.12186 and the scripts beside it.
 _QWEN_STOPS = ("\nif __name__", "\ndef main(", "\nprint(", "\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\nassert ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataFile:
-    """A JSON-lines file and what it must contain."""
-
-    name: str
-    sha256: str = ""
-    "empty for a file of this package, which its revision identifies"
-    num_rows: int | None = None
-    origin: str
-
-    @property
-    def is_packaged(self) -> bool:
-        """Whether the file is part of this package."""
-        return not self.sha256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishedFigure:
-    """Which published figure a benchmark may be set beside, and how far the protocols agree."""
-
-    benchmark: str
-    "as the reference table calls it"
-    protocol: str
-    "the published protocol, in words"
-    difference: str
-    "what differs from ours; shown wherever the two stand together"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
-    """One benchmark."""
-
-    name: str
-    title: str
-    kind: Literal["code", "math"]
-    languages: tuple[str, ...]
-    protocol: str
-    version: int
-    data: DataFile
-    read: Callable[[Rows, Rows], Iterable[Item]]
-    oracle: Literal["python_tests", "number"]
-    stops: tuple[str, ...]
-    max_new_tokens: int
-    select: Callable[[Mapping[str, Any]], bool] = lambda row: True
-    "the rows that are scored"
-    shots: Callable[[], Rows] = lambda: ()
-    "solved examples shown before each item"
-    published: PublishedFigure | None = None
-    failing_solutions: Mapping[str, str] = field(default_factory=dict)
-    "task id -> why its canonical solution fails"
-
+_QWEN_MBPP_STOPS = ("\nif __name__", "\ndef main(", "\nprint(", '\n"""', "\nassert")
+_COMPLETION = "0-shot completion, greedy, Qwen base stops"
+_DOCSTRING = "0-shot, the task and its first test in a docstring (EvalPlus), greedy, Qwen base stops"
+_QWEN_HARNESS = "Qwen's harness: vLLM in bfloat16 and EvalPlus"
+_HUMANEVAL_COLUMNS = ("task_id", "prompt", "canonical_solution", "entry_point", "test")
+_INPUT_COLUMNS = ("task_id", "prompt", "canonical_solution", "entry_point", "base_input", "plus_input", "atol")
+_SANITIZED_COLUMNS = ("task_id", "prompt", "code", "test_imports", "test_list")
 
 _MBPP_FILE = DataFile(
     name="mbpp.jsonl",
-    sha256="ccf64ceae9c5403bf50a044cb6d505bfd2a2963ee58338ba268fd65beab92a9f",
+    columns=("task_id", "text", "code", "test_list", "test_setup_code"),
+    rows_sha256="cba407c6cce577f744e054d37ce6f7c7436c926be64aedcfee3a77e4021406f9",
     num_rows=974,
     origin="google-research/google-research mbpp/mbpp.jsonl",
+    hub=HubFiles(
+        repo="google-research-datasets/mbpp",
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        paths=tuple(f"full/{split}-00000-of-00001.parquet" for split in ("prompt", "test", "validation", "train")),
+    ),
 )
-_GSM8K_TRAIN = DataFile(
-    name="gsm8k_train.jsonl",
-    sha256="17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465",
-    num_rows=7473,
-    origin="openai/grade-school-math@3101c7d5 train.jsonl",
-)
-
 _ENTRIES = (
     Benchmark(
         name="embedded",
         title="Embedded functions",
         kind="code",
         languages=("python",),
-        protocol="0-shot completion, greedy, Qwen base stops",
+        protocol=_COMPLETION,
         version=1,
-        data=DataFile(name="embedded.jsonl", origin="written for codeFT"),
+        data=DataFile(name="embedded.jsonl", columns=_HUMANEVAL_COLUMNS, origin="written for codeFT", is_packaged=True),
         read=read_humaneval,
         oracle="python_tests",
         stops=_QWEN_STOPS,
@@ -105,13 +57,19 @@ _ENTRIES = (
         title="HumanEval",
         kind="code",
         languages=("python",),
-        protocol="0-shot completion, greedy, Qwen base stops",
+        protocol=_COMPLETION,
         version=1,
         data=DataFile(
             name="HumanEval.jsonl",
-            sha256="1d49078ba3e2b196b9344535bef34a43021f038fad9561d6ee7c53450609a6a2",
+            columns=_HUMANEVAL_COLUMNS,
+            rows_sha256="53e6de8cb31dc96b8f53510f0ad0d6bbb34c02bf136f16bdcb6065a0964ec973",
             num_rows=164,
             origin="openai/human-eval@6d43fb98 data/HumanEval.jsonl.gz, unpacked",
+            hub=HubFiles(
+                repo="openai/openai_humaneval",
+                revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+                paths=("openai_humaneval/test-00000-of-00001.parquet",),
+            ),
         ),
         read=read_humaneval,
         oracle="python_tests",
@@ -120,7 +78,58 @@ _ENTRIES = (
         published=PublishedFigure(
             benchmark="HumanEval",
             protocol="0-shot, greedy; base models complete the EvalPlus prompt, instruct models chat",
-            difference="Qwen's harness: vLLM in bfloat16 and EvalPlus' tests of the base set",
+            difference=f"{_QWEN_HARNESS}' tests of the base set",
+        ),
+    ),
+    Benchmark(
+        name="humaneval_plus",
+        title="HumanEval+",
+        kind="code",
+        languages=("python",),
+        protocol=_COMPLETION,
+        version=1,
+        data=DataFile(
+            name="humanevalplus.jsonl",
+            columns=_HUMANEVAL_COLUMNS,
+            file_sha256="908377f1daf28dcb36846db73a5662b2e05a9907407c2696c89ad9d3b0b04492",
+            num_rows=164,
+            origin="the Hub's evalplus/humanevalplus test.jsonl",
+            hub=HubFiles(
+                repo="evalplus/humanevalplus",
+                revision="d32357cf319e50e9c8d8dab5ea876c72b0fd321b",
+                paths=("test.jsonl",),
+            ),
+        ),
+        read=read_humaneval_plus,
+        oracle="python_tests",
+        stops=_QWEN_STOPS,
+        max_new_tokens=768,
+        published=PublishedFigure(
+            benchmark="HumanEval+", protocol="0-shot, greedy", difference=f"{_QWEN_HARNESS} v0.1.9"
+        ),
+    ),
+    Benchmark(
+        name="humaneval_plus_mini",
+        title="HumanEval+ (mini)",
+        kind="code",
+        languages=("python",),
+        protocol=f"{_COMPLETION}; EvalPlus' reduced inputs",
+        version=1,
+        data=DataFile(
+            name="HumanEvalPlus-Mini.jsonl",
+            columns=_INPUT_COLUMNS,
+            rows_sha256="d387058f5f97b6fd76ea433d5b2b3b4c2ba4b3b83ddaea0d4bfb2b49069a2da4",
+            num_rows=164,
+            origin="evalplus/humanevalplus_release@200defce HumanEvalPlus-Mini.jsonl.gz, unpacked",
+        ),
+        read=read_humaneval_plus_mini,
+        oracle="python_tests",
+        stops=_QWEN_STOPS,
+        max_new_tokens=768,
+        published=PublishedFigure(
+            benchmark="HumanEval+",
+            protocol="0-shot, greedy",
+            difference=f"{_QWEN_HARNESS} v0.1.9 with all inputs, 748 an item on average; ours has 14",
         ),
     ),
     Benchmark(
@@ -144,27 +153,61 @@ _ENTRIES = (
         ),
     ),
     Benchmark(
-        name="gsm8k",
-        title="GSM8K",
-        kind="math",
-        languages=("text",),
-        protocol="4-shot, the first four training rows, greedy, number after ####",
+        name="mbpp_evalplus",
+        title="MBPP (EvalPlus' 399 tasks, base tests)",
+        kind="code",
+        languages=("python",),
+        protocol=_DOCSTRING,
         version=1,
         data=DataFile(
-            name="gsm8k_test.jsonl",
-            sha256="3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
-            num_rows=1319,
-            origin="openai/grade-school-math@3101c7d5 test.jsonl",
+            name="sanitized-mbpp.json",
+            columns=_SANITIZED_COLUMNS,
+            rows_sha256="7258d9f84887633c29185c8e1721b9bf04850d336667c59a51db55a74c214c40",
+            num_rows=427,
+            origin="google-research/google-research mbpp/sanitized-mbpp.json",
         ),
-        read=read_gsm8k,
-        oracle="number",
-        stops=("\nQuestion:", "\n\n"),
-        max_new_tokens=400,
-        shots=lambda: read_rows(_GSM8K_TRAIN)[:4],
+        read=read_mbpp_base,
+        oracle="python_tests",
+        stops=_QWEN_MBPP_STOPS,
+        max_new_tokens=768,
+        select=lambda row: f"Mbpp/{row['task_id']}" in evalplus_tasks(),
         published=PublishedFigure(
-            benchmark="GSM8K", protocol="4-shot", difference="Qwen's four examples and answer extraction are others"
+            benchmark="MBPP (EvalPlus 399)",
+            protocol="0-shot, greedy, MbppPlus v0.1.0",
+            difference=f"{_QWEN_HARNESS}, which turned the same tests into inputs",
         ),
     ),
+    Benchmark(
+        name="mbpp_plus",
+        title="MBPP+ (EvalPlus' 378 tasks)",
+        kind="code",
+        languages=("python",),
+        protocol=_DOCSTRING,
+        version=1,
+        data=DataFile(
+            name="mbppplus.parquet",
+            columns=(*_SANITIZED_COLUMNS, "test"),
+            file_sha256="dc20030b3788fccf617444edcb34138ef13d7e4fafd17bfcb8c1279dbb12399b",
+            num_rows=378,
+            origin="the Hub's evalplus/mbppplus data/test-00000-of-00001-d5781c9c51e02795.parquet",
+            hub=HubFiles(
+                repo="evalplus/mbppplus",
+                revision="b2d74c91837c3f2a20c1299ae98133cbe7cfa077",
+                paths=("data/test-00000-of-00001-d5781c9c51e02795.parquet",),
+            ),
+        ),
+        read=read_mbpp_plus,
+        oracle="python_tests",
+        stops=_QWEN_MBPP_STOPS,
+        max_new_tokens=768,
+        published=PublishedFigure(
+            benchmark="MBPP+ (EvalPlus 399)",
+            protocol="0-shot, greedy, MbppPlus v0.1.0",
+            difference=f"{_QWEN_HARNESS} v0.1.0, whose 399 tasks became 378 and score some 4 points lower",
+        ),
+    ),
+    *MULTIPLE,
+    *MATH,
 )
 
 BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
@@ -183,7 +226,13 @@ def get_benchmark(name: str) -> Benchmark:
 
 def is_available(benchmark: Benchmark) -> bool:
     """Whether the benchmark's data can be read here without any download."""
-    return benchmark.data.is_packaged or (bool(_folder()) and (Path(_folder()) / benchmark.data.name).is_file())
+    return is_present(benchmark.data)
+
+
+def is_runnable(benchmark: Benchmark) -> bool:
+    """Whether the data is here and so is what runs the programs."""
+    needed = benchmark.languages if benchmark.oracle == "nonce" else ()
+    return is_available(benchmark) and not any(missing_tools(language) for language in needed)
 
 
 def load_items(benchmark: Benchmark) -> list[Item]:
@@ -208,23 +257,15 @@ def benchmark_texts(name: str) -> list[dict[str, str]]:
 
 
 def data_sha256(benchmark: Benchmark) -> str:
-    """The hash of the data file's bytes."""
-    return hashlib.sha256(_read_bytes(benchmark.data)).hexdigest()
+    """The hash of the rows, equal for every way they are stored."""
+    return rows_sha256(read_rows(benchmark.data))
 
 
 @cache
-def read_rows(data: DataFile) -> list[dict[str, Any]]:
-    """The rows of a data file, checked against what its entry records."""
-    content = _read_bytes(data)
-    found = hashlib.sha256(content).hexdigest()
-    if data.sha256 and found != data.sha256:
-        raise ValueError(
-            f"benchmark file {data.name!r} has sha256 {found}, expected {data.sha256}; fetch it from {data.origin}"
-        )
-    rows = [json.loads(line) for line in content.decode().split("\n") if line.strip()]
-    if data.num_rows not in (None, len(rows)):
-        raise ValueError(f"benchmark file {data.name!r} has {len(rows)} rows, expected {data.num_rows}; fetch it anew")
-    return rows
+def evalplus_tasks() -> frozenset[str]:
+    """The 399 MBPP tasks of EvalPlus' v0.1.0, as the reference verdicts name them."""
+    with files("codeft_eval").joinpath("data", "reference_verdicts.csv").open(encoding="utf-8") as lines:
+        return frozenset(row["item"] for row in csv.DictReader(lines) if row["benchmark"] == "mbpp")
 
 
 def _texts(item: Item) -> list[tuple[str, str]]:
@@ -234,19 +275,3 @@ def _texts(item: Item) -> list[tuple[str, str]]:
         ("tests", item.test),
         ("answer", item.answer),
     ]
-
-
-def _folder() -> str:
-    return os.environ.get(FOLDER_VARIABLE, "")
-
-
-def _read_bytes(data: DataFile) -> bytes:
-    if data.is_packaged:
-        return files("codeft_eval").joinpath("data", data.name).read_bytes()
-    path = Path(_folder()) / data.name
-    if not _folder() or not path.is_file():
-        raise ValueError(
-            f"benchmark file {data.name!r} is not in {FOLDER_VARIABLE}={_folder()!r}; fetch it from {data.origin} and "
-            f"set {FOLDER_VARIABLE} to its folder"
-        )
-    return path.read_bytes()

@@ -7,7 +7,7 @@ here talks to the Hub: rows are handed over in memory.
 import contextvars
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,6 +22,13 @@ class Scoring:
 
     items: Sequence[Item]
     judge: Callable[[Sequence[Item], Sequence[str]], list[Outcome]]
+    num_samples: int = 1
+    "completions an item"
+
+    @property
+    def repeated_items(self) -> list[Item]:
+        """Each item as often as it has completions, those of an item together."""
+        return [item for item in self.items for _ in range(self.num_samples)]
 
 
 _ACTIVE: contextvars.ContextVar[Scoring] = contextvars.ContextVar("scoring")
@@ -38,12 +45,22 @@ def scoring(active: Scoring) -> Iterator[None]:
 
 
 def dataset(**_metadata: Any) -> dict[str, Any]:
-    """The rows of the active run as the `test` split."""
+    """The rows of the active run as the `test` split: one for each completion."""
+    active = _ACTIVE.get()
+    return _as_split((item, sample) for item in active.items for sample in range(active.num_samples))
+
+
+def solutions(**_metadata: Any) -> dict[str, Any]:
+    """One row for each item that has a canonical solution."""
+    return _as_split((item, 0) for item in _ACTIVE.get().items if item.solution)
+
+
+def _as_split(rows: Iterable[tuple[Item, int]]) -> dict[str, Any]:
     from datasets import Dataset
 
     columns = ("task_id", "prompt", "solution", "weighed_text")
-    rows = [{column: getattr(item, column) for column in columns} for item in _ACTIVE.get().items]
-    return {"test": Dataset.from_list(rows)}
+    plain = [{column: getattr(item, column) for column in columns} | {"sample": sample} for item, sample in rows]
+    return {"test": Dataset.from_list(plain)}
 
 
 def judge_completions(responses: list[list[str]], rows: list[dict[str, Any]]) -> list[str]:

@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,13 @@ COMPLETION, BITS_PER_BYTE = "codeft_completion", "codeft_bits_per_byte"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one model did on the items, in their order."""
+    """What one model did: one entry for each of `items`, which names an item as often as it has completions."""
 
+    items: list[Item]
     completions: list[str]
     outcomes: list[Outcome]
     log_likelihoods: list[float | None]
-    "of the canonical solutions; None where one does not fit the context, empty when the model gives none"
+    "of the canonical solutions; None where there is none or it does not fit, empty when the model gives none"
 
 
 def ask(model: "LM", active: Scoring, tasks: Sequence[str]) -> Answers:
@@ -39,28 +40,31 @@ def ask(model: "LM", active: Scoring, tasks: Sequence[str]) -> Answers:
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    judged = Scoring(active.items, lambda items, texts: _judge_those_that_fit(active, items, texts))
+    judged = replace(active, judge=lambda items, texts: _judge_those_that_fit(active, items, texts))
     with scoring(judged):
         results = simple_evaluate(
             model=model,
-            tasks=list(tasks),
+            tasks=[task for task in tasks if task != BITS_PER_BYTE or any(item.solution for item in active.items)],
             task_manager=TaskManager(include_path=str(files("codeft_eval").joinpath("tasks")), include_defaults=False),
             bootstrap_iters=0,
             log_samples=True,
             confirm_run_unsafe_code=True,
         )
     assert results is not None
-    return _answers(active.items, dict(results)["samples"])
+    return _answers(active, dict(results)["samples"])
 
 
-def _answers(items: Sequence[Item], samples: Any) -> Answers:
-    completions = {sample["doc"]["task_id"]: sample for sample in samples[COMPLETION]}
-    likelihoods = {sample["doc"]["task_id"]: sample for sample in samples.get(BITS_PER_BYTE, [])}
-    texts = [completions[item.task_id]["resps"][0][0] for item in items]
+def _answers(active: Scoring, samples: Any) -> Answers:
+    found = {(sample["doc"]["task_id"], sample["doc"]["sample"]): sample for sample in samples[COMPLETION]}
+    weights = {sample["doc"]["task_id"]: sample["resps"][0][0][0] for sample in samples.get(BITS_PER_BYTE, [])}
+    ordered = [found[item.task_id, number] for item in active.items for number in range(active.num_samples)]
+    texts = [sample["resps"][0][0] for sample in ordered]
+    items = active.repeated_items
     return Answers(
+        items=items,
         completions=["" if text == PROMPT_TOO_LONG else text for text in texts],
-        outcomes=[Outcome(**json.loads(completions[item.task_id]["filtered_resps"][0])) for item in items],
-        log_likelihoods=[_number(likelihoods[item.task_id]["resps"][0][0][0]) for item in items if likelihoods],
+        outcomes=[Outcome(**json.loads(sample["filtered_resps"][0])) for sample in ordered],
+        log_likelihoods=[_number(weights.get(item.task_id, math.nan)) for item in items if weights],
     )
 
 

@@ -1,4 +1,4 @@
-"""A benchmark's item, and how each upstream file becomes items. Text only: nothing here runs a test."""
+"""A benchmark's item, and how the Python files become items. Text only: nothing here runs a test."""
 
 import ast
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,15 +14,17 @@ class Item:
     prompt: str
     "what the model continues, without the shots"
     solution: str
-    "the canonical continuation: scored in bits per byte, and run by the harness check"
+    "the canonical continuation: scored in bits per byte, and run by the harness check; empty where there is none"
     entry_point: str = ""
     test: str = ""
     answer: str = ""
-    "the expected number, where the oracle compares numbers"
+    "the expected answer, where the oracle compares answers"
     source_prefix: str = ""
     "what comes before the completion in the program"
     question: str = ""
     "the statement alone, for decontamination"
+    language: str = "python"
+    "of the program; answers that are compared have none"
 
     @property
     def weighed_text(self) -> str:
@@ -36,16 +38,21 @@ Rows = Sequence[Mapping[str, Any]]
 def read_humaneval(rows: Rows, shots: Rows) -> Iterable[Item]:
     """HumanEval's format; the prompt as EvalPlus and Qwen send it: stripped, one newline, no tabs."""
     for row in rows:
-        prompt = row["prompt"].strip().replace("\t", "    ") + "\n"
-        yield Item(
-            task_id=row["task_id"],
-            prompt=prompt,
-            solution=row["canonical_solution"],
-            entry_point=row["entry_point"],
-            test=row["test"],
-            source_prefix=prompt,
-            question=row["prompt"],
-        )
+        yield humaneval_item(row, row["test"])
+
+
+def humaneval_item(row: Mapping[str, Any], test: str) -> Item:
+    """A row of HumanEval's format, with tests of one's own."""
+    prompt = row["prompt"].strip().replace("\t", "    ") + "\n"
+    return Item(
+        task_id=row["task_id"],
+        prompt=prompt,
+        solution=row["canonical_solution"],
+        entry_point=row["entry_point"],
+        test=test,
+        source_prefix=prompt,
+        question=row["prompt"],
+    )
 
 
 def read_mbpp(rows: Rows, shots: Rows) -> Iterable[Item]:
@@ -57,23 +64,40 @@ def read_mbpp(rows: Rows, shots: Rows) -> Iterable[Item]:
             task_id=f"MBPP/{row['task_id']}",
             prompt=examples + _mbpp_question(row),
             solution=_unix(row["code"]) + "\n",
-            entry_point=_called_function(row["test_list"][0], row["code"]),
+            entry_point=called_function(row["test_list"][0], row["code"]),
             test=_unix(row["test_setup_code"]) + "\n" + tests,
             question=row["text"],
         )
 
 
-def read_gsm8k(rows: Rows, shots: Rows) -> Iterable[Item]:
-    """GSM8K's format; the answer is the number after `####`."""
-    examples = "".join(f"Question: {row['question']}\nAnswer: {row['answer']}\n\n" for row in shots)
-    for index, row in enumerate(rows):
-        yield Item(
-            task_id=f"GSM8K/{index}",
-            prompt=f"{examples}Question: {row['question']}\nAnswer:",
-            solution=" " + row["answer"],
-            answer=row["answer"].rpartition("####")[2].strip().replace(",", ""),
-            question=row["question"],
-        )
+def read_mbpp_base(rows: Rows, shots: Rows) -> Iterable[Item]:
+    """Sanitized MBPP as EvalPlus and Qwen prompt it: task and first test in a docstring; the base tests decide."""
+    for row in rows:
+        yield docstring_item(row, "\n".join([*row["test_imports"], *row["test_list"]]))
+
+
+def docstring_item(row: Mapping[str, Any], test: str) -> Item:
+    """A row of sanitized MBPP's format, with tests of one's own."""
+    prompt = f'"""\n{row["prompt"].strip()}\n{row["test_list"][0]}\n"""\n'
+    return Item(
+        task_id=f"Mbpp/{row['task_id']}",
+        prompt=prompt,
+        solution=_unix(row["code"]) + "\n",
+        entry_point=called_function(row["test_list"][0], row["code"]),
+        test=test,
+        source_prefix=prompt,
+        question=row["prompt"],
+    )
+
+
+def called_function(test: str, code: str) -> str:
+    """The function of `code` that `test` calls; a test may wrap it, as in `assert set(f(x)) == …`."""
+    defined = {node.name for node in ast.walk(ast.parse(_unix(code))) if isinstance(node, ast.FunctionDef)}
+    calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
+    found = [func.id for func in calls if isinstance(func, ast.Name) and func.id in defined]
+    if not found:
+        raise ValueError(f"test {test!r} calls none of {sorted(defined)}; the row's code and tests disagree")
+    return found[0]
 
 
 def _mbpp_question(row: Mapping[str, Any]) -> str:
@@ -86,13 +110,3 @@ def _mbpp_question(row: Mapping[str, Any]) -> str:
 
 def _unix(text: str) -> str:
     return text.replace("\r\n", "\n")
-
-
-def _called_function(test: str, code: str) -> str:
-    """The function of `code` that `test` calls; a test may wrap it, as in `assert set(f(x)) == …`."""
-    defined = {node.name for node in ast.walk(ast.parse(_unix(code))) if isinstance(node, ast.FunctionDef)}
-    calls = [node.func for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Call)]
-    found = [func.id for func in calls if isinstance(func, ast.Name) and func.id in defined]
-    if not found:
-        raise ValueError(f"test {test!r} calls none of {sorted(defined)}; the row's code and tests disagree")
-    return found[0]

@@ -4,11 +4,12 @@ import hashlib
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from codeft_eval.generate import Decoding, IsWaiting, Key, Prompt, continuously, cut, in_batches
 from codeft_eval.generations import GenerationStore
 
 if TYPE_CHECKING:
@@ -21,7 +22,12 @@ MINIMUM_NEW_TOKENS = 16
 """A prompt that leaves less room in the context is not scored: its completion could only be cut off."""
 Progress = Callable[[str, int, int], None]
 """(kind of request, number answered, number in all)."""
+Found = Iterator[Mapping[Key, Any]]
+"""Answers as they come."""
+Hear = Callable[[str, str], None]
+"""(task id, completion): told of each completion as soon as it is there."""
 PROMPT_TOO_LONG = "\x00prompt_too_long"
+ENGINES = {"batches": in_batches, "continuous": continuously}
 _WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
@@ -35,10 +41,35 @@ class GenerationSettings:
     device: str = "cpu"
     max_new_tokens: int
     stops: tuple[str, ...]
+    engine: str = "batches"
+    "batches: the same text in every run; continuous: keeps a GPU full"
+    num_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size {self.batch_size}: at least one prompt a batch; give a positive number")
+        if self.batch_size < 1 or self.num_samples < 1:
+            raise ValueError(
+                f"batch_size {self.batch_size}, num_samples {self.num_samples}: at least one prompt a batch and one "
+                "sample an item; give positive numbers"
+            )
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine {self.engine!r} is not one of {sorted(ENGINES)}")
+        if self.num_samples > 1 and not self.temperature:
+            raise ValueError(f"{self.num_samples} samples at temperature 0 are one sample; give a temperature")
+        if self.temperature and self.engine != "batches":
+            raise ValueError(f"engine {self.engine!r} draws no samples; use 'batches', or temperature 0")
+        self.decoding()
+
+    def decoding(self) -> Decoding:
+        """The part that chooses tokens."""
+        names = ("stops", "temperature", "top_p", "seed", "batch_size")
+        return Decoding(**{name: getattr(self, name) for name in names})
+
+    def plain(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        return asdict(self) | {"stops": list(self.stops)}
 
 
 def checkpoint_hash(folder: Path) -> str:
@@ -65,25 +96,26 @@ def load_checkpoint(folder: Path, settings: GenerationSettings) -> Any:
     return model(pretrained=str(folder), **options)
 
 
-def remembering(inner: Any, store: GenerationStore, settings: GenerationSettings, progress: Progress) -> "LM":
+def remembering(
+    inner: Any, store: GenerationStore, settings: GenerationSettings, progress: Progress, hear: Hear
+) -> "LM":
     """`inner`, an `HFLM`, with its answers in `store`: asked once for each item, in batches of similar length."""
     from lm_eval.api.model import LM
 
-    def complete(batch: list["Instance"]) -> list[str]:
-        return _generate(inner, batch, settings)
+    def complete(requests: list["Instance"], is_waiting: IsWaiting) -> Found:
+        return _complete(inner, requests, settings, is_waiting)
 
-    def weigh(batch: list["Instance"]) -> list[float | None]:
-        return _weigh(inner, batch)
+    def weigh(requests: list["Instance"], is_waiting: IsWaiting) -> Found:
+        return _weigh(inner, requests, settings.batch_size, is_waiting)
 
     class RememberingLM(LM):
         def generate_until(self, requests: list["Instance"]) -> list[str]:
-            batches = _batches(requests, _lengths(inner, requests), settings.batch_size)
-            return _answer_all("completion", batches, complete, store, progress, requests)
+            return _Answers("completion", store, progress, hear).of(_by_length(inner, requests), requests, complete)
 
         def loglikelihood(self, requests: list["Instance"]) -> list[tuple[float, bool]]:
-            batches = _batches(requests, _lengths(inner, requests), settings.batch_size)
-            answers = _answer_all("log_likelihood", batches, weigh, store, progress, requests)
-            return [(math.nan if value is None else value, False) for value in answers]
+            ignore: Hear = lambda task_id, text: None  # noqa: E731
+            found = _Answers("log_likelihood", store, progress, ignore).of(_by_length(inner, requests), requests, weigh)
+            return [(math.nan if value is None else value, False) for value in found]
 
         def loglikelihood_rolling(self, requests: list["Instance"]) -> list[float]:
             raise NotImplementedError("no benchmark asks for rolling likelihoods")
@@ -91,7 +123,7 @@ def remembering(inner: Any, store: GenerationStore, settings: GenerationSettings
     return RememberingLM()
 
 
-def replaying(completions: Mapping[str, str], stops: Sequence[str]) -> "LM":
+def replaying(completions: Mapping[str, Sequence[str]], stops: Sequence[str]) -> "LM":
     """A model that answers with stored completions, cut at the same stops.
 
     Raises:
@@ -106,7 +138,7 @@ def replaying(completions: Mapping[str, str], stops: Sequence[str]) -> "LM":
                 raise ValueError(
                     f"no completion for {len(missing)} items, {missing[:3]} first; add them or use --limit"
                 )
-            return [_cut(completions[request.doc["task_id"]], stops) for request in requests]
+            return [cut(completions[request.doc["task_id"]][int(request.doc["sample"])], stops) for request in requests]
 
         def loglikelihood(self, requests: list["Instance"]) -> list[tuple[float, bool]]:
             raise NotImplementedError("stored completions have no likelihoods")
@@ -117,67 +149,84 @@ def replaying(completions: Mapping[str, str], stops: Sequence[str]) -> "LM":
     return ReplayingLM()
 
 
-def _cut(text: str, stops: Sequence[str]) -> str:
-    for stop in stops:
-        text = text.split(stop, 1)[0]
-    return text
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Answers of one kind: those in the store first, then the model's, stored as they come."""
+
+    kind: str
+    store: GenerationStore
+    progress: Progress
+    hear: Hear
+
+    def of(
+        self,
+        ordered: list["Instance"],
+        requests: Sequence["Instance"],
+        ask: Callable[[list["Instance"], IsWaiting], Found],
+    ) -> list[Any]:
+        """The answers to `requests`, asked for in the given order."""
+        known = [key for request in ordered if (key := _key(request)) in self._stored()]
+        self._tell({key: self.store.get((self.kind, *key)) for key in known})
+        num_done = len(known)
+        for answers in ask(ordered, lambda key: key not in self._stored()):
+            self.store.add([((self.kind, *key), answer) for key, answer in answers.items()])
+            num_done += len(answers)
+            self._tell(answers)
+            self.progress(self.kind, num_done, len(ordered))
+        return [self.store.get((self.kind, *_key(request))) for request in requests]
+
+    def _stored(self) -> Container[Key]:
+        return self.store.keys(self.kind)
+
+    def _tell(self, answers: Mapping[Key, Any]) -> None:
+        for (task_id, _), answer in answers.items():
+            self.hear(task_id, answer)
 
 
-def _batches(requests: Sequence["Instance"], lengths: list[int], size: int) -> list[list["Instance"]]:
-    """The same batches in every run, also in one that resumes: longest prompts first, ties by task id."""
-    order = sorted(zip(lengths, requests, strict=True), key=lambda pair: (-pair[0], pair[1].doc["task_id"]))
-    ordered = [request for _, request in order]
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+def _key(request: "Instance") -> Key:
+    return request.doc["task_id"], request.doc["sample"]
 
 
-def _answer_all(
-    kind: str,
-    batches: list[list["Instance"]],
-    answer: Callable[[list["Instance"]], list[Any]],
-    store: GenerationStore,
-    progress: Progress,
-    requests: Sequence["Instance"],
-) -> list[Any]:
-    num_done = 0
-    for batch in batches:
-        waiting = [request for request in batch if (kind, request.doc["task_id"]) not in store]
-        if waiting:
-            keys = [(kind, request.doc["task_id"]) for request in waiting]
-            store.add(zip(keys, answer(waiting), strict=True))
-        num_done += len(batch)
-        progress(kind, num_done, len(requests))
-    return [store.get((kind, request.doc["task_id"])) for request in requests]
+def _by_length(inner: Any, requests: Sequence["Instance"]) -> list["Instance"]:
+    """Longest prompts first, ties by task id: the same order in every run."""
+    lengths = _lengths(inner, requests)
+    order = sorted(zip(lengths, requests, strict=True), key=lambda pair: (-pair[0], *_key(pair[1])))
+    return [request for _, request in order]
 
 
 def _lengths(inner: Any, requests: Sequence["Instance"]) -> list[int]:
     return [len(inner.tok_encode(request.args[0])) for request in requests]
 
 
-def _weigh(inner: Any, batch: list["Instance"]) -> list[float | None]:
-    """Log-likelihoods of one batch; None where prompt and solution exceed the context and would be cut."""
-    lengths = [len(inner.tok_encode("".join(request.args))) for request in batch]
-    fitting = [request for request, length in zip(batch, lengths, strict=True) if length <= inner.max_length]
-    found = iter(inner.loglikelihood(fitting, disable_tqdm=True) if fitting else [])
-    return [float(next(found)[0]) if length <= inner.max_length else None for length in lengths]
+def _complete(inner: Any, requests: Sequence["Instance"], settings: GenerationSettings, is_waiting: IsWaiting) -> Found:
+    """Completions; the token limit shrinks to what the context leaves, and no prompt is truncated."""
+    prompts = [
+        Prompt(
+            task_id=request.doc["task_id"],
+            sample=request.doc["sample"],
+            tokens=(tokens := tuple(inner.tok_encode(request.args[0]))),
+            max_new_tokens=min(settings.max_new_tokens, inner.max_length - len(tokens)),
+        )
+        for request in requests
+    ]
+    most_tokens = inner.max_length - MINIMUM_NEW_TOKENS
+    too_long = [prompt.key for prompt in prompts if len(prompt.tokens) > most_tokens]
+    if any(map(is_waiting, too_long)):
+        yield {key: PROMPT_TOO_LONG for key in too_long if is_waiting(key)}
+    fitting = [prompt for prompt in prompts if len(prompt.tokens) <= most_tokens]
+    generate = ENGINES[settings.engine]
+    for found in generate(inner.model, inner.tokenizer, fitting, settings.decoding(), is_waiting):
+        yield {prompt.key: text for prompt, text in found.items()}
 
 
-def _generate(inner: Any, batch: list["Instance"], settings: GenerationSettings) -> list[str]:
-    """Completions of one batch; the token limit shrinks to what the context leaves, and no prompt is truncated."""
-    from lm_eval.api.instance import Instance
-
-    lengths = _lengths(inner, batch)
-    fits = [length + MINIMUM_NEW_TOKENS <= inner.max_length for length in lengths]
-    answers = [PROMPT_TOO_LONG] * len(batch)
-    chosen = [index for index, fit in enumerate(fits) if fit]
-    if not chosen:
-        return answers
-    room = inner.max_length - max(lengths[index] for index in chosen)
-    options = {
-        "until": list(settings.stops),
-        "max_gen_toks": min(settings.max_new_tokens, room),
-        "do_sample": False,
-    }
-    asked = [Instance("generate_until", {}, (batch[index].args[0], options), 0) for index in chosen]
-    for index, text in zip(chosen, inner.generate_until(asked, disable_tqdm=True), strict=True):
-        answers[index] = text
-    return answers
+def _weigh(inner: Any, requests: Sequence["Instance"], batch_size: int, is_waiting: IsWaiting) -> Found:
+    """Log-likelihoods; None where prompt and solution exceed the context and would be cut."""
+    for start in range(0, len(requests), batch_size):
+        batch = [request for request in requests[start : start + batch_size] if is_waiting(_key(request))]
+        if not batch:
+            continue
+        lengths = [len(inner.tok_encode("".join(request.args))) for request in batch]
+        fits = [length <= inner.max_length for length in lengths]
+        fitting = [request for request, fit in zip(batch, fits, strict=True) if fit]
+        found = iter(inner.loglikelihood(fitting, disable_tqdm=True) if fitting else [])
+        yield {_key(request): float(next(found)[0]) if fit else None for request, fit in zip(batch, fits, strict=True)}

@@ -4,18 +4,27 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from codeft_eval.benchmarks import Benchmark, data_sha256, load_items
+from codeft_eval.benchmarks import data_sha256, load_items
 from codeft_eval.bridge import Scoring
+from codeft_eval.entries import Benchmark
 from codeft_eval.generations import GenerationStore
 from codeft_eval.harness import BITS_PER_BYTE, COMPLETION, Answers, ask
 from codeft_eval.items import Item
-from codeft_eval.models import GenerationSettings, checkpoint_hash, load_checkpoint, remembering, replaying
+from codeft_eval.models import (
+    PROMPT_TOO_LONG,
+    GenerationSettings,
+    Hear,
+    checkpoint_hash,
+    load_checkpoint,
+    remembering,
+    replaying,
+)
 from codeft_eval.oracles import Oracle, open_oracle
 from codeft_eval.sandbox.probe import UNSAFE
 from codeft_eval.scores import Score, make_score, sample_lines, write_score
@@ -34,6 +43,12 @@ class Options:
     "empty: a GPU when there is one"
     dtype: str = ""
     "empty: bfloat16 on a GPU, float32 elsewhere"
+    engine: str = "batches"
+    "or continuous, which keeps a GPU full and promises the same text only where sums are exact"
+    num_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
     tier: str | None = None
     allow_unsafe: bool = False
     log: Callable[[str], None] = logger.info
@@ -57,13 +72,25 @@ def run_checkpoint(checkpoint: Path, benchmark: Benchmark, output: Path, options
         options.log(f"{benchmark.title}: {len(items)} items, jail: {oracle.tier} {_other_tiers(oracle)}")
         identity = _identity(benchmark, model_hash, settings)
         store = GenerationStore(output, identity)
-        model = remembering(load_checkpoint(checkpoint, settings), store, settings, _progress(options))
+        hear = _begin_judging(oracle, items)
+        model = remembering(load_checkpoint(checkpoint, settings), store, settings, _progress(options), hear)
         clock = _Clock(oracle)
-        answers = ask(model, Scoring(items, clock.judge), (COMPLETION, BITS_PER_BYTE))
+        answers = ask(model, Scoring(items, clock.judge, settings.num_samples), (COMPLETION, BITS_PER_BYTE))
     return _finish(
-        benchmark, items, answers, output, options, clock,
-        model=str(checkpoint), model_hash=model_hash, settings=_plain(settings),
+        benchmark, answers, output, options, clock,
+        model=str(checkpoint), model_hash=model_hash, settings=settings.plain(),
     )  # fmt: skip
+
+
+def _begin_judging(oracle: Oracle, items: Sequence[Item]) -> Hear:
+    """Programs run while the model writes the next ones."""
+    by_name = {item.task_id: item for item in items}
+
+    def hear(task_id: str, completion: str) -> None:
+        if completion != PROMPT_TOO_LONG:
+            oracle.begin(by_name[task_id], completion)
+
+    return hear
 
 
 def replay(generations: Path, benchmark: Benchmark, output: Path, options: Options) -> Score:
@@ -74,9 +101,10 @@ def replay(generations: Path, benchmark: Benchmark, output: Path, options: Optio
         options.log(f"{benchmark.title}: {len(items)} stored completions, jail: {oracle.tier} {_other_tiers(oracle)}")
         clock = _Clock(oracle)
         model = replaying(completions, benchmark.stops)
-        answers = ask(model, Scoring(items, clock.judge), (COMPLETION,))
+        num_samples = min((len(completions.get(item.task_id, ())) for item in items), default=1) or 1
+        answers = ask(model, Scoring(items, clock.judge, num_samples), (COMPLETION,))
     return _finish(
-        benchmark, items, answers, output, options, clock,
+        benchmark, answers, output, options, clock,
         model=f"replay of {generations.name}", model_hash=f"replay:{_file_hash(generations)}", settings={},
     )  # fmt: skip
 
@@ -119,7 +147,7 @@ def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
 
 
 class _Clock:
-    """Times the oracle apart from the model."""
+    """Times what the run waits for: the model, and after it the verdicts that were not ready."""
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
@@ -135,21 +163,25 @@ class _Clock:
 
 def _finish(
     benchmark: Benchmark,
-    items: list[Item],
     answers: Answers,
     output: Path,
     options: Options,
     clock: _Clock,
     **model: Any,
 ) -> Score:
-    samples = sample_lines(items, answers)
+    samples = sample_lines(answers.items, answers)
     tier = clock.oracle.tier
     identity = {"tier": tier, "tainted": tier == UNSAFE, "num_items_total": len(load_items(benchmark)), **model}
-    score = make_score(benchmark, items, answers, samples, **identity)
+    score = make_score(benchmark, answers.items, answers, samples, **identity)
     total = time.monotonic() - clock.started
     limits = clock.oracle.limits
     run = {
-        "seconds": {"total": total, "judging": clock.judging_seconds, "model": total - clock.judging_seconds},
+        "seconds": {
+            "total": total,
+            "model": total - clock.judging_seconds,
+            "judging": clock.judging_seconds,
+            "judging_cpu": sum(outcome.cpu_seconds for outcome in answers.outcomes),
+        },
         "limits": asdict(limits) if limits else None,
         "tiers": clock.oracle.reasons,
         "versions": {name: version(name) for name in ("lm-eval", "torch", "transformers", "datasets")},
@@ -176,6 +208,11 @@ def _settings(benchmark: Benchmark, options: Options) -> GenerationSettings:
         device=device,
         max_new_tokens=benchmark.max_new_tokens,
         stops=benchmark.stops,
+        engine=options.engine,
+        num_samples=options.num_samples,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
     )
 
 
@@ -185,12 +222,8 @@ def _identity(benchmark: Benchmark, model_hash: str, settings: GenerationSetting
         "version": benchmark.version,
         "data_sha256": data_sha256(benchmark),
         "model_hash": model_hash,
-        "settings": _plain(settings),
+        "settings": settings.plain(),
     }
-
-
-def _plain(settings: GenerationSettings) -> dict[str, Any]:
-    return asdict(replace(settings)) | {"stops": list(settings.stops)}
 
 
 def _progress(options: Options) -> Callable[[str, int, int], None]:
@@ -205,13 +238,17 @@ def _other_tiers(oracle: Oracle) -> str:
     return f"(not {refused})" if refused else ""
 
 
-def _read_completions(path: Path) -> dict[str, str]:
+def _read_completions(path: Path) -> dict[str, list[str]]:
+    """The completions of each item, in the order of the file."""
     with path.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines if line.strip()]
     bad = next((row for row in rows if not {"task_id", "completion"} <= row.keys()), None)
     if bad is not None:
         raise ValueError(f"{str(path)!r}: a row has {sorted(bad)}; each needs task_id and completion")
-    return {row["task_id"]: row["completion"] for row in rows}
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["task_id"], []).append(row["completion"])
+    return found
 
 
 def _file_hash(path: Path) -> str:

@@ -112,6 +112,7 @@ def _work_or_say_why(box: Box, channel: int, control: int) -> int:
 def _work(box: Box, job: dict[str, Any]) -> dict[str, Any]:
     box.jail.mount_scratch(SCRATCH_BYTES, SCRATCH_FILES)
     for name, text in job["files"].items():
+        os.makedirs(os.path.dirname(f"{SCRATCH}/{name}"), exist_ok=True)
         with open(f"{SCRATCH}/{name}", "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
     reports: list[dict[str, Any]] = []

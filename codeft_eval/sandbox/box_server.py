@@ -91,7 +91,7 @@ class BoxServer:
         lines = command_lines(self._toolchain)
         bounds = [*(_workshop(COMPILING) for _ in lines[:-1]), _workshop(limits)]
         return {
-            "files": {self._toolchain.file_name: text},
+            "files": self._toolchain.support() | {self._toolchain.file_name: text},
             "environment": _ENVIRONMENT | self._toolchain.environment,
             "steps": [{"command": line, "limits": asdict(bound)} for line, bound in zip(lines, bounds, strict=True)],
         }

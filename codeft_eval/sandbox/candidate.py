@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from codeft_eval.sandbox.at_once import serve_calls
 from codeft_eval.sandbox.peer import Peer, serve_call, serve_iter, serve_next
 
 
@@ -26,7 +27,14 @@ def serve_program(peer: Peer) -> None:
             names[name] = peer.export(module.__dict__[name])
         return {"value": names[name]}
 
-    operations = {"load": load, "lookup": lookup, "call": serve_call, "next": serve_next, "iter": serve_iter}
+    operations = {
+        "load": load,
+        "lookup": lookup,
+        "call": serve_call,
+        "calls": serve_calls,
+        "next": serve_next,
+        "iter": serve_iter,
+    }
     operations |= {"getattr": _serve_getattr, "setattr": _serve_setattr}
     peer.greet()
     peer.serve({name: _with_traceback(operation) for name, operation in operations.items()})

@@ -11,6 +11,7 @@ import collections
 import decimal
 import fractions
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,7 @@ _CONTAINERS: tuple[tuple[type, str, Callable[[Any, Callable], list]], ...] = (
     (range, "r", lambda value, recurse: [recurse(value.start), recurse(value.stop), recurse(value.step)]),
     (fractions.Fraction, "q", lambda value, recurse: [recurse(value.numerator), recurse(value.denominator)]),
     (decimal.Decimal, "m", lambda value, _: [decimal.Decimal.__str__(value)]),
+    (re.Match, "k", lambda value, _: []),
 )
 
 _DECODERS: dict[str, Callable[[list, Callable], Any]] = {
@@ -127,6 +129,8 @@ _DECODERS: dict[str, Callable[[list, Callable], Any]] = {
     "q": lambda content, recurse: fractions.Fraction(recurse(content[0]), recurse(content[1])),
     "m": lambda content, _: decimal.Decimal(content[0]),
     "n": lambda content, _: _named(content[0]),
+    # What a search found, for tests that only ask whether there was something: true, and equal to nothing.
+    "k": lambda content, _: object(),
 }
 
 _NAMED_BUILTINS = (

@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import Any
 
+from codeft_eval.sandbox.at_once import at_once
 from codeft_eval.sandbox.codec import ProtocolError
 from codeft_eval.sandbox.exceptions import RemoteError
 from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, serve_call, serve_iter, serve_next
@@ -48,7 +49,7 @@ def _load(peer: Peer, job: dict[str, str]) -> dict[str, str] | None:
 
 def _trusted_namespace(peer: Peer, job: dict[str, str]) -> dict[str, Any]:
     """What the tests see: the prompt's own helpers, the candidate, and classes that only the candidate defines."""
-    namespace: dict[str, Any] = {"__name__": "judge"}
+    namespace: dict[str, Any] = {"__name__": "judge", "at_once": at_once}
     exec(compile(job["prelude"], "<prompt>", "exec"), namespace)  # noqa: S102
     namespace[job["entry_point"]] = peer.ask("lookup", job["entry_point"])
     for name in _unknown_names(job["test"], namespace):

@@ -12,7 +12,7 @@ from typing import Any
 from codeft_eval.sandbox.codec import ProtocolError, decode, dumps, encode, loads
 from codeft_eval.sandbox.exceptions import describe_exception, restore_exception
 
-MAXIMUM_MESSAGE_BYTES = 16 << 20
+MAXIMUM_MESSAGE_BYTES = 32 << 20
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -78,14 +78,14 @@ class Peer:
     def call(self, handle: int, args: tuple, kwargs: dict) -> Any:
         """Calls the other side's object; arguments it changed in place are changed here, too."""
         encoded = [self.encode(arg) for arg in args]
-        reply = self._request(["call", handle, encoded, self.encode(kwargs)])
+        reply = self.request(["call", handle, encoded, self.encode(kwargs)])
         for change in _list_of(reply.get("changed", [])):
             self._apply_change(args, change)
         return self.decode(reply["value"], args)
 
     def ask(self, operation: str, *operands: Any) -> Any:
         """Any other operation: its value."""
-        return self.decode(self._request([operation, *(self.encode(operand) for operand in operands)])["value"])
+        return self.decode(self.request([operation, *(self.encode(operand) for operand in operands)])["value"])
 
     def greet(self) -> None:
         """Tells the other side that this one is confined and ready; sent before any model-written code runs."""
@@ -143,11 +143,12 @@ class Peer:
         try:
             return decode(data, resolve)
         except RecursionError:
-            raise self._broken("a value nests too deep") from None
+            raise self.broken("a value nests too deep") from None
         except ProtocolError as error:
-            raise self._broken(str(error)) from error
+            raise self.broken(str(error)) from error
 
-    def _request(self, request: list) -> dict:
+    def request(self, request: list) -> dict:
+        """Asks the other side and serves what it asks meanwhile; its whole answer."""
         self._send({"ask": request})
         while True:
             message = self._receive()
@@ -157,22 +158,22 @@ class Peer:
             if "error" in message:
                 raise restore_exception(message["error"])
             if "value" not in message:
-                raise self._broken("neither value nor error in an answer")
+                raise self.broken("neither value nor error in an answer")
             return message
 
     def _apply_change(self, args: tuple, change: Any) -> None:
         index, data = change if isinstance(change, list) and len(change) == 2 else (None, None)
         if not isinstance(index, int) or not 0 <= index < len(args) or type(args[index]) not in _MUTABLE:
-            raise self._broken(f"argument {str(index)[:20]!r} cannot change")
+            raise self.broken(f"argument {str(index)[:20]!r} cannot change")
         content = self.decode(data)
         if type(content) is not type(args[index]):
-            raise self._broken(f"argument {index} cannot become a {type(content).__name__}")
+            raise self.broken(f"argument {index} cannot become a {type(content).__name__}")
         _replace_content(args[index], content)
 
     def _answer(self, message: dict) -> None:
         request = message.get("ask")
         if not isinstance(request, list) or not request or request[0] not in self._serves:
-            raise self._broken(f"request not served here: {str(request)[:60]}")
+            raise self.broken(f"request not served here: {str(request)[:60]}")
         # The program's own exceptions, SystemExit included, are its answer to the call.
         try:
             answer = self._serves[request[0]](self, *request[1:])
@@ -194,13 +195,13 @@ class Peer:
     def _receive(self) -> dict:
         size = struct.unpack("!I", self._read(4))[0]
         if size > MAXIMUM_MESSAGE_BYTES:
-            raise self._broken(f"a message of {size} bytes; at most {MAXIMUM_MESSAGE_BYTES}")
+            raise self.broken(f"a message of {size} bytes; at most {MAXIMUM_MESSAGE_BYTES}")
         try:
             message = loads(self._read(size))
         except ProtocolError as error:
-            raise self._broken(str(error)) from error
+            raise self.broken(str(error)) from error
         if not isinstance(message, dict):
-            raise self._broken("a message is an object")
+            raise self.broken("a message is an object")
         return message
 
     def _read(self, size: int) -> bytes:
@@ -215,7 +216,8 @@ class Peer:
             data += part
         return bytes(data)
 
-    def _broken(self, why: str) -> ProtocolError:
+    def broken(self, why: str) -> ProtocolError:
+        """Marks the channel as one that proves nothing any more; the error to raise."""
         self.is_broken = True
         return ProtocolError(why)
 

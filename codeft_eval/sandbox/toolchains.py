@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from codeft_eval.sandbox.java_tuples import java_tuples
 from codeft_eval.sandbox.namespaces import SCRATCH, Root
 from codeft_eval.sandbox.programs import Limits, Program
 
@@ -44,6 +45,8 @@ class Toolchain:
     steps: tuple[tuple[str, ...], ...]
     "command lines; all must end with status 0, and the last one prints the nonce"
     environment: dict[str, str] = field(default_factory=dict)
+    support: Callable[[], dict[str, str]] = dict
+    "files of ours beside the program"
     more_folders: Callable[[], tuple[str, ...]] = tuple
     "of the host, besides /usr"
     canaries: Canaries
@@ -117,6 +120,7 @@ _ENTRIES = (
             ("{javac}", "-J-Xshare:auto", "-J-XX:TieredStopAtLevel=1", "-J-Xmx512m", "-nowarn", "Problem.java"),
             ("{java}", "-ea", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-Xmx512m", "-Xss8m", "-cp", ".", "Problem"),
         ),
+        support=java_tuples,
         canaries=Canaries(
             right="class Problem {\n  static long add(long a, long b) { return a + b; }\n",
             wrong="class Problem {\n  static long add(long a, long b) { return a - b; }\n",

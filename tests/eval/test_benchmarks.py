@@ -7,19 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from codeft_eval import benchmarks
 from codeft_eval.benchmarks import (
     BENCHMARKS,
-    DataFile,
     benchmark_texts,
+    evalplus_tasks,
     get_benchmark,
     is_available,
+    is_runnable,
     load_items,
-    read_rows,
 )
-from codeft_eval.items import read_gsm8k, read_humaneval, read_mbpp
+from codeft_eval.datafiles import FOLDER_VARIABLE, DataFile, HubFiles, fetch, read_rows, rows_sha256
+from codeft_eval.items import read_humaneval, read_mbpp
+from codeft_eval.math_benchmarks import read_gsm8k
 from codeft_eval.oracles import extract_number, open_oracle
 from codeft_eval.runs import Options, check_harness
+from tests.hub.server import HubServer
 
 DEV_DATA = Path(os.environ.get("CODEFT_DEV_DATA", Path(__file__).parents[2] / "../shared/data")) / "benchmarks"
 
@@ -28,7 +30,7 @@ DEV_DATA = Path(os.environ.get("CODEFT_DEV_DATA", Path(__file__).parents[2] / ".
 def dev_data(monkeypatch):
     if not DEV_DATA.is_dir():
         pytest.skip("development data is not here")
-    monkeypatch.setenv(benchmarks.FOLDER_VARIABLE, str(DEV_DATA))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(DEV_DATA))
     read_rows.cache_clear()
 
 
@@ -73,7 +75,9 @@ def test_every_entry_says_what_identifies_a_score():
         assert entry.version >= 1
         assert entry.protocol
         assert entry.stops
-        assert entry.data.is_packaged or (len(entry.data.sha256) == 64 and entry.data.num_rows)
+        data = entry.data
+        recorded = {len(data.rows_sha256), len(data.file_sha256)} == {0, 64} and data.num_rows
+        assert data.is_packaged or recorded or data.origin.startswith("built by")
 
 
 def test_benchmark_texts_hold_every_text_of_every_item():
@@ -96,7 +100,7 @@ def test_an_unknown_benchmark_is_named_with_those_that_exist():
 
 
 def test_an_absent_file_says_where_to_get_it(monkeypatch, tmp_path):
-    monkeypatch.setenv(benchmarks.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     read_rows.cache_clear()
     assert not is_available(BENCHMARKS["humaneval"])
     with pytest.raises(ValueError, match=r"HumanEval\.jsonl.*fetch it from openai/human-eval"):
@@ -104,15 +108,97 @@ def test_an_absent_file_says_where_to_get_it(monkeypatch, tmp_path):
 
 
 def test_a_file_with_other_content_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setenv(benchmarks.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     (tmp_path / "HumanEval.jsonl").write_text(json.dumps({"task_id": "forged"}) + "\n")
-    with pytest.raises(ValueError, match=r"has sha256 .*, expected 1d49078b"):
+    with pytest.raises(ValueError, match=r"has 1 rows, expected 164"):
         read_rows(replace(BENCHMARKS["humaneval"].data, origin="elsewhere"))
+
+
+def test_rows_with_other_content_are_refused_however_they_are_stored(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    rows = [{"question": f"q{i}", "answer": "#### 1"} for i in range(3)]
+    entry = DataFile(name="x.jsonl", columns=("question", "answer"), rows_sha256=rows_sha256(rows), origin="there")
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row | {"more": 1}) + "\n" for row in rows))
+    assert read_rows(entry) == rows
+    rows[1]["answer"] = "#### 2"
+    (tmp_path / "y.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ValueError, match=r"rows of benchmark file 'y.jsonl' have sha256 .* fetch it from there"):
+        read_rows(replace(entry, name="y.jsonl"))
+
+
+def test_a_file_with_other_bytes_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "x.jsonl").write_text("{}\n")
+    with pytest.raises(ValueError, match=r"has sha256 ca3d163.*, expected 000"):
+        read_rows(DataFile(name="x.jsonl", columns=(), file_sha256="0" * 64, origin="there"))
+
+
+def test_an_entry_without_a_recorded_hash_or_a_commit_is_refused():
+    with pytest.raises(ValueError, match="no recorded hash"):
+        DataFile(name="x.jsonl", columns=(), origin="there")
+    with pytest.raises(ValueError, match="'main' of 'a/b' is no commit"):
+        HubFiles(repo="a/b", revision="main", paths=("x",))
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    with HubServer() as server:
+        yield server
+
+
+def fetch_elsewhere(server, data, tmp_path):
+    """In a process of its own, because the client reads HF_ENDPOINT once."""
+    code = f"from codeft_eval.datafiles import *; print(fetch({data!r}))"
+    environment = os.environ | {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"}
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def test_data_comes_from_the_hub_at_its_revision_once_and_is_checked(hub, tmp_path):
+    rows = [{"question": f"q{i}", "answer": f"#### {i}"} for i in range(5)]
+    parts = [parquet_bytes(rows[:2]), parquet_bytes(rows[2:])]
+    first = hub.commit("a/b", {"data/0.parquet": parts[0], "data/1.parquet": parts[1]})
+    hub.commit("a/b", {"data/0.parquet": parquet_bytes(rows[:1])})
+    places = HubFiles(repo="a/b", revision=first, paths=("data/0.parquet", "data/1.parquet"))
+    data = DataFile(
+        name="x.jsonl", columns=("question", "answer"), rows_sha256=rows_sha256(rows), num_rows=5, origin="", hub=places
+    )
+    assert not is_available(replace(BENCHMARKS["gsm8k"], data=data))
+    with pytest.raises(ValueError, match=r"run `python -m codeft_eval fetch`"):
+        read_rows(data)
+    done = fetch_elsewhere(hub, data, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert is_available(replace(BENCHMARKS["gsm8k"], data=data))
+    before = sum(hub.requests.values())
+    assert read_rows(data) == rows
+    assert sum(hub.requests.values()) == before
+
+
+def test_hub_data_of_another_content_is_refused_when_it_is_fetched(hub, tmp_path):
+    commit = hub.commit("a/b", {"x.jsonl": '{"question": "q", "answer": "1"}\n'})
+    places = HubFiles(repo="a/b", revision=commit, paths=("x.jsonl",))
+    data = DataFile(name="x.jsonl", columns=("question",), file_sha256="0" * 64, origin="there", hub=places)
+    done = fetch_elsewhere(hub, data, tmp_path)
+    assert "expected 000" in done.stderr
+    missing = replace(data, hub=replace(places, paths=("absent.jsonl",)))
+    assert "fetch it from there into the folder CODEFT_BENCHMARKS" in fetch_elsewhere(hub, missing, tmp_path).stderr
+    with pytest.raises(ValueError, match="is not on the Hub"):
+        fetch(replace(data, hub=None))
+
+
+def parquet_bytes(rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    return sink.getvalue().to_pybytes()
 
 
 def test_a_file_with_a_row_too_few_is_refused():
     with pytest.raises(ValueError, match="expected 9999"):
-        read_rows(DataFile(name="embedded.jsonl", num_rows=9999, origin="here"))
+        read_rows(DataFile(name="embedded.jsonl", columns=("task_id",), num_rows=9999, origin="", is_packaged=True))
 
 
 def test_a_humaneval_prompt_is_stripped_and_ends_in_one_newline():

@@ -124,9 +124,9 @@ def test_answers_of_another_checkpoint_are_never_found(finished, tmp_path):
     assert found.model_hash != score.model_hash
     assert found.metrics["bits_per_byte"] != score.metrics["bits_per_byte"]
     identity = {"model_hash": "a"}
-    GenerationStore(tmp_path, identity).add([(("completion", "t"), "x")])
-    assert ("completion", "t") in GenerationStore(tmp_path, identity)
-    assert ("completion", "t") not in GenerationStore(tmp_path, {"model_hash": "b"})
+    GenerationStore(tmp_path, identity).add([(("completion", "t", 0), "x")])
+    assert ("completion", "t", 0) in GenerationStore(tmp_path, identity)
+    assert ("completion", "t", 0) not in GenerationStore(tmp_path, {"model_hash": "b"})
 
 
 def test_a_prompt_that_does_not_fit_is_unscored_and_not_truncated(checkpoint, tmp_path):

@@ -1,0 +1,162 @@
+"""A benchmark's data: a file of this package, of the folder CODEFT_BENCHMARKS, or of the Hub at a pinned revision.
+
+Rows are checked against the hash and the number that the entry records, wherever they came from. Reading downloads
+nothing; `fetch` does, once, into the Hub's own cache, and honors HF_ENDPOINT as the Hub's client does.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+FOLDER_VARIABLE = "CODEFT_BENCHMARKS"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubFiles:
+    """Files of a Hub dataset that hold the same rows, in order."""
+
+    repo: str
+    revision: str
+    "a commit, never a branch"
+    paths: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.revision) != 40:
+            raise ValueError(f"revision {self.revision!r} of {self.repo!r} is no commit; give its 40 hex digits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFile:
+    """Rows of JSON or Parquet, and what they must be."""
+
+    name: str
+    "in the folder CODEFT_BENCHMARKS, or in this package"
+    columns: tuple[str, ...]
+    "what is read of a row, and hashed"
+    rows_sha256: str = ""
+    "of the columns, so that one figure holds for every way the rows are stored"
+    file_sha256: str = ""
+    "of the one file's bytes, where that is what is known"
+    num_rows: int | None = None
+    origin: str
+    hub: HubFiles | None = None
+    is_packaged: bool = False
+    "part of this package, whose revision identifies it"
+
+    def __post_init__(self) -> None:
+        if not (self.is_packaged or self.rows_sha256 or self.file_sha256 or self.origin.startswith("built by ")):
+            raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in benchmarks.py")
+
+
+def is_present(data: DataFile) -> bool:
+    """Whether the rows can be read here without any download."""
+    return data.is_packaged or bool(_places(data))
+
+
+@cache
+def read_rows(data: DataFile) -> list[dict[str, Any]]:
+    """The rows' columns, checked against what the entry records.
+
+    Raises:
+        ValueError: the file is absent, or is not what the entry records.
+    """
+    rows = [{column: row.get(column) for column in data.columns} for row in _read_all(data)]
+    if data.num_rows not in (None, len(rows)):
+        raise ValueError(f"benchmark file {data.name!r} has {len(rows)} rows, expected {data.num_rows}; fetch it anew")
+    found = rows_sha256(rows)
+    if data.rows_sha256 and found != data.rows_sha256:
+        raise ValueError(
+            f"the rows of benchmark file {data.name!r} have sha256 {found}, expected {data.rows_sha256}; "
+            f"fetch it from {data.origin}"
+        )
+    return rows
+
+
+def rows_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A hash of rows, whatever they were stored in."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def fetch(data: DataFile) -> list[Path]:
+    """Downloads a benchmark's file from the Hub into its cache and checks it.
+
+    Raises:
+        ValueError: it is not on the Hub, cannot be reached, or is not what the entry records.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if data.hub is None:
+        raise ValueError(f"benchmark file {data.name!r} is not on the Hub; {_remedy(data)}")
+    found = []
+    try:
+        for path in data.hub.paths:
+            place = hf_hub_download(data.hub.repo, path, repo_type="dataset", revision=data.hub.revision)
+            found.append(Path(place))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise ValueError(f"dataset {data.hub.repo!r} at {data.hub.revision[:12]}: {error}; {_remedy(data)}") from error
+    read_rows.cache_clear()
+    read_rows(data)
+    return found
+
+
+def _read_all(data: DataFile) -> list[dict[str, Any]]:
+    if data.is_packaged:
+        return _parse(data.name, files("codeft_eval").joinpath("data", data.name).read_bytes())
+    places = _places(data)
+    if not places:
+        raise ValueError(f"benchmark file {data.name!r} is not here; {_remedy(data)}")
+    return [row for place in places for row in _parse(place.name, _checked_bytes(data, place))]
+
+
+def _checked_bytes(data: DataFile, place: Path) -> bytes:
+    content = place.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if data.file_sha256 and found != data.file_sha256:
+        raise ValueError(f"{str(place)!r} has sha256 {found}, expected {data.file_sha256}; fetch it from {data.origin}")
+    return content
+
+
+def _parse(name: str, content: bytes) -> list[dict[str, Any]]:
+    if name.endswith(".parquet"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        return pq.read_table(pa.BufferReader(content)).to_pylist()
+    if name.endswith(".json"):
+        return json.loads(content)
+    return [json.loads(line) for line in content.decode().split("\n") if line.strip()]
+
+
+def _places(data: DataFile) -> list[Path]:
+    """The folder's file, or else the Hub's in its cache; empty when neither is there."""
+    folder = os.environ.get(FOLDER_VARIABLE, "")
+    own = Path(folder) / data.name
+    if folder and own.is_file():
+        return [own]
+    if data.hub is None:
+        return []
+    snapshot = _hub_cache() / f"datasets--{data.hub.repo.replace('/', '--')}" / "snapshots" / data.hub.revision
+    places = [snapshot / path for path in data.hub.paths]
+    return places if all(place.is_file() for place in places) else []
+
+
+def _hub_cache() -> Path:
+    """Where the Hub's client keeps its files; importing the client for this would slow every start."""
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
+
+
+def _remedy(data: DataFile) -> str:
+    folder = os.environ.get(FOLDER_VARIABLE, "")
+    on_hub = "run `python -m codeft_eval fetch`, or " if data.hub else ""
+    return f"{on_hub}fetch it from {data.origin} into the folder {FOLDER_VARIABLE} names (now {folder!r})"
