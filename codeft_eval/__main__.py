@@ -1,4 +1,4 @@
-"""`python -m codeft_eval run | replay | check | measure | scoreboard | reference`: see --help of each."""
+"""`python -m codeft_eval run | replay | check | fetch | measure | scoreboard | reference`: see --help of each."""
 
 import argparse
 import json
@@ -80,6 +80,17 @@ def _measure(options: argparse.Namespace, log: Log, report: Report) -> int:
         "path": pipes.path(options.output.resolve()),
     }
     report(metadata, pipes.version_of(document + "".join(hashes)))
+    return 0
+
+
+def _fetch(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.datafiles import fetch
+
+    chosen = [BENCHMARKS[name] for name in options.benchmark or BENCHMARKS]
+    wanted = [benchmark for benchmark in chosen if options.benchmark or benchmark.data.hub]
+    for benchmark in wanted:
+        places = [place for data in (benchmark.data, *benchmark.more_data) for place in fetch(data)]
+        print(f"{benchmark.name}: {', '.join(map(str, places))}")
     return 0
 
 
@@ -174,6 +185,10 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--tier", choices=["namespaces", "landlock"], help="default: the strongest that works")
         command.add_argument("--allow-unsafe", action="store_true", help="run UNCONFINED where no jail works; taints")
         command.add_argument("--output", type=Path, required=command is not check, help="folder for the results")
+    fetch = _command(
+        commands, "fetch", _fetch, "download benchmarks from the Hub at their pinned commits, and check them"
+    )
+    fetch.add_argument("--benchmark", nargs="*", choices=sorted(BENCHMARKS), help="default: all that the Hub has")
     board = _command(commands, "scoreboard", _scoreboard, "scores relative to Qwen 2.5: Markdown, page, JSON and plot")
     board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
     board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")

@@ -226,7 +226,7 @@ def get_benchmark(name: str) -> Benchmark:
 
 def is_available(benchmark: Benchmark) -> bool:
     """Whether the benchmark's data can be read here without any download."""
-    return is_present(benchmark.data)
+    return all(map(is_present, (benchmark.data, *benchmark.more_data)))
 
 
 def is_runnable(benchmark: Benchmark) -> bool:

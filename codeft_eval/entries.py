@@ -40,6 +40,8 @@ class Benchmark:
     "the rows that are scored"
     shots: Callable[[], Rows] = lambda: ()
     "solved examples shown before each item"
+    more_data: tuple[DataFile, ...] = ()
+    "what the examples are read from, where it is another file"
     published: PublishedFigure | None = None
     failing_solutions: Mapping[str, str] = field(default_factory=dict)
     "task id -> why its canonical solution fails"

@@ -84,6 +84,7 @@ MATH = (
         stops=("\nQuestion:", "\n\n"),
         max_new_tokens=400,
         shots=lambda: read_rows(_GSM8K_TRAIN)[:4],
+        more_data=(_GSM8K_TRAIN,),
         published=PublishedFigure(
             benchmark="GSM8K", protocol="4-shot", difference="Qwen's four examples and answer extraction are others"
         ),

@@ -25,6 +25,7 @@ from codeft_eval.models import (
     remembering,
     replaying,
 )
+from codeft_eval.multiple_solutions import table_solution
 from codeft_eval.oracles import Oracle, open_oracle
 from codeft_eval.sandbox.probe import UNSAFE
 from codeft_eval.scores import Score, make_score, sample_lines, write_score
@@ -128,10 +129,13 @@ class HarnessCheck:
 
 
 def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
-    """Canonical solutions must pass and empty completions must fail, item by item."""
+    """Canonical solutions must pass and empty completions must fail, item by item.
+
+    Where the upstream file has no solutions, a table of the tests' own answers stands in (MultiPL-E).
+    """
     items = _items(benchmark, options)
     with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
-        solved = oracle.judge(items, [item.solution for item in items])
+        solved = oracle.judge(items, [item.solution or table_solution(item) for item in items])
         empty = oracle.judge(items, ["" for _ in items])
         tier = oracle.tier
     declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}

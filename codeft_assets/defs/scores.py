@@ -14,10 +14,10 @@ from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.model import checkpoint
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
-from codeft_eval.benchmarks import BENCHMARKS, Benchmark, is_available
+from codeft_eval.benchmarks import BENCHMARKS, Benchmark, is_runnable
 from codeft_eval.models import checkpoint_hash
 
-PRESENT = [benchmark for benchmark in BENCHMARKS.values() if is_available(benchmark)]
+PRESENT = [benchmark for benchmark in BENCHMARKS.values() if is_runnable(benchmark)]
 """Benchmarks whose data is here: the embedded one, and others whose files are in the folder CODEFT_BENCHMARKS."""
 
 

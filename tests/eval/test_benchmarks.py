@@ -10,10 +10,8 @@ import pytest
 from codeft_eval.benchmarks import (
     BENCHMARKS,
     benchmark_texts,
-    evalplus_tasks,
     get_benchmark,
     is_available,
-    is_runnable,
     load_items,
 )
 from codeft_eval.datafiles import FOLDER_VARIABLE, DataFile, HubFiles, fetch, read_rows, rows_sha256

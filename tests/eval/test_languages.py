@@ -1,0 +1,267 @@
+"""Programs of other languages pass by a nonce that their last test prints, in a box that holds their whole tree."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from codeft_eval.benchmarks import BENCHMARKS
+from codeft_eval.items import Item
+from codeft_eval.multiple import MULTIPLE, reading
+from codeft_eval.multiple_solutions import split_arguments, table_solution
+from codeft_eval.oracles import open_oracle
+from codeft_eval.sandbox import probe
+from codeft_eval.sandbox.pool import Sandbox
+from codeft_eval.sandbox.probe import choose_box, probe_box
+from codeft_eval.sandbox.process_tree import processes_below
+from codeft_eval.sandbox.programs import Limits, Program
+from codeft_eval.sandbox.server import SandboxError
+from codeft_eval.sandbox.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
+
+LIMITS = Limits(cpu_seconds=2, wall_seconds=5)
+HEAVY = ("typescript", "java", "cpp", "go", "rust")
+
+
+def needs(language):
+    if missing := missing_tools(language):
+        pytest.skip(f"not installed: {missing}")
+    if probe_box(language) != "works":
+        pytest.skip(probe_box(language))
+
+
+@pytest.fixture(scope="module")
+def shell():
+    needs("shell")
+    with Sandbox(language="shell", limits=LIMITS, num_workers=1) as sandbox:
+        yield sandbox
+
+
+def run(sandbox, source, test=f"\nadd() {{ :; }}\nprintf '%s\\n' '{NONCE}'\n", key="x"):
+    return sandbox.run([Program(key=key, source=source, entry_point="", test=test, language="shell")])[0]
+
+
+@pytest.mark.parametrize(
+    "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
+)
+def test_the_canaries_of_a_language_are_told_apart(language):
+    needs(language)
+    with Sandbox(language=language, num_workers=1) as sandbox:
+        programs = canary_programs(language)
+        outcomes = dict(zip(programs, sandbox.run(programs.values()), strict=True))
+    assert {name: outcome.verdict for name, outcome in outcomes.items()} == {
+        "right": "passed", "wrong": "failed", "early_exit": "failed",
+    }  # fmt: skip
+    assert outcomes["early_exit"].reason == "exited"
+    assert {outcome.tier for outcome in outcomes.values()} == {"namespaces"}
+
+
+def test_an_honest_program_passes_also_after_half_a_line_of_output(shell):
+    assert run(shell, "printf 'no line break'").verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("exit 0", "exited"),
+        ("exit 3", "test_failed"),
+        ("kill -9 $$; exit 1", "test_failed"),
+        ("printf 'passed\\n'; exec true", "exited"),
+        ("trap 'exit 0' EXIT; false; exit 1", "exited"),
+        ("printf '@NONCE@\\n'; exit 0", "exited"),
+        ("while :; do :; done", "timeout"),
+        ("while :; do echo passed; done", "timeout"),
+        ("exec 1>&-", "test_failed"),
+    ],
+)
+def test_a_shell_program_cannot_fake_a_pass(shell, source, reason):
+    outcome = run(shell, source)
+    assert (outcome.verdict, outcome.reason) == ("failed", reason), outcome
+
+
+def test_a_sleeping_program_is_run_once_more_before_it_counts():
+    needs("shell")
+    with Sandbox(language="shell", limits=Limits(cpu_seconds=1, wall_seconds=1.2), num_workers=1) as sandbox:
+        outcome = run(sandbox, "sleep 100")
+    assert (outcome.verdict, outcome.reason, outcome.num_runs) == ("failed", "timeout", 2)
+
+
+ATTACKS = {
+    "reads a secret": "cat '@FOLDER@/secret' || exit 1",
+    "lists the folder": "ls '@FOLDER@' || exit 1",
+    "writes to the host": "echo owned > '@FOLDER@/secret' || exit 1",
+    "reads the passwords": "cat /etc/passwd || exit 1",
+    "connects": "exec 3<>/dev/tcp/127.0.0.1/@PORT@ || exit 1",
+    "writes to /usr": "touch /usr/bin/planted || exit 1",
+    "finds another process": "[ $(ls -d /proc/[0-9]* | wc -l) -gt 4 ] || exit 1",
+    "kills the host's process": "kill -9 @PID@ || exit 1",
+    "reads the environment of its starter": "grep -a CODEFT /proc/*/environ || exit 1",
+    "finds a planted file": "[ -e /tmp/planted ] || exit 1",
+    "mounts": "mount -t tmpfs x /tmp || exit 1",
+    "enters a namespace": "unshare -U true || exit 1",
+    "fills the disk": "head -c 600000000 /dev/zero > big || exit 1",
+}
+
+
+def test_no_shell_program_leaves_its_box_and_the_next_one_is_unaffected(shell, tmp_path, monkeypatch):
+    monkeypatch.setenv("CODEFT_TEST_SECRET", "hunter2")
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        victim = sleeper()
+        try:
+            for name, source in ATTACKS.items():
+                places = {"@FOLDER@": tmp_path, "@PORT@": listener.getsockname()[1], "@PID@": victim.pid}
+                for place, value in places.items():
+                    source = source.replace(place, str(value))
+                run(shell, "touch /tmp/planted")
+                assert run(shell, source).verdict == "failed", name
+                assert run(shell, ":").verdict == "passed", name
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+            assert victim.poll() is None
+        finally:
+            victim.kill()
+            victim.wait()
+    assert secret.read_text() == "secret"
+    assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def sleeper():
+    import subprocess
+    import sys
+
+    return subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+
+
+def test_a_fork_bomb_and_a_daemon_end_with_their_program(shell):
+    for source in (
+        "f() { f | f & }; f; sleep 1",
+        "(trap '' TERM HUP; setsid sleep 600 &) & disown; kill -9 -1; exit 0",
+    ):
+        run(shell, source)
+        server = shell._servers[0]
+        assert processes_below(server._process.pid, 2) == []
+    assert run(shell, ":").verdict == "passed"
+
+
+@pytest.mark.slow
+def test_a_memory_hog_of_many_processes_is_ended():
+    needs("javascript")
+    source = "const x = []; for (;;) { x.push(Buffer.alloc(50_000_000, 1)); }"
+    with Sandbox(language="javascript", limits=LIMITS, num_workers=1) as sandbox:
+        begin = time.monotonic()
+        program = Program(key="x", source=source, entry_point="", test=f"console.log('{NONCE}')", language="javascript")
+        outcome = sandbox.run([program])[0]
+    assert outcome.verdict == "failed"
+    assert outcome.reason in ("memory", "crashed", "test_failed", "timeout")
+    assert time.monotonic() - begin < 60
+
+
+def test_the_nonce_is_in_no_record(shell):
+    outcome = run(shell, "cat program.sh >&2; exit 1")
+    assert "(nonce)" in outcome.stderr
+    assert NONCE not in outcome.stderr
+
+
+def test_without_a_tool_the_reasons_are_given(monkeypatch):
+    monkeypatch.setattr(probe, "missing_tools", lambda language: ["rustc"])
+    probe_box.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match=r"no jail for rust programs.*not installed: rustc.*Landlock alone"):
+            choose_box("rust")
+    finally:
+        probe_box.cache_clear()
+
+
+def test_a_canary_that_is_judged_wrongly_stops_the_language(monkeypatch):
+    needs("shell")
+    monkeypatch.setitem(probe._CANARIES, "wrong", ("passed", ""))
+    probe_box.cache_clear()
+    try:
+        with pytest.raises(SandboxError, match="the wrong canary was judged failed"):
+            Sandbox(language="shell")
+    finally:
+        probe_box.cache_clear()
+
+
+def test_a_tier_without_a_box_is_refused_for_other_languages():
+    with pytest.raises(SandboxError, match="landlock was asked for"):
+        Sandbox(language="shell", tier="landlock")
+
+
+ROW = {"name": "HumanEval_7_add", "stop_tokens": []}
+ROWS = {
+    "javascript": (
+        "function add(a, b){\n",
+        "const assert = require('node:assert');\nfunction test() {\n  let candidate = add;\n"
+        '  assert.deepEqual(candidate(2, [3, 4]),"5, )");\n}\ntest();',
+    ),
+    "shell": (
+        "#!/bin/bash\nadd() {\n",
+        '}\ncandidate() {\n    add "$@"\n}\nset -e\nrun_test() {\n    [[ $(candidate "2" "3 4") = "5" ]]\n}\nrun_test',
+    ),
+    "cpp": (
+        "#include<assert.h>\n#include<bits/stdc++.h>\nlong add(long a, std::map<long, long> b) {\n",
+        "}\nint main() {\n    auto candidate = add;\n"
+        "    assert(candidate((2), (std::map<long,long>({{1, 2}}))) == (5));\n}\n",
+    ),
+    "java": (
+        "import java.util.*;\nimport org.javatuples.*;\nclass Problem {\n"
+        "    public static Pair<Long, Long> add(ArrayList<Long> a, long b) {\n",
+        "    }\n    public static void main(String[] args) {\n"
+        "    assert(add((new ArrayList<Long>(Arrays.asList((long)1l)))"
+        ", (2l)).equals((Pair.with(8l, 13l))));\n    }\n\n}\n",
+    ),
+    "go": (
+        'package add_test\n\nimport (\n    "testing"\n    "fmt"\n)\n\nfunc add(a []int, b int) int {\n',
+        "func TestAdd(t *testing.T) {\n  candidate := add\n\ttype test struct {\n\t\tactual   interface{}\n"
+        "\t\texpected interface{}\n\t}\n   tests := []test{\n     { actual: candidate([]int{4, 88}, 1), expected: 88 },\n"
+        '   }\n\tfor i, tc := range tests {\n\t\tt.Run(fmt.Sprintf("%d", i), func(t *testing.T) {\n'
+        '\t\t\tif fmt.Sprintf("%v", tc.actual) != fmt.Sprintf("%v", tc.expected) {\n\t\t\t\tt.Errorf("no")\n\t\t\t}\n'
+        "\t\t})\n\t}\n}\n",
+    ),
+    "rust": (
+        "fn add(a: Vec<isize>, b: String) -> isize {\n",
+        "}\n\nfn main() {\n    let candidate = add;\n"
+        '    assert_eq!(candidate(vec![4, 88], String::from("x, y")), 88);\n}\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in ROWS])
+def test_the_tables_own_answers_pass_and_an_empty_completion_fails(language):
+    needs(language)
+    prompt, tests = ROWS[language]
+    item = next(iter(reading(language)([ROW | {"prompt": prompt, "tests": tests}], ())))
+    assert item.task_id == "HumanEval/7"
+    benchmark = next(entry for entry in MULTIPLE if entry.languages == (language,))
+    with open_oracle(benchmark) as oracle:
+        outcomes = oracle.judge([item, item], [table_solution(item), ""])
+    assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"], outcomes
+
+
+def test_arguments_are_split_at_their_own_level_only():
+    assert split_arguments('(1), [2, 3], "a, )b", {4: (5, 6)}') == ["(1)", "[2, 3]", '"a, )b"', "{4: (5, 6)}"]
+    assert split_arguments("") == []
+
+
+def test_tests_of_another_form_are_refused():
+    item = Item(task_id="t", prompt="f() {\n", solution="", test="[ 1 = 1 ]", language="shell")
+    with pytest.raises(ValueError, match="t in shell: no test of the form"):
+        table_solution(item)
+
+
+def test_every_translation_has_a_toolchain_and_a_published_figure_to_stand_beside():
+    assert {entry.languages[0] for entry in MULTIPLE} == set(TOOLCHAINS)
+    assert {entry.name for entry in MULTIPLE} <= set(BENCHMARKS)
+
+
+def test_a_home_is_never_shown_to_a_program():
+    from codeft_eval.sandbox.toolchains import root_of
+
+    for language, toolchain in TOOLCHAINS.items():
+        if not missing_tools(language):
+            shown = {Path(folder) for folder in root_of(toolchain).folders}
+            assert shown.isdisjoint({Path.home(), *Path.home().parents}), (language, shown)
