@@ -5,7 +5,7 @@ import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +26,11 @@ COMPLETION, BITS_PER_BYTE = "codeft_completion", "codeft_bits_per_byte"
 class Answers:
     """What one model did: one entry for each of `items`, which names an item as often as it has completions."""
 
-    items: list[Item]
     completions: list[str]
     outcomes: list[Outcome]
     log_likelihoods: list[float | None]
     "of the canonical solutions; None where there is none or it does not fit, empty when the model gives none"
+    items: list[Item] = field(default_factory=list)
 
 
 def ask(model: "LM", active: Scoring, tasks: Sequence[str]) -> Answers:

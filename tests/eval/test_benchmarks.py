@@ -162,12 +162,12 @@ def test_data_comes_from_the_hub_at_its_revision_once_and_is_checked(hub, tmp_pa
     data = DataFile(
         name="x.jsonl", columns=("question", "answer"), rows_sha256=rows_sha256(rows), num_rows=5, origin="", hub=places
     )
-    assert not is_available(replace(BENCHMARKS["gsm8k"], data=data))
+    assert not is_available(replace(BENCHMARKS["gsm8k"], data=data, more_data=()))
     with pytest.raises(ValueError, match=r"run `python -m codeft_eval fetch`"):
         read_rows(data)
     done = fetch_elsewhere(hub, data, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert is_available(replace(BENCHMARKS["gsm8k"], data=data))
+    assert is_available(replace(BENCHMARKS["gsm8k"], data=data, more_data=()))
     before = sum(hub.requests.values())
     assert read_rows(data) == rows
     assert sum(hub.requests.values()) == before
@@ -258,3 +258,10 @@ def test_importing_the_table_loads_no_harness():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_benchmark_whose_examples_are_absent_is_not_available(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / BENCHMARKS["gsm8k"].data.name).write_text("")
+    assert not is_available(BENCHMARKS["gsm8k"])

@@ -217,7 +217,8 @@ ROWS = {
     "go": (
         'package add_test\n\nimport (\n    "testing"\n    "fmt"\n)\n\nfunc add(a []int, b int) int {\n',
         "func TestAdd(t *testing.T) {\n  candidate := add\n\ttype test struct {\n\t\tactual   interface{}\n"
-        "\t\texpected interface{}\n\t}\n   tests := []test{\n     { actual: candidate([]int{4, 88}, 1), expected: 88 },\n"
+        "\t\texpected interface{}\n\t}\n   tests := []test{\n"
+        "     { actual: candidate([]int{4, 88}, 1), expected: 88 },\n"
         '   }\n\tfor i, tc := range tests {\n\t\tt.Run(fmt.Sprintf("%d", i), func(t *testing.T) {\n'
         '\t\t\tif fmt.Sprintf("%v", tc.actual) != fmt.Sprintf("%v", tc.expected) {\n\t\t\t\tt.Errorf("no")\n\t\t\t}\n'
         "\t\t})\n\t}\n}\n",
