@@ -128,21 +128,22 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are 
     _check_names(units)
     start = time.monotonic()
     fingerprints = [stage.fingerprint(unit.fingerprint) for unit in units]
-    done = {fp: commit for fp in set(fingerprints) if (commit := _read_unit(output, fp)) is not None}
-    missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
-    num_skipped = len(units) - len(missing)
-    with progress_bar(stage.name, len(units), on_progress) as advance:
-        advance(num_skipped, 0)
-        for fingerprint, commit in _run_units(function, missing, output, workers):
-            done[fingerprint] = commit
-            advance(1, sum(shard.num_rows for shard in commit.shards))
-    manifest = _build_manifest(output, stage, fingerprints, done)
-    if accept is not None:
-        accept(manifest)
-    if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
-        output.commit(manifest)
+    with output.exclusive():
+        done = {fp: commit for fp in set(fingerprints) if (commit := _read_unit(output, fp)) is not None}
+        missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
+        num_skipped = len(units) - len(missing)
+        with progress_bar(stage.name, len(units), on_progress) as advance:
+            advance(num_skipped, 0)
+            for fingerprint, commit in _run_units(function, missing, output, workers):
+                done[fingerprint] = commit
+                advance(1, sum(shard.num_rows for shard in commit.shards))
+        manifest = _build_manifest(output, stage, fingerprints, done)
+        if accept is not None:
+            accept(manifest)
+        if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
+            output.commit(manifest)
     seconds = time.monotonic() - start
-    return Outcome(manifest=output.manifest(), num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
+    return Outcome(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

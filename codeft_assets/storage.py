@@ -2,15 +2,16 @@
 
 Invariant: ``manifest.json`` is written last and is the commit. Readers trust manifests only, every file appears
 whole or not at all, and a table that is being rewritten stays readable as it was until its new
-manifest replaces the old one.
+manifest replaces the old one. Earlier manifests are kept in ``history/``, with their shards, until retention deletes
+them. One process at a time writes a table.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,9 @@ import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
+from codeft_assets.files import TEMPORARY_PREFIX, exclusive, file_hash, is_being_written, write_atomically
 from codeft_assets.manifest import Manifest, Shard
 
-TEMPORARY_PREFIX = ".tmp-"
 _GROUP_BYTES = 1 << 20
 """About how much of a shard is decompressed to read one row; a page of parquet is as large, so nothing is lost."""
 _MIN_GROUP_ROWS = 64
@@ -109,35 +110,55 @@ class Table:
         return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
 
     def _checked_bytes(self, shard: Shard) -> bytes:
-        remedy = f"delete the folder {self.path()} and materialize the asset {self.key!r} again"
         try:
             data = self._read_bytes(shard.path)
         except FileNotFoundError as error:
-            raise CorruptShardError(f"table {self.key!r}: shard {shard.path} is gone; {remedy}") from error
-        found = xxhash.xxh3_128_hexdigest(data)
+            raise self._gone(shard) from error
+        self._compare(shard, xxhash.xxh3_128_hexdigest(data))
+        return data
+
+    def _gone(self, shard: Shard) -> CorruptShardError:
+        return CorruptShardError(
+            f"table {self.key!r}: shard {shard.path} is gone; materialize the asset {self.key!r} again"
+        )
+
+    def _compare(self, shard: Shard, found: str) -> None:
         if found != shard.content_hash:
             raise CorruptShardError(
                 f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
-                f"{remedy}"
+                f"delete the file {self.path(shard.path)} and materialize the asset {self.key!r} again: only what it "
+                f"held is made anew"
             )
-        return data
 
     def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
-        """Return the table's rows (or its rejects) lazily, in the manifest's order."""
+        """Return the table's rows (or its rejects) lazily, in the manifest's order.
+
+        Raises:
+            CorruptShardError: a file is gone or its bytes changed since the commit.
+        """
         manifest = self.manifest()
         shards = manifest.rejects if rejects else manifest.shards
         if not shards:
             raise MissingTableError(f"table {self.key!r} holds no {'rejects' if rejects else 'shards'}")
         if isinstance(self.filesystem, LocalFileSystem):
-            return pl.scan_parquet([self.path(shard.path) for shard in shards])
+            return pl.scan_parquet([self._verified(shard) for shard in shards])
         return pl.concat([self.scan_shard(shard) for shard in shards])
 
     def scan_shard(self, shard: Shard) -> pl.LazyFrame:
         """Return one shard's rows lazily: columns that nobody asks for are not read."""
         if isinstance(self.filesystem, LocalFileSystem):
-            return pl.scan_parquet(self.path(shard.path))
+            return pl.scan_parquet(self._verified(shard))
         # polars' own object-store reader knows other credentials than fsspec's: read remote shards through fsspec
         return pl.DataFrame(self.read_shard(shard)).lazy()
+
+    def _verified(self, shard: Shard) -> str:
+        """Return the path of a shard whose bytes are the manifest's: polars itself checks no sum."""
+        path = self.path(shard.path)
+        try:
+            self._compare(shard, file_hash(path))
+        except FileNotFoundError as error:
+            raise self._gone(shard) from error
+        return path
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the whole table in memory: for small tables and tests."""
@@ -157,66 +178,98 @@ class Table:
         write_atomically(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
 
-    def commit(self, manifest: Manifest) -> None:
-        """Make ``manifest`` the table, then delete what neither it nor the one it replaces names."""
-        previous = self.manifest() if self.exists() else None
-        write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
-        named = _named_files(manifest) | (_named_files(previous) if previous else set())
-        self._delete_except(named)
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let no other process write this table meanwhile; on object storage, which has no locks, ``commit`` looks."""
+        if not isinstance(self.filesystem, LocalFileSystem):
+            yield
+            return
+        with exclusive(Path(self.path()), what=f"table {self.key!r}"):
+            yield
 
-    def _delete_except(self, named: set[str]) -> None:
-        filesystem = self.filesystem
-        for folder in ("shards", "rejects", "units"):
-            if not filesystem.exists(self.path(folder)):
-                continue
-            for path in filesystem.ls(self.path(folder), detail=False):
+    def commit(self, manifest: Manifest) -> None:
+        """Make ``manifest`` the table, keep the one it replaces, and delete what no kept manifest names.
+
+        Raises:
+            CorruptShardError: a shard is gone: another run wrote the table at the same time.
+        """
+        self._check_present(manifest)
+        for kept in (*([self.manifest()] if self.exists() else []), manifest):
+            self._remember(kept)
+        write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
+        self.sweep()
+
+    def _check_present(self, manifest: Manifest) -> None:
+        present = {Path(path).name for folder in ("shards", "rejects") for path in self._files(folder)}
+        gone = [shard.path for shard in (*manifest.shards, *manifest.rejects) if Path(shard.path).name not in present]
+        if gone:
+            raise CorruptShardError(
+                f"table {self.key!r}: {len(gone)} of its shards are gone, first {gone[0]}: two runs wrote it at the "
+                f"same time; the table is what it was: materialize the asset {self.key!r} again"
+            )
+
+    # -- history ------------------------------------------------------------------------------------------------------
+
+    def snapshots(self) -> list[str]:
+        """Return the content hashes of the kept manifests, oldest first; the last is the table."""
+        return [_hash_of(path) for path in self._files("history")]
+
+    def snapshot(self, content_hash: str) -> Manifest | None:
+        """Return the kept manifest with this content hash, None if there is none."""
+        found = [path for path in self._files("history") if _hash_of(path) == content_hash]
+        return self._manifest_at(found[-1]) if found else None
+
+    def _manifest_at(self, path: str) -> Manifest:
+        with self.filesystem.open(path, "rb") as file:
+            return Manifest.from_json(bytes(file.read()).decode())  # type: ignore[arg-type]
+
+    def forget(self, content_hashes: set[str]) -> None:
+        """Delete kept manifests, never the table's own, and the shards that only they name."""
+        current = self.manifest().content_hash
+        for path in self._files("history"):
+            if _hash_of(path) in content_hashes - {current}:
+                self.filesystem.rm_file(path)
+        self.sweep()
+
+    def _remember(self, manifest: Manifest) -> None:
+        files = self._files("history")
+        if files and _hash_of(files[-1]) == manifest.content_hash:
+            return
+        number = int(Path(files[-1]).name.split("-")[0]) + 1 if files else 1  # counted, not dated: clocks go wrong
+        name = f"history/{number:06d}-{manifest.content_hash}.json"
+        write_atomically(self.filesystem, self.path(name), manifest.to_json().encode())
+        for path in files:
+            if _hash_of(path) == manifest.content_hash:
+                self.filesystem.rm_file(path)
+
+    def sweep(self) -> None:
+        """Delete files that neither the table nor a kept manifest names: what killed or refused runs left."""
+        kept = [self.manifest(), *(self._manifest_at(path) for path in self._files("history"))]
+        named = {file for manifest in kept for file in _named_files(manifest)}
+        for folder in ("shards", "rejects", "units", "history"):
+            for path in self._files(folder, all_files=True):
                 name = Path(path).name
-                if f"{folder}/{name}" not in named and not _is_being_written(name):
-                    filesystem.rm_file(path)
+                if name.startswith(TEMPORARY_PREFIX):
+                    unnamed = not is_being_written(name)
+                else:
+                    unnamed = folder != "history" and f"{folder}/{name}" not in named
+                if unnamed:
+                    self.filesystem.rm_file(path)
+
+    def _files(self, folder: str, *, all_files: bool = False) -> list[str]:
+        if not self.filesystem.exists(self.path(folder)):
+            return []
+        found = sorted(str(path) for path in self.filesystem.ls(self.path(folder), detail=False))
+        return [path for path in found if all_files or not Path(path).name.startswith(TEMPORARY_PREFIX)]
+
+
+def _hash_of(path: str) -> str:
+    return Path(path).stem.split("-")[1]
 
 
 def _named_files(manifest: Manifest) -> set[str]:
     units = {f"units/{fingerprint}.json" for fingerprint in manifest.fingerprints}
     return units | {shard.path for shard in (*manifest.shards, *manifest.rejects)}
-
-
-def _is_being_written(name: str) -> bool:
-    if not name.startswith(TEMPORARY_PREFIX):
-        return False
-    process_id = name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
-    return Path(f"/proc/{process_id}").exists()
-
-
-def write_atomically(filesystem: fsspec.AbstractFileSystem, path: str, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds all of it or is untouched, also after a crash.
-
-    Raises:
-        OSError: the disk is full or the place cannot be written; nothing is left behind.
-    """
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, data)  # object stores show an object only once it is complete
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.catalog import write_catalog
-from codeft_assets.defs.automation import on_schedule
+from codeft_assets.defs.automation import on_checkpoint_change
 from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.model import checkpoint
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
@@ -43,7 +43,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         owners=OWNERS,
         pool=GPU_POOL,
         code_version=f"{benchmark.name}-{benchmark.version}",
-        automation_condition=on_schedule(),
+        automation_condition=on_checkpoint_change(),
         description=f"{benchmark.title}: one row is an item with the model's completion and its verdict.\n\n"
         f"{benchmark.protocol}. Programs run in a sandbox and are judged outside of it; items that could not be scored "
         f"are counted apart, never as zero.",
@@ -115,7 +115,7 @@ def reference_measured(
     kinds={"python"},
     owners=OWNERS,
     code_version="2",
-    automation_condition=on_schedule(),
+    automation_condition=on_checkpoint_change(),
 )
 def scoreboard(
     context: dg.AssetExecutionContext, workspace: Workspace, pipes: dg.PipesSubprocessClient

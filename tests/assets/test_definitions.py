@@ -103,24 +103,3 @@ def test_the_networks_failures_are_tried_again_and_ours_are_not(retryable, kind)
 
     error = UnreachableUpstreamError("down") if retryable else MissingUpstreamError("gone")
     assert isinstance(upstream_failure(error), kind)
-
-
-def test_one_unreachable_source_does_not_hold_up_the_others(hub, monkeypatch):
-    from codeft_assets.defs.upstream import poll
-    from codeft_assets.defs.workspace import Workspace
-    from codeft_assets.origins import HubOrigin
-
-    two = {name: SOURCES[name] for name in ("o1-journey", "open-tora")}
-    monkeypatch.setattr("codeft_assets.defs.upstream.SOURCES", two)
-    assert isinstance(SOURCES["open-tora"].origin, HubOrigin)
-    hub.commit("SciPhi/open-tora", {"train.jsonl": '{"instruction": "q", "output": "a"}\n'})  # o1-journey is missing
-    said = []
-
-    class Log:
-        def warning(self, text):
-            said.append(text)
-
-    events, known = poll(Workspace(profile="full"), {}, Log())
-    assert [event.asset_key.path[-1] for event in events] == ["open-tora"]
-    assert "o1-journey was not observed" in said[0]
-    assert poll(Workspace(profile="full"), known, Log())[0] == []

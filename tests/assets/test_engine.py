@@ -1,10 +1,12 @@
 """Tables are committed by manifest; units run once; kills, workers and order change nothing."""
 
+import dataclasses
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +15,7 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage, Unit, map_shards, table_units
+from codeft_assets.manifest import Shard
 from codeft_assets.storage import CorruptShardError, MissingTableError, Store, write_atomically
 
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
@@ -169,8 +172,16 @@ def test_a_changed_byte_on_disk_is_a_corrupt_shard(store, tmp_path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(CorruptShardError, match="materialize the asset 'doubled' again"):
+    with pytest.raises(CorruptShardError, match="delete the file .* and materialize the asset 'doubled' again"):
         table.read_shard(shard)
+    for read in (table.read, table.scan, lambda: table.scan_shard(shard)):
+        with pytest.raises(CorruptShardError, match="its manifest says"):
+            read()
+    path.unlink()  # the remedy
+    with pytest.raises(CorruptShardError, match="is gone; materialize the asset"):
+        table.read()
+    assert map_shards(double, units(tmp_path / "log", (1,)), table, stage=STAGE).num_run == 1
+    assert table.read()["number"].to_list() == [2]
 
 
 def test_a_shard_deleted_by_hand_is_made_again(store, tmp_path):
@@ -181,15 +192,105 @@ def test_a_shard_deleted_by_hand_is_made_again(store, tmp_path):
     assert calls(log) == [1, 2, 3, 3, 4, 5]
 
 
-def test_files_no_manifest_names_are_removed_one_generation_later(store, tmp_path):
-    log, table = tmp_path / "log", store.table("doubled")
-    old = map_shards(double, units(log), table, stage=STAGE).manifest
-    for version in ("2", "3"):
-        new = map_shards(double, units(log), table, stage=Stage(name="double", code_version=version)).manifest
-        # a reader of the previous manifest still finds its shards
-        named = {Path(shard.path).name for manifest in (old, new) for shard in manifest.shards}
-        assert {path.name for path in Path(table.path("shards")).iterdir()} == named
-        old = new
+def make(table, log, version):
+    return map_shards(double, units(log), table, stage=Stage(name="double", code_version=version)).manifest
+
+
+def names(manifests):
+    return {Path(shard.path).name for manifest in manifests for shard in manifest.shards}
+
+
+def on_disk(table):
+    return {path.name for path in Path(table.path("shards")).iterdir()}
+
+
+def different(number, log, offset):
+    rows = pa.table({"number": [number + offset]})
+    yield ShardResult(rows=rows, report=StageReport(num_in=1, num_out=1))
+
+
+def generations(table, log, count):
+    return [
+        map_shards(
+            different,
+            [Unit(name="u", fingerprint=f"{offset}", args=(1, str(log), offset))],
+            table,
+            stage=STAGE,
+        ).manifest
+        for offset in range(count)
+    ]
+
+
+def test_earlier_manifests_stay_readable_until_they_are_forgotten(store, tmp_path):
+    table = store.table("doubled")
+    first, second, third = generations(table, tmp_path / "log", 3)
+    assert table.snapshots() == [first.content_hash, second.content_hash, third.content_hash]
+    assert table.read_shard(table.snapshot(first.content_hash).shards[0])["number"].to_pylist() == [1]
+    table.forget({first.content_hash, third.content_hash})  # the last is the table itself: it stays
+    assert table.snapshots() == [second.content_hash, third.content_hash]
+    assert table.snapshot(first.content_hash) is None
+    assert on_disk(table) == names([second, third])
+    assert table.read()["number"].to_list() == [3]
+
+
+def test_a_table_that_is_what_it_was_before_is_remembered_once_and_last(store, tmp_path):
+    table = store.table("doubled")
+    first, second = generations(table, tmp_path / "log", 2)
+    generations(table, tmp_path / "log", 1)
+    assert table.snapshots() == [second.content_hash, first.content_hash]
+
+
+def test_files_of_a_killed_run_with_other_parameters_are_removed_at_the_next_commit(store, tmp_path):
+    table = store.table("doubled")
+    table.write_shard("shards/left-00000.parquet", pa.table({"number": [1]}), unit="left")
+    (Path(table.path("shards")) / ".tmp-999999999-torn").write_bytes(b"half")
+    (only,) = generations(table, tmp_path / "log", 1)
+    assert on_disk(table) == names([only])
+
+
+def test_a_commit_whose_shards_another_run_deleted_is_refused(store, tmp_path):
+    table = store.table("doubled")
+    first = make(table, tmp_path / "log", "1")
+    lost = Shard(path="shards/lost-00000.parquet", num_rows=1, content_hash="0" * 32, unit="lost")
+    with pytest.raises(CorruptShardError, match="two runs wrote it at the same time.*materialize the asset 'doubled'"):
+        table.commit(dataclasses.replace(first, shards=(*first.shards, lost)))
+    assert table.manifest() == first
+
+
+def wait_for_the_other(number, log):
+    """Finish only once the other process says that it waits, or has begun to work."""
+    Path(f"{log}.started").touch()
+    for _ in range(200):
+        if Path(f"{log}.waiting").exists():
+            break
+        threading.Event().wait(0.05)
+    yield from double(number, log)
+
+
+TWO_SCRIPT = """
+import logging, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.assets import test_engine as t
+from codeft_assets.storage import Store
+from codeft_assets.engine import map_shards
+class Note(logging.Handler):
+    def emit(self, record):
+        Path(sys.argv[3] + ".waiting").write_text(record.getMessage())
+logging.getLogger("codeft_assets.files").addHandler(Note())
+outcome = map_shards(t.wait_for_the_other, t.units(sys.argv[3]), Store(sys.argv[2]).table("doubled"), stage=t.STAGE)
+print(outcome.num_run, outcome.num_skipped)
+"""
+
+
+def test_of_two_runs_of_one_table_the_second_waits_and_finds_the_work_done(store, tmp_path):
+    log, root = tmp_path / "log", Path(__file__).parents[2]
+    command = [sys.executable, "-c", TWO_SCRIPT, str(root), store.root, str(log)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate()[0].strip() for process in both)
+    assert said == ["0 5", "5 0"]
+    assert calls(log) == [1, 2, 3, 4, 5]
+    assert "another run is writing table 'doubled'" in Path(f"{log}.waiting").read_text()
 
 
 def test_a_table_without_a_manifest_says_what_to_materialize(store):
