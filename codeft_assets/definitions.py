@@ -3,6 +3,7 @@
 import dagster as dg
 
 from codeft_assets.defs import corpus, decontamination, dedup, mixture_plan, model, quality
+from codeft_assets.defs.alerts import alert_sensor
 from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.checks import CHECKS
 from codeft_assets.defs.code_references import with_code_references
@@ -30,7 +31,7 @@ defs = dg.Definitions(
             description="From the corpus to the scoreboard",
         ),
     ],
-    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION],
+    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION, alert_sensor],
     resources={
         "workspace": Workspace(),
         "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120),

@@ -8,17 +8,16 @@ import http.client
 import json
 import os
 import urllib.parse
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import dagster as dg
 
 WEBHOOK_VARIABLE = "CODEFT_ALERT_WEBHOOK"
 INTERVAL_SECONDS = 60
 TIMEOUT_SECONDS = 10.0
-MAX_EVENTS = 200
+MAX_ALERTS = 100
 _MAX_CHARS = 600
-_EVENTS = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.ASSET_CHECK_EVALUATION)
 
 
 class AlertError(RuntimeError):
@@ -40,32 +39,76 @@ class Alert:
         return f"{self.severity}: {self.kind}: {self.name}: {self.text}"
 
 
-def alerts_after(instance: dg.DagsterInstance, position: int) -> Iterator[tuple[int, Alert]]:
-    """Yield what went wrong since an event's position in the log, with the position of each."""
-    found = []
-    for kind in _EVENTS:
-        wanted = dg.EventRecordsFilter(kind, after_cursor=position)
-        records = instance.event_log_storage.get_event_records(wanted, limit=MAX_EVENTS, ascending=True)
-        found += [(record.storage_id, record.event_log_entry) for record in records]
-    for storage_id, entry in sorted(found, key=lambda pair: pair[0])[:MAX_EVENTS]:
-        alert = _alert(entry)
-        if alert is not None:
-            yield storage_id, alert
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What was told already."""
+
+    runs: str | None = None
+    """Position in the log of run failures; None before the first look."""
+    checks: Mapping[str, int] = field(default_factory=dict)
+    """The last evaluation of each check that failed."""
+
+    @classmethod
+    def from_cursor(cls, cursor: str | None) -> "Told":
+        """Return what a cursor holds; an unreadable one is that of a first look."""
+        try:
+            return cls(**json.loads(cursor or "{}"))
+        except (ValueError, TypeError):
+            return cls()
+
+    def to_cursor(self) -> str:
+        """Return the cursor."""
+        return json.dumps(asdict(self), sort_keys=True)
 
 
-def _alert(entry: dg.EventLogEntry) -> Alert | None:
+def new_alerts(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], told: Told
+) -> Iterator[tuple[Alert, Told]]:
+    """Yield what went wrong and was not told, each with what is told once it is."""
+    for _ in range(MAX_ALERTS):
+        found = instance.fetch_run_status_changes(
+            dg.DagsterEventType.RUN_FAILURE, limit=1, cursor=told.runs, ascending=True
+        )
+        if not found.records:
+            break
+        told = replace(told, runs=found.cursor)
+        yield _run_alert(found.records[0].event_log_entry), told
+    for name, evaluation_id, alert in _failed_checks(instance, checks):
+        if told.checks.get(name) != evaluation_id:
+            told = replace(told, checks={**told.checks, name: evaluation_id})
+            yield alert, told
+
+
+def begin(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> Told:
+    """Return the state in which all that went wrong so far counts as told."""
+    newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1)
+    return Told(runs=newest.cursor, checks={name: number for name, number, _ in _failed_checks(instance, checks)})
+
+
+def _failed_checks(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]
+) -> Iterator[tuple[str, int, Alert]]:
+    summaries = instance.event_log_storage.get_asset_check_summary_records(list(checks))
+    for key, summary in sorted(summaries.items(), key=lambda pair: str(pair[0])):
+        record = summary.last_check_execution_record
+        event = record.event.dagster_event if record and record.event else None
+        if record is None or event is None or event.event_type is not dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            continue
+        check = event.asset_check_evaluation_data
+        if not check.passed:
+            name = f"{key.asset_key.to_user_string()}: {key.name}"
+            text = _shortened(check.description or "look at the check in the web UI")
+            alert = Alert(
+                kind="check failed", name=name, severity=check.severity.value, text=text, run_id=record.run_id
+            )
+            yield name, record.id, alert
+
+
+def _run_alert(entry: dg.EventLogEntry) -> Alert:
     event = entry.dagster_event
-    if event is None:
-        return None
-    if event.event_type is dg.DagsterEventType.RUN_FAILURE:
-        text = _shortened(event.message or "")
-        return Alert(kind="run failed", name=event.job_name or "", severity="ERROR", text=text, run_id=entry.run_id)
-    check = event.asset_check_evaluation_data
-    if check.passed:
-        return None
-    text = _shortened(check.description or "see the check's metadata in the web UI")
-    name = f"{check.asset_key.to_user_string()}: {check.check_name}"
-    return Alert(kind="check failed", name=name, severity=check.severity.value, text=text, run_id=entry.run_id)
+    text = _shortened((event and event.message) or "look at the run in the web UI")
+    name = (event and event.job_name) or ""
+    return Alert(kind="run failed", name=name, severity="ERROR", text=text, run_id=entry.run_id)
 
 
 def _shortened(text: str) -> str:
@@ -78,23 +121,30 @@ def send(alert: Alert, url: str) -> None:
     Raises:
         AlertError: the URL is none, nobody answers, or the answer is an error. The message does not hold the URL.
     """
-    parts = urllib.parse.urlsplit(url)
-    kind = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}.get(parts.scheme)
-    if kind is None or not parts.hostname:
-        raise AlertError(f"{WEBHOOK_VARIABLE} is no http or https URL; set it to your service's webhook or unset it")
-    connection = kind(parts.hostname, parts.port, timeout=TIMEOUT_SECONDS)
-    target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
     body = json.dumps(asdict(alert) | {"text": str(alert)})
     try:
-        connection.request("POST", target, body, {"Content-Type": "application/json"})
-        status = connection.getresponse().status
+        status = _post(url, body)
     except (OSError, http.client.HTTPException) as error:
         # its own text may hold the host or the path, so only its kind is told, and nothing is chained to it
         raise AlertError(f"the webhook of {WEBHOOK_VARIABLE} cannot be reached ({type(error).__name__})") from None
-    finally:
-        connection.close()
+    except (ValueError, LookupError):
+        raise AlertError(
+            f"{WEBHOOK_VARIABLE} is no http or https URL; set it to your service's webhook or unset it"
+        ) from None
     if status >= 300:
         raise AlertError(f"the webhook of {WEBHOOK_VARIABLE} answered {status}; look at its address and its service")
+
+
+def _post(url: str, body: str) -> int:
+    parts = urllib.parse.urlsplit(url)
+    kind = {"https": http.client.HTTPSConnection, "http": http.client.HTTPConnection}[parts.scheme]
+    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_SECONDS)
+    try:
+        target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        connection.request("POST", target, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 @dg.sensor(
@@ -106,29 +156,17 @@ def send(alert: Alert, url: str) -> None:
 )
 def alert_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Report what went wrong since the last look; at the first look, only what comes after it."""
-    position = _position(context)
-    url = os.environ.get(WEBHOOK_VARIABLE, "")
-    num_sent = 0
-    for storage_id, alert in alerts_after(context.instance, position):
-        if url:
-            send(alert, url)  # raises: the cursor stays before this alert
+    assert context.repository_def is not None, "a sensor of a code location"
+    checks = sorted(context.repository_def.asset_graph.asset_check_keys, key=str)
+    told = Told.from_cursor(context.cursor)
+    if told.runs is None:
+        context.update_cursor(begin(context.instance, checks).to_cursor())
+        return dg.SkipReason("the first look: alerts begin now")
+    url, num_told = os.environ.get(WEBHOOK_VARIABLE, ""), 0
+    for alert, after in new_alerts(context.instance, checks, told):
         context.log.error(str(alert))
-        context.update_cursor(str(storage_id))
-        num_sent += 1
-    if num_sent == 0:
-        context.update_cursor(str(max(position, _newest(context.instance))))
-    return dg.SkipReason(f"{num_sent} alerts" if num_sent else "nothing went wrong since the last look")
-
-
-def _position(context: dg.SensorEvaluationContext) -> int:
-    cursor = context.cursor or ""
-    return int(cursor) if cursor.isdigit() else _newest(context.instance)
-
-
-def _newest(instance: dg.DagsterInstance) -> int:
-    newest = [
-        record.storage_id
-        for kind in _EVENTS
-        for record in instance.event_log_storage.get_event_records(dg.EventRecordsFilter(kind), limit=1)
-    ]
-    return max(newest, default=0)
+        if url:
+            send(alert, url)  # raises: the tick fails, and the cursor stays before this alert
+        context.update_cursor(after.to_cursor())
+        num_told += 1
+    return dg.SkipReason(f"{num_told} alerts" if num_told else "nothing went wrong since the last look")

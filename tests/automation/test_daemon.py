@@ -43,6 +43,7 @@ class Daemon:
             "CODEFT_PROFILE": "full",
             "CODEFT_WORKERS": "1",
             "CODEFT_POLL_SECONDS": str(TICK_SECONDS),
+            "CODEFT_QUIET_SECONDS": str(3 * TICK_SECONDS),
             "HF_ENDPOINT": hub.url,
             "HF_HOME": str(folder / "hf"),
             "PYTHONPATH": str(ROOT),
