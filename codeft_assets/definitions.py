@@ -8,6 +8,7 @@ from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.checks import CHECKS
 from codeft_assets.defs.code_references import with_code_references
 from codeft_assets.defs.documents import DOCUMENT_ASSETS
+from codeft_assets.defs.retention import retention, retention_sensor
 from codeft_assets.defs.scores import SCORE_ASSETS
 from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
 from codeft_assets.defs.workspace import Workspace
@@ -19,6 +20,7 @@ defs = dg.Definitions(
     assets=with_code_references([*UPSTREAM_ASSETS, *DOCUMENT_ASSETS, *STAGES, *SCORE_ASSETS]),
     asset_checks=CHECKS,
     jobs=[
+        retention,
         dg.define_asset_job("everything", dg.AssetSelection.all(), description="From the sources to the scoreboard"),
         dg.define_asset_job(
             "build_corpus",
@@ -31,10 +33,7 @@ defs = dg.Definitions(
             description="From the corpus to the scoreboard",
         ),
     ],
-    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION, alert_sensor],
-    resources={
-        "workspace": Workspace(),
-        "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120),
-    },
+    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION, alert_sensor, retention_sensor],
+    resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
     executor=dg.in_process_executor,  # what is heavy runs in a pool or a subprocess; a process per step costs 2 s
 )

@@ -16,7 +16,9 @@ from codeft_assets.defs.live import observing
 from codeft_assets.defs.plots import line_plot
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
+from codeft_assets.files import exclusive
 from codeft_assets.probe import probe_lines
+from codeft_assets.retention import keep_checkpoint
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import lineage_of
 from codeft_eval.benchmarks import BENCHMARKS, load_items
@@ -96,20 +98,25 @@ def checkpoint(
     recipe = find_recipe(config.recipe, config.overrides)
     output = workspace.store.folder("model/checkpoint")
     lineage = output / "lineage.json"
-    lineage.write_text(_lineage(workspace))
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
     client = observing(pipes, context)
-    return program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
+    with exclusive(output, what="model/checkpoint"):
+        lineage.write_text(_lineage(workspace))
+        done = program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
+        keep_checkpoint(output)
+    return done
 
 
 def _lineage(workspace: Workspace) -> str:
     store = workspace.store
     fates = store.table("corpus/ledger").read(["source", "fate"])
     licenses = {name: source.license for name, source in SOURCES.items()}
-    return lineage_of(store.table("corpus/mixture"), fates, licenses)
+    lineage = json.loads(lineage_of(store.table("corpus/mixture"), fates, licenses))
+    tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
+    return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
 
 
 def write_probe(workspace: Workspace, output: Path) -> Path:
