@@ -1,0 +1,51 @@
+"""Run in a mount namespace of its own: a small tmpfs is the data root, fills up, is made larger, and all is well."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.faults.world import World, error_of, require
+
+FIRST_TRY_BYTES = 3 * 2**17
+"""Enough for the sources, too little for what follows."""
+
+
+class _Hub:
+    def __init__(self, url):
+        self.url = url
+
+
+def main():
+    folder, url, undisturbed, how = sys.argv[1:]
+    world, reference = World(folder, _Hub(url)), World(undisturbed, _Hub(url))
+    limited = []
+    if how == "tmpfs":
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={FIRST_TRY_BYTES}", "tmpfs", world.data], check=True)
+    else:
+        limited = ["prlimit", f"--fsize={FIRST_TRY_BYTES // 12}"]
+    code, log = run(world, limited)
+    require(code != 0, "a full disk was no error")
+    require("free space on that disk" in log, f"no remedy: {error_of(log)}")
+    left = [path for path in Path(world.data).rglob(".tmp-*") if path.is_file()]
+    require(not left, f"half-written files are left: {left[:2]}")
+    for table in world.store.tables():
+        table.read()  # what is committed can be read
+    num_before = len(world.store.tables())
+    if how == "tmpfs":
+        subprocess.run(["mount", "-o", "remount,size=200m", world.data], check=True)
+    code, log = run(world, [])
+    require(code == 0, f"with space again, the run failed: {error_of(log)}")
+    require(world.hashes() == reference.hashes(), "with space again, the hashes are others")
+    print(f"error names the remedy; {num_before} tables whole, none half; with space again the undisturbed hashes")
+
+
+def run(world, prefix):
+    from tests.faults.world import CORPUS, LOCATION, ROOT
+
+    command = [*prefix, sys.executable, "-m", "dagster", "asset", "materialize", "-m", LOCATION, "--select", CORPUS]
+    done = subprocess.run(command, env=world.environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    main()
