@@ -9,7 +9,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONWARNINGS ?= ignore
 QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 
-.PHONY: help setup demo test ui check bench screenshots docs clean
+.PHONY: help setup demo test ui check bench screenshots docs clean faults lock
 
 help:  ## what there is to do
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -58,6 +58,15 @@ screenshots: setup $(VENV)/.screenshots  ## the pictures in docs/, from what `ma
 
 docs: setup  ## every command of README and docs, typed in a fresh copy
 	PYTHONPATH=. $(BIN)/python -m tests.walk
+
+faults: setup  ## break every process, the disk, the Hub and the clock; every row must end in the undisturbed hashes
+	PYTHONPATH=. $(BIN)/python -m tests.faults
+
+lock: setup  ## requirements.lock: constraints.txt with the hash of every file of every package, for all platforms
+	grep -v '^torch==' constraints.txt > $(VENV)/pins.txt
+	$(BIN)/python -m venv $(VENV)/lock && $(VENV)/lock/bin/pip install --quiet uv
+	$(VENV)/lock/bin/uv pip compile $(VENV)/pins.txt --no-deps --generate-hashes --universal --python-version 3.11 \
+	  --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean:  ## remove what was built; the data root goes too
 	rm -rf $(VENV) $(CODEFT_HOME) .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -19,6 +19,11 @@ _PREVIEW_CHARS = 390
 """Two previews of this length with their captions are shown in place: see plots.INLINE_CHARS."""
 _PREVIEW_DOCUMENTS = 2
 _EXAMPLE_CHARS = 150
+_MARKUP = (
+    *(("&", "&amp;"), ("\\", "&#92;"), ("<", "&lt;"), ("|", "&#124;"), ("[", "&#91;"), ("]", "&#93;"), ("`", "'")),
+    *(("*", "\\*"), ("__", "\\_\\_")),
+)
+"""Entities, as a backslash would not do: one in the text before it takes its effect away."""
 _LOG_EVERY_SECONDS = 5.0
 _LINE_CHARS = 64
 """What fits beside keys and timestamps on a laptop's screen; code in metadata does not wrap by itself."""
@@ -110,7 +115,7 @@ def dropped_table(dropped: Mapping[str, int], num_in: int) -> dg.MarkdownMetadat
 
 def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> dg.MarkdownMetadataValue:
     """Return a Markdown table; cell text cannot break out of its cell or carry markup."""
-    header = list(header)
+    header = [cell(name) for name in header]
     lines = [" | ".join(header), " | ".join("---" for _ in header)]
     lines += [" | ".join(cell(value) for value in row) for row in rows]
     return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
@@ -119,8 +124,8 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> d
 def cell(value: object) -> str:
     """Return ``value`` as text that is safe inside a Markdown table."""
     text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "'")
-    text = text.replace("*", "\\*").replace("__", "\\_\\_")
+    for mark, shown in _MARKUP:
+        text = text.replace(mark, shown)
     return re.sub(r"\s+", " ", text)
 
 

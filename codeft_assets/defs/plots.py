@@ -158,9 +158,17 @@ def _embed(body: str, *, title: str, unit: str, height: int) -> dg.MarkdownMetad
     head = f"xmlns='http://www.w3.org/2000/svg' width='{_WIDTH}' height='{height}'"
     svg = f"<svg {head} fill='{_INK}' style='font:11px sans-serif'>{body}</svg>"
     # only what a Markdown destination or a URL cannot hold is encoded: base64 would cost a third more
-    for mark, code in (("%", "%25"), ("#", "%23"), (" ", "%20"), ("(", "%28"), (")", "%29"), ("\\", "%5C")):
+    for mark, code in (
+        ("%", "%25"),
+        ("\n", "%0A"),
+        ("#", "%23"),
+        (" ", "%20"),
+        ("(", "%28"),
+        (")", "%29"),
+        ("\\", "%5C"),
+    ):
         svg = svg.replace(mark, code)
     name, caption = (
-        "".join(" " if mark in "[]\\`*_<>|" else mark for mark in text) for text in (title, f"{title}, {unit}")
+        "".join(" " if mark in "[]\\`*_<>|\n" else mark for mark in text) for text in (title, f"{title}, {unit}")
     )
     return dg.MetadataValue.md(f"{caption}\n\n![{name}](data:image/svg+xml,{svg})")

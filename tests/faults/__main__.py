@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from tests.faults import damage, kills
-from tests.faults.world import NotRecovered, World, error_of, require, serve
+from tests.faults.world import EVERYTHING, NotRecovered, World, error_of, require, serve
 
 
 def rows(undisturbed, folder):
@@ -42,7 +42,7 @@ def main(words):
     folder, hub = Path(tempfile.mkdtemp(prefix="codeft-faults-", dir="/tmp")), serve()
     try:
         undisturbed = World(folder / "undisturbed", hub)
-        code, log = undisturbed.run()
+        code, log = undisturbed.run(EVERYTHING)
         require(code == 0, f"the undisturbed run failed: {error_of(log)}")
         print(f"undisturbed: {len(undisturbed.hashes())} tables\n", flush=True)
         print("| fault | outcome | seconds |\n|---|---|---|", flush=True)

@@ -21,9 +21,9 @@ def _same(world, undisturbed, what="the next run"):
 
 def hub_cut(undisturbed, folder):
     """The Hub cuts the connection in the middle of a file, more often than the client retries."""
-    world = World(folder, undisturbed.hub)
+    world = World(folder, undisturbed.hub, begin_from=undisturbed)
     world.hub.fail(f"resolve/.*/{FILE}", "cut", times=400)
-    code, log = world.run("documents/o1-journey", CODEFT_RETRY_WAIT_SECONDS="0")
+    code, log = world.run("documents/o1-journey")
     world.hub.faults.clear()
     require(code != 0, "a cut-off file was taken for a whole one")
     require(not world.table("documents/o1-journey").exists(), "a table was made of a cut-off file")
@@ -33,7 +33,7 @@ def hub_cut(undisturbed, folder):
 
 def hub_down(undisturbed, folder):
     """The Hub answers 503 twice to everything."""
-    world = World(folder, undisturbed.hub)
+    world = World(folder, undisturbed.hub, begin_from=undisturbed)
     world.hub.fail("GAIR/o1-journey", status=503, times=2)
     return _same(world, undisturbed, "the same run, after retries,")
 
@@ -99,9 +99,9 @@ def clock_skewed(undisturbed, folder):
 
 def clock_jumps(undisturbed, folder):
     """A run happens ten years in the future, the next one in the present (libfaketime)."""
-    world = World(folder, undisturbed.hub)
+    world = World(folder, undisturbed.hub, begin_from=undisturbed)
     future = {"LD_PRELOAD": str(faketime()), "FAKETIME": "+10y", "DONT_FAKE_MONOTONIC": "1"}
-    code, log = world.run("group:sources or group:quality", **future)
+    code, log = world.run('group:sources or key:"quality/scores"', **future)
     require(code == 0, f"the run in the future failed: {error_of(log)}")
     return _same(world, undisturbed)
 
@@ -114,7 +114,7 @@ def faketime():
 
 def two_at_once(undisturbed, folder):
     """Two runs of everything at the same time on the same data root."""
-    world = World(folder, undisturbed.hub)
+    world = World(folder, undisturbed.hub, begin_from=undisturbed)
     processes = [world.start("--select", CORPUS) for _ in range(2)]
     ended = [None, None]
 

@@ -1,12 +1,13 @@
 """Run in a mount namespace of its own: a small tmpfs is the data root, fills up, is made larger, and all is well."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.faults.world import World, error_of, require
 
-FIRST_TRY_BYTES = 3 * 2**17
+FREE_BYTES = 3 * 2**16
 """Enough for the sources, too little for what follows."""
 
 
@@ -20,9 +21,14 @@ def main():
     world, reference = World(folder, _Hub(url)), World(undisturbed, _Hub(url))
     limited = []
     if how == "tmpfs":
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={FIRST_TRY_BYTES}", "tmpfs", world.data], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "tmpfs", world.data], check=True)
     else:
-        limited = ["prlimit", f"--fsize={FIRST_TRY_BYTES // 12}"]
+        limited = ["prlimit", f"--fsize={FREE_BYTES // 6}"]
+    begin = World(f"{folder}-begin", _Hub(url), begin_from=reference).data
+    shutil.copytree(begin, world.data, dirs_exist_ok=True)
+    if how == "tmpfs":
+        used = sum(path.stat().st_blocks * 512 for path in Path(world.data).rglob("*"))
+        subprocess.run(["mount", "-o", f"remount,size={used + FREE_BYTES}", world.data], check=True)
     code, log = run(world, limited)
     require(code != 0, "a full disk was no error")
     require("free space on that disk" in log, f"no remedy: {error_of(log)}")

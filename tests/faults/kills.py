@@ -46,7 +46,7 @@ TRAINED = 'key:"model/tokenizer" or key:"corpus/packed" or key:"model/checkpoint
 
 def steps(undisturbed, folder):
     """One fault a stage: the run is killed in it; the next run gets as far as the stage after it."""
-    world = World(folder, undisturbed.hub)
+    world = World(folder, undisturbed.hub, begin_from=undisturbed)
 
     def fault_of(stage):
         def fault(*_):
@@ -203,7 +203,7 @@ def server(name):
     """Return the fault: the process of that name is killed in the middle of a run and started again."""
 
     def fault(undisturbed, folder):
-        world = World(folder, undisturbed.hub)
+        world = World(folder, undisturbed.hub, begin_from=undisturbed)
         with stack(world) as running, dg.DagsterInstance.from_config(str(world.home)) as instance:
             run_id = running.launch()
             require(wait_until(lambda: _said(instance, run_id, STEP)), f"the run did not start: {_why(world)}")
@@ -297,7 +297,7 @@ def postgres_programs():
 
 def postgres(undisturbed, folder):
     """PostgreSQL, which stores runs and events, is stopped hard in the middle of a run, and started again."""
-    world, port = World(folder, undisturbed.hub), _free_port()
+    world, port = World(folder, undisturbed.hub, begin_from=undisturbed), _free_port()
     database = Postgres(folder / "pg", port)
     try:
         (world.home / "dagster.yaml").write_text(
