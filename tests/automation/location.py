@@ -1,8 +1,10 @@
-"""The real code location with three Hub sources only, for a daemon that must be quick."""
+"""The real code location with a few Hub sources only, for a daemon that must be quick."""
+
+import os
 
 from codeft_assets import sources
 
-KEPT = ("o1-journey", "open-tora", "tess-coder")
+KEPT = os.environ.get("CODEFT_TEST_SOURCES", "o1-journey,open-tora,tess-coder").split(",")
 for _name in [name for name in sources.SOURCES if name not in KEPT]:
     del sources.SOURCES[_name]
 

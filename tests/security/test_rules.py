@@ -155,4 +155,4 @@ def test_every_pinned_package_but_torch_is_locked_by_hash():
     for entry in re.split(r"\n(?=[A-Za-z0-9])", (ROOT / "requirements.lock").read_text()):
         if match := re.match(r"([A-Za-z0-9._-]+)==(\S+)", entry):
             found[canonical(match[1])] = (match[2], "--hash=sha256:" in entry)
-    assert {name: (version, True) for name, version in pins.items() if name != "torch"} == found
+    assert {name: (version, True) for name, version in pins.items() if name != "torch"} == found, "make lock"
