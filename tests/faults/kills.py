@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -118,7 +119,13 @@ class Stack:
                 [sys.executable, *commands[name]], env=self.world.environment, cwd=ROOT, stdout=log,
                 stderr=subprocess.STDOUT,
             )  # fmt: skip
+            if name == "code server":  # a webserver that finds none keeps that error until it is asked to reload
+                require(wait_until(self._listens), "the code server does not listen")
         require(wait_until(self._answers), "the webserver does not answer")
+
+    def _listens(self):
+        with socket.socket() as tried:
+            return tried.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _answers(self):
         try:
@@ -161,8 +168,6 @@ class Stack:
 
 
 def _free_port():
-    import socket
-
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
