@@ -60,7 +60,7 @@ def to_html(
         _progress(progress),
         _changes(board.changes, samples or {}),
         f"<h2>Beside the reference models</h2>{_figure(bars)}",
-        f"<h2>Every comparison</h2>{_comparisons(board)}"
+        f"<h2>Comparisons</h2>{_comparisons(board)}"
         f'<p><small>{shown(ABOUT).replace("*", "")}</small></p><p><a href="{SAMPLES_PAGE}">All samples</a></p>',
     ]
     return page("Scoreboard", _STYLE, "".join(parts))
@@ -75,10 +75,16 @@ def write_page(folder: Path, name: str, content: str) -> Path:
 
 
 def _comparisons(board: Scoreboard) -> str:
+    """The headline reference and what was measured here in sight, the other published figures folded."""
     notes = list(dict.fromkeys(row.note for row in board.rows))
-    rows = [([*cells(row)[:-1], f"({notes.index(row.note) + 1})"], row.provenance or "none") for row in board.rows]
+    near, far = [], []
+    for row in board.rows:
+        is_near = row.provenance != "published" or row.reference_model == REFERENCE_MODELS[0]
+        numbered = [*cells(row)[:-1], f"({notes.index(row.note) + 1})"]
+        (near if is_near else far).append((numbered, row.provenance or "none"))
     listed = "".join(f"<li>{shown(note)}</li>" for note in notes)
-    return f"{_table(COLUMNS, rows)}<ol><small>{listed}</small></ol>"
+    others = f"<details><summary>{len(far)} more, with other models</summary>{_table(COLUMNS, far)}</details>"
+    return f"{_table(COLUMNS, near)}{others if far else ''}<ol><small>{listed}</small></ol>"
 
 
 def _progress(svgs: Sequence[str]) -> str:

@@ -104,7 +104,7 @@ def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Esti
 
 def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
     for row in rows:
-        if row.reference is None or (row.provenance == "published" and row.reference_model not in _REFERENCES_SHOWN):
+        if row.reference is None or not _is_shown(row):
             continue
         height = row.reference if row.metric == BITS_PER_BYTE else 100 * row.reference
         color = _COLOR_OF[str(row.provenance)]
@@ -115,7 +115,12 @@ def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
 
 def _groups(board: Scoreboard) -> list[list[Row]]:
     names = dict.fromkeys(row.benchmark for row in board.rows)
-    return [[row for row in board.rows if row.benchmark == name and row.metric == PASS_AT_1] for name in names]
+    shown = [row for row in board.rows if row.metric == PASS_AT_1 and _is_shown(row)]
+    return [[row for row in shown if row.benchmark == name] for name in names]
+
+
+def _is_shown(row: Row) -> bool:
+    return row.provenance != "published" or row.reference_model in _REFERENCES_SHOWN
 
 
 def _bars(axes: Any, groups: Sequence[Sequence[Row]]) -> int:
