@@ -98,7 +98,7 @@ def with_retries(
         except TransientError as error:
             last = error
         if attempt + 1 < max_attempts:
-            wait = _wait_seconds(attempt, last.retry_after_seconds)
+            wait = backoff_seconds(attempt, last.retry_after_seconds)
             _log.warning("%s: %s; attempt %d of %d, again in %.1f s", what, last, attempt + 1, max_attempts, wait)
             sleep(wait)
     raise UnreachableUpstreamError(
@@ -107,7 +107,8 @@ def with_retries(
     ) from last
 
 
-def _wait_seconds(attempt: int, retry_after_seconds: float | None) -> float:
+def backoff_seconds(attempt: int, retry_after_seconds: float | None) -> float:
+    """Return how long to wait after attempt number ``attempt`` failed: as the server asks, else longer each time."""
     if retry_after_seconds is not None:
         return retry_after_seconds
     backoff = min(FIRST_WAIT_SECONDS * 2**attempt, MAX_WAIT_SECONDS)
