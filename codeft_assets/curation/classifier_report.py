@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codeft_assets.curation.educational_value import GOOD_LABEL, POOR_LABEL, Classifier, score
-from codeft_assets.curation.labels import MAX_LABEL, LabeledDocuments
+from codeft_assets.curation.educational_value import Classifier, score
+from codeft_assets.curation.labels import GOOD_LABEL, MAX_LABEL, POOR_LABEL, LabeledDocuments
 
 _NUM_BINS, _NUM_TOP_FEATURES, _NUM_DISAGREEMENTS = 10, 20, 20
-_MIN_GROUP = 10  # an AUC over fewer documents says nothing
+_MIN_GROUP = 10  # a ranking of fewer documents says nothing
+_EXCERPT_CHARS = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,26 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupReport:
+    """How the documents of one source or language are ranked among themselves."""
+
+    num_documents: int
+    good_fraction: float
+    mean_value: float
+    auc: float | None
+    spearman: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
     """A document on which classifier and label differ."""
 
     name: str
     label: int
     educational_value: float
+    reason: str
+    """What the annotator said."""
+    excerpt: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,26 +63,30 @@ class ClassifierReport:
     """Area under the ROC curve, labels of 3 or more against labels up to 1."""
     spearman: float | None
     """Rank correlation of educational value and label."""
-    auc_by_language: dict[str, float]
-    auc_by_origin: dict[str, float]
+    calibration_error: float | None
+    """Mean distance of educational value and share of good labels over the bins, weighted by documents."""
+    by_language: dict[str, GroupReport]
+    by_origin: dict[str, GroupReport]
     calibration: tuple[CalibrationBin, ...]
     top_features: tuple[tuple[str, float], ...]
-    """Name and share of the forest's variance reduction."""
+    """Name and share; empty where the ranker's features have no names."""
     worst_disagreements: tuple[Disagreement, ...]
 
 
 def evaluate(classifier: Classifier, held_out: LabeledDocuments) -> ClassifierReport:
     """Return how ``classifier`` ranks and scores ``held_out``."""
     value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+    bins = _calibration(held_out.label, value)
     return ClassifierReport(
         num_trained=classifier.num_labels,
         num_held_out=len(held_out),
         num_left_out=held_out.num_left_out,
         auc=ranking_auc(held_out.label, value),
         spearman=rank_correlation(held_out.label, value),
-        auc_by_language=_auc_by_group(held_out.language.to_pylist(), held_out.label, value),
-        auc_by_origin=_auc_by_group(list(held_out.origin), held_out.label, value),
-        calibration=_calibration(held_out.label, value),
+        calibration_error=_calibration_error(bins),
+        by_language=_by_group(held_out.language.to_pylist(), held_out.label, value),
+        by_origin=_by_group(list(held_out.origin), held_out.label, value),
+        calibration=bins,
         top_features=_top_features(classifier),
         worst_disagreements=_worst_disagreements(held_out, value),
     )
@@ -93,14 +112,21 @@ def rank_correlation(label: npt.NDArray[np.int64], value: npt.NDArray[np.float32
     return float(np.corrcoef(rankdata(label), rankdata(value))[0, 1])
 
 
-def _auc_by_group(groups: list[str], label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]) -> dict[str, float]:
+def _by_group(
+    groups: list[str], label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]
+) -> dict[str, GroupReport]:
     of_document = np.array(groups, dtype=object)
-    found: dict[str, float] = {}
+    found: dict[str, GroupReport] = {}
     for group in sorted(set(groups)):
         chosen = of_document == group
-        auc = ranking_auc(label[chosen], value[chosen]) if chosen.sum() >= _MIN_GROUP else None
-        if auc is not None:
-            found[group] = auc
+        is_enough = chosen.sum() >= _MIN_GROUP
+        found[group] = GroupReport(
+            num_documents=int(chosen.sum()),
+            good_fraction=float((label[chosen] >= GOOD_LABEL).mean()),
+            mean_value=float(value[chosen].mean()),
+            auc=ranking_auc(label[chosen], value[chosen]) if is_enough else None,
+            spearman=rank_correlation(label[chosen], value[chosen]) if is_enough else None,
+        )
     return found
 
 
@@ -117,16 +143,26 @@ def _calibration(label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]) -
     )
 
 
+def _calibration_error(bins: tuple[CalibrationBin, ...]) -> float | None:
+    num = sum(row.num_documents for row in bins)
+    return sum(row.num_documents * abs(row.mean_value - row.good_fraction) for row in bins) / num if num else None
+
+
 def _top_features(classifier: Classifier) -> tuple[tuple[str, float], ...]:
-    shares = classifier.forest.feature_importances_
-    best = np.argsort(-shares, kind="stable")[:_NUM_TOP_FEATURES]
-    return tuple((classifier.feature_names[index], float(shares[index])) for index in best)
+    shares = classifier.ranker.feature_shares()
+    return tuple(sorted(shares.items(), key=lambda entry: -entry[1])[:_NUM_TOP_FEATURES])
 
 
 def _worst_disagreements(held_out: LabeledDocuments, value: npt.NDArray[np.float32]) -> tuple[Disagreement, ...]:
     gaps = np.abs(value - held_out.label / MAX_LABEL)
     worst = np.argsort(-gaps, kind="stable")[:_NUM_DISAGREEMENTS]
     return tuple(
-        Disagreement(name=held_out.name[row], label=int(held_out.label[row]), educational_value=float(value[row]))
+        Disagreement(
+            name=held_out.name[row],
+            label=int(held_out.label[row]),
+            educational_value=float(value[row]),
+            reason=held_out.reason[row],
+            excerpt=held_out.text[int(row)].as_py()[:_EXCERPT_CHARS],
+        )
         for row in worst
     )

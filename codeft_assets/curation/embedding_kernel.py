@@ -1,4 +1,4 @@
-"""The compiled half of the embedding: hashed words and word pairs of a document, counted and projected.
+"""The compiled half of the embedding and the linear model: hashed words and word pairs of a document, counted.
 
 Invariant: a document's row depends on its first 20,000 bytes only; scratch counts are cleared after each document.
 """
@@ -9,7 +9,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-NUM_BUCKETS = 1 << 13  # counts of one document stay in the first-level cache
+NUM_BUCKETS = 1 << 13  # of the embedding: counts of one document stay in the first-level cache
+NUM_LINEAR_BUCKETS = 1 << 18  # of the linear model, where each bucket has its own weight; fastText takes 2 million
 _MAX_BYTES = 20_000  # what a document is about is said in its beginning; long ones cost no more
 _PAIR_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
@@ -30,6 +31,7 @@ _FOLDED = _folded_bytes()
 def _count_document(data, start, end, counts, touched):
     """Count the hashed words and pairs of one document into ``counts``; return how many buckets were touched."""
     num_touched, before, at = 0, np.uint64(0), start
+    shift = np.uint64(64 - int(np.round(np.log2(counts.size))))
     while at < end:
         key = np.uint64(14695981039346656037)
         while at < end and _FOLDED[data[at]]:
@@ -39,7 +41,7 @@ def _count_document(data, start, end, counts, touched):
             at += 1
             continue
         for hashed in (key * _PAIR_MULTIPLIER, (before + key) * _PAIR_MULTIPLIER):
-            bucket = hashed >> np.uint64(51)  # the top 13 bits
+            bucket = hashed >> shift  # the top bits
             if counts[bucket] == 0:
                 touched[num_touched] = bucket
                 num_touched += 1
@@ -49,11 +51,12 @@ def _count_document(data, start, end, counts, touched):
 
 
 @numba.njit(cache=True, nogil=True)
-def bucket_counts(data, offsets):
-    """Return the bucket counts of all documents as the three arrays of a CSR matrix."""
-    counts, touched = np.zeros(NUM_BUCKETS, dtype=np.int32), np.zeros(NUM_BUCKETS, dtype=np.int32)
+def bucket_counts(data, offsets, num_buckets):
+    """Return the counts of all documents in ``num_buckets``, a power of two, as the three arrays of a CSR matrix."""
+    counts, touched = np.zeros(num_buckets, dtype=np.int32), np.zeros(num_buckets, dtype=np.int32)
     indptr = np.zeros(offsets.size, dtype=np.int64)
-    indices = np.empty(min(data.size, (offsets.size - 1) * NUM_BUCKETS) + 1, dtype=np.int32)
+    # n bytes hold at most (n + 1) / 2 words and as many pairs
+    indices = np.empty(min(data.size, (offsets.size - 1) * _MAX_BYTES) + offsets.size, dtype=np.int32)
     values = np.empty(indices.size, dtype=np.int32)
     filled = 0
     for document in range(offsets.size - 1):
@@ -85,3 +88,21 @@ def project(data, offsets, weights, components):
         if norm > 0:
             vector /= norm
     return vectors
+
+
+@numba.njit(cache=True, nogil=True)
+def linear_answers(data, offsets, weights, coefficients):
+    """Return each document's unit vector of weighted counts times ``coefficients``."""
+    counts, touched = np.zeros(weights.size, dtype=np.int32), np.zeros(weights.size, dtype=np.int32)
+    answers = np.zeros(offsets.size - 1, dtype=np.float64)
+    for document in range(offsets.size - 1):
+        start, total, square = offsets[document], 0.0, 0.0
+        num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
+        for at in range(num_touched):
+            bucket = touched[at]
+            weight = weights[bucket] * (1 + np.log(counts[bucket]))
+            counts[bucket] = 0
+            total += weight * coefficients[bucket]
+            square += weight * weight
+        answers[document] = total / np.sqrt(square) if square > 0 else 0.0
+    return answers

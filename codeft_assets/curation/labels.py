@@ -19,24 +19,10 @@ import xxhash
 from codeft_assets.curation.normalize import language_of_path, language_of_text, normalize_text
 
 MAX_LABEL = 5
+GOOD_LABEL, POOR_LABEL = 3, 1
+"""A document is good from 3 (FineWeb-Edu's cut) and poor up to 1; the AUC compares the two."""
 HELD_OUT_OF = 4
 """One content hash of four is held out: of 1,106 labels 265, which measure an AUC to about 0.01."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annotation:
-    """One judgment of one document by one annotator: a row of ``quality/annotations``."""
-
-    document_id: str
-    label: int
-    reason: str
-    annotator: str
-    """A model's name, or ``shipped`` for the labels of this repository."""
-    prompt_hash: str
-    """xxh3-64 of the prompt the annotator read; empty for shipped labels."""
-
-    def __post_init__(self) -> None:
-        _check_label(self.label, self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +53,14 @@ class Label:
         return self.package or self.source
 
     @property
+    def name(self) -> str:
+        """What to call the document in a report."""
+        return f"{self.origin}/{self.path or self.content_hash[:12]}"
+
+    @property
     def is_held_out(self) -> bool:
         """Whether the document is kept from training, to measure the classifier."""
-        return int(self.content_hash[:8], 16) % HELD_OUT_OF == 0
+        return is_held_out(self.content_hash)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +74,8 @@ class LabeledDocuments:
     """Package or source of each document."""
     name: tuple[str, ...]
     """What to call each document in a report: a path, or source and hash."""
+    reason: tuple[str, ...]
+    """What the annotator said of each document."""
     num_left_out: int
     """Labels whose document was absent or had changed."""
 
@@ -98,8 +91,14 @@ class LabeledDocuments:
             label=self.label[rows],
             origin=tuple(self.origin[row] for row in rows),
             name=tuple(self.name[row] for row in rows),
+            reason=tuple(self.reason[row] for row in rows),
             num_left_out=self.num_left_out,
         )
+
+
+def is_held_out(content_hash: str) -> bool:
+    """Return whether the document with this content hash, in hex, is kept from training."""
+    return int(content_hash[:8], 16) % HELD_OUT_OF == 0
 
 
 def parse_labels(lines: Iterable[str]) -> list[Label]:
@@ -163,7 +162,8 @@ def _labeled_documents(pairs: Sequence[tuple[Label, str]], *, num_asked: int) ->
         language=pa.array([label_language(label, text) for label, text in pairs], pa.string()),
         label=np.array([label.label for label, _ in pairs], dtype=np.int64),
         origin=tuple(label.origin for label, _ in pairs),
-        name=tuple(f"{label.origin}/{label.path or label.content_hash[:12]}" for label, _ in pairs),
+        name=tuple(label.name for label, _ in pairs),
+        reason=tuple(label.reason for label, _ in pairs),
         num_left_out=num_asked - len(pairs),
     )
 

@@ -14,9 +14,9 @@ import xxhash
 
 from codeft_assets.curation.classifier_report import evaluate, rank_correlation, ranking_auc
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.educational_value import dump, fit_classifier, load, predict, score
-from codeft_assets.curation.embedding import embed, fit_embedding
-from codeft_assets.curation.labels import HELD_OUT_OF, Annotation, Label, LabeledDocuments, parse_labels, resolve_labels
+from codeft_assets.curation.educational_value import dump, fit_classifier, load, score
+from codeft_assets.curation.embedding import fit_embedding
+from codeft_assets.curation.labels import HELD_OUT_OF, Label, LabeledDocuments, parse_labels, resolve_labels
 
 LESSON = (
     '"""Lesson {0}: why a list is reversed step by step."""\n'
@@ -37,13 +37,14 @@ def documents(num: int = 80) -> LabeledDocuments:
         label=np.array([(3 + row // 2 % 3) if row % 2 else row // 2 % 3 for row in range(num)]),
         origin=tuple("even" if row % 4 < 2 else "odd" for row in range(num)),
         name=tuple(f"document-{row}" for row in range(num)),
+        reason=tuple(f"reason-{row}" for row in range(num)),
         num_left_out=0,
     )
 
 
-@pytest.fixture(scope="module")
-def classifier():
-    return fit_classifier(documents(), seed=1)
+@pytest.fixture(scope="module", params=["forest", "linear"])
+def classifier(request):
+    return fit_classifier(documents(), seed=1, kind=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,8 @@ def test_no_documents_have_no_values(classifier):
 
 
 def test_the_same_labels_and_seed_give_the_same_values(classifier):
-    again = score(fit_classifier(documents(), seed=1), documents().text, documents().language)
+    kind = classifier.ranker.state()["kind"]
+    again = score(fit_classifier(documents(), seed=1, kind=kind), documents().text, documents().language)
     assert again.equals(score(classifier, documents().text, documents().language))
 
 
@@ -89,7 +91,7 @@ def ran(path: str) -> None:
 @pytest.mark.parametrize("poison", [os.system, functools.partial(os.system, "true"), ran, pytest.approx(1)])
 def test_a_poisoned_classifier_file_is_refused(state, poison):
     with pytest.raises(ValueError, match="could run code; do not load it"):
-        load(skops.io.dumps(state | {"forest": poison}))
+        load(skops.io.dumps(state | {"ranker": poison}))
 
 
 def test_a_pickle_is_refused_without_being_read(tmp_path):
@@ -104,7 +106,7 @@ def test_a_pickle_is_refused_without_being_read(tmp_path):
 
 def test_a_classifier_of_other_signals_is_refused(state):
     with pytest.raises(ValueError, match="other signals"):
-        load(skops.io.dumps(state | {"signals": ["one"], "forest": None}))
+        load(skops.io.dumps(state | {"signals": ["one"], "ranker": None}))
 
 
 @pytest.mark.parametrize("labels", [[0] * 80, [5] * 80])
@@ -123,9 +125,9 @@ def test_too_few_labels_cannot_train():
 def test_a_text_has_one_unit_vector_wherever_it_stands():
     texts = documents().text
     embedding = fit_embedding(texts, seed=1, num_dimensions=8)
-    vectors = embed(embedding, texts)
+    vectors = embedding.vectors(texts)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-    assert np.array_equal(embed(embedding, texts.slice(5, 1))[0], vectors[5])
+    assert np.array_equal(embedding.vectors(texts.slice(5, 1))[0], vectors[5])
 
 
 def test_a_word_of_every_text_weighs_nothing():
@@ -135,12 +137,12 @@ def test_a_word_of_every_text_weighs_nothing():
 
 def test_an_empty_text_has_the_zero_vector():
     embedding = fit_embedding(documents().text, seed=1, num_dimensions=8)
-    assert not embed(embedding, pa.array(["", "  \n"])).any()
+    assert not embedding.vectors(pa.array(["", "  \n"])).any()
 
 
 def test_similar_texts_have_similar_vectors():
     embedding = fit_embedding(documents().text, seed=1, num_dimensions=8)
-    lesson, table, other_lesson = embed(embedding, pa.array([LESSON.format(1), TABLE.format(2), LESSON.format(3)]))
+    lesson, table, other_lesson = embedding.vectors(pa.array([LESSON.format(1), TABLE.format(2), LESSON.format(3)]))
     assert lesson @ other_lesson > 0.8 > lesson @ table
 
 
@@ -150,14 +152,18 @@ def test_the_report_ranks_perfectly_what_is_easy(classifier):
     assert report.spearman is not None
     assert report.spearman > 0.8
     assert report.num_held_out == 40 == sum(row.num_documents for row in report.calibration)
-    assert report.auc_by_origin == {"even": 1, "odd": 1}
+    assert {name: group.auc for name, group in report.by_origin.items()} == {"even": 1, "odd": 1}
+    assert [group.num_documents for group in report.by_language.values()] == [40]
 
 
 def test_worst_disagreements_come_first(classifier):
     wrong = documents(40)
     wrong.label[0] = 5
     report = evaluate(classifier, wrong)
-    assert report.worst_disagreements[0].name == "document-0"
+    worst = report.worst_disagreements[0]
+    assert (worst.name, worst.label, worst.reason) == ("document-0", 5, "reason-0")
+    assert TABLE.format(0).startswith(worst.excerpt[:80])
+    assert len(report.worst_disagreements) == 20
 
 
 @pytest.mark.parametrize("label", [[3, 4], [0, 1], [2, 2]])
@@ -233,13 +239,26 @@ def test_a_malformed_label_is_refused_by_line(lines, message):
         parse_labels(lines)
 
 
-def test_an_annotation_needs_a_reason():
-    with pytest.raises(ValueError, match="has no reason"):
-        Annotation(document_id="a", label=1, reason="", annotator="model", prompt_hash="")
+def test_a_small_group_has_no_ranking(classifier):
+    few = evaluate(classifier, documents(8)).by_origin["even"]
+    assert (few.num_documents, few.auc, few.spearman) == (4, None, None)
 
 
-def test_predict_takes_the_feature_matrix(classifier):
-    assert len(predict(classifier, np.zeros((3, len(classifier.feature_names)), dtype=np.float32))) == 3
+def test_the_calibration_error_is_the_distance_of_value_and_share(classifier):
+    report = evaluate(classifier, documents(40))
+    by_hand = sum(row.num_documents * abs(row.mean_value - row.good_fraction) for row in report.calibration) / 40
+    assert report.calibration_error == pytest.approx(by_hand)
+    assert by_hand < 0.1
+
+
+def test_an_unknown_kind_of_classifier_is_refused():
+    with pytest.raises(ValueError, match="'neural' does not exist; choose one of \\['forest', 'linear'\\]"):
+        fit_classifier(documents(), seed=1, kind="neural")
+
+
+def test_many_short_texts_fit_the_count_buffers():
+    texts = pa.array(list("abcdefghij") * 20, pa.large_string())
+    assert fit_embedding(texts, seed=1, num_dimensions=4).vectors(texts).shape == (200, 4)
 
 
 SHIPPED = sorted((resources.files("codeft_assets") / "labels").iterdir(), key=lambda path: path.name)

@@ -24,10 +24,11 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.classifier_report import evaluate, rank_correlation, ranking_auc
-from codeft_assets.curation.educational_value import GOOD_LABEL, features, fit_classifier, predict, score
-from codeft_assets.curation.embedding import embed
+from codeft_assets.curation.educational_value import fit_classifier, predict, score
+from codeft_assets.curation.embedding import fit_embedding
 from codeft_assets.curation.labels import MAX_LABEL, LabeledDocuments
 from codeft_assets.curation.quality import drop_reasons
+from codeft_assets.curation.rankers import FITTERS, features
 from codeft_assets.curation.signals import signals
 from codeft_assets.origins.labeled_documents import labeled_documents
 from codeft_assets.sources import SOURCES
@@ -54,6 +55,7 @@ def together(first: LabeledDocuments, second: LabeledDocuments) -> LabeledDocume
         label=np.concatenate([first.label, second.label]),
         origin=first.origin + second.origin,
         name=first.name + second.name,
+        reason=first.reason + second.reason,
         num_left_out=first.num_left_out + second.num_left_out,
     )
 
@@ -63,10 +65,10 @@ def family(origin: str) -> str:
     return "samples" if origin in SOURCES else origin
 
 
-def unseen_sources(documents: LabeledDocuments) -> dict[str, float]:
-    """Return the AUC on each package, and on all sample rows, of a forest that saw none of its documents."""
+def unseen_sources(documents: LabeledDocuments) -> dict[str, tuple[float, float]]:
+    """Return AUC and Spearman on each package, and on all sample rows, of a forest that saw none of its documents."""
     families = np.array([family(origin) for origin in documents.origin])
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, float]] = {}
     for name, num in Counter(families.tolist()).most_common():
         unseen = documents.select(families == name)
         if num < MIN_UNSEEN_DOCUMENTS or ranking_auc(unseen.label, unseen.label.astype(np.float32)) is None:
@@ -75,30 +77,34 @@ def unseen_sources(documents: LabeledDocuments) -> dict[str, float]:
         value = score(classifier, unseen.text, unseen.language)["educational_value"].to_numpy()
         auc, rank = ranking_auc(unseen.label, value), rank_correlation(unseen.label, value)
         assert auc is not None, f"{name} has good and poor documents"
-        found[name] = auc
+        assert rank is not None, f"{name} has several labels"
+        found[name] = (auc, rank)
         say(f"  unseen {name:24} n={num:4} auc={auc:.3f} spearman={rank:.3f}")
     return found
 
 
-def linear_values(training: LabeledDocuments, held_out: LabeledDocuments) -> np.ndarray:
-    """Return the answers of the linear rival: logistic regression on hashed words and word pairs."""
-    from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-
-    words = HashingVectorizer(ngram_range=(1, 2), n_features=2**18, token_pattern=r"\w+", alternate_sign=False)
-    model = make_pipeline(words, TfidfTransformer(sublinear_tf=True), LogisticRegression(C=10, max_iter=500))
-    model.fit(training.text.to_pylist(), training.label >= GOOD_LABEL)
-    return model.predict_proba(held_out.text.to_pylist())[:, 1]
-
-
-def boosted_values(training: LabeledDocuments, held_out: LabeledDocuments, embedding: Any) -> np.ndarray:
+def boosted_values(training: LabeledDocuments, held_out: LabeledDocuments) -> np.ndarray:
     """Return the answers of LightGBM on the forest's features."""
     import lightgbm
 
+    embedding = fit_embedding(training.text, seed=SEED)
     model = lightgbm.LGBMRegressor(n_estimators=200, learning_rate=0.05, random_state=SEED, n_jobs=1, verbose=-1)
     model.fit(features(embedding, signals(training.text, training.language), training.text), training.label / MAX_LABEL)
     return model.predict(features(embedding, signals(held_out.text, held_out.language), held_out.text))
+
+
+def side_by_side(training: LabeledDocuments, held_out: LabeledDocuments) -> dict[str, tuple[float, float]]:
+    """Return AUC and Spearman of each kind of classifier on the held-out documents."""
+    found = {}
+    for kind in FITTERS:
+        classifier = fit_classifier(training, seed=SEED, kind=kind)
+        value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+        found[kind] = compare(kind, held_out.label, value)
+        error = evaluate(classifier, held_out).calibration_error
+        say(f"  {kind:10} calibration error {error:.3f}")
+    if importlib.util.find_spec("lightgbm"):
+        found["lightgbm"] = compare("lightgbm", held_out.label, boosted_values(training, held_out))
+    return found
 
 
 def library_texts() -> list[str]:
@@ -118,17 +124,20 @@ def filter_all(classifier: Any, text: pa.Array, language: pa.Array) -> pl.DataFr
     return drop_reasons(scored)
 
 
-def speeds(classifier: Any, texts: list[str]) -> float:
+def speeds(classifier: Any, texts: list[str], linear: Any = None) -> float:
     """Return megabytes per CPU second of signals, embedding, forest and rules; tell each part's on the way."""
     text, language = pa.array(texts, pa.large_string()), pa.array(["python"] * len(texts))
     megabytes = sum(len(one.encode()) for one in texts) / 1e6
     filter_all(classifier, text.slice(0, 10), language.slice(0, 10))  # compiles
     measured = signals(text, language)
-    matrix = features(classifier.embedding, measured, text)
+    matrix = features(classifier.ranker.embedding, measured, text)
+    linear = classifier if linear is None else linear
+    predict(linear, measured.head(2), text.slice(0, 2))  # compiles
     parts = {
         "signals": lambda: signals(text, language),
-        "embedding": lambda: embed(classifier.embedding, text),
-        "forest": lambda: predict(classifier, matrix),
+        "embedding": lambda: classifier.ranker.embedding.vectors(text),
+        "forest": lambda: classifier.ranker.trees.predict(matrix),
+        "linear": lambda: predict(linear, measured, text),
     }
     for name, work in parts.items():
         seconds = cpu_seconds(work)
@@ -178,8 +187,10 @@ def first_bytes(texts: list[str], num_bytes: int) -> list[str]:
     return texts[::step]
 
 
-def compare(name: str, label: np.ndarray, value: np.ndarray) -> tuple[float | None, float | None]:
+def compare(name: str, label: np.ndarray, value: np.ndarray) -> tuple[float, float]:
     auc, rank = ranking_auc(label, value.astype(np.float32)), rank_correlation(label, value.astype(np.float32))
+    assert auc is not None, "there are good and poor documents"
+    assert rank is not None, "labels and values vary"
     say(f"  {name:10} auc={auc:.4f} spearman={rank:.4f}")
     return auc, rank
 
@@ -194,31 +205,30 @@ def main() -> None:
     classifier = fit_classifier(training, seed=SEED)
     report = evaluate(classifier, held_out)
     say("held out:")
+    found = side_by_side(training, held_out)
     value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
-    compare("forest", held_out.label, value)
     is_file = np.array([family(origin) != "samples" for origin in held_out.origin])
     compare("  files", held_out.label[is_file], value[is_file])
-    linear_auc, _ = compare("linear", held_out.label, linear_values(training, held_out))
-    boosted_auc = None
-    if importlib.util.find_spec("lightgbm"):
-        boosted_auc, _ = compare("lightgbm", held_out.label, boosted_values(training, held_out, classifier.embedding))
     unseen = unseen_sources(together(training, held_out))
     texts = library_texts()
-    speed = speeds(classifier, texts)
+    speed = speeds(classifier, texts, fit_classifier(training, seed=SEED, kind="linear"))
     ratio = None
     if importlib.util.find_spec("datatrove") and importlib.util.find_spec("spacy"):
         some = first_bytes(texts, NUM_PEER_BYTES)
         ratio = speeds(classifier, some) / datatrove_speed(some)
     if wants_json:
+        aucs, ranks = zip(*unseen.values(), strict=True) if unseen else ((), ())
         numbers = {
             "heldout_auc": report.auc,
             "heldout_spearman": report.spearman,
-            "unseen_source_auc": float(np.mean(list(unseen.values()))) if unseen else None,
-            "unseen_source_auc_worst": min(unseen.values(), default=None),
-            "linear_heldout_auc": linear_auc,
-            "lightgbm_heldout_auc": boosted_auc,
+            "unseen_source_auc": float(np.mean(aucs)) if unseen else None,
             "mb_per_second_per_core": speed,
             "ratio_to_datatrove": ratio,
+            "unseen_source_spearman": float(np.mean(ranks)) if unseen else None,
+            "unseen_source_auc_worst": min(aucs, default=None),
+            "unseen_source_spearman_worst": min(ranks, default=None),
+            "heldout_by_kind": {kind: {"auc": auc, "spearman": rank} for kind, (auc, rank) in found.items()},
+            "calibration_error": report.calibration_error,
             "num_training": len(training),
             "num_held_out": len(held_out),
             "num_labels_left_out": training.num_left_out + held_out.num_left_out,
