@@ -14,6 +14,7 @@ from codeft_assets.curation import adapters, free_text
 from codeft_assets.curation.adapters import Adapter, PlainText, PromptResponse
 from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest import Lineage
+from codeft_assets.curation.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin, Origin
 
 THOUGHTS = ("train", "mask", "remove")
@@ -35,8 +36,8 @@ class Source:
     homepage: str
     priority: int = 50
     """Which copy of a duplicate is kept: the source with the lower number."""
-    minimum_educational_value: float = 0.0
-    """Documents scored below are dropped; curated instruct data is not held to the bar of raw web text."""
+    threshold: Threshold = NO_THRESHOLD
+    """What documents must score; curated instruct data is not held to the bar of raw web text."""
     weight: float = 1.0
     """Relative share of its domain's tokens."""
     thoughts: str = "train"
@@ -58,10 +59,9 @@ class Source:
             raise ValueError(
                 f"source {self.name!r}: thoughts {self.thoughts!r} is none of {THOUGHTS}; fix the entry in sources.py"
             )
-        if self.weight <= 0 or not 0 <= self.minimum_educational_value <= 1:
+        if self.weight <= 0:
             raise ValueError(
-                f"source {self.name!r}: weight {self.weight} must be positive and minimum_educational_value "
-                f"{self.minimum_educational_value} in 0..1; fix the entry in sources.py"
+                f"source {self.name!r}: weight {self.weight} must be positive; fix the entry in sources.py"
             )
 
     def lineage(self, revision: str) -> Lineage:
@@ -98,7 +98,7 @@ _ENTRIES = (
         license="MIT",
         homepage="https://huggingface.co/datasets/OpenCoder-LLM/opc-fineweb-code-corpus",
         priority=90,
-        minimum_educational_value=0.3,
+        threshold=Threshold(value=0.3),
         weight=2.0,
     ),
     Source(
@@ -197,7 +197,7 @@ _ENTRIES = (
         license="ODC-By-1.0",
         homepage="https://huggingface.co/datasets/open-web-math/open-web-math",
         priority=90,
-        minimum_educational_value=0.3,
+        threshold=Threshold(quantile=0.2),  # the classifier learned code: of mathematics only its order is trusted
     ),
     Source(
         name="comp-math",
@@ -296,7 +296,7 @@ _ENTRIES = (
         license="PSF-2.0",
         homepage="https://docs.python.org/3/library/",
         priority=80,
-        minimum_educational_value=0.25,
+        threshold=Threshold(value=0.25),
         weight=2.0,
         has_sample=False,
     ),

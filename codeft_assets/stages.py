@@ -23,17 +23,14 @@ from codeft_assets.curation import (
     adapters,
     decontaminate,
     documents,
-    educational_value,
     free_text,
     groups,
     ingest,
     ledger,
     mixture,
     normalize,
-    quality,
     secrets,
 )
-from codeft_assets.curation import signals as signals_module
 from codeft_assets.curation.mixture import Mixture
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage, Unit
@@ -103,43 +100,6 @@ def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows:
         now = time.monotonic()
         yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
         start = now
-
-
-# -- quality -----------------------------------------------------------------------------------------------------------
-
-SCORE_COLUMNS = {
-    "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
-    "drop_reason": "the first quality rule the document breaks, low_educational_value, or null",
-    "drop_detail": "the rule's signal, its value and its bounds",
-} | {signal.name: signal.definition for signal in signals_module.SIGNALS}
-
-
-def scores_stage(minimum: Mapping[str, float]) -> Stage:
-    """Identify signals, educational value and quality rules; the classifier's hash is part of each unit."""
-    return Stage(
-        name="quality/scores",
-        code_version=f"{signals_module.SIGNALS_VERSION}-{quality.RULES_VERSION}-{code_version_of(educational_value)}",
-        parameters={"minimum_educational_value": dict(minimum)},
-    )
-
-
-def score_documents(
-    table: Table, shard: Shard, classifier_file: str, minimum: Mapping[str, float]
-) -> Iterator[ShardResult]:
-    """Measure the signals of a shard's documents, predict their educational value and apply the quality rules."""
-    with open(classifier_file, "rb") as file:
-        classifier = educational_value.load(file.read())
-    rows = table.read_shard(shard, ["document_id", "source", "domain", "format", "language", "text"])
-    attributes = pl.DataFrame(rows.drop_columns(["text"]))
-    scored = attributes.hstack(
-        educational_value.score(classifier, text_column(rows), rows["language"].combine_chunks())
-    ).with_columns(minimum_educational_value=pl.col("source").replace_strict(dict(minimum), return_dtype=pl.Float32))
-    decided = scored.hstack(quality.drop_reasons(scored))
-    kept = ["document_id", "source", *SCORE_COLUMNS]
-    reasons = decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason")
-    dropped = dict(reasons.iter_rows())
-    report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
-    yield ShardResult(rows=_arrow(decided.select(kept)), report=report)
 
 
 # -- decontamination ---------------------------------------------------------------------------------------------------

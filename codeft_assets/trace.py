@@ -15,7 +15,7 @@ from codeft_assets.storage import MissingTableError, Store
 
 _SHOWN_CHARS = 400
 _STAGES = (
-    ("quality/scores", ("educational_value", "drop_reason", "drop_detail")),
+    ("quality/scores", ("educational_value", "minimum_educational_value", "drop_reason", "drop_detail")),
     ("decontamination/matches", ("benchmark", "task_id", "field", "overlap", "span_start", "span_end")),
     ("dedup/clusters", ("representative_id", "kind", "jaccard")),
     ("corpus/ledger", ("fate", "stage", "detail", "split", "epochs")),

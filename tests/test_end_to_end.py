@@ -203,7 +203,7 @@ def test_one_changed_source_redoes_only_its_shards(first_run, home, tmp_path):
     after = hashes(tmp_path / "home")
     changed = {key for key in after if key.startswith("documents/") and after[key] != before[key]}
     assert changed == {"documents/o1-journey"}
-    for key in (("quality", "scores"), ("dedup", "signatures"), ("decontamination", "matches")):
+    for key in (("quality", "signals"), ("quality", "scores"), ("dedup", "signatures"), ("decontamination", "matches")):
         assert metadata(result, *key)["units_run"] == 1, key
     assert after["corpus/ledger"] != before["corpus/ledger"]
     # and back again: the hashes of the first run

@@ -89,6 +89,15 @@ def read_answer(answer: str) -> Judgment:
     return Judgment(label=label, reason=" ".join(reason.split())[:_MAX_REASON_CHARS])
 
 
+def is_well_formed(answer: str) -> bool:
+    """Return whether an answer holds a judgment."""
+    try:
+        read_answer(answer)
+    except MalformedAnswerError:
+        return False
+    return True
+
+
 def _objects(answer: str) -> list[dict[str, object]]:
     decoder, found, at = json.JSONDecoder(), [], answer.find("{")
     while at >= 0:

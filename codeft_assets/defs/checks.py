@@ -21,14 +21,12 @@ from codeft_assets.curation.shingle_sets import Rows
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.corpus import fates, mixture
 from codeft_assets.defs.model import checkpoint
-from codeft_assets.defs.quality import CLASSIFIER_FILE, classifier
+from codeft_assets.defs.quality_checks import keeps_enough_of_every_source, ranks_held_out_labels
 from codeft_assets.defs.scores import PRESENT, score_key
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES, Source
 from codeft_eval.benchmarks import Benchmark
 
-MINIMUM_AUC = 0.85
-"""Below this the classifier ranks no better than the rules alone; measured 0.93 and more on the shipped labels."""
 _CHECKED_DOCUMENTS = 4000
 # Twice the bands of half the rows, other seeds: finds what the signatures of dedup/signatures may have missed.
 _SECOND_LOOK = MinHashParams(num_bands=28, rows_per_band=4, seed=7)
@@ -56,20 +54,6 @@ def build_documents_check(source: Source) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(passed=passed, metadata={**counts, "num_unique_ids": num_ids})
 
     return accounts_balance
-
-
-@dg.asset_check(asset=classifier, blocking=True, description=f"The AUC on held-out labels is at least {MINIMUM_AUC}.")
-def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
-    """Measure the stored classifier again on the held-out labels."""
-    from codeft_assets.curation import classifier_report, educational_value
-    from codeft_assets.defs.quality import labeled
-
-    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
-    held_out = labeled(workspace.store.table("quality/annotations"), held_out=True)
-    card = classifier_report.evaluate(educational_value.load(path.read_bytes()), held_out)
-    passed = card.auc is not None and card.auc >= MINIMUM_AUC
-    metadata = {"num_held_out": card.num_held_out} | ({} if card.auc is None else {"auc": card.auc})
-    return dg.AssetCheckResult(passed=passed, metadata=metadata)
 
 
 @dg.asset_check(asset=fates, blocking=True, description="Kept + dropped by reason = documents in, for every source.")
@@ -200,6 +184,7 @@ def build_harness_check(benchmark: Benchmark) -> dg.AssetChecksDefinition:
 CHECKS = [
     *(build_documents_check(source) for source in SOURCES.values()),
     ranks_held_out_labels,
+    keeps_enough_of_every_source,
     every_document_has_one_fate,
     no_duplicates,
     validation_is_held_out,

@@ -145,10 +145,12 @@ def _wrapped(line: str) -> list[str]:
     return kept or [""]
 
 
-def document_preview(documents: pl.DataFrame, *, note: str = "") -> dg.MarkdownMetadataValue:
+def document_preview(
+    documents: pl.DataFrame, *, note: str = "", limit: int = _PREVIEW_DOCUMENTS
+) -> dg.MarkdownMetadataValue:
     """Return the first documents of a frame; the column ``note`` says a word about each."""
     parts = []
-    for row in documents.head(_PREVIEW_DOCUMENTS).iter_rows(named=True):
+    for row in documents.head(limit).iter_rows(named=True):
         remark = f": {cell(row[note])}" if note and row.get(note) is not None else ""
         parts.append(f"**{cell(row['source'])}** {cell(row['source_row'])}{remark}\n\n{fenced(row['text'])}")
     return dg.MetadataValue.md("\n\n".join(parts) or "none")

@@ -1,111 +1,62 @@
-"""Annotations, classifier and scores: the educational value of every document, and the rules it breaks."""
+"""Classifier, signals and scores: the educational value of every document, and the reason quality would drop it for."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import polars as pl
 import pyarrow as pa
-import xxhash
 from pydantic import Field
 
-from codeft_assets.curation import classifier_report, educational_value, embedding, embedding_kernel, labels, signals
-from codeft_assets.curation.labels import Label, LabeledDocuments
-from codeft_assets.curation.report import StageReport
+from codeft_assets.curation import classifier_report, educational_value
+from codeft_assets.curation.classifier_report import ClassifierReport, GroupReport
+from codeft_assets.curation.labels import LabeledDocuments
+from codeft_assets.curation.rankers import FITTERS
+from codeft_assets.curation.thresholds import Threshold, parse_threshold
 from codeft_assets.defs import metadata as md
-from codeft_assets.defs.automation import on_documents_change
+from codeft_assets.defs.annotations import annotations
+from codeft_assets.defs.automation import on_documents_change, on_stage_change
 from codeft_assets.defs.plots import bar_plot, histogram, line_plot, stacked_bars
-from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.engine import ShardResult, Stage, Unit, table_units
-from codeft_assets.origins.labeled_documents import read_labeled_file, sample_texts, shipped_labels
+from codeft_assets.manifest import combined_hash
+from codeft_assets.origins.errors import UpstreamError
+from codeft_assets.origins.hub_encoder import open_encoder
+from codeft_assets.quality_stages import (
+    CLASSIFIER_VERSION,
+    SCORE_COLUMNS,
+    SIGNAL_COLUMNS,
+    decide_documents,
+    load_classifier,
+    measure_documents,
+    minimum_values,
+    scores_stage,
+    scores_units,
+    signals_stage,
+    signals_units,
+)
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import SCORE_COLUMNS, code_version_of, score_documents, scores_stage
 from codeft_assets.storage import Table, write_atomically
 
 CLASSIFIER_FILE = "classifier.skops"
-ANNOTATION_COLUMNS = {
-    "name": "the file or sample row that was read",
-    "origin": "its package or source",
-    "label": "0 to 5: educational value to a student",
-    "reason": "why, in one line",
-    "is_held_out": "kept from training, to measure the classifier",
-    "text": "the document, as the classifier reads it",
-}
-
-
-def annotate() -> Any:
-    """Yield the shipped labels with their texts; labels whose document is absent or has changed are rejects."""
-    found = shipped_labels()
-    samples = sample_texts(SOURCES.values())
-    texts, rejects = [], []
-    for label in found:
-        text = labels.label_text(label, read_labeled_file, samples)
-        target = texts if text is not None else rejects
-        target.append(_row(label, text))
-    report = StageReport(
-        num_in=len(found), num_out=len(texts), dropped={"document_absent_or_changed": len(rejects)} if rejects else {}
-    )
-    yield ShardResult(rows=pa.Table.from_pylist(texts), rejects=pa.Table.from_pylist(rejects), report=report)
-
-
-def _row(label: Label, text: str | None) -> dict[str, object]:
-    return {
-        "document_id": label.content_hash,
-        "name": f"{label.origin}/{label.path or label.content_hash[:12]}",
-        "origin": label.origin,
-        "label": label.label,
-        "reason": label.reason,
-        "annotator": "shipped",
-        "is_held_out": label.is_held_out,
-        "language": "" if text is None else labels.label_language(label, text),
-        "text": text or "",
-    }
-
-
-@dg.asset(
-    key=["quality", "annotations"],
-    group_name="quality",
-    kinds={"parquet"},
-    owners=OWNERS,
-    code_version=code_version_of(labels),
-)
-def annotations(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is a label: a person's judgment, 0 to 5, of what a document teaches, with the reason.
-
-    The labels ship with the project and name files of the Python standard library, of pinned dependencies and rows of
-    the embedded samples by content hash. A label whose document is absent or changed is left out and counted.
-    """
-    stage = Stage(name="quality/annotations", code_version=code_version_of(labels))
-    table, outcome = run_stage(context, workspace, annotate, _annotation_units(), stage)
-    frame = table.read(["name", "origin", "label", "reason", "is_held_out"])
-    counts = {f"label {label}": n for label, n in frame["label"].value_counts().sort("label").iter_rows()}
-    preview = frame.sample(min(12, frame.height), seed=1).sort("label").iter_rows()
-    return result(
-        table,
-        outcome,
-        {
-            "num_held_out": int(frame["is_held_out"].sum()),
-            "labels": bar_plot(counts, title="labels", unit="documents"),
-            "preview": md.markdown_table(frame.columns, preview),
-            "dagster/column_schema": md.column_schema(table, ANNOTATION_COLUMNS),
-        },
-    )
-
-
-def _annotation_units() -> list[Unit]:
-    found = shipped_labels()
-    # the packages' files are an input too: an upgraded package must be read again
-    files = [read_labeled_file(label) if label.kind == "package" else None for label in found]
-    known = [f"{label} {xxhash.xxh3_64_hexdigest(content or b'')}" for label, content in zip(found, files, strict=True)]
-    return [Unit(name="shipped", fingerprint=xxhash.xxh3_128_hexdigest("\n".join(known)), args=())]
+ALL_SOURCES = "*"
 
 
 class ClassifierConfig(dg.Config):
     """How the classifier is trained."""
 
-    seed: int = Field(default=1, description="Seed of the forest and of the embedding")
+    kind: str = Field(
+        default="forest",
+        description=f"One of {sorted(FITTERS)}: a forest on signals and an embedding (phi-1), or a linear model of "
+        f"hashed words and word pairs (fastText)",
+    )
+    encoder: str = Field(
+        default="",
+        description="Hub id or folder of a code model whose mean hidden states the forest reads instead of the "
+        "built-in embedding, for example Qwen/Qwen2.5-Coder-0.5B; wants a GPU. Empty: built in, no download",
+    )
+    encoder_tokens: int = Field(default=512, ge=1, description="Tokens of a document that the encoder reads")
+    seed: int = Field(default=1, description="Seed of the classifier and of the built-in embedding")
 
 
 @dg.asset(
@@ -114,127 +65,186 @@ class ClassifierConfig(dg.Config):
     group_name="quality",
     kinds={"scikitlearn"},
     owners=OWNERS,
-    code_version=f"{signals.SIGNALS_VERSION}-{code_version_of(educational_value, embedding, embedding_kernel, labels)}",
+    code_version=CLASSIFIER_VERSION,
 )
 def classifier(
     context: dg.AssetExecutionContext, config: ClassifierConfig, workspace: Workspace
 ) -> dg.MaterializeResult:
-    """The random forest that predicts the educational value of a document, as in phi-1 (arXiv 2306.11644).
+    """The classifier that predicts the educational value of a document, as in phi-1 (arXiv 2306.11644).
 
-    It reads about forty signals of the text and a hashed n-gram embedding fitted on the labeled documents. It is
-    measured on labels it has not seen, and stored as a skops archive: loading it cannot run code.
+    By default a random forest that reads forty signals of the text and a hashed n-gram embedding fitted on the labeled
+    documents. It is measured on labels it has not seen, and stored as a skops archive: loading it cannot run code.
     """
     table = workspace.store.table("quality/annotations")
     training, held_out = (labeled(table, held_out=side) for side in (False, True))
-    fitted = educational_value.fit_classifier(training, seed=config.seed)
-    content = educational_value.dump(fitted)
+    try:
+        encoder = open_encoder(config.encoder, max_tokens=config.encoder_tokens) if config.encoder else None
+    except UpstreamError as error:
+        raise upstream_failure(error) from error
+    fitted = educational_value.fit_classifier(training, seed=config.seed, kind=config.kind, embedding=encoder)
+    choices = (config.kind, str(config.seed), repr(encoder.state()) if encoder else "built in")
+    # the archive holds time stamps; its version is what the weights are decided by: labels, choices and code
+    version = combined_hash((table.manifest().content_hash, *choices, CLASSIFIER_VERSION))
+    content = educational_value.dump(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     write_atomically(table.filesystem, str(path), content)
     card = classifier_report.evaluate(fitted, held_out)
+    context.log.info(f"{config.kind}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels")
     return dg.MaterializeResult(
-        metadata={**_card(card), "path": dg.MetadataValue.path(str(path)), "size_bytes": len(content)},
-        # the archive holds time stamps; the weights are decided by labels, seed and code
-        data_version=dg.DataVersion(_classifier_hash(table, config.seed)),
+        metadata=md.in_reading_order(
+            {
+                "kind": config.kind,
+                **_card(card),
+                "path": dg.MetadataValue.path(str(path)),
+                "size_bytes": len(content),
+            }
+        ),
+        data_version=dg.DataVersion(version),
     )
 
 
-def _classifier_hash(table: Table, seed: int) -> str:
-    version = f"{signals.SIGNALS_VERSION}-{code_version_of(educational_value, embedding, embedding_kernel, labels)}"
-    return xxhash.xxh3_128_hexdigest(f"{table.manifest().content_hash} {seed} {version}")
-
-
 def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
-    """Return one side of the annotations as the classifier reads them."""
-    rows = table.read().filter(pl.col("is_held_out") == held_out)
+    """Return one side of the annotations as the classifier reads them; of two labels of a text the first counts."""
+    rows = table.read().filter(pl.col("is_held_out") == held_out).unique("text", keep="first", maintain_order=True)
     return LabeledDocuments(
         text=rows["text"].to_arrow().cast(pa.large_string()),
         language=rows["language"].to_arrow().cast(pa.string()),
-        label=rows["label"].to_numpy().astype(np.int64),
+        label=rows["label"].cast(pl.Int64).to_numpy(),
         origin=tuple(rows["origin"]),
         name=tuple(rows["name"]),
+        reason=tuple(rows["reason"]),
         num_left_out=table.manifest().report.num_dropped,
     )
 
 
-def _card(card: classifier_report.ClassifierReport) -> dict[str, Any]:
-    calibration = [(bin_.mean_value, bin_.good_fraction) for bin_ in card.calibration if bin_.num_documents]
+def _card(card: ClassifierReport) -> dict[str, Any]:
+    calibration = [(bin_.mean_value, bin_.good_fraction) for bin_ in card.calibration]
     disagreements = [tuple(asdict(found).values()) for found in card.worst_disagreements]
-    measured = {"auc": card.auc, "spearman": card.spearman}
+    measured = {"auc": card.auc, "spearman": card.spearman, "calibration_error": card.calibration_error}
+    features = dict(card.top_features)
     return {
         **{name: round(value, 4) for name, value in measured.items() if value is not None},
         "num_trained": card.num_trained,
         "num_held_out": card.num_held_out,
         "num_left_out": card.num_left_out,
-        "auc_by_language": md.markdown_table(("language", "AUC"), card.auc_by_language.items()),
-        "auc_by_origin": md.markdown_table(("origin", "AUC"), card.auc_by_origin.items()),
-        "top_features": bar_plot(dict(card.top_features), title="what the forest looks at", unit="importance"),
+        "by_language": _groups("language", card.by_language),
+        "by_origin": _groups("origin", card.by_origin),
+        **({"top_features": bar_plot(features, title="what decides", unit="importance")} if features else {}),
         "calibration": line_plot(
             {"classifier": calibration, "perfect": [(0.0, 0.0), (1.0, 1.0)]},
             title="calibration on held-out labels",
             x_label="predicted educational value",
             y_label="share labeled 3 or more",
         ),
-        "worst_disagreements": md.markdown_table(("document", "label", "educational value"), disagreements),
+        "worst_disagreements": md.markdown_table(
+            ("document", "label", "educational value", "what the label says", "it begins"), disagreements
+        ),
     }
+
+
+def _groups(name: str, groups: dict[str, GroupReport]) -> dg.MarkdownMetadataValue:
+    rows = [
+        (group, *("too few" if value is None else value for value in asdict(found).values()))
+        for group, found in sorted(groups.items(), key=lambda item: -item[1].num_documents)
+    ]
+    return md.markdown_table((name, "documents", "labeled 3 or more", "mean value", "AUC", "Spearman"), rows)
+
+
+@dg.asset(
+    key=["quality", "signals"],
+    deps=[*document_keys(), classifier],
+    group_name="quality",
+    kinds={"parquet", "numba"},
+    owners=OWNERS,
+    code_version=signals_stage().code_version,
+    automation_condition=on_documents_change(),
+)
+def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row measures a document: forty signals of its text, and its educational value by the classifier.
+
+    This is the only reading of the text that quality does. What is dropped is decided in quality/scores from these
+    numbers, so that a threshold or a rule can be changed without reading a text again.
+    """
+    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
+    version = load_classifier(path).version
+    units = signals_units(document_tables(workspace), path, version)
+    try:
+        table, outcome = run_stage(context, workspace, measure_documents, units, signals_stage())
+    except UpstreamError as error:
+        raise upstream_failure(error) from error
+    values = table.read(["educational_value"])["educational_value"]
+    measured = table.scan().select(pl.col("num_bytes").cast(pl.Float64).sum() / 1e6).collect().item()
+    return result(
+        table,
+        outcome,
+        {
+            "num_megabytes": round(measured, 3),
+            "educational_value": histogram(values.to_list(), title="educational value", unit="score"),
+            "dagster/column_schema": md.column_schema(table, SIGNAL_COLUMNS),
+        },
+    )
 
 
 class ScoresConfig(dg.Config):
     """The bar a document must reach."""
 
-    minimum_educational_value: float = Field(
-        default=-1.0, le=1.0, description="One minimum for all sources, 0 to 1. Negative: each source's own (catalogue)"
+    thresholds: dict[str, str] = Field(
+        default={},
+        description="By source (* for all others): a minimum such as 0.3, a share of its lowest documents to drop such "
+        "as 20%, or none. Left out: the catalogue's. Another threshold reads no text",
     )
+
+    def chosen(self) -> dict[str, Threshold]:
+        """Return the threshold of every source.
+
+        Raises:
+            ValueError: a source that is not in the catalogue, or a threshold that says nothing.
+        """
+        unknown = sorted(set(self.thresholds) - {*SOURCES, ALL_SOURCES})
+        if unknown:
+            raise ValueError(f"thresholds for {unknown}, which are not in the catalogue; it has {sorted(SOURCES)}")
+        asked = {name: self.thresholds.get(name, self.thresholds.get(ALL_SOURCES)) for name in SOURCES}
+        return {name: parse_threshold(text) if text else SOURCES[name].threshold for name, text in asked.items()}
 
 
 @dg.asset(
     key=["quality", "scores"],
-    deps=[*document_keys(), classifier],
+    deps=[signals],
     group_name="quality",
-    kinds={"parquet", "numba"},
+    kinds={"parquet"},
     owners=OWNERS,
-    code_version=scores_stage({}).code_version,
-    automation_condition=on_documents_change(),
+    code_version=scores_stage().code_version,
+    automation_condition=on_stage_change(),
 )
 def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: Workspace) -> dg.MaterializeResult:
-    """One row says of a document: its signals, its educational value, and the reason quality would drop it for.
+    """One row says of a document: its educational value, what its source demands, and why quality would drop it.
 
     Rules are published bounds (Gopher, C4, FineWeb, StarCoder, OpenCoder) that apply by format, domain and language;
-    rules for prose never judge code. Nothing is deleted here: the ledger decides, and a threshold can be changed
-    without reading a text again.
+    rules for prose never judge code. Thresholds are by source: a minimum, or a share of its lowest documents. Nothing
+    is deleted here: the ledger decides. Look at the check keeps_enough_of_every_source before you go on.
     """
-    minimum = {name: source.minimum_educational_value for name, source in SOURCES.items()}
-    if config.minimum_educational_value >= 0:
-        minimum = dict.fromkeys(minimum, config.minimum_educational_value)
-    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
-    annotations_hash = workspace.store.table("quality/annotations").manifest().content_hash
-    units = _with_input(table_units(document_tables(workspace), str(path), minimum), annotations_hash)
-    table, outcome = run_stage(context, workspace, score_documents, units, scores_stage(minimum))
-    return result(table, outcome, _scores_metadata(table, workspace))
+    wanted, measured = config.chosen(), workspace.store.table("quality/signals")
+    units = scores_units(measured, minimum_values(measured, wanted))
+    table, outcome = run_stage(context, workspace, decide_documents, units, scores_stage())
+    return result(table, outcome, _scores_metadata(table, wanted))
 
 
-def _with_input(units: list[Unit], fingerprint: str) -> list[Unit]:
-    return [Unit(name=u.name, fingerprint=f"{u.fingerprint} {fingerprint}", args=u.args) for u in units]
-
-
-def _scores_metadata(table: Table, workspace: Workspace) -> dict[str, Any]:
-    frame = table.scan().select("document_id", "source", "educational_value", "drop_reason", "drop_detail").collect()
+def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, Any]:
+    frame = table.read(["source", "educational_value", "drop_reason", "drop_detail", "minimum_educational_value"])
     dropped = frame.filter(pl.col("drop_reason").is_not_null())
     by_source = {
         source: dict(part["drop_reason"].value_counts().iter_rows())
         for (source,), part in dropped.sort("source").group_by("source", maintain_order=True)
     }
-    lowest, best = dropped.head(3), frame.filter(pl.col("drop_reason").is_null()).top_k(2, by="educational_value")
+    minimum = dict(frame.unique("source").select("source", "minimum_educational_value").iter_rows())
+    rows = [(name, str(threshold), minimum.get(name)) for name, threshold in sorted(wanted.items())]
+    one_of_each = dropped.unique("drop_reason", keep="first", maintain_order=True).sort("drop_reason")
     return {
         "kept_fraction": round(1 - dropped.height / max(frame.height, 1), 4),
-        "educational_value": histogram(frame["educational_value"].to_list(), title="educational value", unit="score"),
+        "thresholds": md.markdown_table(("source", "threshold", "educational value to reach"), rows),
         "dropped_by_source": stacked_bars(by_source, title="dropped by source and reason", unit="documents"),
-        "preview_kept": _texts_preview(workspace, best, "educational_value"),
-        "preview_dropped": _texts_preview(workspace, lowest, "drop_detail"),
+        "one_of_each_reason": md.markdown_table(
+            ("reason", "source", "detail"), one_of_each.select("drop_reason", "source", "drop_detail").iter_rows()
+        ),
         "dagster/column_schema": md.column_schema(table, SCORE_COLUMNS),
     }
-
-
-def _texts_preview(workspace: Workspace, chosen: pl.DataFrame, note: str) -> dg.MarkdownMetadataValue:
-    texts = pl.concat([t.scan().select("document_id", "source_row", "text") for t in document_tables(workspace)])
-    shown = chosen.lazy().join(texts, on="document_id", how="left", maintain_order="left").collect()
-    return md.document_preview(shown, note=note)

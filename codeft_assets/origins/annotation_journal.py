@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from codeft_assets.curation.annotation import is_well_formed
+
 SENT, ANSWERED, FAILED, REFUSED = "sent", "answered", "failed", "refused"
 
 
@@ -34,6 +36,8 @@ class Totals:
 
     num_calls: int
     num_answers: int
+    num_malformed: int
+    """Answers that hold no label, those that were asked for again among them."""
     num_failed: int
     """Calls that ended in an error and were made again."""
     num_unanswered: int
@@ -143,6 +147,7 @@ class Journal:
         return Totals(
             num_calls=sent,
             num_answers=answered,
+            num_malformed=sum(not is_well_formed(reply.content) for reply in replies),
             num_failed=failed,
             num_unanswered=sent - answered - failed - refused,
             num_answers_without_usage=sum(reply.input_tokens is None for reply in replies),

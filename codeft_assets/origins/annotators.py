@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from codeft_assets.curation.annotation import MAX_ANSWERS, Judgment, MalformedAnswerError, Question, read_answer
+from codeft_assets.curation.annotation import (
+    MAX_ANSWERS,
+    Judgment,
+    MalformedAnswerError,
+    Question,
+    is_well_formed,
+    read_answer,
+)
 from codeft_assets.origins.annotation_journal import Journal
 
 MALFORMED_ANSWER, REFUSED_BY_ANNOTATOR = "malformed_answer", "refused_by_annotator"
@@ -43,8 +50,6 @@ class Judgments:
     """By the question's key."""
     left_out: dict[str, tuple[str, str]]
     """Drop reason and detail by the question's key."""
-    num_malformed: int
-    """Answers that held no label, those that were asked for again among them."""
 
 
 def judge(questions: Sequence[Question], annotator: Annotator, journal: Journal) -> Judgments:
@@ -67,22 +72,13 @@ def judge(questions: Sequence[Question], annotator: Annotator, journal: Journal)
             f"none of {len(questions)} documents got a label from {annotator.identity!r}; the first answer: "
             f"{next(iter(left_out.values()))[1]}; try a model that follows instructions"
         )
-    answers = [reply.content for question in questions for reply in journal.replies(question.key)]
-    return Judgments(found=found, left_out=left_out, num_malformed=sum(not _is_well_formed(one) for one in answers))
+    return Judgments(found=found, left_out=left_out)
 
 
 def _is_open(question: Question, journal: Journal) -> bool:
     replies = journal.replies(question.key)
-    judged = any(_is_well_formed(reply.content) for reply in replies)
+    judged = any(is_well_formed(reply.content) for reply in replies)
     return not judged and len(replies) < MAX_ANSWERS and journal.refusal(question.key) is None
-
-
-def _is_well_formed(answer: str) -> bool:
-    try:
-        read_answer(answer)
-    except MalformedAnswerError:
-        return False
-    return True
 
 
 def _read(question: Question, journal: Journal) -> Judgment | tuple[str, str]:

@@ -45,14 +45,15 @@ class LocalModelAnnotator:
         on_gpu = torch.cuda.is_available()
         try:
             tokenizer = AutoTokenizer.from_pretrained(self.model, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.bfloat16 if on_gpu else torch.float32)
+            dtype = torch.bfloat16 if on_gpu else torch.float32
+            model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=dtype)
         except (OSError, ValueError) as error:
             raise MissingUpstreamError(
                 f"model {self.model!r} cannot be loaded: {error}; name a Hub id or folder with a causal language model"
             ) from error
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer, model.to("cuda" if on_gpu else "cpu").eval()
+        return tokenizer, (model.cuda() if on_gpu else model).eval()
 
     def _batches(self, questions: Sequence[Question]) -> Iterator[Sequence[Question]]:
         by_length = sorted(questions, key=lambda question: len(question.prompt))

@@ -78,8 +78,8 @@ def test_what_was_answered_is_never_asked_again(path):
 def test_a_malformed_answer_is_counted_asked_for_once_more_and_left_out_by_name(path):
     endpoint = Endpoint(lambda number: ([NONSENSE], [NONSENSE, NO_JSON, NONSENSE], [GOOD])[number])
     with serving(endpoint) as url:
-        asked, found, _ = annotate(url, path, 3)
-    assert found.num_malformed == 3
+        asked, found, totals = annotate(url, path, 3)
+    assert totals.num_malformed == 3
     assert [endpoint.calls[number] for number in range(3)] == [2, 2, 1]
     assert {question.name for question in asked if question.key in found.left_out} == {"document-1"}
     assert found.left_out[asked[1].key][0] == "malformed_answer"

@@ -38,7 +38,7 @@ def test_the_keys_are_those_of_the_design():
     keys = {key.to_user_string() for key in GRAPH.materializable_asset_keys}
     assert keys == {
         *(f"documents/{name}" for name in SOURCES),
-        *("quality/annotations", "quality/classifier", "quality/scores"),
+        *("quality/annotations", "quality/classifier", "quality/signals", "quality/scores"),
         *("dedup/signatures", "dedup/clusters"),
         *("decontamination/benchmark_texts", "decontamination/matches"),
         *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture", "corpus/packed"),

@@ -44,7 +44,6 @@ def test_every_source_says_what_it_is_where_from_and_under_which_license():
         ({"format": "xml"}, "format 'xml' one of"),
         ({"thoughts": "drop"}, "thoughts 'drop' is none of"),
         ({"weight": 0.0}, "weight 0.0 must be positive"),
-        ({"minimum_educational_value": 1.5}, "minimum_educational_value 1.5 in 0..1"),
     ],
 )
 def test_a_wrong_entry_is_refused(change, message):

@@ -16,6 +16,7 @@ from tests.hub.server import HubServer, seed_samples
 ROOT = Path(__file__).parents[2]
 TICK_SECONDS = 3
 STAGES = {
+    "quality/signals",
     "quality/scores",
     "dedup/signatures",
     "dedup/clusters",
