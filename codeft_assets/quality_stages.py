@@ -6,6 +6,7 @@ Only measurement reads text; a decision reads what was measured, so that another
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -43,19 +44,35 @@ def signals_units(tables: list[Table], classifier_file: Path, version: str) -> l
     """Return one unit per shard of documents, to be scored by the classifier of this version."""
     return [
         Unit(name=unit.name, fingerprint=f"{unit.fingerprint} {version}", args=unit.args)
-        for unit in table_units(tables, str(classifier_file))
+        for unit in table_units(tables, str(classifier_file), version)
     ]
 
 
-def measure_documents(table: Table, shard: Shard, classifier_file: str) -> Iterator[ShardResult]:
-    """Measure the signals of a shard's documents and predict their educational value."""
-    classifier = load_classifier(Path(classifier_file))
+def measure_documents(table: Table, shard: Shard, classifier_file: str, version: str) -> Iterator[ShardResult]:
+    """Measure the signals of a shard's documents and predict their educational value.
+
+    Raises:
+        ValueError: the classifier is no longer of this version: it was trained again meanwhile.
+    """
+    classifier = _loaded(classifier_file, version)
     rows = table.read_shard(shard, [*_ATTRIBUTES, "text"])
     text = rows["text"].combine_chunks().cast(pa.large_string())
     scored = educational_value.score(classifier, text, rows["language"].combine_chunks())
     measured = pl.DataFrame(rows.drop_columns(["text"])).hstack(scored)
     report = StageReport(num_in=measured.height, num_out=measured.height)
     yield ShardResult(rows=measured.select(*_ATTRIBUTES, *SIGNAL_COLUMNS).to_arrow(), report=report)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(classifier_file: str, version: str) -> educational_value.Classifier:
+    """Return the classifier; a worker loads it once for all its shards, which takes half a second."""
+    classifier = load_classifier(Path(classifier_file))
+    if classifier.version != version:
+        raise ValueError(
+            f"{classifier_file} is version {classifier.version!r}, not {version!r}: it was trained while documents "
+            f"were measured; materialize quality/signals again"
+        )
+    return classifier
 
 
 def load_classifier(path: Path) -> educational_value.Classifier:

@@ -123,7 +123,14 @@ def test_scores_of_unchanged_text_are_reused_and_another_classifier_scores_again
     write_documents(store, "web", [LESSON.format(77)])
     changed = measure(store, classifier_file)
     assert (changed.num_run, changed.num_skipped) == (1, 1)
-    assert measure(store, classifier_file, version="v2").num_run == 2
+    other = classifier_file.with_name("other.skops")
+    other.write_bytes(dump(replace(fit_classifier(documents(), seed=2), version="v2")))
+    assert measure(store, other, version="v2").num_run == 2
+
+
+def test_a_classifier_that_was_trained_again_meanwhile_is_not_mixed_in(store, classifier_file):
+    with pytest.raises(ValueError, match="is version 'v1', not 'v0'"):
+        measure(store, classifier_file, version="v0")
 
 
 def test_signals_and_scores_hold_every_document_once(store, classifier_file):

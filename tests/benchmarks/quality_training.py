@@ -7,7 +7,7 @@ The text is Python of the running interpreter and of the installed packages, or 
 data root. Half of its files are held out by their content. Two corpora are made of the rest: all of it, and the share
 that the classifier likes best. Both models have the same recipe, seed, tokenizer, number of steps and so of tokens.
 Their loss is read in bits per byte on held-out documents that a person labeled 4 or 5 (`textbook`), on a random sample
-of held-out files (`plain`), and on the best of these by the classifier (`filtered`). The labels of the first were never
+of held-out files (`plain`), and on the best of these by the classifier (`best`). The labels of the first were never
 shown to the classifier.
 """
 
@@ -43,7 +43,7 @@ MIN_BYTES, MAX_BYTES = 500, 60_000
 TEXTBOOK_LABEL = 4
 NUM_HELD_OUT = 300
 SPLIT_SEED = 5
-DOMAINS = ("textbook", "plain", "filtered")
+DOMAINS = ("textbook", "plain", "best")
 
 
 def say(line: str) -> None:
@@ -102,7 +102,7 @@ def collect(home: str, max_megabytes: float) -> Texts:
         held_out={
             "textbook": held_out_labels.select(is_textbook).text.to_pylist(),
             "plain": held_out.head(NUM_HELD_OUT)["text"].to_list(),
-            "filtered": held_out.tail(-NUM_HELD_OUT).top_k(NUM_HELD_OUT, by="educational_value")["text"].to_list(),
+            "best": held_out.tail(-NUM_HELD_OUT).top_k(NUM_HELD_OUT, by="educational_value")["text"].to_list(),
         },
     )
 
