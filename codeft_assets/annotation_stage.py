@@ -23,7 +23,7 @@ from codeft_assets.origins.annotation_journal import Journal
 from codeft_assets.origins.annotators import Annotator, judge
 from codeft_assets.origins.labeled_documents import read_labeled_file, sample_texts, shipped_labels
 from codeft_assets.sources import Source
-from codeft_assets.stages import DocumentTexts, all_documents, code_version_of
+from codeft_assets.stages import all_documents, code_version_of
 from codeft_assets.storage import Table
 
 SHIPPED = "shipped"
@@ -127,7 +127,8 @@ def choose_documents(tables: list[Table], num_wanted: int, *, seed: int) -> pl.D
 
 def _asked(request: AnnotationRequest) -> ShardResult:
     rows = request.chosen.to_dicts()
-    texts = DocumentTexts(list(request.tables))(request.chosen["document_id"].to_list()).to_pylist()
+    by_id = _texts(request.tables, request.chosen["document_id"])
+    texts = [by_id[document_id] for document_id in request.chosen["document_id"]]
     first = [_question(request, row, text, 0) for row, text in zip(rows, texts, strict=True)]
     num_repeated = request.num_repeated
     again = [_question(request, row, text, 1) for row, text in zip(rows[:num_repeated], texts, strict=False)]
@@ -146,6 +147,18 @@ def _asked(request: AnnotationRequest) -> ShardResult:
         found.append(annotated | label | {"second_label": repeated.label if repeated else None})
     report = _asked_report(len(rows), [(reason, str(row["name"])) for reason, row in left_out])
     return ShardResult(rows=_annotations(found), rejects=_annotations([row for _, row in left_out]), report=report)
+
+
+def _texts(tables: tuple[Table, ...], document_ids: pl.Series) -> dict[str, str]:
+    """Return texts by document id; the text of a shard is read only if it holds one of them."""
+    found: dict[str, str] = {}
+    for table in tables:
+        for shard in table.manifest().shards:
+            wanted = pl.col("document_id").is_in(document_ids.implode())
+            if table.scan_shard(shard).select(wanted.any()).collect().item():
+                rows = pl.DataFrame(table.read_shard(shard, ["document_id", "text"])).filter(wanted)
+                found |= dict(rows.iter_rows())
+    return found
 
 
 def _question(request: AnnotationRequest, row: Mapping[str, object], text: str, reading: int) -> annotation.Question:

@@ -113,14 +113,13 @@ def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str
 
 
 def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[Unit]:
-    """Return one unit per shard of what was measured: another minimum re-decides its own source only."""
+    """Return one unit per shard of what was measured, in its order: another minimum re-decides its own source only."""
     units = []
-    for shard, unit in zip(measured.manifest().shards, table_units([measured]), strict=True):
-        if not shard.num_rows:
-            continue  # a file without a document: all of these are one and the same shard
+    for number, shard in enumerate(measured.manifest().shards):
         source = shard.unit.split("/")[1]  # documents/<source>/…
-        fingerprint = f"{unit.fingerprint} {minimum[source]}"
-        units.append(Unit(name=unit.name, fingerprint=fingerprint, args=(*unit.args, minimum[source])))
+        # numbered, because files without documents all have one and the same shard
+        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {minimum[source]}"
+        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, minimum[source])))
     return units
 
 
