@@ -54,6 +54,7 @@ _STARCODER = "StarCoder, arXiv 2305.06161 section 3.1"
 _OPENCODER = "OpenCoder, arXiv 2411.04905 appendix A"
 _GOPHER = "Gopher, arXiv 2112.11446 table A1"
 _FINEWEB = "FineWeb, arXiv 2406.17557 section 3.5"
+_C4 = "C4, arXiv 1910.10683 section 2.2: nothing is left of a page without a sentence"
 
 _CODE_RULES = (
     ("code_max_line", "max_line_bytes", 0, 1000, CODE, _STARCODER),
@@ -78,7 +79,7 @@ _PROSE_RULES = (
     ("math_stop_words", "num_stop_words", 1, 8, ("math",), f"codeFT: a problem is a sentence, not a page; {_GOPHER}"),
     ("prose_duplicate_lines", "duplicate_line_fraction", 0, 0.3, DOMAINS, _GOPHER),
     # C4's and FineWeb's line-end rules delete pages of LaTeX (FineMath), so mathematics is not judged by them.
-    ("prose_sentences", "sentence_line_fraction", 0.01, 1, ("code", "reasoning"), f"codeFT, after {_FINEWEB}"),
+    ("prose_sentences", "sentence_line_fraction", 0.01, 1, ("code", "reasoning"), f"{_C4}; after {_FINEWEB}, at 0.01"),
     ("prose_encoded", "encoded_fraction", 0, 0.4, DOMAINS, _OPENCODER),
 )
 _CURATED_RULES = (
