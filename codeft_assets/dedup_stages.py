@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeft_assets.curation import dedup, minhash, minhash_kernel, shingle_sets, words_kernel
+from codeft_assets.curation import dedup, minhash, minhash_kernel, shingle_sets
 from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.report import StageReport
@@ -31,7 +31,7 @@ _HALF = pl.Series([1 << 64], dtype=pl.UInt128)
 
 def signatures_stage(params: MinHashParams) -> Stage:
     """Identify MinHash signatures."""
-    code_version = f"{params.version}-{code_version_of(minhash, minhash_kernel, words_kernel)}"
+    code_version = f"{params.version}-{code_version_of(minhash, minhash_kernel)}"
     return Stage(name="dedup/signatures", code_version=code_version, parameters={})
 
 

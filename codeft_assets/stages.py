@@ -22,6 +22,7 @@ import xxhash
 from codeft_assets.curation import (
     adapters,
     decontaminate,
+    dedup,
     documents,
     free_text,
     groups,
@@ -29,6 +30,7 @@ from codeft_assets.curation import (
     ledger,
     mixture,
     normalize,
+    overlap_kernel,
     secrets,
 )
 from codeft_assets.curation.mixture import Mixture
@@ -107,7 +109,11 @@ def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows:
 
 def matches_stage() -> Stage:
     """Identify the search for benchmark items; the hash of the items is part of each unit."""
-    return Stage(name="decontamination/matches", code_version=decontaminate.INDEX_VERSION, parameters={})
+    return Stage(
+        name="decontamination/matches",
+        code_version=f"{decontaminate.INDEX_VERSION}-{code_version_of(decontaminate, overlap_kernel)}",
+        parameters={},
+    )
 
 
 def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Iterator[ShardResult]:
@@ -133,7 +139,9 @@ def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
 def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
     """Identify the plan of the mixture; its inputs' hashes are part of the unit."""
     parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
-    return Stage(name="corpus/mixture_plan", code_version=code_version_of(groups, mixture), parameters=parameters)
+    return Stage(
+        name="corpus/mixture_plan", code_version=code_version_of(dedup, groups, mixture), parameters=parameters
+    )
 
 
 def plan_documents(
@@ -179,7 +187,7 @@ def decide_fates(
 
 MIXTURE_COLUMNS = [
     *("document_id", "source", "revision", "source_row", "domain", "format", "language"),
-    *("messages", "text", "license", "split", "epochs", "annealing_epochs", "num_redacted"),
+    *("messages", "text", "license", "split", "epochs", "annealing_epochs", "num_redacted", "redacted"),
 ]
 
 
@@ -204,19 +212,19 @@ def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardR
 
 
 def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return ``rows`` with secrets replaced in ``text`` and ``messages``, and ``num_redacted``, how many there were."""
+    """Return ``rows`` with secrets replaced in ``text`` and ``messages``; ``redacted`` names the kind of each."""
     suspect = secrets.find_suspects(rows["text"])
-    texts, turns, counts = rows["text"].to_list(), rows["messages"].to_list(), [0] * rows.height
+    texts, turns, kinds = rows["text"].to_list(), rows["messages"].to_list(), [[] for _ in range(rows.height)]
     for i in suspect.arg_true():  # a row loop over the few documents that need one
         texts[i], found = secrets.redact(texts[i])
-        counts[i] = sum(found.values())
-        if turns[i] is not None and counts[i]:
+        kinds[i] = sorted(itertools.chain.from_iterable([kind] * count for kind, count in found.items()))
+        if turns[i] is not None and found:
             turns[i] = [turn | {"content": secrets.redact(turn["content"])[0]} for turn in turns[i]]
     return rows.with_columns(
         text=pl.Series(texts, dtype=pl.String),
         messages=pl.Series(turns, dtype=rows.schema["messages"]),
-        num_redacted=pl.Series(counts, dtype=pl.UInt32),
-    )
+        redacted=pl.Series(kinds, dtype=pl.List(pl.String)),
+    ).with_columns(num_redacted=pl.col("redacted").list.len().cast(pl.UInt32))
 
 
 def lineage_of(mixture_table: Table, fates: pl.DataFrame, licenses: Mapping[str, str]) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 
 from codeft_assets.curation.words_kernel import READ_AHEAD, find_edges, hash_word, mix, next_part, padded, readable
 
+WORDS_KERNEL = "8575a40c5fc662a2"
+"""Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 _PRIME = np.uint64(1099511628211)
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
 _ROTATION = 13

@@ -22,6 +22,8 @@ from codeft_assets.curation.words_kernel import (
     readable,
 )
 
+WORDS_KERNEL = "8575a40c5fc662a2"
+"""Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 _IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
 _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 _PART_BYTES = 1 << 14

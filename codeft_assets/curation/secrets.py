@@ -94,6 +94,13 @@ DETECTORS: tuple[Detector, ...] = (
         accepts=_is_public_address,
         origin="RFC 791",
     ),
+    Detector(
+        kind="ip_address",
+        # 2000::/3 is all that is public so far
+        pattern=r"(?<![\w:.])[23][0-9A-Fa-f]{3}(?::[0-9A-Fa-f]{1,4}){1,6}:(?::?[0-9A-Fa-f]{1,4}){1,6}(?![\w:])",
+        accepts=_is_public_address,
+        origin="RFC 4291",
+    ),
 )
 DETECTORS_VERSION = xxhash.xxh3_64_hexdigest(
     repr([(detector.kind, detector.pattern) for detector in DETECTORS]) + repr((_RESERVED_DOMAINS, _MIN_ENTROPY_BITS))
@@ -104,6 +111,7 @@ _COMPILED = tuple((detector, re.compile(detector.pattern)) for detector in DETEC
 # One cheap Rust scan tells which documents need a second look: most have no '@', no key mark and no dotted quad.
 _SUSPECT = (
     r"@[A-Za-z0-9-]+\.|PRIVATE KEY|AKIA|ASIA|gh[pousr]_|github_pat_|eyJ|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
+    r"|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{1,4}:"
     r"|(?i:secret|token|passw|api_?key|access_?key|private_?key)\w{0,20}[\"']?\s{0,3}[:=]\s{0,3}[\"']"
 )
 

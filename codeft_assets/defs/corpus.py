@@ -165,6 +165,7 @@ def _mixture_metadata(table: Table) -> dict[str, Any]:
     return {
         "num_tokens_estimated": int(sum(shares("domain").values())),
         "num_validation_documents": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
+        "redacted": md.markdown_table(("kind", "replaced"), _redacted(frame).iter_rows()),
         "num_redacted": int(frame.select(pl.col("num_redacted").sum()).collect().item()),
         "languages": bar_plot(shares("language"), title="training tokens by language", unit="tokens, estimated"),
         "domains": bar_plot(shares("domain"), title="training tokens by domain", unit="tokens, estimated"),
@@ -177,7 +178,15 @@ def _mixture_metadata(table: Table) -> dict[str, Any]:
     }
 
 
-_MIXTURE_COLUMNS = {"num_redacted": "keys, mail addresses and IP addresses replaced by placeholders"}
+def _redacted(frame: pl.LazyFrame) -> pl.DataFrame:
+    kinds = frame.select(kind=pl.col("redacted").explode()).drop_nulls()
+    return kinds.group_by("kind").len().sort("kind").collect()
+
+
+_MIXTURE_COLUMNS = {
+    "num_redacted": "keys, mail addresses and IP addresses replaced by placeholders",
+    "redacted": "the kind of each: aws_key, email, github_token, ip_address, jwt, private_key, secret",
+}
 
 
 class PackedConfig(dg.Config):

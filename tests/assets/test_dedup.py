@@ -2,12 +2,15 @@
 
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
+import xxhash
 
+from codeft_assets.curation import minhash_kernel, overlap_kernel, words_kernel
 from codeft_assets.curation.dedup import DedupParams, candidate_pairs, deduplicate
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
@@ -227,3 +230,64 @@ def test_a_higher_threshold_removes_less():
 def test_a_threshold_outside_its_range_is_refused(threshold):
     with pytest.raises(ValueError, match="threshold"):
         DedupParams(threshold=threshold)
+
+
+def synthetic(num_documents, content, bands):
+    """Return documents that have no text, with given content hashes and band keys."""
+    number = np.arange(num_documents)
+    return pl.DataFrame(
+        {
+            "document_id": number,
+            "content_hash": content,
+            "priority": np.ones(num_documents, dtype=np.int32),
+            "educational_value": np.zeros(num_documents, dtype=np.float32),
+            "num_chars": np.full(num_documents, 100, dtype=np.uint32),
+            "num_shingles": np.full(num_documents, 10, dtype=np.uint32),
+            "shingle_sum": number.astype(np.uint64),
+        }
+    ), lambda band: bands[min(band, 1)]
+
+
+def test_a_million_copies_leave_one_document_and_read_no_text():
+    number = np.arange(10**6)
+    rows, band_keys = synthetic(10**6, number // 10**6, [np.zeros(10**6, dtype=np.uint64)] * 2)
+
+    def texts_of(wanted):
+        raise AssertionError(f"{len(wanted)} texts were read")
+
+    found = deduplicate(rows, band_keys, texts_of, DedupParams())
+    assert found.report.dropped == {"exact_duplicate": 10**6 - 1}
+    assert found.clusters["representative_id"].unique().to_list() == [0]
+
+
+def test_one_band_that_1e5_documents_share_costs_two_pairs_and_one_reading_each():
+    size = 10**5
+    unique = np.random.default_rng(1).integers(0, 2**64, size, dtype=np.uint64)
+    rows, band_keys = synthetic(size, np.arange(size), [np.full(size, 7, dtype=np.uint64), unique])
+    num_read = []
+
+    def texts_of(wanted):
+        for first in range(0, size, 10**4):
+            part = wanted[first : first + 10**4]
+            num_read.append(len(part))
+            yield np.arange(first, first + len(part)), arrow([f"{i} has its own {i * 7} words {i * 3}" for i in part])
+
+    found = deduplicate(rows, band_keys, texts_of, DedupParams())
+    assert found.num_pairs <= 2 * size
+    assert sum(num_read) == size
+    assert found.clusters.is_empty()
+
+
+def test_a_document_of_50_megabytes_is_signed_whole():
+    word = "thirty_two_characters_of_a_word "
+    text = word * (50 * 10**6 // len(word))
+    signed = signatures(arrow([text + "the last words", text, "short"]), MinHashParams())
+    assert signed["num_shingles"].to_list() == [len(text) // len(word) + 3 - 4, len(text) // len(word) - 4, 0]
+    assert signed["shingle_sum"][0] != signed["shingle_sum"][1]
+
+
+def test_compiled_kernels_name_the_words_kernel_that_they_were_compiled_with():
+    # numba's cache sees a change of a kernel's own file only
+    used = xxhash.xxh3_64_hexdigest(Path(words_kernel.__file__).read_bytes())
+    assert used == minhash_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"
+    assert used == overlap_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"

@@ -1,9 +1,12 @@
 """Secrets are replaced, what only looks like one is not, and redacting twice changes nothing."""
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
+from codeft_assets.curation.documents import MESSAGE_TYPE
 from codeft_assets.curation.secrets import count_secrets, find_suspects, redact
+from codeft_assets.stages import redact_documents
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA7f\n" * 3 + "-----END RSA PRIVATE KEY-----"
 TOKEN = "ghp_" + "aB3dE6gH9j" * 3 + "K2mN5p"
@@ -20,6 +23,8 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         ("api_key = 'q9Zx7Lm2Vt8Rb4Nc6Wd1'", "api_key = '<SECRET>'"),
         ("mail jane.doe@mailhost.org now", "mail <EMAIL> now"),
         ("ssh 203.0.114.77 -p 22", "ssh <IP_ADDRESS> -p 22"),
+        ("ping 2606:4700:4700::1111 now", "ping <IP_ADDRESS> now"),
+        ("at 2a00:1450:4001:0831:0000:0000:0000:200e.", "at <IP_ADDRESS>."),
     ],
 )
 def test_a_secret_becomes_its_placeholder(text, expected):
@@ -41,6 +46,8 @@ def test_a_secret_becomes_its_placeholder(text, expected):
         "secret = get_secret('database')",
         "@dataclass\nclass Point: pass",
         "999.999.999.999",
+        "2001:db8::1 and fe80::1 and ::1",
+        "at 2024:11:25 or 2000:01:02:03, map<int>::iterator, 3fff::",
         "AKIA is a prefix",
     ],
 )
@@ -58,3 +65,22 @@ def test_every_text_that_redaction_changes_is_a_suspect():
 def test_counts_are_by_kind():
     found = count_secrets(pl.Series(["a@b.io c@d.io", "8.8.8.8", "nothing"]))
     assert found == {"email": 2, "ip_address": 1}
+
+
+def test_documents_lose_secrets_in_text_and_turns_and_name_the_kind_of_each():
+    content = "Write to jane@mailhost.org or joe@mailhost.org, key AKIAIOSFODNN7EXAMPLE."
+    turns = [{"role": "user", "content": content}, {"role": "assistant", "content": "Done."}]
+    rows = pl.DataFrame(
+        pa.table(
+            {
+                "text": pa.array([content, "nothing to hide"], pa.large_string()),
+                "messages": pa.array([turns, None], MESSAGE_TYPE),
+            }
+        )
+    )
+    clean = redact_documents(rows)
+    assert clean["redacted"].to_list() == [["aws_key", "email", "email"], []]
+    assert clean["num_redacted"].to_list() == [3, 0]
+    assert clean["messages"][0][0]["content"] == clean["text"][0] == "Write to <EMAIL> or <EMAIL>, key <AWS_KEY>."
+    assert clean["messages"][1] is None
+    assert clean["text"][1] == "nothing to hide"
