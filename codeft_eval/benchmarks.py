@@ -246,11 +246,14 @@ def load_items(benchmark: Benchmark) -> list[Item]:
 
 
 def benchmark_texts(name: str) -> list[dict[str, str]]:
-    """All texts of a benchmark that must not be trained on: prompt, solution, tests and answer of each item."""
+    """All texts of a benchmark that must not be trained on: prompt, solution, tests and answer of each item.
+
+    Rows that the entry does not score are held out too: another protocol of the same benchmark scores them.
+    """
     benchmark = get_benchmark(name)
     return [
         {"benchmark": name, "task_id": item.task_id, "kind": benchmark.kind, "field": field, "text": text}
-        for item in load_items(benchmark)
+        for item in benchmark.read(read_rows(benchmark.data), benchmark.shots())
         for field, text in _texts(item)
         if text.strip()
     ]

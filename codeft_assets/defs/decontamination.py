@@ -21,7 +21,6 @@ from codeft_assets.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.stages import match_documents, matches_stage
 from codeft_assets.storage import Table
 from codeft_eval.benchmarks import BENCHMARKS, benchmark_texts, is_available
-from codeft_eval.held_out import HELD_OUT, held_out_texts, is_present
 
 TEXT_COLUMNS = {
     "benchmark": "the benchmark",
@@ -55,11 +54,10 @@ def collect_items(rows: list[dict[str, str]]) -> Iterator[ShardResult]:
 def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """One row is one field of a benchmark's item: what no training document may hold.
 
-    The embedded benchmark is always there; HumanEval, MBPP, GSM8K and MATH join when their files are in
-    CODEFT_BENCHMARKS.
+    The embedded benchmark is always there; HumanEval, MBPP, MultiPL-E, GSM8K and MATH join when their files are in
+    CODEFT_BENCHMARKS. All rows of a file are held out, also those that its benchmark does not score.
     """
     texts = {name: benchmark_texts(name) for name, entry in BENCHMARKS.items() if is_available(entry)}
-    texts |= {name: held_out_texts(name) for name, entry in HELD_OUT.items() if is_present(entry)}
     rows = [row for found in texts.values() for row in found]
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(rows, sort_keys=True))
     units = [Unit(name="items", fingerprint=fingerprint, args=(rows,))]
