@@ -17,6 +17,7 @@ import xxhash
 from codeft_assets.curation import annotation, labels, secrets
 from codeft_assets.curation.labels import Label, is_held_out
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
+from codeft_assets.dedup_stages import read_texts
 from codeft_assets.engine import ShardResult, Stage, Unit
 from codeft_assets.manifest import combined_hash
 from codeft_assets.origins.annotation_journal import Journal
@@ -127,8 +128,7 @@ def choose_documents(tables: list[Table], num_wanted: int, *, seed: int) -> pl.D
 
 def _asked(request: AnnotationRequest) -> ShardResult:
     rows = request.chosen.to_dicts()
-    by_id = _texts(request.tables, request.chosen["document_id"])
-    texts = [by_id[document_id] for document_id in request.chosen["document_id"]]
+    texts = read_texts(list(request.tables), request.chosen["document_id"].to_list())
     first = [_question(request, row, text, 0) for row, text in zip(rows, texts, strict=True)]
     num_repeated = request.num_repeated
     again = [_question(request, row, text, 1) for row, text in zip(rows[:num_repeated], texts, strict=False)]
@@ -147,18 +147,6 @@ def _asked(request: AnnotationRequest) -> ShardResult:
         found.append(annotated | label | {"second_label": repeated.label if repeated else None})
     report = _asked_report(len(rows), [(reason, str(row["name"])) for reason, row in left_out])
     return ShardResult(rows=_annotations(found), rejects=_annotations([row for _, row in left_out]), report=report)
-
-
-def _texts(tables: tuple[Table, ...], document_ids: pl.Series) -> dict[str, str]:
-    """Return texts by document id; the text of a shard is read only if it holds one of them."""
-    found: dict[str, str] = {}
-    for table in tables:
-        for shard in table.manifest().shards:
-            wanted = pl.col("document_id").is_in(document_ids.implode())
-            if table.scan_shard(shard).select(wanted.any()).collect().item():
-                rows = pl.DataFrame(table.read_shard(shard, ["document_id", "text"])).filter(wanted)
-                found |= dict(rows.iter_rows())
-    return found
 
 
 def _question(request: AnnotationRequest, row: Mapping[str, object], text: str, reading: int) -> annotation.Question:
