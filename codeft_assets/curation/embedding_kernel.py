@@ -55,8 +55,8 @@ def bucket_counts(data, offsets, num_buckets):
     """Return the counts of all documents in ``num_buckets``, a power of two, as the three arrays of a CSR matrix."""
     counts, touched = np.zeros(num_buckets, dtype=np.int32), np.zeros(num_buckets, dtype=np.int32)
     indptr = np.zeros(offsets.size, dtype=np.int64)
-    # n bytes hold at most (n + 1) / 2 words and as many pairs
-    indices = np.empty(min(data.size, (offsets.size - 1) * _MAX_BYTES) + offsets.size, dtype=np.int32)
+    # n bytes hold at most (n + 1) / 2 words; each after the first adds a pair: n buckets at most
+    indices = np.empty(min(data.size, (offsets.size - 1) * _MAX_BYTES) + 1, dtype=np.int32)
     values = np.empty(indices.size, dtype=np.int32)
     filled = 0
     for document in range(offsets.size - 1):

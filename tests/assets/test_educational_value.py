@@ -256,11 +256,6 @@ def test_an_unknown_kind_of_classifier_is_refused():
         fit_classifier(documents(), seed=1, kind="neural")
 
 
-def test_many_short_texts_fit_the_count_buffers():
-    texts = pa.array(list("abcdefghij") * 20, pa.large_string())
-    assert fit_embedding(texts, seed=1, num_dimensions=4).vectors(texts).shape == (200, 4)
-
-
 SHIPPED = sorted((resources.files("codeft_assets") / "labels").iterdir(), key=lambda path: path.name)
 
 
