@@ -33,7 +33,7 @@ demo: setup  ## every asset on the embedded sample, ending in the scoreboard
 	@cat $(CODEFT_HOME)/files/scoreboard/scoreboard.md
 
 test: setup  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## the web UI on http://127.0.0.1:3000, with the daemon that watches upstream
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
@@ -44,7 +44,7 @@ check: setup  ## format, lint, types, import directions, definitions, fast tests
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate --workspace workspace.yaml
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow'
 
 bench: setup  ## every benchmark: ratios, not times
 	for file in tests/benchmarks/*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done

@@ -96,7 +96,7 @@ def insert(block, place):
     """Put the block's entry at the end of the catalogue's list, as the page says."""
     path = place / _INTO.match(block.note)["file"]
     before, after = path.read_text().rsplit("\n)\n\n\ndef catalogue", 1)
-    path.write_text(f"{before}\n{block.text.rstrip()}\n)\n\n\ndef catalogue{after}")
+    path.write_text(f"{before}\n{block.text.rstrip()},\n)\n\n\ndef catalogue{after}")
 
 
 def walk(page, place, surroundings, *, long):
