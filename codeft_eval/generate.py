@@ -131,7 +131,7 @@ def continuously(
             yield {prompt: _texts(tokenizer, [prompt], [result.generated_tokens], decoding.stops)[0]}
 
 
-def _cache_size(prompts: Sequence[Prompt], batch_size: int) -> dict[str, int]:
+def _cache_size(prompts: Sequence[Prompt], batch_size: int) -> dict[str, Any]:
     """Room for as many of the longest prompts as a batch has; by default the cache would take all free memory."""
     longest = max(len(prompt.tokens) + prompt.max_new_tokens for prompt in prompts)
     num_pages = batch_size * -(-longest // _PAGE_TOKENS) + 1

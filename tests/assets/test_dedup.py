@@ -123,6 +123,18 @@ def test_a_chain_of_small_edits_does_not_drag_its_end_away():
     assert 1 < len(texts) - clusters.height < len(texts)
 
 
+def test_a_document_whose_neighbor_went_is_compared_with_what_that_one_went_for():
+    first = text_of(7)
+    texts = [first, edit(first, 2, seed=1), edit(first, 2, seed=2)]
+    rows = frame(texts, priorities=[0, 1, 2])
+    # signatures that miss the first and the last: only neighbors share a band
+    keys = {f"band_{band}": [10 * band, 10 * band + 1, 10 * band + 2] for band in range(14)}
+    keys |= {"band_0": [1, 1, 2], "band_1": [3, 4, 4]}
+    blind = rows.with_columns(pl.Series(name, values, dtype=pl.UInt64) for name, values in keys.items())
+    clusters = find(blind, texts).clusters
+    assert dict(clusters.select("document_id", "representative_id").iter_rows()) == {"00001": "00000", "00002": "00000"}
+
+
 def test_numbers_tell_problems_apart():
     problem = "Tom has 12 apples and gives 5 apples to Ann who had 7 apples and eats 3 of them on 14 days"
     other = re.sub(r"\d+", lambda match: str(int(match[0]) + 31), problem)
