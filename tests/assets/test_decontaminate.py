@@ -121,6 +121,31 @@ def test_hits_spread_over_a_document_are_no_leak(index):
     assert found(index, apart).is_empty()
 
 
+def test_pieces_of_a_prompt_far_apart_are_no_leak(index):
+    words = PROMPT.split()
+    pieces = [" ".join(words[i : i + 5]) for i in range(0, len(words), 5)]
+    near, far = "\n".join(pieces), ("\n" + "spam and eggs " * 300).join(pieces)
+    assert "codeft/14" in tasks(index, near)
+    assert found(index, far).is_empty()
+
+
+def test_what_many_tasks_share_is_boilerplate_and_no_leak():
+    shared = "Write one function in Python that solves the task below and returns its result without printing anything."
+    own = ["count the vowels of a word", "find the longest river", "add two small fractions", "sort five cards"]
+    rows = [
+        {
+            "benchmark": "b",
+            "task_id": f"b/{i}",
+            "kind": "code",
+            "field": "prompt",
+            "text": f"{shared} Now {text} today.",
+        }
+        for i, text in enumerate(own)
+    ]
+    assert found(build_index(pl.DataFrame(rows)), f"{shared} Now draw a cat.").is_empty()
+    assert tasks(build_index(pl.DataFrame(rows[:1])), f"{shared} Now draw a cat.") == {"b/0"}
+
+
 @pytest.mark.parametrize("before", [16_000, 16_300, 16_384, 40_000])
 def test_a_leak_is_found_wherever_it_lies(index, before):
     text = ("spam and eggs " * (before // 14 + 1))[:before]

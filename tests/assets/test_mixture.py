@@ -243,7 +243,12 @@ MATCHES = pl.DataFrame(
     }
 )
 CLUSTERS = pl.DataFrame(
-    {"document_id": ["c"], "representative_id": ["d"], "kind": ["near_duplicate"], "jaccard": [0.8]}
+    {
+        "document_id": ["b", "c"],
+        "representative_id": ["d", "d"],
+        "kind": ["near_duplicate"] * 2,
+        "jaccard": [0.9, 0.8],
+    }
 )
 
 
@@ -257,7 +262,7 @@ def test_the_first_stage_that_objects_decides():
     fates = dict(table.select("document_id", "fate").iter_rows())
     assert fates == {
         "a": "code_lines",  # contaminated too, but quality comes first
-        "b": "contaminated",
+        "b": "contaminated",  # a duplicate too, but decontamination comes first
         "c": "near_duplicate",
         "d": "kept",
         "e": "over_budget",
