@@ -123,7 +123,7 @@ def test_hits_spread_over_a_document_are_no_leak(index):
 
 def test_pieces_of_a_prompt_far_apart_are_no_leak(index):
     words = PROMPT.split()
-    pieces = [" ".join(words[i : i + 5]) for i in range(0, len(words), 5)]
+    pieces = [" ".join(words[i : i + 7]) for i in range(0, len(words), 7)]
     near, far = "\n".join(pieces), ("\n" + "spam and eggs " * 300).join(pieces)
     assert "codeft/14" in tasks(index, near)
     assert found(index, far).is_empty()
