@@ -24,6 +24,15 @@ for name in ("HF_TOKEN", "CODEFT_HOME", "CODEFT_PROFILE", "CODEFT_BENCHMARKS", "
 del os.environ["DAGSTER_HOME"]
 
 
+@pytest.fixture(autouse=True)
+def environment():
+    """What a test changes of the environment ends with it: the harness takes its process off the Hub."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def hub():
     """A local Hub with no repositories."""
