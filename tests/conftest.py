@@ -24,9 +24,9 @@ for name in ("HF_TOKEN", "CODEFT_HOME", "CODEFT_PROFILE", "CODEFT_BENCHMARKS", "
 del os.environ["DAGSTER_HOME"]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def environment():
-    """What a test changes of the environment ends with it: the harness takes its process off the Hub."""
+    """What a test file changes of the environment ends with it: the harness takes its process off the Hub."""
     before = dict(os.environ)
     yield
     os.environ.clear()
