@@ -24,7 +24,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -46,6 +45,7 @@ from codeft_assets.dedup_stages import (
 )
 from codeft_assets.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
 from codeft_assets.storage import Store
+from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8
 SOURCES = tuple(f"source-{number}" for number in range(NUM_SOURCES))
@@ -191,18 +191,6 @@ def run_stage(folder, part):
 
 
 # -- one changed source ------------------------------------------------------------------------------------------------
-
-
-def installed_files(num_bytes):
-    texts, total = [], 0
-    for path in sorted(Path(sysconfig.get_paths()["purelib"]).rglob("*.py")):
-        content = path.read_bytes()
-        if 500 < len(content) < 200_000:
-            texts.append(content.decode("utf-8", errors="replace"))
-            total += len(content)
-        if total > num_bytes:
-            break
-    return texts
 
 
 def write_files(number, texts, source):
