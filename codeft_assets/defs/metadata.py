@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 
 from codeft_assets.curation.report import StageReport
+from codeft_assets.defs.plots import INLINE_CHARS
 from codeft_assets.engine import Outcome, Progress
 from codeft_assets.storage import Table
 
@@ -32,28 +33,58 @@ _DROPPED = ("dropped", "num_dropped", "reject", "one_of_each_reason", "accounts"
 _LINEAGE = ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version")
 _COST = ("seconds", "rows_per_second", "peak_memory_mb", "units_run", "units_reused", "sandbox_tier", "tainted")
 _SAMPLE = ("preview", "sample", "strongest", "worst", "kept", "rejected_examples")
-_WHAT, _MUCH, _WHY, _SEEN, _PLOT, _FROM, _WHERE, _EFFORT, _SCHEMA = range(9)
+_WHOLE = "_whole"
+"""Ends the key of a table of which another key shows the first rows."""
+_WHAT, _MUCH, _WHY, _SEEN, _PLOT, _FROM, _WHERE, _EFFORT, _BELOW, _SCHEMA = range(10)
 
 
 def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``metadata`` in the order a person asks, numbers with the digits that mean something.
 
-    What it is, how much, what was dropped and why, a sample, plots, lineage, where it lies, what it cost.
+    What it is, how much, what was dropped and why, a sample, plots, lineage, where it lies, what it cost; of a table
+    that the web UI would hide behind a click, the first rows, and the whole one below all else.
     """
     values = {key: _shown(dg.MetadataValue.float(value) if isinstance(value, float) else value)
-              for key, value in metadata.items()}  # fmt: skip
+              for key, value in _in_place(metadata).items()}  # fmt: skip
     return dict(sorted(values.items(), key=lambda item: _rank(*item)))
+
+
+def _in_place(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {}
+    for key, value in metadata.items():
+        text = (value.md_str or "") if isinstance(value, dg.MarkdownMetadataValue) else ""
+        shown[key] = value
+        if len(text) >= INLINE_CHARS and text.startswith(("|", "#")) and not key.endswith(_WHOLE):
+            more = f"\n\n… and more in `{key}{_WHOLE}`, below"
+            shown[key] = dg.MetadataValue.md(_beginning(text, INLINE_CHARS - len(more) - 1) + more)
+            shown[key + _WHOLE] = value
+    return shown
+
+
+def _beginning(text: str, limit_chars: int) -> str:
+    """Return the first paragraphs of ``text`` that fit, and as many whole rows as do of a table after them."""
+    kept, num_chars = [], 0
+    for block in text.split("\n\n"):
+        lines = []
+        for line in block.split("\n"):
+            num_chars += len(line) + 1
+            if num_chars > limit_chars:
+                return "\n\n".join([*kept, "\n".join(lines)] if len(lines) > 2 else kept)
+            lines.append(line)
+        kept.append(block)
+        num_chars += 1
+    return "\n\n".join(kept)
 
 
 def _rank(key: str, value: Any) -> int:
     if key.startswith("dagster/"):
         return _SCHEMA
-    named = ((_COST, _EFFORT), (_DROPPED, _WHY), (_LINEAGE, _FROM), (_SAMPLE, _SEEN))
-    for prefixes, rank in named:
+    for ends, rank in (((_WHOLE,), _BELOW), (("_hash", "_sha256"), _FROM)):
+        if key.endswith(ends):
+            return rank
+    for prefixes, rank in ((_COST, _EFFORT), (_DROPPED, _WHY), (_LINEAGE, _FROM), (_SAMPLE, _SEEN)):
         if key.startswith(prefixes):
             return rank
-    if key.endswith(("_hash", "_sha256")):
-        return _FROM
     if isinstance(value, dg.PathMetadataValue):
         return _WHERE
     if isinstance(value, dg.MarkdownMetadataValue):
@@ -123,7 +154,9 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> d
 
 def cell(value: object) -> str:
     """Return ``value`` as text that is safe inside a Markdown table."""
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if isinstance(value, float) else str(value)
+    text = "–" if value is None else str(value)
+    if isinstance(value, int | float):
+        text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
     for mark, shown in _MARKUP:
         text = text.replace(mark, shown)
     return re.sub(r"\s+", " ", text)

@@ -106,3 +106,38 @@ def test_previews_of_documents_are_shown_in_place():
 
 def test_code_in_a_preview_is_no_wider_than_the_page():
     assert max(map(len, md.fenced("x = 1; " * 300, 5000).splitlines())) <= 64
+
+
+def test_of_a_long_table_the_first_rows_are_shown_in_place_and_the_whole_below_all_else():
+    table = md.markdown_table(("source", "count"), ((f"source-{i}", i * 1000) for i in range(80)))
+    shown = md.in_reading_order({"accounts": table, "seconds": 1.0, "path": dg.MetadataValue.path("/x")})
+    assert list(shown) == ["accounts", "path", "seconds", "accounts_whole"]
+    assert shown["accounts_whole"] == table
+    lines = shown["accounts"].md_str.splitlines()
+    assert len(shown["accounts"].md_str) < plots.INLINE_CHARS
+    assert lines[-1] == "… and more in `accounts_whole`, below"
+    assert lines[:-2] == table.md_str.splitlines()[: len(lines) - 2]
+    assert len(lines) > 30
+
+
+@pytest.mark.parametrize("num_chars", [plots.INLINE_CHARS - 1, plots.INLINE_CHARS])
+def test_a_table_is_cut_only_where_the_web_ui_would_hide_it(num_chars):
+    table = dg.MetadataValue.md("| a |\n| --- |\n" + "| 1 |\n" * 100 + "|" + " " * (num_chars - 617) + "|\n")
+    assert len(table.md_str) == num_chars
+    assert ("table_whole" in md.in_reading_order({"table": table})) == (num_chars == plots.INLINE_CHARS)
+
+
+def test_metadata_ordered_twice_is_the_same():
+    once = md.in_reading_order({"accounts": md.markdown_table(("n",), ((i,) for i in range(500)))})
+    assert md.in_reading_order(once) == once
+
+
+def test_of_a_long_page_whole_paragraphs_and_whole_rows_are_shown():
+    page = "# Page\n\nA paragraph.\n\n| a |\n|---|\n" + "| row |\n" * 300 + "\nMore."
+    shown = md.in_reading_order({"page": dg.MetadataValue.md(page)})["page"].md_str
+    assert shown.startswith("# Page\n\nA paragraph.\n\n| a |\n|---|\n| row |\n")
+    assert shown.endswith("| row |\n\n… and more in `page_whole`, below")
+
+
+def test_what_is_none_is_a_dash_in_a_table():
+    assert md.markdown_table(("source", "threshold"), [("a", None)]).md_str.endswith("| a | – |")

@@ -33,7 +33,7 @@ def rows(undisturbed, folder):
     ]
     if kills.postgres_programs():
         found.append(("PostgreSQL restarted", kills.postgres))
-    if damage.faketime():
+    if damage.COMPILER:
         found.append(("clock jumps ten years", damage.clock_jumps))
     return found
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -177,17 +178,10 @@ def _said(instance, run_id, text):
     return any(text in (entry.message or "") for entry in instance.all_logs(run_id))
 
 
-def _run_worker(run_id):
-    """Return the process that executes a run: its command line holds the run's id."""
-    for name in os.listdir("/proc"):
-        if name.isdigit() and int(name) != os.getpid():
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as file:
-                    if run_id.encode() in file.read():
-                        return int(name)
-            except OSError:
-                continue
-    return None
+def _run_worker(instance, run_id):
+    """Return the process that executes a run, which its log names: command lines hold the run's id in others too."""
+    said = " ".join(entry.message or "" for entry in instance.all_logs(run_id))
+    return int(re.search(r"Started process for run \(pid: (\d+)\)", said)[1])
 
 
 @contextmanager
@@ -213,7 +207,7 @@ def server(name):
             run_id = running.launch()
             require(wait_until(lambda: _said(instance, run_id, STEP)), f"the run did not start: {_why(world)}")
             if name == "run worker":
-                os.kill(_run_worker(run_id), signal.SIGKILL)
+                os.kill(_run_worker(instance, run_id), signal.SIGKILL)
             else:
                 running.kill(name)
                 running.start(name)

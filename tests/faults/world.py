@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,11 +20,12 @@ LOCATION = "tests.automation.location"
 GROUPS = " or ".join(f"group:{name}" for name in ("sources", "quality", "dedup", "decontamination"))
 LEDGER = 'key:"corpus/mixture_plan" or key:"corpus/ledger" or key:"corpus/mixture"'
 EVERYTHING = f"{GROUPS} or {LEDGER}"
-CORPUS = f'group:sources or key:"quality/scores" or group:dedup or key:"decontamination/matches" or {LEDGER}'
+SCORED = 'key:"quality/signals" or key:"quality/scores"'
+CORPUS = f'group:sources or {SCORED} or group:dedup or key:"decontamination/matches" or {LEDGER}'
 """Without the classifier, which is trained anew in every run that asks for it."""
 KEPT = ("quality/annotations", "decontamination/benchmark_texts")
 STAGES = (
-    *("documents__o1_journey", "quality__scores", "dedup__signatures", "dedup__clusters"),
+    *("documents__o1_journey", "quality__signals", "quality__scores", "dedup__signatures", "dedup__clusters"),
     *("decontamination__matches", "corpus__mixture_plan", "corpus__ledger", "corpus__mixture"),
 )
 TIMEOUT_SECONDS = 600
@@ -79,15 +81,18 @@ class World:
         return {table.key: table.manifest().content_hash for table in self.store.tables()}
 
     def start(self, *arguments, command=("-m", "dagster", "asset", "materialize", "-m", LOCATION), **environment):
-        return subprocess.Popen(
+        """Start a run; its log is a file, which orphans that still hold it open cannot keep from ending."""
+        log = tempfile.NamedTemporaryFile(dir=self.folder, suffix=".log", delete=False)  # noqa: SIM115  Popen holds it
+        process = subprocess.Popen(
             [sys.executable, *command, *arguments],
             env=self.environment | environment,
             cwd=ROOT,
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
-            text=True,
             start_new_session=True,
         )
+        log.close()
+        return process, Path(log.name)
 
     def run(self, select=CORPUS, *, when="", do=None, config=None, **environment):
         """Materialize ``select``; once a log line holds ``when``, call ``do(process)``. Return exit code and log."""
@@ -102,18 +107,18 @@ class World:
             shutil.rmtree(self.data / "tables" / key, ignore_errors=True)
 
 
-def follow(process, when="", do=None):
-    """Read a process's log to its end and return exit code and log."""
-    watchdog = threading.Timer(TIMEOUT_SECONDS, lambda: os.killpg(process.pid, signal.SIGKILL))
-    watchdog.start()
-    lines, done = [], False
-    for line in process.stdout:
-        lines.append(line)
-        if when and not done and when in line:
+def follow(started, when="", do=None):
+    """Read a process's log to the process's end and return exit code and log."""
+    process, path = started
+    ends, pause = time.monotonic() + TIMEOUT_SECONDS, threading.Event()
+    while process.poll() is None:
+        if when and when in path.read_text(errors="replace"):
             do(process)
-            done = True
-    watchdog.cancel()
-    return process.wait(), "".join(lines)
+            when = ""
+        if time.monotonic() > ends:
+            os.killpg(process.pid, signal.SIGKILL)
+        pause.wait(0.02)
+    return process.returncode, path.read_text(errors="replace")
 
 
 def kill(process):
