@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import secrets
 import shutil
 import signal
 import subprocess
@@ -21,11 +20,12 @@ from pathlib import Path
 
 import yaml
 
+from tests.docker.planted import POSTGRES_BIN, Planted, misuse, report
 from tests.webui.server import ROOT, browser_page, free_port, wait_until_served
 
 DOCKER = ROOT / "docker"
 BIN = Path(sys.executable).parent
-POSTGRES_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
+PASSWORD = "CODEFT_POSTGRES_PASSWORD"
 PROCESSES = ("code-server", "webserver", "webserver-readonly", "daemon")
 LAUNCH = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -36,14 +36,13 @@ DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required h
 class Stack:
     """Where the processes listen, and how to talk to them."""
 
-    def __init__(self, folder):
-        self.folder, self.password = folder, secrets.token_urlsafe(18)
+    def __init__(self, folder, planted):
+        self.folder, self.planted = folder, planted
         self.ports = {name: free_port() for name in ("postgres", *PROCESSES)}
         self.running = {}
         self.home, self.data = folder / "dagster", folder / "data"
         for path in (self.home, self.data):
             path.mkdir()
-        (folder / "postgres_password").write_text(self.password)
         (self.home / "dagster.yaml").write_text((DOCKER / "dagster.yaml").read_text())
         workspace = (DOCKER / "workspace.yaml").read_text()
         (self.home / "workspace.yaml").write_text(workspace.replace("4000", str(self.ports["code-server"])))
@@ -55,10 +54,9 @@ class Stack:
     def environment(self, name):
         """Return what compose.yaml gives the service, with its hosts and paths on this machine."""
         given = {key: _interpolated(str(value)) for key, value in self.services[name]["environment"].items()}
-        return os.environ | given | {
+        return os.environ | given | self.planted.environment(given) | {
             "CODEFT_POSTGRES_HOST": "127.0.0.1",
             "CODEFT_POSTGRES_PORT": str(self.ports["postgres"]),
-            "CODEFT_POSTGRES_PASSWORD_FILE": str(self.folder / "postgres_password"),
             "CODEFT_CODE_SERVER": "127.0.0.1",
             "CODEFT_LOGS": str(self.data / "logs"),
             "DAGSTER_HOME": str(self.home),
@@ -96,7 +94,8 @@ class Stack:
             words = image_command(_interpolated(service["build"]["target"]), "HEALTHCHECK")
         swaps = {"4000": str(self.ports["code-server"])}
         words = [swaps.get(word, word).replace("127.0.0.1:3000", f"127.0.0.1:{self.ports[name]}") for word in words]
-        environment = self.environment(name) | {"CODEFT_POSTGRES_PASSWORD": self.password}
+        password = self.planted.tokens[PASSWORD]
+        environment = self.environment(name) | {PASSWORD: password}
         return subprocess.run(words, env=environment, capture_output=True, check=False).returncode == 0
 
     def ask(self, query, *, name="webserver", **variables):
@@ -105,12 +104,12 @@ class Stack:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
-    def launch(self, assets=None, *, job="__ASSET_JOB", name="webserver"):
+    def launch(self, assets=None, *, job="__ASSET_JOB", name="webserver", config=None):
         """Ask the web server for a run, as the button Materialize does; return GraphQL's answer."""
         selector = {"repositoryLocationName": "codeft", "repositoryName": "__repository__", "jobName": job}
         if assets is not None:
             selector |= {"assetSelection": [{"path": key.split("/")} for key in assets], "assetCheckSelection": []}
-        params = {"selector": selector, "mode": "default", "runConfigData": "{}"}
+        params = {"selector": selector, "mode": "default", "runConfigData": json.dumps(config or {})}
         return self.ask(LAUNCH, name=name, params=params)["data"]["launchRun"]
 
     def finish(self, run_id, seconds):
@@ -157,8 +156,8 @@ def _as_postgres(*command):
 
 
 @contextlib.contextmanager
-def postgres(folder, port, password_file):
-    """Run a PostgreSQL with the database ``codeft``, a password and TCP on the loopback interface only."""
+def postgres(port, password_file):
+    """Run a PostgreSQL with the database ``codeft``, a password and TCP on the loopback interface; yield its folder."""
     place = Path(tempfile.mkdtemp(prefix="codeft-postgres-"))
     if os.getuid() == 0:
         shutil.chown(place, "postgres", "postgres")
@@ -173,7 +172,7 @@ def postgres(folder, port, password_file):
         environment = os.environ | {"PGPASSWORD": password_file.read_text()}
         where = ["-h", "127.0.0.1", "-p", str(port), "-U", "codeft"]
         subprocess.run([POSTGRES_BIN / "createdb", *where, "codeft"], env=environment, check=True)
-        yield
+        yield place
     finally:
         with contextlib.suppress(subprocess.CalledProcessError):
             _as_postgres(POSTGRES_BIN / "pg_ctl", "-D", place / "db", "-m", "fast", "stop")
@@ -183,8 +182,9 @@ def postgres(folder, port, password_file):
 @contextlib.contextmanager
 def stack(folder):
     """Start PostgreSQL, code server, both web servers and the daemon; stop all at the end."""
-    here = Stack(folder)
-    with postgres(folder, here.ports["postgres"], folder / "postgres_password"):
+    planted = Planted(folder)
+    here = Stack(folder, planted)
+    with planted.service(), postgres(here.ports["postgres"], planted.path(PASSWORD)) as here.database:
         try:
             here.start("code-server")
             pause = threading.Event()
@@ -200,41 +200,35 @@ def stack(folder):
             here.stop()
 
 
-def where_seen(stack_, text):
-    """Return the files below the stack's folder and the processes whose arguments or logs hold ``text``."""
-    seen = [str(path) for path in stack_.folder.rglob("*") if _holds(path, text.encode())]
-    seen += [str(path) for path in Path("/proc").glob("[0-9]*/cmdline") if _holds(path, text.encode())]
-    return [path for path in seen if not path.endswith("postgres_password")]
-
-
-def _holds(path, needle):
-    with contextlib.suppress(OSError):
-        return path.is_file() and needle in path.read_bytes()
-    return False
-
-
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--pictures", type=Path, help="folder for pictures of the web UI")
     pictures = options.parse_args().pictures
     with tempfile.TemporaryDirectory() as folder, stack(Path(folder)) as here:
-        for name in ("code-server", "webserver", "webserver-readonly"):
-            print(f"{name}: {'healthy' if here.is_healthy(name) else 'NOT HEALTHY'}")
-        answer = here.launch(job="everything")
-        status = here.finish(answer["run"]["runId"], 1800)
-        print(f"everything, from the sources to the scoreboard: {status}")
-        print(f"daemon: {'healthy' if here.is_healthy('daemon') else 'NOT HEALTHY'}")
+        claims = [check(f"{name} is healthy", here.is_healthy(name)) for name in PROCESSES[:-1]]
+        run_id = here.launch(job="everything")["run"]["runId"]
+        status = here.finish(run_id, 1800)
+        claims.append(check(f"everything, from the sources to the scoreboard: {status}", status == "SUCCESS"))
+        claims.append(check("daemon is healthy", here.is_healthy("daemon")))
         refusal = here.launch(job="everything", name="webserver-readonly")["__typename"]
-        print(f"read-only web UI asked for a run: {refusal}")
-        print(f"password seen in logs, data or process arguments: {where_seen(here, here.password) or 'nowhere'}")
+        claims.append(check(f"the read-only web UI refuses a run: {refusal}", refusal == "UnauthorizedError"))
+        failed, alert = misuse(here)
+        print(f"a run whose key is refused fails, and the alert about it too: {alert}")
+        unseen, said = report(here, failed)
+        claims.append(check(said, unseen))
         print((here.data / "files/scoreboard/scoreboard.md").read_text())
         if pictures:
-            take(here, pictures, answer["run"]["runId"])
-    return 0 if status == "SUCCESS" else 1
+            claims.append(check("no console error", not take(here, pictures, run_id)))
+    return 0 if all(claims) else 1
+
+
+def check(claim, holds):
+    print(f"{'ok' if holds else 'WRONG'}: {claim}", flush=True)
+    return holds
 
 
 def take(here, folder, run_id):
-    """Take the stack's pictures: its run, its daemons, and the read-only graph."""
+    """Take the stack's pictures: its run, its daemons, and the read-only graph; return the console's errors."""
     folder.mkdir(parents=True, exist_ok=True)
     pages = {
         "stack-run": (here.url(), f"/runs/{run_id}"),
@@ -247,7 +241,7 @@ def take(here, folder, run_id):
             page.wait_for_load_state("networkidle")
             page.wait_for_timeout(3000)
             page.screenshot(path=str(folder / f"{name}.png"))
-        print(f"console errors: {errors or 'none'}")
+        return errors
 
 
 if __name__ == "__main__":

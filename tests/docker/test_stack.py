@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.docker.stack import DAEMONS, POSTGRES_BIN, stack, where_seen
+from codeft_assets.sources import SOURCES
+from tests.docker.planted import POSTGRES_BIN, misuse, report
+from tests.docker.stack import DAEMONS, stack
 
 pytestmark = [
     pytest.mark.slow,
@@ -18,7 +20,7 @@ def here(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(here):
-    answer = here.launch(["quality/annotations"])
+    answer = here.launch([*(f"documents/{name}" for name in SOURCES), "quality/annotations"])
     assert answer["__typename"] == "LaunchRunSuccess", answer
     return here.finish(answer["run"]["runId"], 120)
 
@@ -44,5 +46,8 @@ def test_the_read_only_web_ui_starts_no_run(here, run):
     assert here.launch(["quality/annotations"], name="webserver-readonly")["__typename"] == "UnauthorizedError"
 
 
-def test_the_password_is_in_no_log_no_data_and_no_process_argument(here, run):
-    assert where_seen(here, here.password) == []
+def test_planted_secrets_stand_in_no_log_no_data_no_process_argument_and_nowhere_in_the_database(here, run):
+    failed, alert = misuse(here)
+    assert "CODEFT_ALERT_WEBHOOK answered 500" in alert
+    unseen, said = report(here, failed)
+    assert unseen, said

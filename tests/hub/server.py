@@ -288,6 +288,8 @@ def plain_server(answers):
             self.end_headers()
             self.wfile.write(body)
 
+        do_POST = do_GET  # noqa: N815  the name that the server looks for
+
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
