@@ -26,7 +26,7 @@ FIVE = {
     "code-instructions-122k": "TokenBender/code_instructions_122k_alpaca_style",
 }
 STAGES = {
-    *("quality/scores", "dedup/signatures", "dedup/clusters", "decontamination/matches"),
+    *("quality/signals", "quality/scores", "dedup/signatures", "dedup/clusters", "decontamination/matches"),
     *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture"),
 }
 
