@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeft_assets.curation import dedup, minhash, minhash_kernel, shingle_sets
+from codeft_assets.curation import bucket_kernel, dedup, minhash, minhash_kernel, shingle_sets
 from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.report import StageReport
@@ -46,7 +46,7 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     """Identify clustering; its inputs' hashes are part of the unit."""
     return Stage(
         name="dedup/clusters",
-        code_version=code_version_of(dedup, minhash_kernel, shingle_sets),
+        code_version=code_version_of(bucket_kernel, dedup, minhash_kernel, shingle_sets),
         parameters={"threshold": params.threshold, "priorities": dict(priorities)},
     )
 
@@ -67,11 +67,12 @@ def cluster_documents(
     """Find the duplicates among the documents that pass quality and decontamination."""
     passing = pl.concat(_passing(inputs, priorities))
     places = passing["place"].to_numpy()
-    signatures, texts = inputs.signatures, TextsByPlace(inputs.documents)
+    texts = TextsByPlace(inputs.documents)
+
+    bands = _Bands(signatures=inputs.signatures, names=params.minhash.band_columns(), max_keys=params.max_keys)
 
     def band_keys(band: int) -> npt.NDArray[np.uint64]:
-        name = params.minhash.band_columns()[band]
-        return signatures.read([name])[name].to_numpy()[places]
+        return bands.keys(band)[places]
 
     def texts_of(rows: Rows) -> Iterator[tuple[Rows, pa.Array]]:
         return texts.batches(places[rows])
@@ -92,6 +93,7 @@ def _passing(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Iterator[p
     for documents, signed, scored in _aligned_shards(inputs):
         yield (
             pl.concat([documents, signed, scored], how="horizontal")
+            .lazy()
             .with_columns(place=pl.int_range(place, place + documents.height, dtype=pl.UInt32))
             .filter(pl.col("drop_reason").is_null() & ~pl.col("document_id").is_in(matched.implode()))
             .select(
@@ -99,6 +101,7 @@ def _passing(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Iterator[p
                 _as_number(pl.col("content_hash").cast(pl.Binary)),
                 *(priority.alias("priority"), "educational_value", "num_chars", "num_shingles", "shingle_sum", "place"),
             )
+            .collect()
         )
         place += documents.height
 
@@ -142,6 +145,23 @@ def _as_hex(numbers: pl.Series) -> pl.Series:
     buffer = pa.py_buffer(np.stack(halves, axis=1).astype(">u8"))
     sixteen_bytes = pa.Array.from_buffers(pa.binary(16), len(numbers), [None, buffer]).cast(pa.binary())
     return pl.Series(sixteen_bytes).bin.encode("hex")
+
+
+@dataclass(slots=True, kw_only=True)
+class _Bands:
+    """Band keys of all documents, asked for in order: as many bands are read at a time as ``max_keys`` allows."""
+
+    signatures: Table
+    names: list[str]
+    max_keys: int
+    _held: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def keys(self, band: int) -> npt.NDArray[np.uint64]:
+        if self.names[band] not in self._held.columns:
+            self._held = pl.DataFrame()  # before the next are read
+            at_a_time = max(self.max_keys // max(self.signatures.manifest().num_rows, 1), 1)
+            self._held = self.signatures.read(self.names[band : band + at_a_time])
+        return self._held[self.names[band]].to_numpy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from codeft_assets.curation.bucket_kernel import add_pairs, bucket_pairs, greedy_keep
 from codeft_assets.curation.minhash import MinHashParams
-from codeft_assets.curation.minhash_kernel import bucket_pairs, greedy_keep, repeated_keys
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.shingle_sets import Rows, ShingleSets
 
@@ -98,8 +98,12 @@ def deduplicate(
     """
     if documents.height >= 1 << 32:
         raise ValueError(f"{documents.height} documents: pairs are numbered in 32 bits; deduplicate in parts")
-    ranked = documents.with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32)).sort(
-        ["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False]
+    ranked = (
+        documents.lazy()
+        .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+        .sort(["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False])
+        .select("row", "document_id", "content_hash", "num_shingles", "shingle_sum")
+        .collect()
     )
     first = _first_of_equals(ranked["content_hash"])
     is_copy = first != np.arange(ranked.height)
@@ -124,10 +128,11 @@ def deduplicate(
 
 def _first_of_equals(hashes: pl.Series) -> Rows:
     """Return for each row the first row of the same hash, itself if there is none; few rows are grouped at all."""
-    rows = np.arange(len(hashes))
-    maybe = repeated_keys(hashes.hash(seed=1).to_numpy())
-    of_maybe = pl.DataFrame({"row": maybe, "hash": hashes.gather(maybe)})
-    rows[maybe] = of_maybe.select(pl.col("row").first().over("hash"))["row"].to_numpy()
+    rows, is_shared = np.arange(len(hashes)), np.zeros(len(hashes), dtype=np.bool_)
+    for shared in _halves(bucket_pairs(hashes.hash(seed=1).to_numpy(), 0, 0)):
+        is_shared[shared] = True
+    of_shared = pl.DataFrame({"row": np.flatnonzero(is_shared), "hash": hashes.filter(pl.Series(is_shared))})
+    rows[is_shared] = of_shared.select(pl.col("row").first().over("hash"))["row"].to_numpy()
     return rows
 
 
@@ -159,7 +164,7 @@ def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
 def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: int = MAX_KEYS) -> tuple[Rows, Rows]:
     """Return the distinct pairs ``(later, earlier)`` of positions in ``rows`` whose documents share a band key.
 
-    One band is in memory at a time, and of that band only the keys of one range are grouped at a time.
+    One band is in memory at a time, and of that band only the keys of one part are grouped at a time.
 
     Args:
         rows: Documents that take part, as positions in what ``band_keys`` returns; better ranked ones first.
@@ -167,20 +172,34 @@ def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: i
         num_bands: How many bands there are.
         max_keys: About how many keys to group at a time.
     """
-    found = np.empty(0, dtype=np.uint64)
-    num_ranges = 1 << max(-(-len(rows) // max_keys) - 1, 0).bit_length()
-    shift = np.uint64(65 - num_ranges.bit_length())
+    found = _PairSet()
+    part_bits = max(-(-len(rows) // max_keys) - 1, 0).bit_length()
     for band in range(num_bands):
         keys = band_keys(band)[rows]
-        for part in range(num_ranges):
-            if num_ranges == 1:
-                chosen = repeated_keys(keys)
-            else:
-                of_part = np.flatnonzero(keys >> shift == part)
-                chosen = of_part[repeated_keys(keys[of_part])]
-            order = np.argsort(keys[chosen])
-            found = _distinct(np.concatenate([found, bucket_pairs(keys[chosen[order]], chosen[order])]))
-    return _halves(found)
+        for part in range(1 << part_bits):
+            found.add(bucket_pairs(keys, part, part_bits))
+    return _halves(found.sorted())
+
+
+class _PairSet:
+    """Distinct pairs in a table that is at most half full."""
+
+    def __init__(self) -> None:
+        self._table, self._num_pairs = np.zeros(1 << 10, dtype=np.uint64), 0
+
+    def add(self, pairs: Pairs) -> None:
+        if (needed := 2 * (self._num_pairs + len(pairs))) > len(self._table):
+            held, self._table = self._held(), np.zeros(1 << needed.bit_length(), dtype=np.uint64)
+            add_pairs(self._table, held)
+        self._num_pairs += add_pairs(self._table, pairs)
+
+    def _held(self) -> Pairs:
+        return self._table[self._table != 0]
+
+    def sorted(self) -> Pairs:
+        pairs = self._held()
+        pairs.sort()
+        return pairs
 
 
 def _distinct(pairs: Pairs) -> Pairs:
@@ -212,7 +231,7 @@ class _Similarities:
         jaccard = self._look_up(pairs)
         unknown = np.flatnonzero(np.isnan(jaccard))
         later, earlier = _halves(pairs[unknown])
-        self._read(np.union1d(later, earlier))
+        self._read(later, earlier)
         jaccard[unknown] = self._sets.jaccard(later, earlier)
         self.num_verified += len(unknown)
         order = np.argsort(merged := np.concatenate([self.pairs, pairs]))
@@ -229,8 +248,10 @@ class _Similarities:
         left, right = self._sums[later], self._sums[earlier]
         return pl.DataFrame({"later": np.maximum(left, right), "earlier": np.minimum(left, right)})
 
-    def _read(self, rows: Rows) -> None:
-        wanted = self._sets.missing(rows)
+    def _read(self, later: Rows, earlier: Rows) -> None:
+        is_candidate = np.zeros(len(self._rows), dtype=np.bool_)
+        is_candidate[later] = is_candidate[earlier] = True
+        wanted = self._sets.missing(np.flatnonzero(is_candidate))
         if len(wanted):
             for positions, texts in self._texts_of(self._rows[wanted].astype(np.int64)):
                 self._sets.add(wanted[positions], texts)

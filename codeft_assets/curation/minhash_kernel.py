@@ -1,4 +1,4 @@
-"""Numba kernels over Arrow string buffers: word shingles, MinHash band keys, buckets, exact Jaccard, greedy choice.
+"""Numba kernels over Arrow string buffers: word shingles, MinHash band keys, exact Jaccard.
 
 A shingle is a few neighboring words (``words_kernel`` says what a word is; folding digits would make every GSM8K
 problem a duplicate of its variants, measured 1.000 against 0.001), hashed to 64 bits.
@@ -16,8 +16,6 @@ _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
 _ROTATION = 13
 _PART_BYTES = 1 << 14
 _STEP = 512
-FULL_BUCKET = 4
-"""Rows of a bucket up to which every two become a pair: no more pairs than the linear rule, and none is missed."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -203,79 +201,3 @@ def jaccard_of_pairs(flat, begins, ends, left, right):
             shared += table[_find(table, flat[at])] != 0
         similarity[pair] = shared / ((i_end - i) + (j_end - j) - shared)
     return similarity
-
-
-@numba.njit(cache=True, nogil=True)
-def repeated_keys(keys):
-    """Return where ``keys`` holds what may stand there more than once: every repeated key, and few others.
-
-    Two passes over two bit maps of 16 bits a key, as a key's upper bits are already well mixed: no sort of all keys.
-    """
-    num_bits = 10
-    while 1 << num_bits < 16 * len(keys):
-        num_bits += 1
-    seen = np.zeros(1 << (num_bits - 6), dtype=np.uint64)
-    repeated = np.zeros(1 << (num_bits - 6), dtype=np.uint64)
-    shift, low = np.uint64(64 - num_bits), np.uint64(63)
-    for key in keys:
-        place = key >> shift
-        word, bit = place >> np.uint64(6), _ONE << (place & low)
-        repeated[word] |= seen[word] & bit
-        seen[word] |= bit
-    found = np.empty(len(keys), dtype=np.int64)
-    count = 0
-    for i in range(len(keys)):
-        place = keys[i] >> shift
-        found[count] = i
-        count += (repeated[place >> np.uint64(6)] >> (place & low)) & _ONE
-    return found[:count].copy()
-
-
-@numba.njit(cache=True, nogil=True)
-def bucket_pairs(keys, rows):
-    """Return the pairs of rows that share a key; a pair is ``later << 32 | earlier``.
-
-    In a bucket of up to ``FULL_BUCKET`` rows every two are a pair. In a larger one a row is paired with the smallest
-    and with the one before it: linear in the bucket's size, so that a key shared by 10^5 rows costs 2 x 10^5 pairs and
-    not 5 x 10^9.
-
-    Args:
-        keys: sorted.
-        rows: the row number of each key, below 2^32; sorted here within each bucket.
-    """
-    pairs = np.empty(2 * len(keys), dtype=np.uint64)
-    count, begin = 0, 0
-    while begin < len(keys):
-        end = begin + 1
-        while end < len(keys) and keys[end] == keys[begin]:
-            end += 1
-        if end - begin > 2:
-            rows[begin:end].sort()
-        elif end - begin == 2 and rows[begin] > rows[begin + 1]:
-            rows[begin], rows[begin + 1] = rows[begin + 1], rows[begin]
-        is_small = end - begin <= FULL_BUCKET
-        for i in range(begin + 1, end):
-            later = np.uint64(rows[i]) << _HIGH
-            for j in range(begin if is_small else i - 1, i):
-                pairs[count] = later | np.uint64(rows[j])
-                count += 1
-            if not is_small and i > begin + 1:
-                pairs[count] = later | np.uint64(rows[begin])
-                count += 1
-        begin = end
-    return pairs[:count].copy()
-
-
-@numba.njit(cache=True, nogil=True)
-def greedy_keep(num_documents, first, second, similar):
-    """Return for each document the kept document it is similar to, -1 if it is kept itself.
-
-    Pairs are ``(first, second)`` with ``second < first``, sorted by ``first``; documents are numbered by rank, so that
-    every ``second`` is decided before its ``first``.
-    """
-    keeper = np.full(num_documents, -1, dtype=np.int64)
-    for pair in range(len(first)):
-        document, other = first[pair], second[pair]
-        if similar[pair] and keeper[document] == -1 and keeper[other] == -1:
-            keeper[document] = other
-    return keeper
