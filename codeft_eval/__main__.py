@@ -11,7 +11,7 @@ from pathlib import Path
 from codeft_eval import pipes
 from codeft_eval.benchmarks import BENCHMARKS, get_benchmark
 from codeft_eval.pipes import Report, reporting
-from codeft_eval.sandbox.server import SandboxError
+from codeft_eval.sandbox.fork_servers import SandboxError
 
 Log = Callable[[str], None]
 

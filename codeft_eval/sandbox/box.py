@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codeft_eval.sandbox import landlock, syscalls
+from codeft_eval.sandbox.descriptors import read_line, write_all
 from codeft_eval.sandbox.namespaces import SCRATCH, Namespaces, Root, mount_processes
 from codeft_eval.sandbox.seccomp import workshop_program_filter, workshop_server_filter
 from codeft_eval.sandbox.tiers import DEVICE_RIGHTS, ruleset_if_possible
@@ -100,12 +101,12 @@ def _serve_one(control: socket.socket, box: Box) -> bool:
 def _work_or_say_why(box: Box, channel: int, control: int) -> int:
     os.close(control)
     with os.fdopen(channel, "r+b", buffering=0) as lines:
-        job = json.loads(_read_line(lines.fileno()))
+        job = json.loads(read_line(lines.fileno()))
         try:
             report = _work(box, job)
         except OSError as error:
             report = {"refused": str(error)}
-        _write_all(lines.fileno(), json.dumps(report).encode() + b"\n")
+        write_all(lines.fileno(), json.dumps(report).encode() + b"\n")
     return 0 if "steps" in report else 1
 
 
@@ -190,19 +191,3 @@ def _take(descriptor: int, kept: bytearray) -> bool:
     kept += data
     del kept[:-OUTPUT_BYTES]
     return bool(data)
-
-
-def _read_line(descriptor: int) -> bytes:
-    data = bytearray()
-    while not data.endswith(b"\n"):
-        part = os.read(descriptor, 1 << 20)
-        if not part:
-            raise OSError("the job ended early")
-        data += part
-    return bytes(data)
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -6,24 +6,20 @@ import secrets
 import select
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from codeft_eval.sandbox.box import NOT_STARTED, NOT_STARTED_MARK, SCRATCH_BYTES
+from codeft_eval.sandbox.fork_servers import SLACK_SECONDS, SandboxError, ServerProcess
 from codeft_eval.sandbox.namespaces import SCRATCH
 from codeft_eval.sandbox.process_tree import memory_of, processes_below
 from codeft_eval.sandbox.programs import Limits, Outcome, Program
-from codeft_eval.sandbox.server import STDERR_BYTES, SandboxError
+from codeft_eval.sandbox.server import STDERR_BYTES
 from codeft_eval.sandbox.toolchains import COMPILING, NONCE, TOOLCHAINS, command_lines, root_of
 
 TIER = "namespaces"
 NUM_PROCESSES = 256
-_SLACK_SECONDS, _CLOSE_SECONDS, _LOOK_SECONDS = 20.0, 5.0, 0.1
-_PACKAGE_ROOT = Path(__file__).parents[2]
-_START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.box import main; main()"
+_LOOK_SECONDS = 0.1
 _SIGKILL, _SIGXCPU = -9, -24
 _DEPTH_OF_STEPS = 3
 """Below the process we started: the fork server, its worker, a step."""
@@ -37,25 +33,11 @@ class BoxServer:
 
     def __init__(self, language: str) -> None:
         self._toolchain = TOOLCHAINS[language]
-        own_end, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        root = json.dumps(asdict(root_of(self._toolchain)))
-        command = [sys.executable, "-S", "-s", "-P", "-c", _START, str(its_end.fileno()), root, str(_PACKAGE_ROOT)]
-        self._process = subprocess.Popen(
-            command,
-            env={"LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
-            pass_fds=[its_end.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-        )
-        its_end.close()
-        self._control = own_end
-        self._control.settimeout(_SLACK_SECONDS)
-        answer = json.loads(self._control.recv(4096) or b'{"refused": "it ended at once"}')
-        if "ready" not in answer:
-            self.close()
-            raise SandboxError(f"the jail for {language} does not start: {answer['refused']}")
+        try:
+            self._process = ServerProcess("box", json.dumps(asdict(root_of(self._toolchain))))
+        except SandboxError as error:
+            raise SandboxError(f"the jail for {language} does not start: {error}") from error
+        self._control = self._process.control
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """Compiles and runs one program.
@@ -79,12 +61,7 @@ class BoxServer:
 
     def close(self) -> None:
         """Ends the fork server and everything it forked."""
-        self._control.close()
-        try:
-            self._process.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.close()
 
     def _job(self, program: Program, limits: Limits, nonce: str) -> dict[str, Any]:
         text = program.source + "\n" + program.test.replace(NONCE, nonce)
@@ -99,7 +76,7 @@ class BoxServer:
     def _await_report(self, channel: socket.socket, limits: Limits) -> tuple[dict[str, Any], bool]:
         """The worker's report, and whether the program's tree held more memory than it may."""
         data, is_too_large = bytearray(), False
-        rest = COMPILING.wall_seconds + limits.wall_seconds + _SLACK_SECONDS
+        rest = COMPILING.wall_seconds + limits.wall_seconds + SLACK_SECONDS
         while not data.endswith(b"\n"):
             if select.select([channel], [], [], _LOOK_SECONDS)[0]:
                 part = channel.recv(1 << 20)

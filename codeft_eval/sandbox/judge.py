@@ -4,11 +4,11 @@ No model-written code is ever in this process. A pass means that the test code r
 answers, compared here by values of built-in types.
 """
 
-import ast
 import builtins
 import importlib
 import sys
 import traceback
+from types import CodeType
 from typing import Any
 
 from codeft_eval.sandbox.at_once import at_once
@@ -19,13 +19,14 @@ from codeft_eval.sandbox.peer import Peer, PeerGone, Remote, serve_call, serve_i
 JUDGE_SERVES = {"call": serve_call, "next": serve_next, "iter": serve_iter}
 
 
-def judge(peer: Peer, job: dict[str, str]) -> dict[str, str]:
+def judge(peer: Peer, job: dict[str, Any]) -> dict[str, str]:
     """The verdict on one program: {"verdict", "reason", "detail"}."""
     try:
         peer.await_greeting()
     except (PeerGone, ProtocolError) as error:
         return {"verdict": "unscored", "reason": "jail", "detail": f"the candidate's jail did not start: {error}"}
     try:
+        test = compile(job["test"], "<test>", "exec")
         failure = _load(peer, job)
         if failure:
             return failure
@@ -34,10 +35,10 @@ def judge(peer: Peer, job: dict[str, str]) -> dict[str, str]:
         return _channel_failure(error)
     except KeyError:
         return _failed("no_entry_point", f"the program defines no {job['entry_point']!r}")
-    return _run_tests(peer, job, namespace)
+    return _run_tests(peer, job, test, namespace)
 
 
-def _load(peer: Peer, job: dict[str, str]) -> dict[str, str] | None:
+def _load(peer: Peer, job: dict[str, Any]) -> dict[str, str] | None:
     try:
         peer.ask("load", job["source"])
     except Exception as error:
@@ -47,12 +48,12 @@ def _load(peer: Peer, job: dict[str, str]) -> dict[str, str] | None:
     return None
 
 
-def _trusted_namespace(peer: Peer, job: dict[str, str]) -> dict[str, Any]:
+def _trusted_namespace(peer: Peer, job: dict[str, Any]) -> dict[str, Any]:
     """What the tests see: the prompt's own helpers, the candidate, and classes that only the candidate defines."""
     namespace: dict[str, Any] = {"__name__": "judge", "at_once": at_once}
     exec(compile(job["prelude"], "<prompt>", "exec"), namespace)  # noqa: S102
     namespace[job["entry_point"]] = peer.ask("lookup", job["entry_point"])
-    for name in _unknown_names(job["test"], namespace):
+    for name in set(job["names"]) - namespace.keys() - vars(builtins).keys():
         namespace[name] = importlib.import_module(name) if name in sys.stdlib_module_names else _Lazy(peer, name)
     return namespace
 
@@ -73,27 +74,10 @@ class _Lazy:
         return self._peer.ask("lookup", self._name)
 
 
-def _unknown_names(test: str, namespace: dict[str, Any]) -> list[str]:
-    tree = ast.parse(test)
-    loaded = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    stored |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    stored |= {
-        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef))
-    }
-    stored |= {
-        (alias.asname or alias.name).split(".")[0]
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    return sorted(loaded - stored - set(namespace) - set(dir(builtins)))
-
-
-def _run_tests(peer: Peer, job: dict[str, str], namespace: dict[str, Any]) -> dict[str, str]:
+def _run_tests(peer: Peer, job: dict[str, Any], test: CodeType, namespace: dict[str, Any]) -> dict[str, str]:
     # The tests may raise anything, and every exception but none is a failure with a name.
     try:
-        exec(compile(job["test"], "<test>", "exec"), namespace)  # noqa: S102
+        exec(test, namespace)  # noqa: S102
         check = namespace.get("check")
         if callable(check) and not isinstance(check, (Remote, _Lazy)):
             check(namespace[job["entry_point"]])

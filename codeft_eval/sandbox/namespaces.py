@@ -7,7 +7,6 @@ not count processes of root.
 import errno
 import glob
 import os
-import tempfile
 import time
 from dataclasses import dataclass
 
@@ -61,7 +60,7 @@ class Namespaces:
     def fork(self) -> int:
         """Forks a child that is process 1 of a pid namespace of its own: killing it kills all it started."""
         syscalls.unshare(syscalls.CLONE_NEWPID)
-        pid = os.fork()
+        pid = syscalls.fork()
         if pid:
             syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
         return pid
@@ -141,11 +140,10 @@ def _continue_as_first_process() -> None:
 
 def _change_root(root: Root) -> None:
     sources = {folder: os.path.realpath(folder) for folder in root.folders}
-    base = tempfile.gettempdir()
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-    syscalls.mount("jail", base, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
-    os.mkdir(f"{base}/host")
-    syscalls.pivot_root(base, f"{base}/host")
+    syscalls.mount("jail", SCRATCH, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
+    os.mkdir(f"{SCRATCH}/host")
+    syscalls.pivot_root(SCRATCH, f"{SCRATCH}/host")
     os.chdir("/")
     for folder, source in sources.items():
         _bind_folder(f"/host{source}", folder)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from codeft_eval.sandbox.codec import ProtocolError, decode, dumps, encode, loads
+from codeft_eval.sandbox.descriptors import write_all
 from codeft_eval.sandbox.exceptions import describe_exception, restore_exception
 
 MAXIMUM_MESSAGE_BYTES = 32 << 20
@@ -188,7 +189,7 @@ class Peer:
         if len(payload) > MAXIMUM_MESSAGE_BYTES:
             payload = dumps({"error": [["ValueError"], f"a value of {len(payload)} bytes is too large to return"]})
         try:
-            _write_all(self._channel, struct.pack("!I", len(payload)) + payload)
+            write_all(self._channel, struct.pack("!I", len(payload)) + payload)
         except OSError:
             raise self._gone() from None
 
@@ -250,12 +251,6 @@ def serve_next(peer: Peer, handle: Any) -> dict:
 def serve_iter(peer: Peer, handle: Any) -> dict:
     """The "iter" operation."""
     return {"value": peer.export(iter(peer.object(handle)))}
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 def _list_of(data: Any) -> list:

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Protocol
 
 from codeft_eval.sandbox.box_server import BoxServer
+from codeft_eval.sandbox.fork_servers import SandboxError
 from codeft_eval.sandbox.probe import choose_box, choose_tier
 from codeft_eval.sandbox.programs import Confinement, Limits, Outcome, Program
-from codeft_eval.sandbox.server import ForkServer, SandboxError
+from codeft_eval.sandbox.server import ForkServer
 
 logger = logging.getLogger(__name__)
 

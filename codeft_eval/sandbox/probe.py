@@ -5,8 +5,9 @@ import logging
 import sys
 
 from codeft_eval.sandbox.box_server import BoxServer
+from codeft_eval.sandbox.fork_servers import SandboxError
 from codeft_eval.sandbox.programs import Confinement, Limits, Program
-from codeft_eval.sandbox.server import ForkServer, SandboxError
+from codeft_eval.sandbox.server import ForkServer
 from codeft_eval.sandbox.toolchains import canary_programs, missing_tools
 
 logger = logging.getLogger(__name__)

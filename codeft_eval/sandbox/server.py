@@ -4,24 +4,16 @@ import json
 import os
 import selectors
 import socket
-import subprocess
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from codeft_eval.sandbox.fork_servers import SLACK_SECONDS, SandboxError, ServerProcess
+from codeft_eval.sandbox.global_names import global_names
 from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
 
 STDERR_BYTES = 8192
-_SLACK_SECONDS, _CLOSE_SECONDS = 20.0, 5.0
-_PACKAGE_ROOT = Path(__file__).parents[2]
-_START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.zygote import main; main()"
 # sysexits-free: what the fork server uses for a child that ran out of memory
 _OUT_OF_MEMORY, _SIGXCPU, _SIGKILL = 71, -24, -9
-
-
-class SandboxError(Exception):
-    """The sandbox itself failed; says nothing about the program."""
 
 
 class ForkServer:
@@ -29,23 +21,11 @@ class ForkServer:
 
     def __init__(self, tier: str) -> None:
         self.tier = tier
-        own_end, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        # -I would ignore the hash seed, and unordered sets would make verdicts differ from run to run.
-        command = [sys.executable, "-S", "-s", "-P", "-c", _START, str(its_end.fileno()), tier, str(_PACKAGE_ROOT)]
-        environment = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
-        self._process = subprocess.Popen(
-            command,
-            env=environment,
-            pass_fds=[its_end.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            cwd="/",
-        )
-        its_end.close()
-        self._control = own_end
-        self._control.settimeout(_SLACK_SECONDS)
-        self._await_ready()
+        try:
+            self._process = ServerProcess("zygote", tier)
+        except SandboxError as error:
+            raise SandboxError(f"tier {tier!r} does not start: {error}") from error
+        self._control = self._process.control
 
     def run(self, program: Program, limits: Limits) -> Outcome:
         """Runs one program to its verdict.
@@ -56,13 +36,13 @@ class ForkServer:
         own_end, judge_end = socket.socketpair()
         stderr_read, stderr_write = os.pipe()
         try:
-            own_end.settimeout(limits.wall_seconds + _SLACK_SECONDS)
+            own_end.settimeout(limits.wall_seconds + SLACK_SECONDS)
             socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], [judge_end.fileno(), stderr_write])
             judge_end.close()
             os.close(stderr_write)
             stderr_write = -1
             _send_job(own_end, program)
-            collected = self._collect(own_end, stderr_read, limits.wall_seconds + _SLACK_SECONDS)
+            collected = self._collect(own_end, stderr_read, limits.wall_seconds + SLACK_SECONDS)
         except OSError as error:
             raise SandboxError(f"fork server of tier {self.tier!r}: {error}") from error
         finally:
@@ -75,24 +55,7 @@ class ForkServer:
 
     def close(self) -> None:
         """Ends the fork server and everything it forked."""
-        self._control.close()
-        try:
-            self._process.wait(_CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        # Everything the server forked holds its error output until it ends.
-        self._process.communicate()
-
-    def _await_ready(self) -> None:
-        try:
-            answer = json.loads(self._control.recv(4096) or b"{}")
-        except OSError as error:
-            answer = {"refused": str(error)}
-        if "ready" not in answer:
-            self._process.kill()
-            said = self._process.stderr.read().decode(errors="replace")[-500:] if self._process.stderr else ""
-            self.close()
-            raise SandboxError(f"tier {self.tier!r} does not start: {answer.get('refused') or said.strip()}")
+        self._process.close()
 
     def _collect(self, judge: socket.socket, stderr: int, seconds: float) -> tuple[bytes, bytes, dict[str, Any]]:
         """Reads the judge's verdict and the candidate's stderr until the fork server reports all are gone."""
@@ -118,6 +81,7 @@ class ForkServer:
 
 def _send_job(channel: socket.socket, program: Program) -> None:
     job = {name: getattr(program, name) for name in ("source", "entry_point", "test", "prelude")}
+    job["names"] = global_names(program.test)
     try:
         channel.sendall(json.dumps(job).encode() + b"\n")
     except BrokenPipeError:

@@ -84,11 +84,11 @@ def _prepare_landlock() -> Tier:
         syscalls.set_capabilities(0)
         syscalls.install_seccomp(program)
 
-    return Tier(os.fork, confine, confine)
+    return Tier(syscalls.fork, confine, confine)
 
 
 def _prepare_unsafe() -> Tier:
-    return Tier(os.fork, _limit, _limit)
+    return Tier(syscalls.fork, _limit, _limit)
 
 
 def _entries_without_packages(folders: list[str]) -> list[str]:

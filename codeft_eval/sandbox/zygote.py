@@ -18,7 +18,8 @@ import time
 import traceback
 from collections.abc import Callable
 
-from codeft_eval.sandbox import candidate, judge, tiers
+from codeft_eval.sandbox import candidate, judge, syscalls, tiers
+from codeft_eval.sandbox.descriptors import read_line, write_all
 from codeft_eval.sandbox.peer import Peer
 from codeft_eval.sandbox.programs import Limits
 
@@ -46,6 +47,7 @@ def main() -> None:
         control.send(json.dumps({"refused": str(error)}).encode())
         return
     os.environ.clear()
+    sys.dont_write_bytecode = True
     sys.path[:] = tiers.standard_library_folders() + [
         path for path in sys.path if path.endswith("lib-dynload") and "codeft" not in path
     ]
@@ -67,6 +69,7 @@ def _warm_up() -> None:
         "entry_point": "f",
         "prelude": "",
         "test": "def check(f):\n    assert f([1], x=2) == {1: (2,)}",
+        "names": [],
     }
     for _ in range(16):
         judge_end, candidate_end = socket.socketpair()
@@ -90,7 +93,7 @@ def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
     judge_end, candidate_end = socket.socketpair()
     children = {
         "candidate": _fork(tier.fork_candidate, lambda: _be_candidate(tier, limits, candidate_end.fileno(), stderr)),
-        "judge": _fork(os.fork, lambda: _be_judge(tier, limits, judge_end.fileno(), job_descriptor)),
+        "judge": _fork(syscalls.fork, lambda: _be_judge(tier, limits, judge_end.fileno(), job_descriptor)),
     }
     for descriptor in (job_descriptor, stderr):
         os.close(descriptor)
@@ -128,10 +131,9 @@ def _be_judge(tier: tiers.Tier, limits: Limits, channel: int, job_descriptor: in
     tier.confine_judge(limits)
     _keep_only(channel, job_descriptor)
     gc.enable()
-    with os.fdopen(job_descriptor, "rb") as lines:
-        job = json.loads(lines.readline())
-        verdict = judge.judge(Peer(channel, dict(judge.JUDGE_SERVES)), job)
-        os.write(job_descriptor, json.dumps(verdict).encode() + b"\n")
+    job = json.loads(read_line(job_descriptor))
+    verdict = judge.judge(Peer(channel, dict(judge.JUDGE_SERVES)), job)
+    write_all(job_descriptor, json.dumps(verdict).encode() + b"\n")
 
 
 def _keep_only(*kept: int, stderr: int | None = None) -> None:

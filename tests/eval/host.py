@@ -43,9 +43,10 @@ class Host:
 
     def is_unchanged(self) -> bool:
         secret = self.folder / "secret"
-        intact = secret.read_text() == "secret" and secret.stat().st_mode & 0o777 == 0o600
         names = sorted(path.name for path in self.folder.iterdir())
-        return intact and names == ["secret", "service"] and self.victim.poll() is None
+        if names != ["secret", "service"] or self.victim.poll() is not None:
+            return False
+        return secret.read_text() == "secret" and secret.stat().st_mode & 0o777 == 0o600
 
     def was_contacted(self) -> bool:
         try:

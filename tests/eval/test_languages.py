@@ -12,11 +12,11 @@ from codeft_eval.multiple import MULTIPLE, reading
 from codeft_eval.multiple_solutions import split_arguments, table_solution
 from codeft_eval.oracles import open_oracle
 from codeft_eval.sandbox import probe
+from codeft_eval.sandbox.fork_servers import SandboxError
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.probe import choose_box, probe_box
 from codeft_eval.sandbox.process_tree import processes_below
 from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.server import SandboxError
 from codeft_eval.sandbox.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=5)

@@ -7,10 +7,12 @@ import sys
 import pytest
 
 from codeft_eval.sandbox import landlock, probe, syscalls
+from codeft_eval.sandbox.fork_servers import SandboxError
+from codeft_eval.sandbox.global_names import global_names
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.probe import TIERS, choose_tier, probe_tier
 from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.server import ForkServer, SandboxError
+from codeft_eval.sandbox.server import ForkServer
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +159,7 @@ def test_a_killed_fork_server_is_replaced_and_its_program_run_again(sandbox):
     sandbox.run([Program(key="warm", source="def f(): return 1", entry_point="f", test="assert f() == 1")])
     for server in sandbox._servers:
         os.kill(server._process.pid, 9)
-        server._process.wait()
+        os.waitid(os.P_PID, server._process.pid, os.WEXITED | os.WNOWAIT)
     found = outcome(sandbox, "def f():\n    return 1", "assert f() == 1")
     assert (found.verdict, found.num_runs) == ("passed", 2)
 
@@ -229,3 +231,23 @@ def test_a_tier_that_cannot_start_says_why():
 def test_limits_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="wall seconds exceed"):
         Limits(cpu_seconds=5, wall_seconds=5)
+
+
+def test_a_test_that_is_no_python_leaves_the_item_unscored_not_failed(sandbox):
+    found = outcome(sandbox, "def f():\n    return 1", "assert f( ==")
+    assert (found.verdict, found.reason) == ("unscored", "judge")
+
+
+@pytest.mark.parametrize(
+    ("test", "names"),
+    [
+        ("x = 1\nassert f(x) == g", ("f", "g")),
+        ("def check(candidate):\n    y = Node(1)\n    assert candidate(y) == y", ("Node",)),
+        ("import math\nfrom os import path as p\nassert math.pi and p", ()),
+        ("class A:\n    y = z\nassert [i for i in k] == A", ("k", "z")),
+        ("def set_it():\n    global made\n    made = len([])\nset_it()\nassert made", ("len",)),
+        ("assert f( ==", ()),
+    ],
+)
+def test_the_names_that_a_test_takes_from_outside(test, names):
+    assert global_names(test) == names
