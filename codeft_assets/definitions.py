@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from codeft_assets.defs import annotations, corpus, decontamination, dedup, mixture_plan, model, quality
+from codeft_assets.defs import annotations, corpus, decontamination, dedup, held_out, mixture_plan, model, quality
 from codeft_assets.defs.alerts import alert_sensor
 from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.checks import CHECKS
@@ -13,7 +13,9 @@ from codeft_assets.defs.scores import SCORE_ASSETS
 from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
 from codeft_assets.defs.workspace import Workspace
 
-STAGES = dg.load_assets_from_modules([annotations, quality, dedup, decontamination, mixture_plan, corpus, model])
+STAGES = dg.load_assets_from_modules(
+    [annotations, quality, dedup, held_out, decontamination, mixture_plan, corpus, model]
+)
 CORPUS_GROUPS = ("sources", "quality", "dedup", "decontamination", "corpus")
 
 defs = dg.Definitions(

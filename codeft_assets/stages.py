@@ -118,10 +118,12 @@ def matches_stage() -> Stage:
 
 def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Iterator[ShardResult]:
     """Compare the documents of a shard with every benchmark item."""
-    index = decontaminate.build_index(benchmark_texts.read())
+    items = benchmark_texts.read()
     rows = table.read_shard(shard, ["document_id", "text"])
     document_ids = pl.Series("document_id", rows["document_id"].combine_chunks())
-    matches = decontaminate.find_overlaps(document_ids, text_column(rows), index)
+    found = decontaminate.find_overlaps(document_ids, text_column(rows), decontaminate.build_index(items))
+    sizes = pl.DataFrame({"document_id": document_ids, "num_bytes": pl.Series(text_column(rows)).str.len_bytes()})
+    matches = pl.concat([found, decontaminate.find_own_documents(sizes, items)])
     num_found = matches["document_id"].n_unique()
     dropped = {ledger.CONTAMINATED: num_found} if num_found else {}
     report = StageReport(num_in=rows.num_rows, num_out=rows.num_rows - num_found, dropped=dropped)

@@ -1,4 +1,4 @@
-"""`python -m codeft_eval run | replay | check | fetch | measure | scoreboard | reference`: see --help of each."""
+"""`python -m codeft_eval run | replay | check | fetch | hold-out | measure | scoreboard | reference`: see --help."""
 
 import argparse
 import json
@@ -94,6 +94,24 @@ def _fetch(options: argparse.Namespace, log: Log, report: Report) -> int:
     return 0
 
 
+def _hold_out(options: argparse.Namespace, log: Log, report: Report) -> int:
+    from codeft_eval.hold_out import FILE, RULE, held_out_rows, read_documents, write_held_out
+
+    documents = read_documents(options.documents)
+    rows = held_out_rows(documents)
+    if not rows:
+        raise ValueError(
+            f"{str(options.documents)!r} has {len(documents)} documents and the rule ({RULE}) holds out none of them; "
+            "materialize more of documents/comp-math"
+        )
+    facts = write_held_out(rows, options.output)
+    print(
+        f"{options.output / FILE}: {len(rows)} problems of {len(documents)} documents, {facts['num_with_answer']} with "
+        f"an answer that can be compared\nrule: {RULE}\nrows sha256: {facts['rows_sha256']}"
+    )
+    return 0
+
+
 def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
     from codeft_eval.publish import publish
 
@@ -140,7 +158,8 @@ def _show_score(score, output: Path, report: Report) -> int:  # noqa: ANN001 - a
         print(f"{score.benchmark} {name} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] n={estimate.n}")
     print(f"{score.benchmark} unscored {score.num_unscored} {score.unscored_reasons or ''}".rstrip())
     report(score_metadata(score, output), score.content_hash)
-    return 0 if score.num_scored else 1
+    is_weighed_only = set(score.unscored_reasons) == {"no_reference_answer"} and bool(score.metrics)
+    return 0 if score.num_scored or is_weighed_only else 1
 
 
 def _run_options(options: argparse.Namespace, log: Log):  # noqa: ANN202
@@ -189,6 +208,11 @@ def _parser() -> argparse.ArgumentParser:
         commands, "fetch", _fetch, "download benchmarks from the Hub at their pinned commits, and check them"
     )
     fetch.add_argument("--benchmark", nargs="*", choices=sorted(BENCHMARKS), help="default: all that the Hub has")
+    held_out = _command(
+        commands, "hold-out", _hold_out, "write the competition problems that are never trained on, as a benchmark"
+    )
+    held_out.add_argument("--documents", type=Path, required=True, help="folder of the table documents/comp-math")
+    held_out.add_argument("--output", type=Path, required=True, help="folder; name it in CODEFT_BENCHMARKS to score it")
     board = _command(commands, "scoreboard", _scoreboard, "scores relative to Qwen 2.5: Markdown, page, JSON and plot")
     board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
     board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")

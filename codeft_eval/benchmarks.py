@@ -11,7 +11,7 @@ from importlib.resources import files
 from codeft_eval.datafiles import DataFile, HubFiles, is_present, read_rows, rows_sha256
 from codeft_eval.entries import Benchmark, PublishedFigure
 from codeft_eval.evalplus_items import read_humaneval_plus, read_humaneval_plus_mini, read_mbpp_plus
-from codeft_eval.items import Item, read_humaneval, read_mbpp, read_mbpp_base
+from codeft_eval.items import Item, Rows, read_humaneval, read_mbpp, read_mbpp_base
 from codeft_eval.math_benchmarks import MATH
 from codeft_eval.multiple import MULTIPLE
 from codeft_eval.sandbox.toolchains import missing_tools
@@ -251,9 +251,14 @@ def benchmark_texts(name: str) -> list[dict[str, str]]:
     Rows that the entry does not score are held out too: another protocol of the same benchmark scores them.
     """
     benchmark = get_benchmark(name)
+    return texts_of(benchmark, read_rows(benchmark.data))
+
+
+def texts_of(benchmark: Benchmark, rows: Rows) -> list[dict[str, str]]:
+    """The same of `rows` that the caller has read."""
     return [
-        {"benchmark": name, "task_id": item.task_id, "kind": benchmark.kind, "field": field, "text": text}
-        for item in benchmark.read(read_rows(benchmark.data), benchmark.shots())
+        {"benchmark": benchmark.name, "task_id": item.task_id, "kind": benchmark.kind, "field": field, "text": text}
+        for item in benchmark.read(rows, benchmark.shots())
         for field, text in _texts(item)
         if text.strip()
     ]

@@ -58,7 +58,7 @@ def solutions(**_metadata: Any) -> dict[str, Any]:
 def _as_split(rows: Iterable[tuple[Item, int]]) -> dict[str, Any]:
     from datasets import Dataset
 
-    columns = ("task_id", "prompt", "solution", "weighed_text")
+    columns = ("task_id", "prompt", "solution", "weighed_text", "is_judged")
     plain = [{column: getattr(item, column) for column in columns} | {"sample": sample} for item, sample in rows]
     return {"test": Dataset.from_list(plain)}
 

@@ -1,4 +1,4 @@
-"""A benchmark's data: a file of this package, of the folder CODEFT_BENCHMARKS, or of the Hub at a pinned revision.
+"""A benchmark's data: a file of this package, of the folders CODEFT_BENCHMARKS, or of the Hub at a pinned revision.
 
 Rows are checked against the hash and the number that the entry records, wherever they came from. Reading downloads
 nothing; `fetch` does, once, into the Hub's own cache, and honors HF_ENDPOINT as the Hub's client does.
@@ -36,7 +36,7 @@ class DataFile:
     """Rows of JSON or Parquet, and what they must be."""
 
     name: str
-    "in the folder CODEFT_BENCHMARKS, or in this package"
+    "in a folder of CODEFT_BENCHMARKS (several are divided as in PATH), or in this package"
     columns: tuple[str, ...]
     "what is read of a row, and hashed"
     rows_sha256: str = ""
@@ -48,9 +48,11 @@ class DataFile:
     hub: HubFiles | None = None
     is_packaged: bool = False
     "part of this package, whose revision identifies it"
+    is_built: bool = False
+    "made here from the sources of the corpus: its hash is part of each score, and none is recorded"
 
     def __post_init__(self) -> None:
-        if not (self.is_packaged or self.rows_sha256 or self.file_sha256 or self.origin.startswith("built by ")):
+        if not (self.is_packaged or self.is_built or self.rows_sha256 or self.file_sha256):
             raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in benchmarks.py")
 
 
@@ -138,10 +140,10 @@ def _parse(name: str, content: bytes) -> list[dict[str, Any]]:
 
 
 def _places(data: DataFile) -> list[Path]:
-    """The folder's file, or else the Hub's in its cache; empty when neither is there."""
-    folder = os.environ.get(FOLDER_VARIABLE, "")
-    own = Path(folder) / data.name
-    if folder and own.is_file():
+    """The first folder's file, or else the Hub's in its cache; empty when neither is there."""
+    folders = filter(None, os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep))
+    own = next((place for folder in folders if (place := Path(folder) / data.name).is_file()), None)
+    if own is not None:
         return [own]
     if data.hub is None:
         return []
@@ -158,5 +160,7 @@ def _hub_cache() -> Path:
 
 def _remedy(data: DataFile) -> str:
     folder = os.environ.get(FOLDER_VARIABLE, "")
+    if data.is_built:
+        return f"it is {data.origin}: run that with --output in a folder {FOLDER_VARIABLE} names (now {folder!r})"
     on_hub = "run `python -m codeft_eval fetch`, or " if data.hub else ""
     return f"{on_hub}fetch it from {data.origin} into the folder {FOLDER_VARIABLE} names (now {folder!r})"

@@ -33,7 +33,7 @@ class Benchmark:
     "of prompt, stops, limits and tests; a change is a new version"
     data: DataFile
     read: Callable[[Rows, Rows], Iterable[Item]]
-    oracle: Literal["python_tests", "nonce", "number", "math"]
+    oracle: Literal["python_tests", "nonce", "number", "math", "closing"]
     stops: tuple[str, ...]
     max_new_tokens: int
     select: Callable[[Mapping[str, Any]], bool] = lambda row: True

@@ -27,6 +27,11 @@ class Item:
     "of the program; answers that are compared have none"
 
     @property
+    def is_judged(self) -> bool:
+        """Whether anything can tell right from wrong; a problem without an answer is weighed only."""
+        return bool(self.test or self.answer)
+
+    @property
     def weighed_text(self) -> str:
         """What the log-likelihood covers: lm-eval moves white space at the prompt's end to the solution."""
         return self.prompt[len(self.prompt.rstrip()) :] + self.solution

@@ -27,6 +27,8 @@ _REMOVED = (
 _REPLACED = ((r"\dfrac", r"\frac"), (r"\tfrac", r"\frac"), (r"\cdot", "*"), (r"\le ", r"\leq "), (r"\ge ", r"\geq "))
 _TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm)\{([^{}]*)\}")
 _UNITS = re.compile(r"(?<=[\d}])\s*\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\{?\d\}?)?$")
+_CLOSING = re.compile(r"=\s*\$?\s*(-?(?:\d[\d,]*(?:\.\d+)?(?:/\d+)?|\\d?frac\{-?\d+\}\{\d+\}))\s*\$*\s*\.?\s*$")
+_ASKS = re.compile(r"\b(?:find|compute|determine|evaluate|calculate|how many|what (?:is|are))\b", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _FRACTION = re.compile(r"(-?)\\frac\{(-?\d+)\}\{(-?\d+)\}")
 
@@ -54,6 +56,17 @@ def stated_answer(completion: str) -> str | None:
         return found
     said = _SAID.findall(completion)
     return said[-1].strip() if said else None
+
+
+def closing_answer(text: str) -> str | None:
+    """The answer that a solution states, or else the value of the equation that it ends on."""
+    closing = _CLOSING.search(text)
+    return stated_answer(text) or (closing[1] if closing else None)
+
+
+def reference_answer(problem: str, solution: str) -> str:
+    """The answer of a solved problem that asks for a value; empty for proofs and where the solution names none."""
+    return (_ASKS.search(problem) and closing_answer(solution)) or ""
 
 
 def is_same_answer(given: str, expected: str) -> bool:

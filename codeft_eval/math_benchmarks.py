@@ -35,12 +35,13 @@ def read_math(rows: Rows, shots: Rows) -> Iterable[Item]:
 
 
 def read_competition(rows: Rows, shots: Rows) -> Iterable[Item]:
-    """Held-out olympiad problems with a solution; few end in an answer that can be compared, all are weighed."""
+    """Held-out olympiad problems; all are weighed: the solution, or the problem itself where there is none."""
     for row in rows:
+        is_solved = bool(row["solution"].strip())
         yield Item(
             task_id=row["task_id"],
-            prompt=f"Problem. {row['problem'].strip()}\n\nSolution.",
-            solution=" " + row["solution"].strip() + "\n",
+            prompt=f"Problem. {row['problem'].strip()}\n\nSolution." if is_solved else "Problem.",
+            solution=f" {(row['solution'] if is_solved else row['problem']).strip()}\n",
             answer=row["answer"],
             question=row["problem"],
         )
@@ -114,15 +115,17 @@ MATH = (
         title="Competition math (held out of comp-math)",
         kind="math",
         languages=("text",),
-        protocol="0-shot, greedy; bits per byte of the solution, and the answer where the solution boxes one",
+        protocol="0-shot, greedy; the answer where the problem asks for a value and its solution boxes, states or ends "
+        "on one; bits per byte of the solution, or of a problem without one",
         version=1,
         data=DataFile(
             name="competition_math.jsonl",
             columns=("task_id", "problem", "solution", "answer"),
-            origin="built by `python -m codeft_eval hold-out`",
+            origin="built by `python -m codeft_eval hold-out` from documents/comp-math",
+            is_built=True,
         ),
         read=read_competition,
-        oracle="math",
+        oracle="closing",
         stops=("\nProblem.",),
         max_new_tokens=512,
     ),

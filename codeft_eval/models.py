@@ -199,7 +199,10 @@ def _lengths(inner: Any, requests: Sequence["Instance"]) -> list[int]:
 
 
 def _complete(inner: Any, requests: Sequence["Instance"], settings: GenerationSettings, is_waiting: IsWaiting) -> Found:
-    """Completions; the token limit shrinks to what the context leaves, and no prompt is truncated."""
+    """Completions; the token limit shrinks to what the context leaves, and no prompt is truncated.
+
+    Where nothing could judge it, no completion is made: it is empty.
+    """
     prompts = [
         Prompt(
             task_id=request.doc["task_id"],
@@ -210,10 +213,12 @@ def _complete(inner: Any, requests: Sequence["Instance"], settings: GenerationSe
         for request in requests
     ]
     most_tokens = inner.max_length - MINIMUM_NEW_TOKENS
-    too_long = [prompt.key for prompt in prompts if len(prompt.tokens) > most_tokens]
-    if any(map(is_waiting, too_long)):
-        yield {key: PROMPT_TOO_LONG for key in too_long if is_waiting(key)}
-    fitting = [prompt for prompt in prompts if len(prompt.tokens) <= most_tokens]
+    known = {_key(request): "" for request in requests if not request.doc["is_judged"]}
+    known |= {prompt.key: PROMPT_TOO_LONG for prompt in prompts if len(prompt.tokens) > most_tokens}
+    waiting = {key: text for key, text in known.items() if is_waiting(key)}
+    if waiting:
+        yield waiting
+    fitting = [prompt for prompt in prompts if prompt.key not in known]
     generate = ENGINES[settings.engine]
     for found in generate(inner.model, inner.tokenizer, fitting, settings.decoding(), is_waiting):
         yield {prompt.key: text for prompt, text in found.items()}

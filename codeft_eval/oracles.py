@@ -8,7 +8,7 @@ from typing import Protocol
 
 from codeft_eval.entries import Benchmark
 from codeft_eval.items import Item
-from codeft_eval.math_answers import is_same_answer, stated_answer
+from codeft_eval.math_answers import closing_answer, is_same_answer, stated_answer
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
 
@@ -126,4 +126,9 @@ def _compare_math(item: Item, completion: str) -> tuple[str | None, bool]:
     return found, found is not None and is_same_answer(found, item.answer)
 
 
-_COMPARISONS = {"number": _compare_numbers, "math": _compare_math}
+def _compare_closing(item: Item, completion: str) -> tuple[str | None, bool]:
+    found = closing_answer(completion)
+    return found, found is not None and is_same_answer(found, item.answer)
+
+
+_COMPARISONS = {"number": _compare_numbers, "math": _compare_math, "closing": _compare_closing}

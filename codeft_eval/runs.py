@@ -131,9 +131,10 @@ class HarnessCheck:
 def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
     """Canonical solutions must pass and empty completions must fail, item by item.
 
-    Where the upstream file has no solutions, a table of the tests' own answers stands in (MultiPL-E).
+    Where the upstream file has no solutions, a table of the tests' own answers stands in (MultiPL-E). Items that are
+    weighed only have nothing to check.
     """
-    items = _items(benchmark, options)
+    items = [item for item in _items(benchmark, options) if item.is_judged]
     with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
         solved = oracle.judge(items, [item.solution or table_solution(item) for item in items])
         empty = oracle.judge(items, ["" for _ in items])
@@ -198,7 +199,10 @@ def _finish(
 
 
 def _items(benchmark: Benchmark, options: Options) -> list[Item]:
-    return load_items(benchmark)[: options.limit]
+    items = load_items(benchmark)[: options.limit]
+    if not items:
+        raise ValueError(f"benchmark {benchmark.name!r} has no items; its data is {benchmark.data.origin}")
+    return items
 
 
 def _settings(benchmark: Benchmark, options: Options) -> GenerationSettings:

@@ -13,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl.trainer.sft_trainer import SFTTrainer
 
 from codeft_training.checkpoints import ADAPTER, TRAINER, mark_complete, writing
+from codeft_training.completions import greedy
 from codeft_training.hardware import Compute
 from codeft_training.held_out import HeldOut
 from codeft_training.lifetime import StopRequest
@@ -38,8 +39,8 @@ class RunWatch(TrainerCallback):
 
     def tell_probe(self) -> None:
         """Say in the log what the probe reads, where there is one."""
-        if self._held_out.probe is not None:
-            self._metrics.say(self._held_out.probe.told())
+        for line in self._held_out.told():
+            self._metrics.say(line)
 
     def on_train_begin(  # noqa: D102
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -96,8 +97,9 @@ class RunWatch(TrainerCallback):
     def _validate(self, model: Any, step: int) -> None:
         was_training = model.training
         model.eval()
+        write = greedy(model, bf16=self._recipe.bf16)
         for entry, line in self._held_out.measure(
-            step, lambda ids, labels: _token_nats(model, ids, labels), batch_rows=1
+            step, lambda ids, labels: _token_nats(model, ids, labels), batch_rows=1, write=write
         ):
             self._metrics.record(entry, line)
         model.train(was_training)

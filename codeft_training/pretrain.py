@@ -22,6 +22,7 @@ from transformers import Qwen3ForCausalLM
 
 from codeft_training.batches import Batch, Batches, Feed
 from codeft_training.checkpoints import load_checkpoint, newest_complete, save_checkpoint, step_of
+from codeft_training.completions import greedy
 from codeft_training.forward import Mask, TrainedModel, document_mask
 from codeft_training.hardware import compute_of
 from codeft_training.held_out import HeldOut
@@ -100,8 +101,8 @@ class Loop:
         folder = folder if self._world.writes else newest_complete(self._run.work)
         if self._world.writes:
             self.metrics.rewind(step_of(folder) if folder else 0, resumed=folder is not None)
-        if self._held_out.probe is not None:
-            self.metrics.say(self._held_out.probe.told())
+        for line in self._held_out.told():
+            self.metrics.say(line)
         if folder is not None:
             self._restore(folder)
         self._clock = time.monotonic() - self.progress.seconds
@@ -157,8 +158,11 @@ class Loop:
         self._world.wait()
 
     def validate(self) -> None:
-        """Measure bits per byte of held-out documents, and of the probe."""
-        for entry, line in self._held_out.measure(self.progress.step, self._token_nats, self.progress.micro_rows):
+        """Measure bits per byte of held-out documents, and of the probe; the process that writes completes prompts."""
+        has_all = self._world.writes and (self._recipe.parallel == "replicate" or self._world.size == 1)
+        write = greedy(self._hub, bf16=self._recipe.bf16) if has_all else None
+        step, rows = self.progress.step, self.progress.micro_rows
+        for entry, line in self._held_out.measure(step, self._token_nats, rows, write):
             if self._world.writes:
                 self.metrics.record(entry, line)
 

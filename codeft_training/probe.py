@@ -38,10 +38,12 @@ class ProbeText:
     domain: str
     context: str
     text: str
+    item: str = ""
+    """Names the benchmark item whose prompt is the context, where the model shall continue it too."""
 
 
 def read_probe(path: Path) -> list[ProbeText]:
-    """Return the texts of a JSON lines file with ``domain``, ``text`` and, where there is one, ``context``.
+    """Return the texts of a JSON lines file with ``domain``, ``text`` and, where wanted, ``context`` and ``item``.
 
     Raises:
         ValueError: a line is no such object; names the line.
@@ -55,7 +57,7 @@ def _probe_text(line: str, where: str) -> ProbeText:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where} is no JSON ({error}); write one object a line") from error
-    found = [row.get(name, "") for name in ("domain", "context", "text")] if isinstance(row, dict) else []
+    found = [row.get(name, "") for name in ("domain", "context", "text", "item")] if isinstance(row, dict) else []
     if (
         not found
         or not all(isinstance(value, str) for value in found)
@@ -64,7 +66,7 @@ def _probe_text(line: str, where: str) -> ProbeText:
     ):
         raise ValueError(
             f"{where} is {line[:80]!r}; it must hold a 'domain' of [a-z0-9_]+, a 'text' that says something and, if "
-            f"wanted, a 'context'"
+            f"wanted, a 'context' and an 'item'"
         )
     return ProbeText(*found)
 

@@ -196,13 +196,18 @@ def _result(
         "final_loss": losses[-1] if losses else None,
         "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},
         "probe": {k: v for k, v in probes[-1].items() if k.startswith(PREFIX)} if probes else {},
-        **({"probe_seconds": round(sum(entry["probe_seconds"] for entry in probes), 2)} if probes else {}),
+        **({"probe_seconds": _probe_seconds(metrics)} if probes else {}),
         "seconds": round(seconds, 2),
         "environment": {
             **{name: _version(name) for name in ("torch", "transformers", "trl")},
             "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {os.cpu_count()}",
         },
     }
+
+
+def _probe_seconds(metrics: list[dict[str, Any]]) -> float:
+    names = ("probe_seconds", "probe_completion_seconds")
+    return round(sum(entry.get(name, 0.0) for entry in metrics for name in names), 2)
 
 
 def _version(package: str) -> str:

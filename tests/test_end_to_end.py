@@ -114,6 +114,19 @@ def test_every_stage_had_something_to_do(first_run, home):
     } <= fates
 
 
+def test_the_held_out_problems_are_left_out_of_the_corpus_by_name(first_run, home):
+    store = Store(str(home))
+    held_out = store.table("decontamination/held_out").read()
+    names = pl.Series(held_out["document_ids"].explode())
+    dropped = store.table("corpus/ledger").read().filter(pl.col("document_id").is_in(names.implode()))
+    assert len(names) >= 2
+    assert set(dropped["fate"]) == {"contaminated"}
+    assert dropped["detail"].str.starts_with("competition_math comp-math/").all()
+    assert not set(names) & set(store.table("corpus/mixture").read()["document_id"])
+    score = json.loads((home / "files" / "scores" / "competition_math" / "scores.json").read_text())
+    assert score["num_scored"] == held_out.height
+
+
 def test_the_key_of_the_sample_is_redacted(first_run, home):
     mixture = Store(str(home)).table("corpus/mixture").read()
     documents = Store(str(home)).table("documents/fineweb-code").read()

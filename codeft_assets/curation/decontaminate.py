@@ -132,7 +132,8 @@ def with_whole_tasks(items: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("text").str.join("\n"))
         .with_columns(field=pl.lit("full"))
     )
-    return pl.concat([items, full.select(items.columns)])
+    named = ["benchmark", "task_id", "kind", "field", "text"]
+    return pl.concat([items.select(named), full.select(named)])
 
 
 def _postings(items: pl.DataFrame, view: View, number: int) -> pl.DataFrame:
@@ -178,6 +179,18 @@ def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex)
         .cast(MATCH_SCHEMA)  # type: ignore[arg-type]
         .sort("document_id", "overlap", "benchmark", "task_id", "field", "view", descending=[False, True] + [False] * 4)
     )
+
+
+def find_own_documents(documents: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Return a match, by ``MATCH_SCHEMA``, of each document that an item was made of, however short its text.
+
+    Args:
+        documents: ``document_id`` and ``num_bytes`` of the text.
+        items: As for ``build_index``; ``document_id`` is empty where an item is made of none of our documents.
+    """
+    own = documents.join(items.filter(pl.col("document_id") != ""), on="document_id")
+    whole = {"view": pl.lit("document"), "overlap": 1.0, "num_hits": 0, "span_start": 0, "span_end": "num_bytes"}
+    return own.with_columns(**whole).select(list(MATCH_SCHEMA)).cast(MATCH_SCHEMA)  # type: ignore[arg-type]
 
 
 def _matches(found: Grams, index: ViewIndex) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -20,12 +21,14 @@ from codeft_assets.curation.mixture import TRAIN, VALIDATION
 from codeft_assets.curation.shingle_sets import Rows
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.corpus import fates, mixture
+from codeft_assets.defs.held_out import SOURCE, benchmark_environment
 from codeft_assets.defs.model import checkpoint
 from codeft_assets.defs.quality_checks import keeps_enough_of_every_source, ranks_held_out_labels
 from codeft_assets.defs.scores import PRESENT, score_key
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES, Source
 from codeft_eval.benchmarks import Benchmark
+from codeft_eval.hold_out import problem_of
 
 _CHECKED_DOCUMENTS = 4000
 # Twice the bands of half the rows, other seeds: finds what the signatures of dedup/signatures may have missed.
@@ -139,6 +142,15 @@ def no_benchmark_items(workspace: Workspace) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=found.is_empty(), metadata=metadata)
 
 
+@dg.asset_check(asset=mixture, blocking=True, description="No problem that the rule holds out is in the corpus.")
+def no_held_out_problem(workspace: Workspace) -> dg.AssetCheckResult:
+    """Ask the rule itself about every problem, whatever the stages before said."""
+    rows = workspace.store.table("corpus/mixture").scan().filter(pl.col("source") == SOURCE)
+    problems = [problem_of(row) for row in rows.select("messages", "text").collect().iter_rows(named=True)]
+    num_found = sum(problem.is_held_out for problem in problems)
+    return dg.AssetCheckResult(passed=num_found == 0, metadata={"num_checked": len(problems), "num_found": num_found})
+
+
 @dg.asset_check(asset=mixture, blocking=True, description="No key, mail address or IP address is left in the corpus.")
 def no_secrets(workspace: Workspace) -> dg.AssetCheckResult:
     """Run every detector again over text and turns."""
@@ -174,7 +186,8 @@ def build_harness_check(benchmark: Benchmark) -> dg.AssetChecksDefinition:
     def harness_is_sane(workspace: Workspace) -> dg.AssetCheckResult:
         output = workspace.store.folder(f"scores/{benchmark.name}") / "check"
         command = [sys.executable, "-m", "codeft_eval", "check", "--benchmark", benchmark.name, "--output", str(output)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        surroundings = os.environ | benchmark_environment(workspace)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
         said = (done.stdout + done.stderr)[-2000:]
         return dg.AssetCheckResult(passed=done.returncode == 0, metadata={"said": dg.MetadataValue.md(md.fenced(said))})
 
@@ -190,6 +203,7 @@ CHECKS = [
     validation_is_held_out,
     obeys_the_plan,
     no_benchmark_items,
+    no_held_out_problem,
     no_secrets,
     loss_falls,
     *(build_harness_check(benchmark) for benchmark in PRESENT),

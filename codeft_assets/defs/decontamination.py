@@ -12,7 +12,8 @@ from codeft_assets.curation import decontaminate
 from codeft_assets.curation.report import StageReport
 from codeft_assets.dedup_stages import read_texts
 from codeft_assets.defs import metadata as md
-from codeft_assets.defs.automation import on_documents_change
+from codeft_assets.defs.automation import on_documents_change, on_stage_change
+from codeft_assets.defs.held_out import BENCHMARK, KEY, held_out, held_out_texts
 from codeft_assets.defs.plots import stacked_bars
 from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.side_by_side import side_by_side
@@ -28,12 +29,13 @@ TEXT_COLUMNS = {
     "kind": "code or math",
     "field": "prompt, solution, tests or answer",
     "text": "what must not be in the corpus",
+    "document_id": "the document of ours that the item was made of, where it was: held out whatever its text",
 }
 MATCH_COLUMNS = {
     "overlap": "share of the item's distinct n-grams found in the document",
     "num_hits": "how many distinct n-grams that is",
     "view": "words: word 5-grams; tokens: 6-grams of code tokens without comments and layout; shape: 10-grams of code "
-    "tokens with identifiers and literals made alike",
+    "tokens with identifiers and literals made alike; document: the item was made of this document",
     "span_start": "byte offset in the document where the first hit begins",
     "span_end": "byte offset where the last hit ends",
 }
@@ -46,22 +48,27 @@ def collect_items(rows: list[dict[str, str]]) -> Iterator[ShardResult]:
 
 @dg.asset(
     key=["decontamination", "benchmark_texts"],
+    deps=[held_out],
     group_name="decontamination",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
+    automation_condition=on_stage_change(),
 )
 def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """One row is one field of a benchmark's item: what no training document may hold.
 
-    The embedded benchmark is always there; HumanEval, MBPP, MultiPL-E, GSM8K and MATH join when their files are in
-    CODEFT_BENCHMARKS. All rows of a file are held out, also those that its benchmark does not score.
+    The embedded benchmark and the held-out competition problems are always there; HumanEval, MBPP, MultiPL-E, GSM8K and
+    MATH join when their files are in CODEFT_BENCHMARKS. All rows of a file are held out, also those that its benchmark
+    does not score.
     """
-    texts = {name: benchmark_texts(name) for name, entry in BENCHMARKS.items() if is_available(entry)}
+    present = [name for name, entry in BENCHMARKS.items() if is_available(entry) and name != BENCHMARK]
+    texts = {name: [{**row, "document_id": ""} for row in benchmark_texts(name)] for name in present}
+    texts[BENCHMARK] = held_out_texts(workspace.store.table(KEY).read().to_dicts())
     rows = [row for found in texts.values() for row in found]
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(rows, sort_keys=True))
     units = [Unit(name="items", fingerprint=fingerprint, args=(rows,))]
-    stage = Stage(name="decontamination/benchmark_texts", code_version="1")
+    stage = Stage(name="decontamination/benchmark_texts", code_version="2")
     table, outcome = run_stage(context, workspace, collect_items, units, stage)
     counts = table.read().group_by("benchmark", "field").len().sort("benchmark", "field")
     return result(
@@ -121,7 +128,7 @@ def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table)
     """Return contaminated spans, each beside the item that it holds."""
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
-    item = decontaminate.with_whole_tasks(items_table.read())
+    item = decontaminate.with_whole_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
     keys = ["benchmark", "task_id", "field"]
     shown = matches_shown.join(item.select(*keys, "text"), on=keys, how="left", maintain_order="left")
     texts = read_texts(tables, shown["document_id"].to_list())

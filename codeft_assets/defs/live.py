@@ -1,7 +1,7 @@
 """A subprocess whose measurements are in the web UI while it runs: each becomes an observation, which the UI plots."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,32 +13,40 @@ MIN_SECONDS = 2.0
 """Between two observations of the same kind: a long run shall not fill the event log."""
 
 
-def observing(pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext) -> dg.PipesSubprocessClient:
-    """Return a client like ``pipes`` that observes the asset each time its process reports what it measured."""
+Values = Mapping[str, Any]
+
+
+def observing(
+    pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext, tell: Callable[[Values], Values] = dict
+) -> dg.PipesSubprocessClient:
+    """Return a client like ``pipes`` that observes the asset each time its process reports what it measured.
+
+    ``tell`` turns a measurement into what is shown of it; the process does not wait for it.
+    """
     return dg.PipesSubprocessClient(
         env=pipes.env,
         cwd=pipes.cwd,
-        message_reader=_ObservingReader(context),
+        message_reader=_ObservingReader(context, tell),
         termination_timeout_seconds=pipes.termination_timeout_seconds,
     )
 
 
 class _ObservingReader(dg.PipesTempFileMessageReader):
-    def __init__(self, context: dg.AssetExecutionContext) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, tell: Callable[[Values], Values]) -> None:
         super().__init__()
-        self._context = context
+        self._context, self._tell = context, tell
 
     @contextmanager
     def read_messages(self, handler: Any) -> Iterator[Any]:
-        with super().read_messages(_Observing(handler, self._context)) as params:  # type: ignore[arg-type]
+        with super().read_messages(_Observing(handler, self._context, self._tell)) as params:  # type: ignore[arg-type]
             yield params
 
 
 class _Observing:
     """Stands before the handler of messages: Dagster's own keeps custom messages until the process has ended."""
 
-    def __init__(self, handler: Any, context: dg.AssetExecutionContext) -> None:
-        self._handler, self._context = handler, context
+    def __init__(self, handler: Any, context: dg.AssetExecutionContext, tell: Callable[[Values], Values]) -> None:
+        self._handler, self._context, self._tell = handler, context, tell
         self._last: dict[frozenset[str], float] = {}
         self._latest: dict[str, float] = {}
 
@@ -48,7 +56,7 @@ class _Observing:
     def handle_message(self, message: Mapping[str, Any]) -> None:
         payload = (message.get("params") or {}).get("payload")
         if message["method"] == "report_custom_message" and isinstance(payload, dict) and OBSERVATION in payload:
-            self._observe(payload[OBSERVATION])
+            self._observe(self._tell(payload[OBSERVATION]))
             return
         self._handler.handle_message(message)
 

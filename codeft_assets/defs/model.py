@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from pydantic import Field
 from codeft_assets.curation.mixture import VALIDATION
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.corpus import mixture, packed, packed_folder
+from codeft_assets.defs.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.plots import line_plot
+from codeft_assets.defs.probe_scores import ProbeScores
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.files import exclusive
@@ -22,6 +25,8 @@ from codeft_assets.retention import keep_checkpoint
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import lineage_of
 from codeft_eval.benchmarks import BENCHMARKS, load_items
+from codeft_eval.items import Item
+from codeft_eval.probe import PASS_AT_1
 from codeft_training.probe import PREFIX
 from codeft_training.recipes import RECIPES, find_recipe
 
@@ -74,7 +79,7 @@ class CheckpointConfig(dg.Config):
 
 @dg.asset(
     key=["model", "checkpoint"],
-    deps=[packed, tokenizer],
+    deps=[packed, tokenizer, held_out],
     group_name="model",
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
@@ -93,7 +98,7 @@ def checkpoint(
     Training runs in its own process. Killed at any moment, the next materialization goes on from the last whole state
     and ends in the same weights; a finished run of the same recipe on the same corpus is not run again. While it
     trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions say what it
-    learns.
+    learns, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
     """
     recipe = find_recipe(config.recipe, config.overrides)
     output = workspace.store.folder("model/checkpoint")
@@ -102,10 +107,12 @@ def checkpoint(
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
     command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
-    client = observing(pipes, context)
+    judged = ProbeScores(context)
+    client = observing(pipes, context, judged.tell)
+    metrics = output / "metrics.jsonl"
     with exclusive(output, what="model/checkpoint"):
         lineage.write_text(_lineage(workspace))
-        done = program_result(context, client, command, lambda: _curves(output / "metrics.jsonl"))
+        done = program_result(context, client, command, lambda: _curves(metrics) | _passing(judged.points(metrics)))
         keep_checkpoint(output)
     return done
 
@@ -121,12 +128,16 @@ def _lineage(workspace: Workspace) -> str:
 
 def write_probe(workspace: Workspace, output: Path) -> Path:
     """Write the texts that are weighed while the model trains, and return their file."""
-    held_out = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
-    documents = held_out.select("document_id", "source", "domain", "split", "text").collect()
-    items = load_items(BENCHMARKS["embedded"])
+    validation = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
+    documents = validation.select("document_id", "domain", "split", "text").collect()
+    competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
     path = output / "probe.jsonl"
-    path.write_text(probe_lines(documents, ((item.task_id, item.prompt, item.solution) for item in items)))
+    path.write_text(probe_lines(documents, _solved(competition), _solved(load_items(BENCHMARKS["embedded"]))))
     return path
+
+
+def _solved(items: Iterable[Item]) -> list[tuple[str, str, str]]:
+    return [(item.task_id, item.prompt, item.solution) for item in items]
 
 
 def _curves(path: Path) -> dict[str, Any]:
@@ -145,6 +156,15 @@ def _curves(path: Path) -> dict[str, Any]:
     if probe:
         plots["probe"] = line_plot(probe, title="probe while training", x_label="step", y_label="bits a byte")
     return plots
+
+
+def _passing(points: list[tuple[int, float]]) -> dict[str, Any]:
+    """Return the share of the probe's items that pass, last and as a plot; {} where the run was too short for any."""
+    if not points:
+        return {}
+    line = {"embedded, shortest items": [(float(step), value) for step, value in points]}
+    plot = line_plot(line, title="pass@1 while training", x_label="step", y_label="share that passes")
+    return {PASS_AT_1: points[-1][1], "probe_pass": plot}
 
 
 def _names(entries: list[dict[str, Any]], prefix: str) -> list[str]:

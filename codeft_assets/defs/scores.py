@@ -11,14 +11,16 @@ from pydantic import Field
 from codeft_assets.catalog import write_catalog
 from codeft_assets.defs.automation import on_checkpoint_change
 from codeft_assets.defs.decontamination import matches
+from codeft_assets.defs.held_out import HAS_SOURCE, benchmark_environment, held_out
 from codeft_assets.defs.model import checkpoint
 from codeft_assets.defs.shell import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks import BENCHMARKS, Benchmark, is_runnable
 from codeft_eval.models import checkpoint_hash
 
-PRESENT = [benchmark for benchmark in BENCHMARKS.values() if is_runnable(benchmark)]
-"""Benchmarks whose data is here: the embedded one, and others whose files are in the folder CODEFT_BENCHMARKS."""
+PRESENT = [entry for entry in BENCHMARKS.values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
+"""Benchmarks whose data is here: the embedded one, the held-out problems, and those whose files are in the folder
+CODEFT_BENCHMARKS."""
 
 
 def score_key(benchmark: Benchmark) -> dg.AssetKey:
@@ -37,7 +39,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=score_key(benchmark),
-        deps=[checkpoint],
+        deps=[checkpoint, *([held_out] if benchmark.data.is_built else [])],
         group_name="scores",
         kinds={"pytorch"},
         owners=OWNERS,
@@ -59,7 +61,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         command += ["--checkpoint", str(store.folder("model/checkpoint") / "checkpoint")]
         command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
         command += ["--limit", str(config.limit)] if config.limit else []
-        return program_result(context, pipes, command)
+        return program_result(context, pipes, command, env=benchmark_environment(workspace))
 
     return scores
 
@@ -86,6 +88,7 @@ class MeasureConfig(dg.Config):
 
 @dg.asset(
     key=["scores", "reference_measured"],
+    deps=[held_out],
     group_name="scores",
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
@@ -105,7 +108,7 @@ def reference_measured(
     command += ["--benchmark", *(benchmark.name for benchmark in PRESENT)]
     command += ["--limit", str(config.limit)] if config.limit else []
     command += ["--local-only"] if workspace.is_sample else []
-    return program_result(context, pipes, command)
+    return program_result(context, pipes, command, env=benchmark_environment(workspace))
 
 
 @dg.asset(
@@ -134,7 +137,7 @@ def scoreboard(
     command += ["--reference", *_measured_references(_measured_folder(workspace))]
     if store.table("decontamination/matches").exists():
         leaked = output / "leaked.json"
-        leaked.write_text(leaked_items(store.table("decontamination/matches").read(["benchmark", "task_id"])))
+        leaked.write_text(leaked_items(store.table("decontamination/matches").read()))
         command += ["--leaked", str(leaked)]
     num_tokens = trained_tokens(store.folder("model/checkpoint"), folders[0] / "scores.json")
     command += ["--num-tokens", str(num_tokens)] if num_tokens else []
@@ -144,9 +147,14 @@ def scoreboard(
 
 
 def leaked_items(found: pl.DataFrame) -> str:
-    """Return JSON {benchmark: [items that a source document holds]}; every benchmark that was looked for is there."""
+    """Return JSON {benchmark: [items that a source document holds]}; every benchmark that was looked for is there.
+
+    The document that an item was made of is no leak; another one that holds it is.
+    """
     names = {benchmark.name: [] for benchmark in PRESENT}
-    pairs = found.unique().sort("benchmark", "task_id").iter_rows()
+    own = found.filter(pl.col("view") == "document").select("document_id", "task_id")
+    others = found.join(own, on=["document_id", "task_id"], how="anti")
+    pairs = others.select("benchmark", "task_id").unique().sort("benchmark", "task_id").iter_rows()
     for benchmark, task_id in pairs:
         names.setdefault(benchmark, []).append(task_id)
     return json.dumps(names, indent=1, sort_keys=True)

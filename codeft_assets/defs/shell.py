@@ -1,6 +1,6 @@
 """What every asset of the shell shares: how a stage is run and reported, and the words of the asset graph."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -71,9 +71,11 @@ def program_result(
     pipes: dg.PipesSubprocessClient,
     command: Sequence[str],
     metadata: Callable[[], dict[str, Any]] = dict,
+    *,
+    env: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
     """Run one of our programs in a process of its own; return what it reported, and ``metadata`` once it is done."""
-    reported = pipes.run(command=list(command), context=context).get_materialize_result()
+    reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
     return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
 
 

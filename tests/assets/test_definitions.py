@@ -40,10 +40,11 @@ def test_the_keys_are_those_of_the_design():
         *(f"documents/{name}" for name in SOURCES),
         *("quality/annotations", "quality/classifier", "quality/signals", "quality/scores"),
         *("dedup/signatures", "dedup/clusters"),
-        *("decontamination/benchmark_texts", "decontamination/matches"),
+        *("decontamination/held_out", "decontamination/benchmark_texts", "decontamination/matches"),
         *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture", "corpus/packed"),
         *("model/tokenizer", "model/checkpoint"),
-        *("scores/embedded", "scores/reference", "scores/reference_measured", "scoreboard"),
+        *("scores/embedded", "scores/competition_math"),
+        *("scores/reference", "scores/reference_measured", "scoreboard"),
     }
     observable = {key.to_user_string() for key in GRAPH.observable_asset_keys}
     assert observable == {f"upstream/{name}" for name in SOURCES}

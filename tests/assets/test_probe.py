@@ -8,10 +8,11 @@ from codeft_assets.probe import MAX_CHARS, MAX_TEXTS, probe_lines
 from codeft_training.probe import read_probe
 
 SOLVED = [("codeft/0", "def f(x):\n", "    return x\n")]
+COMPETITION = [("comp-math/0", "Problem. Find x.\n\nSolution.", " x = 1.\n")]
 
 
 def documents(*rows):
-    return pl.DataFrame(rows, schema=["document_id", "source", "domain", "split", "text"], orient="row")
+    return pl.DataFrame(rows, schema=["document_id", "domain", "split", "text"], orient="row")
 
 
 def domains(lines):
@@ -20,35 +21,34 @@ def domains(lines):
 
 def test_only_held_out_documents_are_weighed():
     corpus = documents(
-        ("a", "comp-math", "math", "validation", "held out"),
-        ("b", "comp-math", "math", "train", "trained on"),
-        ("c", "some-code", "code", "validation", "x = 1"),
-        ("d", "open-web-math", "math", "validation", "no competition"),
+        ("b", "code", "train", "trained on"), ("c", "code", "validation", "x = 1"), ("d", "math", "validation", "other")
     )
-    lines = probe_lines(corpus, SOLVED)
+    lines = probe_lines(corpus, COMPETITION, SOLVED)
     assert domains(lines) == ["code", "competition_math", "embedded"]
     assert "trained on" not in lines
-    assert "no competition" not in lines
+    assert "other" not in lines
 
 
 def test_the_order_of_the_documents_changes_nothing():
-    rows = [(str(i), "some-code", "code", "validation", f"x = {i}") for i in range(100)]
-    assert probe_lines(documents(*rows), SOLVED) == probe_lines(documents(*rows[::-1]), SOLVED)
+    rows = [(str(i), "code", "validation", f"x = {i}") for i in range(100)]
+    found = [probe_lines(documents(*part), COMPETITION, SOLVED) for part in (rows, rows[::-1])]
+    assert found[0] == found[1]
 
 
 def test_a_domain_has_few_and_short_texts():
-    rows = [(str(i), "some-code", "code", "validation", "x" * 5000) for i in range(100)]
-    found = [json.loads(line) for line in probe_lines(documents(*rows), []).splitlines()]
+    rows = [(str(i), "code", "validation", "x" * 5000) for i in range(100)]
+    found = [json.loads(line) for line in probe_lines(documents(*rows), [], []).splitlines()]
     assert len(found) == MAX_TEXTS
     assert {len(row["text"]) for row in found} == {MAX_CHARS}
 
 
 def test_training_reads_what_is_written(tmp_path):
     odd = "a\u2028b \u0085 café\n"
-    corpus = documents(("a", "comp-math", "math", "validation", odd), ("b", "comp-math", "math", "validation", "  \n"))
-    (tmp_path / "probe.jsonl").write_text(probe_lines(corpus, SOLVED))
+    corpus = documents(("a", "code", "validation", odd), ("b", "code", "validation", "  \n"))
+    (tmp_path / "probe.jsonl").write_text(probe_lines(corpus, COMPETITION, SOLVED))
     found = read_probe(tmp_path / "probe.jsonl")
     assert [(text.domain, text.context, text.text) for text in found] == [
-        ("competition_math", "", odd),
+        ("code", "", odd),
+        ("competition_math", "Problem. Find x.\n\nSolution.", " x = 1.\n"),
         ("embedded", "def f(x):\n", "    return x\n"),
     ]

@@ -17,7 +17,7 @@ from tests.eval.checkpoints import write_checkpoint
 from tests.training.corpus_folder import SCHEMA, default_rows
 
 pytestmark = pytest.mark.slow
-SCORED = ("scores/embedded", "scoreboard")
+SCORED = ("scores/embedded", "scores/competition_math", "scoreboard")
 TRAINED = ("model/checkpoint", "scores/reference_measured", *SCORED)
 KEYS = ("model/tokenizer", "corpus/packed", *TRAINED)
 SMALL = {"batch_rows": "4", "hidden_size": "32", "num_layers": "1", "intermediate_size": "48", "log_every_steps": "2"}
@@ -39,8 +39,15 @@ def write_corpus(store):
     assert {*SOURCE_OF.values()} <= SOURCES.keys()
     commit(store, "corpus/mixture", pl.from_dicts(rows, schema_overrides=types).select(*SCHEMA.names, "revision"))
     commit(store, "corpus/ledger", pl.DataFrame({"source": ["comp-math"], "fate": ["kept"]}))
-    found = {"benchmark": ["embedded"] * 2, "task_id": ["codeft/0"] * 2, "document_id": ["a", "b"]}
+    found = {
+        "benchmark": ["embedded"] * 2,
+        "task_id": ["codeft/0"] * 2,
+        "document_id": ["a", "b"],
+        "view": ["words"] * 2,
+    }
     commit(store, "decontamination/matches", pl.DataFrame(found))
+    problem = {"task_id": "comp-math/0", "problem": "Find x.", "solution": "x = 80.", "answer": "80"}
+    commit(store, "decontamination/held_out", pl.DataFrame([problem | {"document_ids": ["c"]}]))
 
 
 def materialize(workspace, reference, *, max_steps, keys=KEYS):
@@ -92,7 +99,7 @@ def test_the_probe_is_measured_while_training_and_plotted(workspace, first):
 def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first):
     folder = workspace.store.folder("scoreboard")
     board = json.loads((folder / "scoreboard.json").read_text())
-    rows = {row["metric"]: row for row in board["rows"]}
+    rows = {row["metric"]: row for row in board["rows"] if row["benchmark"] == "embedded"}
     assert {row["provenance"] for row in board["rows"]} == {"measured"}
     assert rows["bits_per_byte"]["comparison"]["n"] == 4
     assert rows["pass@1"]["num_leaked"] == 1
@@ -104,8 +111,9 @@ def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first
 
 def test_the_samples_of_both_models_are_a_view_of_the_catalog(workspace, first):
     with duckdb.connect(str(catalog_path(workspace.store)), read_only=True) as connection:
-        rows = connection.sql("SELECT model, count(*) FROM samples GROUP BY model ORDER BY model").fetchall()
-    assert rows == [("Qwen2.5-Coder-0.5B", 4), ("ours", 4)]
+        rows = connection.sql("SELECT model, benchmark, count(*) FROM samples GROUP BY ALL ORDER BY ALL").fetchall()
+    counts = [("competition_math", 1), ("embedded", 4)]
+    assert rows == [(model, *count) for model in ("Qwen2.5-Coder-0.5B", "ours") for count in counts]
 
 
 def test_the_same_checkpoint_twice_is_the_same_scoreboard(workspace, reference, first):
@@ -124,4 +132,4 @@ def test_another_checkpoint_joins_the_history_and_without_weights_the_reason_is_
     tokens = [point["num_tokens"] for point in board["history"]]
     assert len(tokens) == 2
     assert tokens[0] < tokens[1]
-    assert board["changes"][0]["benchmark"] == "embedded"
+    assert {change["benchmark"] for change in board["changes"]} == {"competition_math", "embedded"}

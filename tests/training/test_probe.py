@@ -106,7 +106,7 @@ def test_every_kth_text_of_each_domain_is_read(made):
 
 @pytest.mark.parametrize(
     "line", ['{"domain": "code"', '{"domain": "Code", "text": "a"}', '{"domain": "code", "text": ""}', '["code", "a"]',
-             '{"domain": "code", "text": 3}', '{"text": "a"}'],
+             '{"domain": "code", "text": 3}', '{"text": "a"}', '{"domain": "code", "text": "a", "item": 3}'],
 )  # fmt: skip
 def test_a_malformed_line_is_named(tmp_path, line):
     path = tmp_path / "probe.jsonl"

@@ -1,0 +1,36 @@
+"""What a run writes is judged beside it, once a step; where nothing can judge, the training goes on."""
+
+import json
+
+import dagster as dg
+
+from codeft_assets.defs.model import _passing
+from codeft_assets.defs.probe_scores import ProbeScores
+from codeft_eval.benchmarks import BENCHMARKS, load_items
+from codeft_eval.sandbox.server import SandboxError
+
+ITEM = load_items(BENCHMARKS["embedded"])[0]
+
+
+def test_completions_become_the_share_that_passes_live_and_in_the_plot(tmp_path):
+    scores = ProbeScores(dg.build_asset_context())
+    entry = {"step": 40, "completions": {ITEM.task_id: ITEM.solution}, "probe_completion_seconds": 0.5}
+    told = scores.tell(entry)
+    assert told == {"step": 40, "probe_completion_seconds": 0.5, "probe_pass_at_1": 1.0, "probe_num_scored": 1}
+    assert scores.tell({"step": 40, "loss": 2.0}) == {"step": 40, "loss": 2.0}
+    later = {"step": 80, "completions": {ITEM.task_id: ""}}
+    (tmp_path / "metrics.jsonl").write_text(
+        json.dumps(entry) + '\n{"step": 45, "loss": 1.5}\n' + json.dumps(later) + "\n"
+    )
+    points = scores.points(tmp_path / "metrics.jsonl")
+    assert points == [(40, 1.0), (80, 0.0)]
+    assert _passing(points)["probe_pass_at_1"] == 0.0
+    assert _passing([]) == {}
+
+
+def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
+    def refuse(*_):
+        raise SandboxError("no jail works here")
+
+    monkeypatch.setattr("codeft_assets.defs.probe_scores.judge_completions", refuse)
+    assert ProbeScores(dg.build_asset_context()).tell({"step": 1, "completions": {"a": ""}}) == {"step": 1}

@@ -1,0 +1,99 @@
+"""A model continues prompts while it trains: only when the run can afford it, and no weight is changed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from codeft_training import held_out
+from codeft_training.completions import Completions, greedy
+from codeft_training.encoding import load_tokenizer
+from codeft_training.probe import ProbeText
+from codeft_training.recipes import find_recipe
+from codeft_training.train import initial_model, train
+from tests.training.children import TINY, Collected, training_run
+
+TEXTS = [
+    ProbeText("embedded", "def add(a, b):\n", "    return a + b\n", "add"),
+    ProbeText("embedded", "def one():\n", "    return 1\n", "one"),
+    ProbeText("code", "", "x = 1\n"),
+]
+LONG = ProbeText("embedded", "# " + "0123456789" * 9, "    return 1\n", "long")
+
+
+class Writer:
+    """Continues every prompt with its own first token, and counts what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, prompts, num_tokens):
+        self.asked.append((len(prompts), num_tokens))
+        return [[prompt[0]] * num_tokens for prompt in prompts]
+
+
+def test_items_with_a_prompt_that_fits_are_continued_by_twice_the_longest_solution(made):
+    completions, write = Completions([*TEXTS, LONG], made / "tokenizer", 96), Writer()
+    longest = len(load_tokenizer(made / "tokenizer").encode("    return a + b\n", add_special_tokens=False).ids)
+    found = completions.measure(write, affordable_seconds=1e9)
+    assert set(found["completions"]) == {"add", "one"}
+    assert write.asked == [(2, 8), (2, 2 * longest)]  # the first is to find out what it takes
+    assert completions.told() == f"probe: 2 of 3 prompts are continued by {2 * longest} tokens"
+
+
+def test_what_the_run_cannot_afford_is_not_asked_for(made):
+    completions, write = Completions(TEXTS, made / "tokenizer", 96), Writer()
+    assert completions.measure(write, affordable_seconds=0.0) == {}
+    assert write.asked == [(2, 8)]
+    assert completions.measure(write, affordable_seconds=0.0) == {}
+    assert len(write.asked) == 1  # it is known by now
+    assert completions.measure(write, affordable_seconds=1e9)
+    assert Completions(TEXTS[2:], made / "tokenizer", 96).measure(write, affordable_seconds=1e9) == {}
+
+
+def test_the_likeliest_tokens_are_written_whatever_prompt_stands_beside(made):
+    import torch
+
+    recipe = replace(find_recipe("smoke"), **TINY)
+    model = initial_model(recipe, 320).train()
+    for parameter in model.parameters():
+        parameter.data.mul_(8.0)  # fresh weights are small and say the last token again, whatever came before
+    prompts = [[5, 6, 7, 8, 9, 10, 11], [12, 13]]
+    together = greedy(model, bf16=False)(prompts, 6)
+    assert model.training
+    for prompt, found in zip(prompts, together, strict=True):
+        ids = list(prompt)
+        for _ in range(6):
+            with torch.no_grad():
+                ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+        wanted = ids[len(prompt) :]
+        written = wanted[: wanted.index(0) + 1] if 0 in wanted else wanted  # 0 ends a text
+        assert found[: len(written)] == written
+        assert not any(found[len(written) :])
+
+
+def run_with(made, output):
+    rows = [{"domain": t.domain, "context": t.context, "text": t.text, "item": t.item} for t in TEXTS]
+    output.mkdir()
+    (output / "probe.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return replace(training_run(made, output), probe=output / "probe.jsonl")
+
+
+@pytest.mark.parametrize(("share", "steps"), [(1e9, [6, 12]), (0.0, [])])
+def test_a_run_that_can_afford_it_records_completions_and_ends_in_the_same_bits(
+    made, tmp_path, monkeypatch, share, steps
+):
+    monkeypatch.setattr(held_out, "MAX_SHARE", share)
+    reporter = Collected()
+    plain, probed = (
+        train(training_run(made, tmp_path / "plain"), Collected()),
+        train(run_with(made, tmp_path / "p"), reporter),
+    )
+    assert probed["weights_hash"] == plain["weights_hash"]
+    written = [entry for entry in reporter.observed if "completions" in entry]
+    assert [entry["step"] for entry in written] == steps
+    assert all(set(entry["completions"]) == {"add", "one"} for entry in written)
+    lines = [json.loads(line) for line in (tmp_path / "p" / "metrics.jsonl").read_text().splitlines()]
+    assert [entry for entry in lines if "completions" in entry] == written
+    taken = sum(entry.get(name, 0) for entry in lines for name in ("probe_seconds", "probe_completion_seconds"))
+    assert probed["probe_seconds"] == pytest.approx(taken, abs=0.01)
