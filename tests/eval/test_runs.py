@@ -82,8 +82,13 @@ def test_the_same_checkpoint_twice_gives_identical_files(checkpoint, finished, t
         assert digest(tmp_path / name) == digest(output / name)
 
 
-def test_a_killed_run_resumes_with_the_same_result_and_generates_nothing_twice(checkpoint, finished, tmp_path):
-    score = finished[1]
+SAMPLED = replace(FIVE, num_samples=3, temperature=0.8, top_p=0.9)
+
+
+@pytest.mark.parametrize("options", [FIVE, SAMPLED], ids=["greedy", "sampled"])
+def test_a_killed_run_resumes_with_the_same_result_and_generates_nothing_twice(checkpoint, tmp_path, options):
+    score = run_checkpoint(checkpoint, SHORT, tmp_path / "undisturbed", options)
+    output = tmp_path / "killed"
 
     class Killed(BaseException):
         pass
@@ -93,17 +98,44 @@ def test_a_killed_run_resumes_with_the_same_result_and_generates_nothing_twice(c
             raise Killed
 
     with pytest.raises(Killed):
-        run_checkpoint(checkpoint, SHORT, tmp_path, replace(FIVE, log=kill_in_the_second_batch))
-    assert not (tmp_path / "scores.json").exists()
-    store = next(tmp_path.glob("generations-*.jsonl"))
+        run_checkpoint(checkpoint, SHORT, output, replace(options, log=kill_in_the_second_batch))
+    assert not (output / "scores.json").exists()
+    store = next(output.glob("generations-*.jsonl"))
     assert len(store.read_text().splitlines()) == 4
     with store.open("a") as file:
         file.write('{"kind": "completion", "task')  # a kill in the middle of a write
-    resumed = run_checkpoint(checkpoint, SHORT, tmp_path, FIVE)
+    resumed = run_checkpoint(checkpoint, SHORT, output, options)
     assert resumed.content_hash == score.content_hash
+    assert digest(output / "samples.jsonl") == digest(tmp_path / "undisturbed" / "samples.jsonl")
+    assert asked_keys(store) == 5 * options.num_samples + 5
+
+
+def asked_keys(store):
+    """The number of answers in a store, none of which is there twice."""
     rows = [json.loads(line) for line in store.read_text().splitlines()]
-    keys = [(row["kind"], row["task_id"]) for row in rows]
-    assert len(keys) == len(set(keys)) == 10
+    keys = [(row["kind"], row["task_id"], row["sample"]) for row in rows]
+    assert len(keys) == len(set(keys))
+    return len(keys)
+
+
+@pytest.mark.slow
+def test_a_process_killed_while_it_generates_is_gone_on_with_by_the_next(checkpoint, tmp_path):
+    command = [sys.executable, "-m", "codeft_eval", "run", "--checkpoint", checkpoint, "--benchmark", "embedded"]
+    command += ["--limit", "6", "--batch-size", "1", "--output", tmp_path / "killed"]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any(line.startswith("completion: 2 of 6") for line in lines)
+    process.kill()
+    assert process.wait() == -9
+    process.stderr.close()
+    assert not (tmp_path / "killed" / "scores.json").exists()
+    subprocess.run(command, env=surroundings, check=True, capture_output=True)
+    undisturbed = run_checkpoint(checkpoint, BENCHMARKS["embedded"], tmp_path / "whole", Options(limit=6, batch_size=1))
+    assert read_score(tmp_path / "killed").content_hash == undisturbed.content_hash
+    assert digest(tmp_path / "killed" / "samples.jsonl") == digest(tmp_path / "whole" / "samples.jsonl")
+    assert asked_keys(next((tmp_path / "killed").glob("generations-*.jsonl"))) == 12
 
 
 def test_a_finished_run_asks_the_model_for_nothing(checkpoint, finished, monkeypatch):
