@@ -3,7 +3,8 @@
     python tests/benchmarks/probe.py --json
 
 ``probe_fraction`` is the probe's share of the run by its own clock; ``cpu_ratio`` the CPU seconds of the whole process
-with the probe over those without, which other processes change little. The weights must be the same in every bit.
+with the probe over those without, which other processes change little. ``judging_seconds`` is what the shell's process
+took meanwhile for the completions; the run does not wait for it. The weights must be the same in every bit.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +24,9 @@ import dagster as dg
 from codeft_assets.definitions import defs
 from codeft_assets.defs.model import write_probe
 from codeft_assets.defs.workspace import Workspace
+from codeft_eval.benchmarks import BENCHMARKS
+from codeft_eval.probe import PASS_AT_1, judge_completions
+from codeft_training.completions import COMPLETIONS
 
 TARGET = 0.05
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -52,6 +57,19 @@ def train(workspace: Workspace, output: Path, probe: Path | None) -> tuple[dict,
     return json.loads((output / "result.json").read_text()), seconds
 
 
+def judge(output: Path) -> tuple[list[int], list[float], float]:
+    """The steps at which completions were written, the share that passed of each, and the seconds this took."""
+    entries = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    written = [entry for entry in entries if COMPLETIONS in entry]
+    start = time.monotonic()
+    passed = [judge_completions(BENCHMARKS["embedded"], entry[COMPLETIONS]) for entry in written]
+    return (
+        [entry["step"] for entry in written],
+        [found[PASS_AT_1] for found in passed],
+        round(time.monotonic() - start, 2),
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -62,10 +80,15 @@ def main() -> int:
         plain, plain_seconds = train(workspace, Path(folder) / "plain", None)
         probed, probed_seconds = train(workspace, Path(folder) / "probed", probe)
         num_texts = len(probe.read_text().splitlines())
+        steps, passed, judging = judge(Path(folder) / "probed")
     found = {
         "probe_fraction": round(probed["probe_seconds"] / probed["seconds"], 4),
         "cpu_ratio": round(probed_seconds / plain_seconds, 4),
+        "run_seconds": [plain["seconds"], probed["seconds"]],
         "num_texts": num_texts,
+        "completed_at_steps": steps,
+        "pass_at_1": passed,
+        "judging_seconds": judging,
         "domains": sorted(probed["probe"]),
         "same_weights": plain["weights_hash"] == probed["weights_hash"],
     }
