@@ -131,12 +131,24 @@ QWEN_SFT = Recipe(
     validation_rows=128,
 )
 
+SMOKE = Recipe(
+    name="smoke", about="1.3M parameters from scratch on a CPU in about two minutes: shows that the path works"
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="smoke",
-            about="1.3M parameters from scratch on a CPU in about two minutes: shows that the path works",
+        SMOKE,
+        replace(
+            SMOKE,
+            name="smoke-long",
+            about="The smoke model with room for every prompt of MBPP (three examples, up to 4,490 of its tokens)",
+            context_tokens=5120,
+            batch_rows=1,
+            max_steps=96,
+            validate_every_steps=32,
+            save_every_steps=32,
+            validation_rows=5,
         ),
         Recipe(
             name="laptop",
