@@ -7,7 +7,7 @@ import resource
 import pytest
 import torch
 
-from codeft_training import sft
+from codeft_training import held_out, sft
 from codeft_training.checkpoints import newest_complete
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
 from codeft_training.sft import micro_batch
@@ -48,6 +48,18 @@ def test_the_engine_reports_what_our_own_loop_reports(made, base, tmp_path):
         "step", "loss", "learning_rate", "grad_norm", "num_tokens", "tokens_per_second", "tflops_per_second"
     }  # fmt: skip
     assert {"bits_per_byte", "bits_per_byte_code"} <= set(result["validation"])
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_prompts_are_continued_while_it_trains_and_no_weight_is_changed(made, base, tmp_path, monkeypatch, lora_rank):
+    monkeypatch.setattr(held_out, "MAX_SHARE", 1e9)
+    text = {"domain": "embedded", "context": "def one():\n", "text": "    return 1\n", "item": "one"}
+    (tmp_path / "probe.jsonl").write_text(json.dumps(text) + "\n")
+    reporter, plain = Collected(), run_of(made, base, tmp_path / "plain", lora_rank=lora_rank)
+    probed = dataclasses.replace(plain, output=tmp_path / "probed", probe=tmp_path / "probe.jsonl")
+    assert train(plain, Collected())["weights_hash"] == train(probed, reporter)["weights_hash"]
+    written = [entry for entry in reporter.observed if "completions" in entry]
+    assert [(entry["step"], list(entry["completions"])) for entry in written] == [(6, ["one"]), (12, ["one"])]
 
 
 def test_low_rank_additions_are_merged_into_a_checkpoint_like_any_other(made, base, tmp_path):
