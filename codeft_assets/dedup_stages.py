@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codeft_assets.curation import bucket_kernel, dedup, minhash, minhash_kernel, shingle_sets
+from codeft_assets.curation import bucket_kernel, candidates, dedup, minhash, minhash_kernel, shingle_sets
 from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.report import StageReport
@@ -46,7 +46,7 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     """Identify clustering; its inputs' hashes are part of the unit."""
     return Stage(
         name="dedup/clusters",
-        code_version=code_version_of(bucket_kernel, dedup, minhash_kernel, shingle_sets),
+        code_version=code_version_of(bucket_kernel, candidates, dedup, minhash_kernel, shingle_sets),
         parameters={"threshold": params.threshold, "priorities": dict(priorities)},
     )
 

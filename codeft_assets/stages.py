@@ -21,6 +21,8 @@ import xxhash
 
 from codeft_assets.curation import (
     adapters,
+    bucket_kernel,
+    candidates,
     decontaminate,
     dedup,
     documents,
@@ -62,8 +64,9 @@ def _arrow(frame: pl.DataFrame) -> pa.Table:
 
 def text_column(table: pa.Table) -> pa.Array:
     """Return the texts as one Arrow array, which the kernels read in place."""
-    column = table["text"].combine_chunks()
-    return column.cast(pa.large_string())
+    column = table["text"]
+    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
+    return whole.cast(pa.large_string())
 
 
 # -- documents ---------------------------------------------------------------------------------------------------------
@@ -142,7 +145,9 @@ def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
     """Identify the plan of the mixture; its inputs' hashes are part of the unit."""
     parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
     return Stage(
-        name="corpus/mixture_plan", code_version=code_version_of(dedup, groups, mixture), parameters=parameters
+        name="corpus/mixture_plan",
+        code_version=code_version_of(bucket_kernel, candidates, dedup, groups, mixture),
+        parameters=parameters,
     )
 
 

@@ -15,13 +15,19 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.bucket_kernel import add_pairs, bucket_pairs, greedy_keep
+from codeft_assets.curation.bucket_kernel import bucket_pairs, greedy_keep
+from codeft_assets.curation.candidates import (
+    MAX_KEYS,
+    BandKeys,
+    Pairs,
+    candidate_pairs,
+    distinct_pairs,
+    halves,
+    numbered,
+)
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.shingle_sets import Rows, ShingleSets
-
-Pairs = npt.NDArray[np.uint64]
-"""Sorted, distinct pairs of row numbers: ``later << 32 | earlier``, ``later > earlier``."""
 
 Similarity = npt.NDArray[np.float32]
 
@@ -29,20 +35,13 @@ TextsOf = Callable[[Rows], Iterator[tuple[Rows, pa.Array]]]
 """Yields the texts of documents by row in batches: positions among the rows, and their texts. Only candidates are asked
 for, and each of them once."""
 
-BandKeys = Callable[[int], npt.NDArray[np.uint64]]
-"""Returns one band's keys, a document each."""
-
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 MAX_ROUNDS = 6
 """A document whose neighbor was removed is tested against the neighbor's keeper; chains longer than this stay kept."""
 
 CLUSTER_COLUMNS = ("document_id", "representative_id", "kind", "jaccard")
-MAX_KEYS = 1 << 24
-"""Band keys that are grouped at a time; bounds the memory of grouping at about 40 bytes a key."""
 EVIDENCE_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
 """Similarities found before, by the two documents' ``shingle_sum``."""
-
-_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +128,7 @@ def deduplicate(
 def _first_of_equals(hashes: pl.Series) -> Rows:
     """Return for each row the first row of the same hash, itself if there is none; few rows are grouped at all."""
     rows, is_shared = np.arange(len(hashes)), np.zeros(len(hashes), dtype=np.bool_)
-    for shared in _halves(bucket_pairs(hashes.hash(seed=1).to_numpy(), 0, 0)):
+    for shared in halves(bucket_pairs(hashes.hash(seed=1).to_numpy(), 0, 0)):
         is_shared[shared] = True
     of_shared = pl.DataFrame({"row": np.flatnonzero(is_shared), "hash": hashes.filter(pl.Series(is_shared))})
     rows[is_shared] = of_shared.select(pl.col("row").first().over("hash"))["row"].to_numpy()
@@ -161,57 +160,6 @@ def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: int = MAX_KEYS) -> tuple[Rows, Rows]:
-    """Return the distinct pairs ``(later, earlier)`` of positions in ``rows`` whose documents share a band key.
-
-    One band is in memory at a time, and of that band only the keys of one part are grouped at a time.
-
-    Args:
-        rows: Documents that take part, as positions in what ``band_keys`` returns; better ranked ones first.
-        band_keys: Keys of one band.
-        num_bands: How many bands there are.
-        max_keys: About how many keys to group at a time.
-    """
-    found = _PairSet()
-    part_bits = max(-(-len(rows) // max_keys) - 1, 0).bit_length()
-    for band in range(num_bands):
-        keys = band_keys(band)[rows]
-        for part in range(1 << part_bits):
-            found.add(bucket_pairs(keys, part, part_bits))
-    return _halves(found.sorted())
-
-
-class _PairSet:
-    """Distinct pairs in a table that is at most half full."""
-
-    def __init__(self) -> None:
-        self._table, self._num_pairs = np.zeros(1 << 10, dtype=np.uint64), 0
-
-    def add(self, pairs: Pairs) -> None:
-        if (needed := 2 * (self._num_pairs + len(pairs))) > len(self._table):
-            held, self._table = self._held(), np.zeros(1 << needed.bit_length(), dtype=np.uint64)
-            add_pairs(self._table, held)
-        self._num_pairs += add_pairs(self._table, pairs)
-
-    def _held(self) -> Pairs:
-        return self._table[self._table != 0]
-
-    def sorted(self) -> Pairs:
-        pairs = self._held()
-        pairs.sort()
-        return pairs
-
-
-def _distinct(pairs: Pairs) -> Pairs:
-    """Sort and drop repeats; ``np.unique`` of numpy 2.4 hashes integers, 19 times slower (2.8 M pairs, measured)."""
-    pairs.sort()
-    return pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
-
-
-def _halves(pairs: Pairs) -> tuple[Rows, Rows]:
-    return (pairs >> _HALF).astype(np.int64), (pairs & _LOWER).astype(np.int64)
-
-
 class _Similarities:
     """Exact similarities of pairs: known from earlier evidence, or verified by reading the two texts."""
 
@@ -229,13 +177,19 @@ class _Similarities:
     def extend(self, pairs: Pairs) -> None:
         """Add ``pairs``, none of which is here yet."""
         jaccard = self._look_up(pairs)
+        jaccard[self._are_equal(pairs)] = 1.0
         unknown = np.flatnonzero(np.isnan(jaccard))
-        later, earlier = _halves(pairs[unknown])
+        later, earlier = halves(pairs[unknown])
         self._read(later, earlier)
         jaccard[unknown] = self._sets.jaccard(later, earlier)
         self.num_verified += len(unknown)
         order = np.argsort(merged := np.concatenate([self.pairs, pairs]))
         self.pairs, self.jaccard = merged[order], np.concatenate([self.jaccard, jaccard])[order]
+
+    def _are_equal(self, pairs: Pairs) -> npt.NDArray[np.bool_]:
+        """Return which pairs have the same shingles: their 64-bit sums are equal, and no text need be read."""
+        later, earlier = halves(pairs)
+        return self._sums[later] == self._sums[earlier]
 
     def _look_up(self, pairs: Pairs) -> Similarity:
         if self._known.is_empty() or not len(pairs):
@@ -244,7 +198,7 @@ class _Similarities:
         return found["jaccard"].fill_null(float("nan")).to_numpy(writable=True)
 
     def _keyed(self, pairs: Pairs) -> pl.DataFrame:
-        later, earlier = _halves(pairs)
+        later, earlier = halves(pairs)
         left, right = self._sums[later], self._sums[earlier]
         return pl.DataFrame({"later": np.maximum(left, right), "earlier": np.minimum(left, right)})
 
@@ -258,8 +212,7 @@ class _Similarities:
 
     def jaccard_of(self, later: Rows, earlier: Rows) -> Similarity:
         """Return the similarity of pairs that are here."""
-        pairs = later.astype(np.uint64) << _HALF | earlier.astype(np.uint64)
-        return self.jaccard[np.searchsorted(self.pairs, pairs)]
+        return self.jaccard[np.searchsorted(self.pairs, numbered(later, earlier))]
 
     def evidence(self) -> pl.DataFrame:
         """Return the similarity of every pair, by what it depends on and not by ids."""
@@ -273,28 +226,23 @@ def _near_duplicates(
     shingled = np.flatnonzero(unique["num_shingles"].to_numpy() > 0)
     rows = unique["row"].to_numpy().astype(np.int64)[shingled]
     later, earlier = candidate_pairs(rows, band_keys, params.minhash.num_bands, params.max_keys)
-    pairs = _coded(shingled[later], shingled[earlier])
+    pairs = distinct_pairs(shingled[later], shingled[earlier])
     keeper = np.full(unique.height, -1, dtype=np.int64)
     for _ in range(1 + MAX_ROUNDS):
         if not len(pairs):
             break
         similarities.extend(pairs)
         similar = similarities.jaccard >= params.threshold
-        keeper = greedy_keep(unique.height, *_halves(similarities.pairs), similar)
+        keeper = greedy_keep(unique.height, *halves(similarities.pairs), similar)
         pairs = _pairs_with_keepers(keeper, similarities.pairs, similar)
     removed = np.flatnonzero(keeper != -1)
     known = similarities.jaccard_of(removed, keeper[removed])
     return _clusters(unique["document_id"], removed, keeper[removed], NEAR, known)
 
 
-def _coded(one: Rows, other: Rows) -> Pairs:
-    later, earlier = np.maximum(one, other).astype(np.uint64), np.minimum(one, other).astype(np.uint64)
-    return _distinct((later << _HALF | earlier)[later != earlier])
-
-
 def _pairs_with_keepers(keeper: Rows, pairs: Pairs, similar: npt.NDArray[np.bool_]) -> Pairs:
     """Return untested pairs of a kept document and the keeper of a similar document that was removed."""
-    later, earlier = _halves(pairs[similar])
+    later, earlier = halves(pairs[similar])
     chosen = (keeper[later] == -1) & (keeper[earlier] != -1)
-    new = _coded(later[chosen], keeper[earlier[chosen]])
+    new = distinct_pairs(later[chosen], keeper[earlier[chosen]])
     return new[~np.isin(new, pairs)]

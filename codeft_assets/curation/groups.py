@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from codeft_assets.curation.dedup import candidate_pairs
+from codeft_assets.curation.candidates import candidate_pairs
 
 
 def near_duplicate_groups(signatures: pl.DataFrame, clusters: pl.DataFrame, bands: list[str]) -> pl.DataFrame:

@@ -35,7 +35,7 @@ class MinHashParams:
     @property
     def version(self) -> str:
         """Changes exactly when a signature would."""
-        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rotated, 32-bit lanes {astuple(self)}")
+        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rotated, 32-bit odd factors {astuple(self)}")
 
     def band_columns(self) -> list[str]:
         """Names of the band key columns."""
@@ -48,8 +48,7 @@ def signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
     The sum is equal for documents of equal shingles: what is known of one of them is known of the other.
     """
     data, offsets = text_buffers(text)
-    factors, terms = _permutations(params)
-    counts, sums, keys = band_keys(data, offsets, params.shingle_words, factors, terms, params.num_bands)
+    counts, sums, keys = band_keys(data, offsets, params.shingle_words, _odd_factors(params), params.num_bands)
     columns = dict(zip(params.band_columns(), keys, strict=True))
     return pl.DataFrame({"num_shingles": counts, "shingle_sum": sums, **columns})
 
@@ -63,8 +62,8 @@ def jaccard(
     return jaccard_of_pairs(flat, bounds[:-1], bounds[1:], left, right)
 
 
-def _permutations(params: MinHashParams) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
-    generator = np.random.default_rng(params.seed)
+def _odd_factors(params: MinHashParams) -> npt.NDArray[np.uint32]:
+    """Return what permutes 32-bit numbers, one for each row of each band."""
     num_hashes = params.num_bands * params.rows_per_band
-    factors = generator.integers(0, 2**31, num_hashes, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
-    return factors, generator.integers(0, 2**32, num_hashes, dtype=np.uint32)
+    generator = np.random.default_rng(params.seed)
+    return generator.integers(0, 2**31, num_hashes, dtype=np.uint32) * np.uint32(2) + np.uint32(1)

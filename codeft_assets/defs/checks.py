@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from codeft_assets.catalog import ACCOUNTS_SQL, catalog_path, write_catalog
 from codeft_assets.curation import decontaminate, minhash, secrets
-from codeft_assets.curation.dedup import candidate_pairs
+from codeft_assets.curation.candidates import candidate_pairs
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.mixture import TRAIN, VALIDATION

@@ -11,7 +11,8 @@ import pytest
 import xxhash
 
 from codeft_assets.curation import minhash_kernel, overlap_kernel, words_kernel
-from codeft_assets.curation.dedup import DedupParams, candidate_pairs, deduplicate
+from codeft_assets.curation.candidates import candidate_pairs
+from codeft_assets.curation.dedup import DedupParams, deduplicate
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
 
@@ -303,3 +304,16 @@ def test_compiled_kernels_name_the_words_kernel_that_they_were_compiled_with():
     used = xxhash.xxh3_64_hexdigest(Path(words_kernel.__file__).read_bytes())
     assert used == minhash_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"
     assert used == overlap_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"
+
+
+def test_no_text_is_read_of_documents_whose_shingles_are_the_same():
+    text = text_of(1)
+    texts = [text, text.replace(" ", ", "), text_of(2)]
+    rows = frame(texts)
+
+    def no_texts(wanted):
+        raise AssertionError(f"the texts of {wanted} were asked for")
+
+    found = deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), no_texts, DedupParams())
+    assert found.clusters.select("document_id", "representative_id", "jaccard").rows() == [("00000", "00001", 1.0)]
+    assert found.num_verified == 0

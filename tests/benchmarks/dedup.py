@@ -26,9 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeft_assets.curation.dedup import DedupParams, candidate_pairs, deduplicate
+from codeft_assets.curation.candidates import candidate_pairs
+from codeft_assets.curation.dedup import DedupParams, deduplicate
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.stages import text_column
 
 BINS = (0.95, 0.90, 0.85, 0.80)
 KINDS = ("exact", "white space", "words", "words", "block", "block")
@@ -99,11 +101,11 @@ def floor(folder):
 def ours(folder):
     """Read, sign, cluster and verify; the content's hash is stored beside the text when a document is read."""
     table = pq.read_table(folder / "texts.parquet", use_threads=False)
-    text, hashes = table["text"].combine_chunks(), np.load(folder / "hashes.npy")
+    text, hashes = text_column(table), pl.read_parquet(folder / "hashes.parquet")["content_hash"]
     rows = pl.DataFrame(
         {
-            "document_id": [f"{i:08d}" for i in range(len(text))],
-            "content_hash": pl.Series(hashes.tolist(), dtype=pl.Binary),
+            "document_id": pl.arange(len(text), dtype=pl.UInt32, eager=True),
+            "content_hash": hashes,
             "priority": np.ones(len(text), dtype=np.int32),
             "educational_value": np.zeros(len(text), dtype=np.float32),
             "num_chars": pl.Series(text).str.len_bytes(),
@@ -292,7 +294,7 @@ def build(num_bytes, folder):
     planted = plant(base, int(len(base) * PLANTED_SHARE), rng)
     texts = [*base, *(row[1] for row in planted)]
     pq.write_table(pa.table({"text": pa.array(texts, pa.large_string())}), folder / "texts.parquet", compression="zstd")
-    np.save(folder / "hashes.npy", np.array([content_hash(text) for text in texts], dtype="V16"))
+    pl.DataFrame({"content_hash": [content_hash(text) for text in texts]}).write_parquet(folder / "hashes.parquet")
     return base, planted, texts
 
 

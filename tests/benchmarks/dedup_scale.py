@@ -32,7 +32,8 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.bucket_kernel import greedy_keep
-from codeft_assets.curation.dedup import DedupParams, candidate_pairs
+from codeft_assets.curation.candidates import candidate_pairs
+from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.report import StageReport
 from codeft_assets.dedup_stages import (
