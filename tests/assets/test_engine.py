@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -336,6 +337,22 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(OSError, match="file"):
         write_atomically(LocalFileSystem(), str(target), b"content")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_whole(tmp_path):
+    from fsspec.implementations.local import LocalFileSystem
+
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a full disk: the first 1,000 bytes are written
+    try:
+        with pytest.raises(OSError, match="free space on that disk and run again"):
+            write_atomically(LocalFileSystem(), str(target), b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_accounts_that_do_not_balance_are_refused():

@@ -85,6 +85,12 @@ class Simulation:
         tags = {"dagster/data_version": version or str(self.version)}
         self.instance.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags))
 
+    def start(self, key):
+        """Start a run of one asset, which goes on until it is canceled."""
+        keys = {dg.AssetKey(key.split("/"))}
+        job = self.definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
+        return self.instance.create_run_for_job(job, asset_selection=keys, status=dg.DagsterRunStatus.STARTED)
+
     def tick(self, seconds=30, *, materialize=True):
         self.now += timedelta(seconds=seconds)
         done = dg.evaluate_automation_conditions(
@@ -177,6 +183,16 @@ def test_five_sources_that_change_within_an_hour_make_one_corpus(instance):
         seen += [keys for _, keys in simulation.run(0.2, step_seconds=360)]
     seen += [keys for _, keys in simulation.run(4, step_seconds=1200)]
     assert seen == [*({f"documents/{name}"} for name in FIVE), CORPUS]
+
+
+def test_the_stages_wait_while_a_source_is_being_read_and_then_run_once_together(instance):
+    simulation = Simulation(instance, LARGE)
+    run = simulation.start("documents/b")
+    simulation.observe("a", "2")
+    assert simulation.tick() == {"documents/a"}
+    assert simulation.run(6) == []
+    instance.report_run_canceled(run)
+    assert [keys for _, keys in simulation.run(1)] == [CORPUS]
 
 
 def test_a_source_that_was_never_materialized_is_not_requested(instance):
