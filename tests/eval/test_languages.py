@@ -1,7 +1,10 @@
 """Programs of other languages pass by a nonce that their last test prints, in a box that holds their whole tree."""
 
+import os
 import socket
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,11 @@ from codeft_eval.items import Item
 from codeft_eval.multiple import MULTIPLE, reading
 from codeft_eval.multiple_solutions import split_arguments, table_solution
 from codeft_eval.oracles import open_oracle
-from codeft_eval.sandbox import probe
+from codeft_eval.sandbox import box, box_server, probe
+from codeft_eval.sandbox.box_server import NUM_PROCESSES
 from codeft_eval.sandbox.fork_servers import SandboxError
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.probe import choose_box, probe_box
+from codeft_eval.sandbox.probe import choose_box, probe_box, probe_tier
 from codeft_eval.sandbox.process_tree import processes_below
 from codeft_eval.sandbox.programs import Limits, Program
 from codeft_eval.sandbox.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
@@ -26,8 +30,9 @@ HEAVY = ("typescript", "java", "cpp", "go", "rust")
 def needs(language):
     if missing := missing_tools(language):
         pytest.skip(f"not installed: {missing}")
-    if probe_box(language) != "works":
-        pytest.skip(probe_box(language))
+    if probe_tier("namespaces") != "works":
+        pytest.skip(probe_tier("namespaces"))
+    assert probe_box(language) == "works"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,7 @@ def test_an_honest_program_passes_also_after_half_a_line_of_output(shell):
         ("while :; do :; done", "timeout"),
         ("while :; do echo passed; done", "timeout"),
         ("exec 1>&-", "test_failed"),
+        ("trap 'exit 3' EXIT", "test_failed"),
     ],
 )
 def test_a_shell_program_cannot_fake_a_pass(shell, source, reason):
@@ -99,6 +105,8 @@ ATTACKS = {
     "finds a planted file": "[ -e /tmp/planted ] || exit 1",
     "mounts": "mount -t tmpfs x /tmp || exit 1",
     "enters a namespace": "unshare -U true || exit 1",
+    "writes a large file": "head -c 120000000 /dev/zero > big || exit 1",
+    "may start more processes than it needs": f'[ "$(ulimit -u)" = {NUM_PROCESSES} ] && exit 1',
     "fills the disk": "head -c 600000000 /dev/zero > big || exit 1",
 }
 
@@ -144,6 +152,55 @@ def test_a_fork_bomb_and_a_daemon_end_with_their_program(shell):
         server = shell._servers[0]
         assert processes_below(server._process.pid, 2) == []
     assert run(shell, ":").verdict == "passed"
+
+
+def test_cpu_seconds_end_a_program_before_its_wall_time():
+    needs("shell")
+    with Sandbox(language="shell", limits=Limits(cpu_seconds=1, wall_seconds=60), num_workers=1) as sandbox:
+        outcome = run(sandbox, "while :; do :; done")
+    assert (outcome.reason, outcome.num_runs) == ("timeout", 1)
+
+
+def test_processes_that_are_too_large_only_together_are_ended(monkeypatch):
+    needs("shell")
+    limit = 150 << 20
+    monkeypatch.setattr(box_server, "COMPILING", replace(box_server.COMPILING, memory_bytes=limit))
+    # tail holds what it may have to print; no process holds more than half of the limit.
+    hold = "for i in 1 2 3; do { head -c 70000000 /dev/zero; sleep 5; } | tail -c 70000000 > /dev/null & done; wait"
+    with Sandbox(language="shell", limits=replace(LIMITS, memory_bytes=limit), num_workers=1) as sandbox:
+        assert run(sandbox, hold).reason == "memory"
+
+
+def test_of_a_steps_output_only_the_end_is_kept():
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"a" * box.OUTPUT_BYTES + b"end")
+    os.close(write_end)
+    kept = bytearray()
+    assert box._take(read_end, kept)
+    os.close(read_end)
+    assert len(kept) == box.OUTPUT_BYTES
+    assert kept.endswith(b"aend")
+
+
+def test_what_anybody_may_write_outside_is_read_only_in_the_box(monkeypatch):
+    needs("shell")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o777)
+        open_box = replace(TOOLCHAINS["shell"], more_folders=lambda: (folder,))
+        monkeypatch.setitem(TOOLCHAINS, "shell", open_box)
+        with Sandbox(language="shell", limits=LIMITS, num_workers=1) as sandbox:
+            assert run(sandbox, f"cd '{folder}' || exit 1").verdict == "passed"
+            assert run(sandbox, f"echo owned > '{folder}/planted' || exit 1").reason == "test_failed"
+        assert os.listdir(folder) == []
+
+
+@pytest.mark.slow
+def test_what_does_not_compile_is_said_to_and_never_run():
+    needs("cpp")
+    with Sandbox(language="cpp", limits=LIMITS, num_workers=1) as sandbox:
+        program = Program(key="x", source="int main( {", entry_point="", test="", language="cpp")
+        outcome = sandbox.run([program])[0]
+    assert (outcome.reason, outcome.detail) == ("compile_error", "step 1 of 2 ended with status 1")
 
 
 @pytest.mark.slow

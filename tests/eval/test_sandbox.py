@@ -1,6 +1,7 @@
 """The remote call behaves like a call: what honest programs and tests do in one process works across the wall."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -183,6 +184,49 @@ def test_cpu_seconds_decide_and_need_no_second_run():
 def test_a_judge_that_dies_leaves_the_item_unscored_not_failed(sandbox):
     found = outcome(sandbox, "def f():\n    return 1", "import os\nos._exit(3)")
     assert (found.verdict, found.reason) == ("unscored", "judge")
+
+
+def test_a_program_that_lingers_after_its_answers_is_ended(sandbox):
+    lingering = "import os\nfrom time import sleep\nos._exit = lambda *_: sleep(1000)\ndef f():\n    return 1"
+    found = outcome(sandbox, lingering, "assert f() == 1")
+    assert found.verdict == "passed"
+    assert found.wall_seconds < 10
+
+
+def test_a_test_that_swallows_errors_passes_no_program_that_broke_the_channel(sandbox):
+    garbage = """
+import os
+def f():
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, b"x" * 64)
+        except OSError:
+            pass"""
+    found = outcome(sandbox, garbage, "try:\n    f()\nexcept Exception:\n    pass")
+    assert (found.verdict, found.reason) == ("failed", "protocol")
+
+
+def test_each_program_is_the_first_process_of_a_namespace_of_its_own(sandbox):
+    if sandbox.confinement.tier != "namespaces":
+        pytest.skip("only the namespaces tier has one")
+    assert outcome(sandbox, "import os\ndef f():\n    return os.getpid()", "assert f() == 1").verdict == "passed"
+
+
+def test_the_namespaces_reach_no_network_even_without_a_filter_of_calls():
+    if probe_tier("namespaces") != "works":
+        pytest.skip(probe_tier("namespaces"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        code = f"""
+import socket
+from codeft_eval.sandbox.namespaces import Namespaces, Root
+Namespaces.enter(Root(folders=(), files=()))
+channel = socket.socket()
+try:
+    channel.connect(("127.0.0.1", {listener.getsockname()[1]}))
+except OSError:
+    raise SystemExit(0)
+raise SystemExit(3)"""
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_jail_works_on_this_machine():

@@ -68,6 +68,7 @@ def test_the_tier_stands_in_every_outcome(report):
         ("sys_exit_at_load", "load_error"),
         ("equal_to_everything", "wrong_answer"),
         ("infinite_loop_at_load", "timeout"),
+        ("requests_to_the_judge", "protocol"),
     ],
 )
 def test_the_reason_of_a_failure_is_named(report, name, reason):
