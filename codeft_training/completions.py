@@ -6,6 +6,7 @@ to take keeps all that is measured within its share of the run so far, so a shor
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,8 +47,7 @@ class Completions:
             return {}
         start = time.monotonic()
         if self._expected_seconds is None:
-            write(list(self.prompts.values()), _TRIED_TOKENS)
-            self._expected_seconds = (time.monotonic() - start) * self.max_new_tokens / _TRIED_TOKENS
+            self._expected_seconds = self._tried(write)
         if self._expected_seconds > affordable_seconds:
             return {}
         found = write(list(self.prompts.values()), self.max_new_tokens)
@@ -57,6 +57,15 @@ class Completions:
             COMPLETIONS: dict(zip(self.prompts, texts, strict=True)),
             "probe_completion_seconds": round(self._expected_seconds, 4),
         }
+
+    def _tried(self, write: Write) -> float:
+        """Return what all tokens are expected to take; the first one, with the prompts before it, is another matter."""
+        starts = [time.monotonic()]
+        for num_tokens in (1, 1, 1 + _TRIED_TOKENS):  # the very first call also imports and allocates
+            write(list(self.prompts.values()), num_tokens)
+            starts.append(time.monotonic())
+        _, first, more = (end - start for start, end in itertools.pairwise(starts))
+        return first + max(more - first, 0.0) * (self.max_new_tokens - 1) / _TRIED_TOKENS
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -142,13 +142,10 @@ RECIPES: dict[str, Recipe] = {
         replace(
             SMOKE,
             name="smoke-long",
-            about="The smoke model with room for every prompt of MBPP (three examples, up to 4,490 of its tokens)",
-            context_tokens=5120,
-            batch_rows=1,
-            max_steps=96,
-            validate_every_steps=32,
-            save_every_steps=32,
-            validation_rows=5,
+            about="The smoke model with room for MBPP's prompts of three examples: 499 of 500, one has 4,490 tokens",
+            context_tokens=2048,
+            batch_rows=2,
+            validation_rows=12,
         ),
         Recipe(
             name="laptop",

@@ -37,16 +37,16 @@ def test_items_with_a_prompt_that_fits_are_continued_by_twice_the_longest_soluti
     longest = len(load_tokenizer(made / "tokenizer").encode("    return a + b\n", add_special_tokens=False).ids)
     found = completions.measure(write, affordable_seconds=1e9)
     assert set(found["completions"]) == {"add", "one"}
-    assert write.asked == [(2, 8), (2, 2 * longest)]  # the first is to find out what it takes
+    assert write.asked == [(2, 1), (2, 1), (2, 9), (2, 2 * longest)]  # the first are to find out what it takes
     assert completions.told() == f"probe: 2 of 3 prompts are continued by {2 * longest} tokens"
 
 
 def test_what_the_run_cannot_afford_is_not_asked_for(made):
     completions, write = Completions(TEXTS, made / "tokenizer", 96), Writer()
     assert completions.measure(write, affordable_seconds=0.0) == {}
-    assert write.asked == [(2, 8)]
+    assert write.asked == [(2, 1), (2, 1), (2, 9)]
     assert completions.measure(write, affordable_seconds=0.0) == {}
-    assert len(write.asked) == 1  # it is known by now
+    assert len(write.asked) == 3  # it is known by now
     assert completions.measure(write, affordable_seconds=1e9)
     assert Completions(TEXTS[2:], made / "tokenizer", 96).measure(write, affordable_seconds=1e9) == {}
 
