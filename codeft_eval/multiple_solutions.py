@@ -30,6 +30,8 @@ class _Style:
     "what comes between the arguments and the expected value, and after it"
     row: Callable[[Sequence[str], _Case], str]
     ending: str
+    has_names_first: bool = False
+    "in the signature: `lst []int`, not `long lst`"
 
 
 def table_solution(item: Item) -> str:
@@ -44,7 +46,7 @@ def table_solution(item: Item) -> str:
         raise ValueError(
             f"{item.task_id} in {item.language}: no test of the form {style.call!r} in {item.test[:200]!r}"
         )
-    names = _parameters(item.prompt)
+    names = _parameters(item.prompt, style)
     return "".join(style.row(names, case) for case in cases) + style.ending
 
 
@@ -106,7 +108,7 @@ def split_arguments(text: str) -> list[str]:
     return [*parts, text[begin:].strip()] if text.strip() else []
 
 
-def _parameters(prompt: str) -> list[str]:
+def _parameters(prompt: str, style: _Style) -> list[str]:
     """The names in the signature, which is the prompt's last line."""
     line = prompt.rstrip().splitlines()[-1]
     start = line.find("(") + 1
@@ -114,15 +116,14 @@ def _parameters(prompt: str) -> list[str]:
         return []
     inside = re.sub(r"<[^<>]*>", "", re.sub(r"<[^<>]*>", "", line[start : _closing(line, start)]))
     inside = re.sub(r"<[^<>]*>", "", inside)
-    return [_name(part) for part in split_arguments(inside)]
+    return [_name(part, style) for part in split_arguments(inside)]
 
 
-def _name(parameter: str) -> str:
+def _name(parameter: str, style: _Style) -> str:
     """`lst` of `lst: Vec`, of `long lst`, of `lst []int` and of `lst`."""
     before_colon = parameter.split(":")[0] if ":" in parameter and "::" not in parameter.split(" ")[0] else ""
     words = re.findall(r"[\w$]+", before_colon or parameter)
-    is_go = re.match(r"^\w+ (?:\[|map|interface|int$|float64$|string$|bool$)", parameter)
-    return words[0] if before_colon or is_go else words[-1]
+    return words[0] if before_colon or style.has_names_first else words[-1]
 
 
 def _equal_each(template: str) -> Callable[[Sequence[str], _Case], str]:
@@ -169,7 +170,13 @@ _STYLES = {
         row=_equal_each("Objects.equals(P, @)"),
         ending="    throw new RuntimeException();",
     ),
-    "go": _Style(call=r"actual: candidate\(", until=(", expected: ", " }"), row=_go_row, ending='\tpanic("")\n}\n'),
+    "go": _Style(
+        call=r"actual: candidate\(",
+        until=(", expected: ", " }"),
+        row=_go_row,
+        ending='\tpanic("")\n}\n',
+        has_names_first=True,
+    ),
     "rust": _Style(
         call=r"assert_eq!\(candidate\(", until=(", ", ")"), row=_equal_each("P == @"), ending="    panic!()"
     ),

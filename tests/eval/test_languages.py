@@ -300,6 +300,13 @@ def test_the_tables_own_answers_pass_and_an_empty_completion_fails(language):
     assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"], outcomes
 
 
+def test_a_parameter_that_is_named_as_another_languages_type_keeps_its_name():
+    prompt = "class Problem {\n    public static long strlen(String string) {\n"
+    tests = '    }\n    public static void main(String[] args) {\n    assert(strlen(("x")) == (1l));\n    }\n\n}\n'
+    item = next(iter(reading("java")([ROW | {"prompt": prompt, "tests": tests}], ())))
+    assert 'Objects.equals(string, ("x"))' in table_solution(item)
+
+
 def test_arguments_are_split_at_their_own_level_only():
     assert split_arguments('(1), [2, 3], "a, )b", {4: (5, 6)}') == ["(1)", "[2, 3]", '"a, )b"', "{4: (5, 6)}"]
     assert split_arguments("") == []
