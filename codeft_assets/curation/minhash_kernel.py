@@ -7,9 +7,20 @@ problem a duplicate of its variants, measured 1.000 against 0.001), hashed to 64
 import numba
 import numpy as np
 
-from codeft_assets.curation.words_kernel import READ_AHEAD, find_edges, hash_word, mix, next_part, padded, readable
+from codeft_assets.curation.words_kernel import (
+    AT_ONCE,
+    READ_AHEAD,
+    find_edges,
+    hash_end,
+    hash_rest,
+    hash_start,
+    mix,
+    next_part,
+    padded,
+    readable,
+)
 
-WORDS_KERNEL = "8575a40c5fc662a2"
+WORDS_KERNEL = "7527cfc3d016866f"
 """Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 _PRIME = np.uint64(1099511628211)
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
@@ -21,13 +32,24 @@ _STEP = 512
 
 @numba.njit(cache=True, nogil=True)
 def _words(data, start, end, edges, out):
-    """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number."""
-    num_words = 0
+    """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number.
+
+    Of all words of a part the first bytes, then the rest of the few that are long: no branch that is mispredicted at
+    each of them.
+    """
+    num_words, long_words = 0, edges[len(edges) // 2 :]
     while start < end:
         stop = next_part(data, start, end, _PART_BYTES)
-        for i in range(find_edges(data, start, stop, edges)):
-            out[num_words] = hash_word(data, edges[2 * i], edges[2 * i + 1])
-            num_words += 1
+        num_found, num_long, found = find_edges(data, start, stop, edges), 0, out[num_words:]
+        for i in range(num_found):
+            found[i] = hash_start(data, edges[2 * i], edges[2 * i + 1])
+            long_words[num_long] = i
+            num_long += edges[2 * i + 1] - edges[2 * i] > AT_ONCE
+        for i in long_words[:num_long]:
+            found[i] = hash_rest(data, edges[2 * i], edges[2 * i + 1], found[i])
+        for i in range(num_found):
+            found[i] = hash_end(found[i])
+        num_words += num_found
         start = stop
     return num_words
 
@@ -77,8 +99,8 @@ def shingle(data, start, end, width, edges, out):
 
 @numba.njit(cache=True, nogil=True)
 def edges_scratch():
-    """Return room for the edges of the words of one part."""
-    return np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
+    """Return room for the edges of the words of one part, and in its second half for the numbers of long words."""
+    return np.empty(2 * (_PART_BYTES + READ_AHEAD), dtype=np.int64)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

@@ -23,7 +23,7 @@ _MIX_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT, _HALF, _LAST, _ONE, _TWO = np.uint64(33), np.uint64(32), np.uint64(63), np.uint64(1), np.uint64(2)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _ALL, _EIGHT, _BITS = np.uint64(0xFFFFFFFFFFFFFFFF), np.uint64(8), np.uint64(64)
-_AT_ONCE = 15
+AT_ONCE = 15
 """Bytes of a word that are hashed without a branch."""
 _UNROLLED = 8
 
@@ -117,20 +117,37 @@ def _folded(eight):
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def hash_word(data, begin, end):
-    """Return the hash of the word ``data[begin:end]``."""
+def hash_start(data, begin, end):
+    """Return a number of the first ``AT_ONCE`` bytes of the word ``data[begin:end]``, found without a branch."""
     first = np.uint64(min(end - begin, 8))
-    second = np.uint64(min(max(end - begin, 8), _AT_ONCE)) - _EIGHT
+    second = np.uint64(min(max(end - begin, 8), AT_ONCE)) - _EIGHT
     key = (_folded(_load_word(data, begin)) & (_ALL >> (_BITS - _EIGHT * first))) * _SEED_1  # pyright: ignore[reportCallIssue]
-    key += (_folded(_load_word(data, begin + 8)) & ((_ONE << (_EIGHT * second)) - _ONE)) * _SEED_2
-    at = begin + _AT_ONCE
+    return key + (_folded(_load_word(data, begin + 8)) & ((_ONE << (_EIGHT * second)) - _ONE)) * _SEED_2
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def hash_rest(data, begin, end, key):
+    """Return ``key`` with the other bytes of the word in it."""
+    at = begin + AT_ONCE
     while at < end:
         left = np.uint64(min(end - at, 8))
         more = _folded(_load_word(data, at)) & (_ALL >> (_BITS - _EIGHT * left))
         key = (key ^ (key >> _HALF)) * _MIX_1 + more * _SEED_2
         at += 8
+    return key
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def hash_end(key):
+    """Return the hash, every bit of ``key`` spread over its upper and lower half."""
     key = (key ^ (key >> _HALF)) * _MIX_2
     return key ^ (key >> _HALF)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def hash_word(data, begin, end):
+    """Return the hash of the word ``data[begin:end]``."""
+    return hash_end(hash_rest(data, begin, end, hash_start(data, begin, end)))
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

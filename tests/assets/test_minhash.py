@@ -8,7 +8,10 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.minhash_kernel import _words, edges_scratch
+from codeft_assets.curation.overlap_kernel import word_hashes
 from codeft_assets.curation.shingle_sets import ShingleSets
+from codeft_assets.curation.signals import text_buffers
 
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 ALPHABET = "abcXYZ019__ \t\n.,;()=é漢\u00a0`~@[{\x7f"
@@ -137,3 +140,14 @@ def test_shingle_sets_in_memory_and_on_disk_give_the_same_similarity(max_held):
     expected = jaccard(arrow(texts), left, right, MinHashParams())
     assert (sets.jaccard(left, right) == expected).all()
     assert len(sets.missing(np.arange(10))) == 0
+
+
+def test_all_words_of_a_text_are_hashed_as_each_alone_is_whatever_their_length():
+    words = [character * size for character in "aZé_7" for size in (1, 7, 8, 9, 14, 15, 16, 17, 40, 200)] * 40
+    random.Random(3).shuffle(words)
+    data, offsets = text_buffers(arrow([" ".join(words), "\0" * 100]))
+    out = np.zeros(len(data), dtype=np.uint64)
+    assert _words(data, offsets[0], offsets[1], edges_scratch(), out) == len(words)
+    alone = arrow(words)
+    assert (out[: len(words)] == word_hashes(*text_buffers(alone))).all()
+    assert len(set(out[: len(words)].tolist())) == len({word.lower() for word in words})
