@@ -20,7 +20,7 @@ from codeft_assets.curation.words_kernel import (
     readable,
 )
 
-WORDS_KERNEL = "7527cfc3d016866f"
+WORDS_KERNEL = "0d5ea20a366c9c7a"
 """Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 _PRIME = np.uint64(1099511628211)
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)

@@ -22,7 +22,7 @@ from codeft_assets.curation.words_kernel import (
     readable,
 )
 
-WORDS_KERNEL = "7527cfc3d016866f"
+WORDS_KERNEL = "0d5ea20a366c9c7a"
 """Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 _IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
 _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)

@@ -122,7 +122,8 @@ def hash_start(data, begin, end):
     first = np.uint64(min(end - begin, 8))
     second = np.uint64(min(max(end - begin, 8), AT_ONCE)) - _EIGHT
     key = (_folded(_load_word(data, begin)) & (_ALL >> (_BITS - _EIGHT * first))) * _SEED_1  # pyright: ignore[reportCallIssue]
-    return key + (_folded(_load_word(data, begin + 8)) & ((_ONE << (_EIGHT * second)) - _ONE)) * _SEED_2
+    key += (_folded(_load_word(data, begin + 8)) & ((_ONE << (_EIGHT * second)) - _ONE)) * _SEED_2  # pyright: ignore[reportCallIssue]
+    return key
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
@@ -131,7 +132,7 @@ def hash_rest(data, begin, end, key):
     at = begin + AT_ONCE
     while at < end:
         left = np.uint64(min(end - at, 8))
-        more = _folded(_load_word(data, at)) & (_ALL >> (_BITS - _EIGHT * left))
+        more = _folded(_load_word(data, at)) & (_ALL >> (_BITS - _EIGHT * left))  # pyright: ignore[reportCallIssue]
         key = (key ^ (key >> _HALF)) * _MIX_1 + more * _SEED_2
         at += 8
     return key
