@@ -207,7 +207,7 @@ def shingle_sets(data, offsets, width):
                 flat[used] = flat[i]
                 used += 1
         bounds[document + 1] = used
-    return flat[:used], bounds
+    return flat[:used].copy(), bounds  # a slice would hold the room of all shingles, distinct or not
 
 
 @numba.njit(cache=True, nogil=True)
