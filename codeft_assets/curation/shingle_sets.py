@@ -17,7 +17,7 @@ from codeft_assets.curation.minhash_kernel import jaccard_of_pairs, shingle_sets
 from codeft_assets.curation.signals import text_buffers
 
 Rows = npt.NDArray[np.int64]
-MAX_HELD = 1 << 24
+MAX_HELD = 1 << 22
 """Shingles of eight bytes that are held in memory before they go to the file."""
 
 

@@ -7,12 +7,12 @@ seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as t
 dedup/signatures and dedup/clusters run; a quarter of the documents are duplicates. ``changed``: installed packages as
 eight sources; a tenth of one source's documents is edited, then both assets run again, and anew from nothing.
 
-Measured on two Zen 4 cores: bands of 1, 3 and 10 million documents 1.1, 2.9 and 15.6 to 16.3 CPU seconds, 280, 382
-and 680 MB; stage 1, 3 and 10 million: signatures 3.3, 8.1 and 28.6 CPU seconds at 390 MB, whatever the number,
-clusters 3.5, 9.0 and 37.5 CPU seconds, 691, 1,285 and 3,064 MB. A tenth of one of eight sources (240 MB) changed: 3.7
-to 5.7 times cheaper, identical. On paper, as a straight line: clusters of the 110 million of the full catalogue take
-7 CPU minutes and about 32 GB, besides reading the texts of candidates once. What grows with the corpus is the listing
-of documents; signatures, grouping (``max_keys``) and shingle sets (on disk) do not.
+Measured on two Zen 4 cores: bands of 1, 3 and 10 million documents 0.7, 1.5 and 4.6 CPU seconds, 326, 447 and 679 MB;
+stage 1, 3 and 10 million: signatures 3.1, 7.6 and 29.0 CPU seconds at 430 MB, whatever the number, clusters 2.8, 7.7 and
+35.8 CPU seconds, 1.0, 1.6 and 3.7 GB. A tenth of one of eight sources (240 MB) changed: 4.9 times cheaper, identical.
+On paper, as a straight line: clusters of the 110 million of the full catalogue take 7 CPU minutes and about 36 GB,
+besides reading the texts of candidates once. What grows with the corpus is the listing of documents; signatures,
+grouping (``max_keys``) and shingle sets (on disk) do not.
 
 Every measurement is a process of its own: CPU seconds of it and its children, and its largest resident size.
 """
