@@ -23,7 +23,7 @@ EVERYTHING = f"{GROUPS} or {LEDGER}"
 SCORED = 'key:"quality/signals" or key:"quality/scores"'
 CORPUS = f'group:sources or {SCORED} or group:dedup or key:"decontamination/matches" or {LEDGER}'
 """Without the classifier, which is trained anew in every run that asks for it."""
-KEPT = ("quality/annotations", "decontamination/benchmark_texts")
+KEPT = ("quality/annotations", "decontamination/held_out", "decontamination/benchmark_texts")
 STAGES = (
     *("documents__o1_journey", "quality__signals", "quality__scores", "dedup__signatures", "dedup__clusters"),
     *("decontamination__matches", "corpus__mixture_plan", "corpus__ledger", "corpus__mixture"),
