@@ -176,11 +176,11 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     run = _command(commands, "run", _run, "evaluate a checkpoint folder on a benchmark; resumes where it was stopped")
     run.add_argument("--checkpoint", type=Path, required=True, help="a folder that save_pretrained wrote")
-    run.add_argument("--batch-size", type=int, default=16, help="fixed and recorded: it changes greedy text on a GPU")
+    run.add_argument("--batch-size", type=int, help="default: 64 on a GPU, else 16; recorded")
     run.add_argument("--device", default="", help="default: a GPU when there is one")
     run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
     run.add_argument(
-        "--engine", choices=["batches", "continuous"], default="batches", help="continuous keeps a GPU full"
+        "--engine", choices=["batches", "graphs", "continuous"], help="default: graphs on a GPU, batches elsewhere"
     )
     run.add_argument("--num-samples", type=int, default=1, help="completions an item, for pass@k; needs a temperature")
     run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
@@ -196,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(BENCHMARKS))
     measure.add_argument("--local-only", action="store_true", help="do not ask the Hub")
     measure.add_argument("--limit", type=int, help="only the first items")
-    measure.add_argument("--batch-size", type=int, default=16)
+    measure.add_argument("--batch-size", type=int, help="64 on a GPU, else 16")
     measure.add_argument("--output", type=Path, required=True)
     for command in (run, replay, check):
         command.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))

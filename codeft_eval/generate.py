@@ -1,8 +1,8 @@
-"""Completions of many prompts, two ways: batches of similar length that stop early, and continuous batching.
+"""Completions of many prompts: batches of similar length that stop early, the same in CUDA graphs, or continuously.
 
 A batch gives the same text in every run, whatever else is asked (float32; in bfloat16 the batch size matters and is
 recorded). Sampling draws from a generator seeded with task, item and sample, so it depends on nothing else. Continuous
-batching replaces a finished row at once, which keeps a GPU full; it is greedy only.
+batching replaces a finished row at once; it is greedy only.
 """
 
 import hashlib
@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from codeft_eval.graphed import STEPS_BETWEEN_LOOKS, is_recordable, write_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -73,34 +75,96 @@ def in_batches(
     model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, is_waiting: IsWaiting
 ) -> Iterator[dict[Prompt, str]]:
     """One dictionary a batch; batches are cut from all prompts, so a resumed run has the same ones."""
+    yield from _each_batch(tokenizer, prompts, decoding, is_waiting, lambda batch: _by_generate(model, batch))
+
+
+def in_graphs(
+    model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, is_waiting: IsWaiting
+) -> Iterator[dict[Prompt, str]]:
+    """As `in_batches`, each step of a batch replayed from a CUDA graph.
+
+    Raises:
+        ValueError: not all of the model's layers have full attention.
+    """
+    if not is_recordable(model.config):
+        raise ValueError(
+            f"engine 'graphs' needs full attention in every layer, and this {model.config.model_type!r} has a sliding "
+            "window; use the engine 'batches'"
+        )
+    yield from _each_batch(tokenizer, prompts, decoding, is_waiting, lambda batch: _by_graphs(model, batch))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Prompts of similar length, padded on the left."""
+
+    prompts: list[Prompt]
+    tokenizer: Any
+    decoding: Decoding
+
+    @property
+    def num_new(self) -> int:
+        return max(prompt.max_new_tokens for prompt in self.prompts)
+
+    def tensors(self, device: Any) -> tuple[Any, Any]:
+        """Tokens and mask, [rows, width]."""
+        import torch
+
+        width = max(len(prompt.tokens) for prompt in self.prompts)
+        gaps = [width - len(prompt.tokens) for prompt in self.prompts]
+        padding = _padding(self.tokenizer)
+        rows = [[padding] * gap + list(prompt.tokens) for gap, prompt in zip(gaps, self.prompts, strict=True)]
+        mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
+        return torch.tensor(rows, device=device), torch.tensor(mask, device=device)
+
+
+def _each_batch(
+    tokenizer: Any,
+    prompts: Sequence[Prompt],
+    decoding: Decoding,
+    is_waiting: IsWaiting,
+    write: Callable[[_Batch], list[list[int]]],
+) -> Iterator[dict[Prompt, str]]:
+    for start in range(0, len(prompts), decoding.batch_size):
+        chosen = [prompt for prompt in prompts[start : start + decoding.batch_size] if is_waiting(prompt.key)]
+        if chosen:
+            texts = _texts(tokenizer, chosen, write(_Batch(chosen, tokenizer, decoding)), decoding.stops)
+            yield dict(zip(chosen, texts, strict=True))
+
+
+def _by_generate(model: Any, batch: _Batch) -> list[list[int]]:
     import torch
     from transformers import GenerationConfig, StoppingCriteriaList
 
-    padding = _padding(tokenizer)
-    for start in range(0, len(prompts), decoding.batch_size):
-        batch = [prompt for prompt in prompts[start : start + decoding.batch_size] if is_waiting(prompt.key)]
-        if not batch:
-            continue
-        width = max(len(prompt.tokens) for prompt in batch)
-        rows = [[padding] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in batch]
-        mask = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in batch]
-        ends = _Ends(tokenizer, width, batch, decoding.stops)
-        config = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max(prompt.max_new_tokens for prompt in batch),
-            pad_token_id=padding,
-            eos_token_id=tokenizer.eos_token_id,
+    rows, mask = batch.tensors(model.device)
+    width = rows.shape[1]
+    ends = _Ends(batch, steps_between_looks=1)
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=batch.num_new,
+        pad_token_id=_padding(batch.tokenizer),
+        eos_token_id=batch.tokenizer.eos_token_id,
+    )
+    with torch.inference_mode():
+        found = model.generate(
+            rows,
+            attention_mask=mask,
+            generation_config=config,
+            stopping_criteria=StoppingCriteriaList([lambda ids, _scores, **_: ends(ids[:, width:])]),
+            logits_processor=_noise(batch.prompts, batch.decoding),
         )
-        with torch.inference_mode():
-            found = model.generate(
-                torch.tensor(rows, device=model.device),
-                attention_mask=torch.tensor(mask, device=model.device),
-                generation_config=config,
-                stopping_criteria=StoppingCriteriaList([ends]),
-                logits_processor=_noise(batch, decoding),
-            )
-        texts = _texts(tokenizer, batch, found[:, width:].tolist(), decoding.stops)
-        yield dict(zip(batch, texts, strict=True))
+    return found[:, width:].tolist()
+
+
+def _by_graphs(model: Any, batch: _Batch) -> list[list[int]]:
+    rows, mask = batch.tensors(model.device)
+    ends = _Ends(batch, steps_between_looks=STEPS_BETWEEN_LOOKS)
+    noise = _noise(batch.prompts, batch.decoding)
+
+    def choose(logits: Any) -> Any:
+        return (noise(None, logits) if noise else logits).argmax(-1)
+
+    return write_tokens(model, rows, mask, batch.num_new, choose, lambda found: bool(ends(found).all())).tolist()
 
 
 def continuously(
@@ -178,25 +242,29 @@ def _tail_tokens(stops: Sequence[str]) -> int:
 
 
 class _Ends:
-    """Which rows of a batch are done: a stop was written, or the row's own limit is reached."""
+    """Which rows of a batch are done: they wrote a stop or the end of the text, or reached their own limit."""
 
-    def __init__(self, tokenizer: Any, width: int, batch: Sequence[Prompt], stops: Sequence[str]) -> None:
-        self._tokenizer, self._width, self._stops = tokenizer, width, stops
-        self._limits = [prompt.max_new_tokens for prompt in batch]
-        self._done = [False] * len(batch)
-        self._tail = _tail_tokens(stops)
+    def __init__(self, batch: _Batch, steps_between_looks: int) -> None:
+        self._tokenizer, self._stops = batch.tokenizer, batch.decoding.stops
+        self._limits = [prompt.max_new_tokens for prompt in batch.prompts]
+        self._done = [False] * len(batch.prompts)
+        self._tail = _tail_tokens(self._stops) + steps_between_looks - 1
 
-    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
-        """One truth value a row."""
+    def __call__(self, found: Any) -> Any:
+        """One truth value a row, of the new tokens [rows, steps]."""
         import torch
 
-        num_new = input_ids.shape[1] - self._width
         waiting = [index for index, done in enumerate(self._done) if not done]
-        tails = input_ids[:, max(self._width, input_ids.shape[1] - self._tail) :].tolist()
+        tails = found[:, -self._tail :].tolist()
         texts = self._tokenizer.batch_decode([tails[index] for index in waiting])
+        end = self._tokenizer.eos_token_id
         for index, text in zip(waiting, texts, strict=True):
-            self._done[index] = num_new >= self._limits[index] or any(stop in text for stop in self._stops)
-        return torch.tensor(self._done, device=input_ids.device)
+            self._done[index] = (
+                found.shape[1] >= self._limits[index]
+                or end in tails[index]
+                or any(stop in text for stop in self._stops)
+            )
+        return torch.tensor(self._done, device=found.device)
 
 
 def _noise(batch: Sequence[Prompt], decoding: Decoding) -> Any:

@@ -5,11 +5,12 @@ import logging
 import math
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeft_eval.generate import Decoding, IsWaiting, Key, Prompt, continuously, cut, in_batches
+from codeft_eval.generate import Decoding, IsWaiting, Key, Prompt, continuously, cut, in_batches, in_graphs
 from codeft_eval.generations import GenerationStore
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ Found = Iterator[Mapping[Key, Any]]
 """Answers as they come."""
 Hear = Callable[[str, str], None]
 """(task id, completion): told of each completion as soon as it is there."""
+Timing = Callable[[str], AbstractContextManager[None]]
+"""The part of a run that begins now: generation, likelihood."""
 PROMPT_TOO_LONG = "\x00prompt_too_long"
-ENGINES = {"batches": in_batches, "continuous": continuously}
+ENGINES = {"batches": in_batches, "graphs": in_graphs, "continuous": continuously}
 _WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
@@ -42,7 +45,7 @@ class GenerationSettings:
     max_new_tokens: int
     stops: tuple[str, ...]
     engine: str = "batches"
-    "batches: the same text in every run; continuous: keeps a GPU full"
+    "batches, graphs: the same text in every run; continuous: replaces a finished row at once"
     num_samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
@@ -58,8 +61,8 @@ class GenerationSettings:
             raise ValueError(f"engine {self.engine!r} is not one of {sorted(ENGINES)}")
         if self.num_samples > 1 and not self.temperature:
             raise ValueError(f"{self.num_samples} samples at temperature 0 are one sample; give a temperature")
-        if self.temperature and self.engine != "batches":
-            raise ValueError(f"engine {self.engine!r} draws no samples; use 'batches', or temperature 0")
+        if self.temperature and self.engine == "continuous":
+            raise ValueError("engine 'continuous' draws no samples; use 'graphs' or 'batches', or temperature 0")
         self.decoding()
 
     def decoding(self) -> Decoding:
@@ -87,18 +90,31 @@ def checkpoint_hash(folder: Path) -> str:
 
 
 def load_checkpoint(folder: Path, settings: GenerationSettings) -> Any:
-    """The checkpoint as lm-eval's `HFLM`, loaded without any network."""
+    """The checkpoint as lm-eval's `HFLM`, loaded without any network.
+
+    cuDNN's attention is turned off for the process: on an H200 a second run gave one completion in seven again with it,
+    and all of them with PyTorch's own (tests/benchmarks/generation.py).
+    """
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    import torch
     from lm_eval.models.huggingface import HFLM
 
+    torch.backends.cuda.enable_cudnn_sdp(False)
     options = {"batch_size": settings.batch_size, "dtype": settings.dtype, "device": settings.device}
     model: Any = HFLM
     return model(pretrained=str(folder), **options)
 
 
-def remembering(
-    inner: Any, store: GenerationStore, settings: GenerationSettings, progress: Progress, hear: Hear
-) -> "LM":
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told how far a model is, what it wrote, and what it is busy with."""
+
+    progress: Progress
+    hear: Hear
+    timing: Timing
+
+
+def remembering(inner: Any, store: GenerationStore, settings: GenerationSettings, listener: Listener) -> "LM":
     """`inner`, an `HFLM`, with its answers in `store`: asked once for each item, in batches of similar length."""
     from lm_eval.api.model import LM
 
@@ -110,11 +126,14 @@ def remembering(
 
     class RememberingLM(LM):
         def generate_until(self, requests: list["Instance"]) -> list[str]:
-            return _Answers("completion", store, progress, hear).of(_by_length(inner, requests), requests, complete)
+            answers = _Answers("completion", store, listener.progress, listener.hear)
+            with listener.timing("generation"):
+                return answers.of(_by_length(inner, requests), requests, complete)
 
         def loglikelihood(self, requests: list["Instance"]) -> list[tuple[float, bool]]:
-            ignore: Hear = lambda task_id, text: None  # noqa: E731
-            found = _Answers("log_likelihood", store, progress, ignore).of(_by_length(inner, requests), requests, weigh)
+            answers = _Answers("log_likelihood", store, listener.progress, lambda task_id, text: None)
+            with listener.timing("likelihood"):
+                found = answers.of(_by_length(inner, requests), requests, weigh)
             return [(math.nan if value is None else value, False) for value in found]
 
         def loglikelihood_rolling(self, requests: list["Instance"]) -> list[float]:

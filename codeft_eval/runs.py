@@ -4,7 +4,8 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,12 +15,14 @@ from codeft_eval.benchmarks import data_sha256, load_items
 from codeft_eval.bridge import Scoring
 from codeft_eval.entries import Benchmark
 from codeft_eval.generations import GenerationStore
+from codeft_eval.graphed import is_recordable
 from codeft_eval.harness import BITS_PER_BYTE, COMPLETION, Answers, ask
 from codeft_eval.items import Item
 from codeft_eval.models import (
     PROMPT_TOO_LONG,
     GenerationSettings,
     Hear,
+    Listener,
     checkpoint_hash,
     load_checkpoint,
     remembering,
@@ -28,6 +31,7 @@ from codeft_eval.models import (
 from codeft_eval.multiple_solutions import table_solution
 from codeft_eval.oracles import Oracle, open_oracle
 from codeft_eval.sandbox.probe import UNSAFE
+from codeft_eval.sandbox.programs import Outcome
 from codeft_eval.scores import Score, make_score, sample_lines, write_score
 
 logger = logging.getLogger(__name__)
@@ -39,13 +43,14 @@ class Options:
 
     limit: int | None = None
     "the first items only; the score says how many"
-    batch_size: int = 16
+    batch_size: int | None = None
+    "None: 64 on a GPU, 16 elsewhere"
     device: str = ""
     "empty: a GPU when there is one"
     dtype: str = ""
     "empty: bfloat16 on a GPU, float32 elsewhere"
-    engine: str = "batches"
-    "or continuous, which keeps a GPU full and promises the same text only where sums are exact"
+    engine: str = ""
+    "batches, graphs or continuous; empty: graphs on a GPU where all layers have full attention, batches elsewhere"
     num_samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
@@ -68,14 +73,15 @@ def run_checkpoint(checkpoint: Path, benchmark: Benchmark, output: Path, options
     """
     items = _items(benchmark, options)
     model_hash = checkpoint_hash(checkpoint)
-    settings = _settings(benchmark, options)
+    settings = _settings(checkpoint, benchmark, options)
     with open_oracle(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as oracle:
         options.log(f"{benchmark.title}: {len(items)} items, jail: {oracle.tier} {_other_tiers(oracle)}")
         identity = _identity(benchmark, model_hash, settings)
         store = GenerationStore(output, identity)
         hear = _begin_judging(oracle, items)
-        model = remembering(load_checkpoint(checkpoint, settings), store, settings, _progress(options), hear)
         clock = _Clock(oracle)
+        loaded = load_checkpoint(checkpoint, settings)
+        model = remembering(loaded, store, settings, Listener(_progress(options), hear, clock.timing))
         answers = ask(model, Scoring(items, clock.judge, settings.num_samples), (COMPLETION, BITS_PER_BYTE))
     return _finish(
         benchmark, answers, output, options, clock,
@@ -152,18 +158,35 @@ def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
 
 
 class _Clock:
-    """Times what the run waits for: the model, and after it the verdicts that were not ready."""
+    """Times the parts of a run: what the model takes, and what the run then waits for verdicts that are not ready."""
 
     def __init__(self, oracle: Oracle) -> None:
         self.oracle = oracle
-        self.started = time.monotonic()
-        self.judging_seconds = 0.0
+        self._started = time.monotonic()
+        self._parts: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, part: str) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self._parts[part] = self._parts.get(part, 0.0) + time.monotonic() - begin
 
     def judge(self, *arguments: Any) -> Any:
-        begin = time.monotonic()
-        outcomes = self.oracle.judge(*arguments)
-        self.judging_seconds += time.monotonic() - begin
-        return outcomes
+        with self.timing("awaiting_verdicts"):
+            return self.oracle.judge(*arguments)
+
+    def seconds(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+        """The run's wall seconds by part, and of the programs, which run beside the model, the sums of all."""
+        total = time.monotonic() - self._started
+        rest = total - sum(self._parts.values())
+        programs = {
+            "programs_wall": sum(outcome.wall_seconds for outcome in outcomes),
+            "programs_cpu": sum(outcome.cpu_seconds for outcome in outcomes),
+        }
+        return {
+            name: round(value, 3)
+            for name, value in ({"total": total} | self._parts | {"rest": rest} | programs).items()
+        }
 
 
 def _finish(
@@ -178,15 +201,9 @@ def _finish(
     tier = clock.oracle.tier
     identity = {"tier": tier, "tainted": tier == UNSAFE, "num_items_total": len(load_items(benchmark)), **model}
     score = make_score(benchmark, answers.items, answers, samples, **identity)
-    total = time.monotonic() - clock.started
     limits = clock.oracle.limits
     run = {
-        "seconds": {
-            "total": total,
-            "model": total - clock.judging_seconds,
-            "judging": clock.judging_seconds,
-            "judging_cpu": sum(outcome.cpu_seconds for outcome in answers.outcomes),
-        },
+        "seconds": clock.seconds(answers.outcomes),
         "limits": asdict(limits) if limits else None,
         "tiers": clock.oracle.reasons,
         "versions": {name: version(name) for name in ("lm-eval", "torch", "transformers", "datasets")},
@@ -205,18 +222,20 @@ def _items(benchmark: Benchmark, options: Options) -> list[Item]:
     return items
 
 
-def _settings(benchmark: Benchmark, options: Options) -> GenerationSettings:
+def _settings(checkpoint: Path, benchmark: Benchmark, options: Options) -> GenerationSettings:
     import torch
+    from transformers import AutoConfig
 
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = options.dtype or ("float32" if device == "cpu" else "bfloat16")
+    on_gpu = device.startswith("cuda")
+    is_fast = on_gpu and is_recordable(AutoConfig.from_pretrained(checkpoint, local_files_only=True))
     return GenerationSettings(
-        batch_size=options.batch_size,
-        dtype=dtype,
+        batch_size=(64 if on_gpu else 16) if options.batch_size is None else options.batch_size,
+        dtype=options.dtype or ("bfloat16" if on_gpu else "float32"),
         device=device,
         max_new_tokens=benchmark.max_new_tokens,
         stops=benchmark.stops,
-        engine=options.engine,
+        engine=options.engine or ("graphs" if is_fast else "batches"),
         num_samples=options.num_samples,
         temperature=options.temperature,
         top_p=options.top_p,

@@ -1,11 +1,14 @@
-"""Tokens a second of a static-batch loop, of our batches and of continuous batching, in one process; under 3 minutes.
+"""Tokens a second of a static-batch loop and of our engines (batches, graphs, continuous), in one process.
 
-    python tests/benchmarks/generation.py [--device cuda] [--num-prompts N] [--batch-size N] [--json]
+    python tests/benchmarks/generation.py [--device cuda] [--num-prompts N] [--batch-size N] [--ways NAME ...] [--json]
 
 Random weights need no checkpoint: on a GPU a Llama of 0.35B in bfloat16, on a CPU a tiny one in float32. Completions of
 a random model do not end by themselves, so each prompt gets a limit of its own, drawn once, as real completions end at
 different lengths. A token counts when it is part of a completion. The static loop takes the prompts in the order of the
-file and lets a batch run until its longest completion ends; batches are ours: sorted, and a batch ends with its rows.
+file and lets a batch run until its longest completion ends; batches are ours: sorted, and a batch ends with its rows;
+graphs are those, a step recorded once a batch. The way `compiled` is the static loop as transformers compiles it for a
+cache of fixed length, compilation included; it is asked for by name. `--cudnn` leaves cuDNN's attention on, as it is
+by default: what it says differs from run to run.
 """
 
 import argparse
@@ -14,11 +17,12 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from codeft_eval.generate import Decoding, Prompt, continuously, in_batches
+from codeft_eval.generate import Decoding, Prompt, continuously, in_batches, in_graphs
 
 VOCABULARY = 8192
 SIZES = {"cuda": (1024, 24, 16, "bfloat16"), "cpu": (128, 2, 4, "float32")}
@@ -63,7 +67,7 @@ def prompts_for(num_prompts: int, device: str) -> list[Prompt]:
     ]  # fmt: skip
 
 
-def static_loop(model, prompts: list[Prompt], decoding: Decoding) -> dict[Prompt, str]:
+def static_loop(model, prompts: list[Prompt], decoding: Decoding, **more: object) -> dict[Prompt, str]:
     """What a first attempt looks like: batches in file order, each as long as the benchmark's limit."""
     import torch
 
@@ -75,7 +79,7 @@ def static_loop(model, prompts: list[Prompt], decoding: Decoding) -> dict[Prompt
         rows = torch.tensor([[0] * (width - len(p.tokens)) + list(p.tokens) for p in batch], device=model.device)
         with torch.inference_mode():
             written = model.generate(rows, attention_mask=(rows != 0).long(), do_sample=False, max_new_tokens=limit,
-                                     pad_token_id=0, eos_token_id=VOCABULARY - 1)  # fmt: skip
+                                     pad_token_id=0, eos_token_id=VOCABULARY - 1, **more)  # fmt: skip
         for prompt, row in zip(batch, written[:, width:].tolist(), strict=True):
             found[prompt] = Letters().decode(row[: prompt.max_new_tokens])
     return found
@@ -102,30 +106,39 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=sorted(SIZES))
     parser.add_argument("--num-prompts", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=0)
+    parser.add_argument("--ways", nargs="+", default=["batches", "graphs", "continuous"])
+    parser.add_argument("--repeat", nargs="*", default=["batches", "graphs"], help="ways to run twice")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser.add_argument("--cudnn", action="store_true", help="with cuDNN's attention")
     options = parser.parse_args()
+    torch.backends.cuda.enable_cudnn_sdp(options.cudnn)
     on_gpu = options.device == "cuda"
     batch_size = options.batch_size or (64 if on_gpu else 8)
-    prompts = prompts_for(options.num_prompts or (256 if on_gpu else 32), options.device)
+    prompts = prompts_for(options.num_prompts or (128 if on_gpu else 32), options.device)
     model, decoding = build_model(options.device), Decoding(stops=(), batch_size=batch_size)
     ways = {
         "static_loop": lambda: static_loop(model, prompts, decoding),
+        "compiled": lambda: static_loop(model, prompts, decoding, cache_implementation="static"),
         "batches": lambda: collect(in_batches, model, prompts, decoding),
+        "graphs": lambda: collect(in_graphs, model, prompts, decoding),
         "continuous": lambda: collect(continuously, model, prompts, decoding),
     }
     print(f"{torch.cuda.get_device_name() if on_gpu else 'CPU'}: {len(prompts)} prompts, batches of {batch_size}")
-    collect(in_batches, model, prompts[:batch_size], Decoding(stops=(), batch_size=batch_size))  # warm
+    for engine in (in_batches, in_graphs):  # warm
+        collect(engine, model, [replace(prompt, max_new_tokens=4) for prompt in prompts[:batch_size]], decoding)
     result: dict[str, float] = {}
-    texts = {}
-    for name, way in ways.items():
-        result[f"{name}_tokens_per_second"], texts[name] = measure(way)
-        same = sum(text == texts["static_loop"].get(prompt) for prompt, text in texts[name].items()) / len(prompts)
-        result[f"{name}_same_as_static"] = same
-        rate = result[f"{name}_tokens_per_second"]
-        print(f"{name:12} {rate:9.0f} tokens/s  {rate / result['static_loop_tokens_per_second']:.2f}x  same {same:.0%}")
-    _, again = measure(ways["continuous"])
-    result["continuous_repeats"] = sum(again[p] == text for p, text in texts["continuous"].items()) / len(prompts)
-    print(f"continuous batching gives {result['continuous_repeats']:.0%} of its texts again in a second run")
+    base: dict[Prompt, str] = {}
+    for name in ("static_loop", *options.ways):
+        rate, texts = measure(ways[name])
+        base = base or texts
+        static = rate if name == "static_loop" else result["static_loop_tokens_per_second"]
+        same = sum(text == base.get(prompt) for prompt, text in texts.items()) / len(prompts)
+        result |= {f"{name}_tokens_per_second": rate, f"{name}_same_as_static": same}
+        print(f"{name:12} {rate:9.0f} tokens/s  {rate / static:.2f}x  same {same:.0%}", flush=True)
+        if name in options.repeat:
+            _, again = measure(ways[name])
+            result[f"{name}_repeats"] = sum(again[prompt] == text for prompt, text in texts.items()) / len(prompts)
+            print(f"{name} gives {result[f'{name}_repeats']:.0%} of its texts again in a second run", flush=True)
     if options.json:
         print(json.dumps(result))
 

@@ -1,10 +1,11 @@
-"""Measures what the probe costs: the smoke recipe on the embedded sample, with and without the shell's probe.
+"""Measures what the probe costs: the smoke recipe on the embedded sample, with and without the shell's probe at once.
 
     python tests/benchmarks/probe.py --json
 
 ``probe_fraction`` is the probe's share of the run by its own clock; ``cpu_ratio`` the CPU seconds of the whole process
-with the probe over those without, which other processes change little. ``judging_seconds`` is what the shell's process
-took meanwhile for the completions; the run does not wait for it. The weights must be the same in every bit.
+with the probe over those without: the two run side by side, a core each, since one after the other the machine's own
+speed differed by more than a tenth between them. ``judging_seconds`` is what the shell's process took meanwhile for the
+completions; the run does not wait for it. The weights must be the same in every bit.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -44,17 +44,21 @@ def build(home: Path) -> Workspace:
     return workspace
 
 
-def train(workspace: Workspace, output: Path, probe: Path | None) -> tuple[dict, float]:
-    """The result of a run and the CPU seconds it took."""
+def train_both(workspace: Workspace, outputs: dict[Path, Path | None]) -> list[tuple[dict, float]]:
+    """For each output folder, with its probe if it has one: the run's result and the CPU seconds it took."""
     store = workspace.store
-    command = [sys.executable, "-m", "codeft_training", "train", "--output", str(output), "--recipe", "smoke"]
-    command += ["--packed", str(store.folder("corpus/packed") / "rows")]
-    command += ["--tokenizer", str(store.folder("model/tokenizer")), *(["--probe", str(probe)] if probe else [])]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=sys.stderr)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return json.loads((output / "result.json").read_text()), seconds
+    running = []
+    for output, probe in outputs.items():
+        command = [sys.executable, "-m", "codeft_training", "train", "--output", str(output), "--recipe", "smoke"]
+        command += ["--packed", str(store.folder("corpus/packed") / "rows")]
+        command += ["--tokenizer", str(store.folder("model/tokenizer")), *(["--probe", str(probe)] if probe else [])]
+        running.append(subprocess.Popen(command, env=ENVIRONMENT, stdout=sys.stderr))
+    found = []
+    for process, output in zip(running, outputs, strict=True):
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0, f"{output.name}: the training ended with status {status}"
+        found.append((json.loads((output / "result.json").read_text()), usage.ru_utime + usage.ru_stime))
+    return found
 
 
 def judge(output: Path) -> tuple[list[int], list[float], float]:
@@ -77,8 +81,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="codeft-probe-") as folder:
         workspace = build(Path(folder) / "home")
         probe = write_probe(workspace, Path(folder))
-        plain, plain_seconds = train(workspace, Path(folder) / "plain", None)
-        probed, probed_seconds = train(workspace, Path(folder) / "probed", probe)
+        outputs = {Path(folder) / "plain": None, Path(folder) / "probed": probe}
+        (plain, plain_seconds), (probed, probed_seconds) = train_both(workspace, outputs)
         num_texts = len(probe.read_text().splitlines())
         steps, passed, judging = judge(Path(folder) / "probed")
     found = {

@@ -1,12 +1,14 @@
 """A sample depends on task, item and number alone; both ways of generating say the same."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.generate import Decoding, Prompt, _noise, continuously, cut, in_batches, seed_of
-from codeft_eval.models import GenerationSettings
+from codeft_eval.generate import Decoding, Prompt, _noise, continuously, cut, in_batches, in_graphs, seed_of
+from codeft_eval.graphed import STEPS_BETWEEN_LOOKS, is_recordable
+from codeft_eval.models import GenerationSettings, load_checkpoint
 from codeft_eval.runs import Options, run_checkpoint
 from codeft_eval.scores import read_samples
 from tests.eval.checkpoints import write_checkpoint
@@ -47,6 +49,47 @@ def texts_of(generate, loaded, prompts, decoding):
 
 
 TEXTS = ["def f(x):", "x", "return x if x else", "class A:\n    def g(self):"]
+
+
+@pytest.mark.parametrize("stops", [(), ("e", "xyz")])
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_steps_for_a_graph_say_what_batches_say(loaded, temperature, stops):
+    tokenizer = loaded[1]
+    prompts = [
+        replace(prompt, max_new_tokens=prompt.max_new_tokens + 3 * STEPS_BETWEEN_LOOKS)
+        for prompt in prompts_of(tokenizer, TEXTS, 2 if temperature else 1)
+    ]
+    decoding = Decoding(stops=stops, temperature=temperature, top_p=0.9, batch_size=3)
+    assert texts_of(in_graphs, loaded, prompts, decoding) == texts_of(in_batches, loaded, prompts, decoding)
+
+
+def test_a_graph_is_for_models_with_full_attention(loaded):
+    model, tokenizer = loaded
+    config = model.config
+    assert is_recordable(config)
+    assert not is_recordable(SimpleNamespace(layer_types=["full_attention", "sliding_attention"]))
+    assert not is_recordable(SimpleNamespace(sliding_window=4096))
+    sliding = SimpleNamespace(config=SimpleNamespace(sliding_window=8, model_type="mistral"))
+    with pytest.raises(ValueError, match="this 'mistral' has a sliding window; use the engine 'batches'"):
+        list(in_graphs(sliding, tokenizer, prompts_of(tokenizer, TEXTS), Decoding(stops=()), lambda _key: True))
+
+
+def test_a_batch_ends_soon_after_its_last_row(loaded, monkeypatch):
+    """Every row writes a stop at once, so only the steps before the first look are taken."""
+    model, tokenizer = loaded
+    prompts = [replace(prompt, max_new_tokens=90) for prompt in prompts_of(tokenizer, TEXTS)]
+    whole = texts_of(in_batches, loaded, prompts, Decoding(stops=()))
+    stops = tuple({text[0] for text in whole.values()})
+    steps = []
+    real = model.forward
+
+    def counted(*arguments, **options):
+        steps.append(1)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(model, "forward", counted)
+    assert set(texts_of(in_graphs, loaded, prompts, Decoding(stops=stops)).values()) == {""}
+    assert len(steps) == STEPS_BETWEEN_LOOKS
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
@@ -100,6 +143,14 @@ def test_continuous_batching_says_what_batches_say(loaded):
     prompts = prompts_of(loaded[1], TEXTS)
     decoding = Decoding(stops=(), batch_size=2)
     assert texts_of(continuously, loaded, prompts, decoding) == texts_of(in_batches, loaded, prompts, decoding)
+
+
+def test_attention_that_differs_from_run_to_run_is_off(checkpoint):
+    import torch
+
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    load_checkpoint(checkpoint, GenerationSettings(max_new_tokens=8, stops=()))
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_several_samples_an_item_give_pass_at_k_and_one_line_each(checkpoint, tmp_path):
