@@ -103,14 +103,23 @@ def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Esti
 
 
 def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
-    for row in rows:
-        if row.reference is None or not _is_shown(row):
-            continue
-        height = row.reference if row.metric == BITS_PER_BYTE else 100 * row.reference
-        color = _COLOR_OF[str(row.provenance)]
+    """Dashed lines with their names, in turn below on the left and above on the right: lines can lie close together."""
+    scale = 1 if rows and rows[0].metric == BITS_PER_BYTE else 100
+    lines = [(scale * row.reference, row) for row in rows if row.reference is not None and _is_shown(row)]
+    for number, (height, row) in enumerate(sorted(lines, key=lambda line: line[0])):
+        color, side = _COLOR_OF[str(row.provenance)], number % 2
         axes.axhline(height, color=color, linestyle="--", linewidth=1)
-        label, place = f"{row.reference_model} ({row.provenance})", ("axes fraction", "data")
-        axes.annotate(label, (0, height), xycoords=place, ha="left", va="bottom", color=color, fontsize=6)
+        axes.annotate(
+            f"{row.reference_model} ({row.provenance})",
+            (side, height),
+            xytext=(0, 1.5 if side else -1.5),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            ha="right" if side else "left",
+            va="bottom" if side else "top",
+            color=color,
+            fontsize=6,
+        )
 
 
 def _groups(board: Scoreboard) -> list[list[Row]]:

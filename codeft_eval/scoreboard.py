@@ -116,7 +116,9 @@ def warnings_of(score: Score) -> list[str]:
     if score.tainted:
         found.append(f"{score.title}: programs ran unconfined (allow_unsafe); nothing vouches for these verdicts")
     if score.num_unscored:
-        found.append(f"{score.title}: {score.num_unscored} samples have no verdict: {score.unscored_reasons}")
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(score.unscored_reasons.items()))
+        total = score.num_scored + score.num_unscored
+        found.append(f"{score.title}: no verdict on {score.num_unscored} of {total} samples ({reasons})")
     if score.num_items < score.num_items_total:
         found.append(f"{score.title}: only {score.num_items} of {score.num_items_total} items were run")
     return found

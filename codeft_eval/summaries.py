@@ -11,7 +11,7 @@ from codeft_eval.scoreboard import Row, Scoreboard, Summary, benchmark_rows, pas
 from codeft_eval.scores import PASS_AT_1, Measurement
 
 RATIO_FLOOR = 0.01
-"""A benchmark at 0 % would make any geometric mean 0; below one hundredth of the reference all failures are alike."""
+"""A benchmark at 0 % would make any mean of several 0; below one hundredth of the reference all failures are alike."""
 
 
 def make_scoreboard(
@@ -47,12 +47,14 @@ def make_scoreboard(
 
 
 def geometric_mean(ratios: Mapping[str, Interval], families: Mapping[str, str]) -> Interval:
-    """The geometric mean of benchmarks' ratios.
+    """The geometric mean of benchmarks' ratios, none of several below `RATIO_FLOOR`.
 
     Intervals are carried over by the method of variance estimates recovery (Zou and Donner 2008), on the log scale:
     asymmetric as they are, and valid where ours is 0. Benchmarks of one family share problems; their errors are taken
     to point the same way, the worst case.
     """
+    if len(ratios) == 1:
+        return next(iter(ratios.values()))
     logs = {name: [math.log(max(x, RATIO_FLOOR)) for x in (r.value, r.low, r.high)] for name, r in ratios.items()}
     down: dict[str, float] = {}
     up: dict[str, float] = {}

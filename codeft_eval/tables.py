@@ -31,7 +31,8 @@ ABOUT = (
     "*paired*: the same items compared one by one (McNemar's exact test and a joint bootstrap for pass rates, a "
     "sign-flip test for bits); *unpaired*: a published rate taken as that many passes of n. *detectable*: the smallest "
     "true difference that such data show in four of five cases. *leaked*: items that a document of our sources holds; "
-    "those documents are not trained on. Pass rates have Wilson's interval, ratios of few passes Koopman's."
+    "those documents are not trained on. A mean of several ratios takes less than 0.01 as 0.01. Pass rates have "
+    "Wilson's interval, ratios of few passes Koopman's."
 )
 
 

@@ -91,7 +91,7 @@ def test_unscored_items_are_counted_apart_and_shown():
     board = make_scoreboard([score(num_items=166, num_items_total=166, num_unscored=2, unscored_reasons={"jail": 2})])
     assert "164 of 166" in to_markdown(board)
     assert all(row.ratio is None for row in board.rows)
-    assert "2 samples have no verdict" in board.warnings[0]
+    assert "no verdict on 2 of 166 samples (2 jail)" in board.warnings[0]
 
 
 def test_a_score_that_is_missing_is_missing_and_not_zero():
@@ -167,6 +167,13 @@ def test_the_interval_of_the_mean_holds_the_truth_as_often_as_it_says():
         mean = geometric_mean({"a": first, "b": second}, {})
         covered += mean.low <= truth <= mean.high
     assert 278 <= covered <= 297  # 95 % of 300, give or take two standard errors
+
+
+def test_the_mean_of_one_ratio_is_that_ratio_even_at_zero():
+    ratio = Interval(value=0.0, low=0.0, high=0.08)
+    assert geometric_mean({"a": ratio}, {}) == ratio
+    (python,) = make_scoreboard([score(passed=0)]).by_language
+    assert python.ratio == rows(make_scoreboard([score(passed=0)]))[0].ratio
 
 
 def test_a_model_at_zero_has_an_overall_interval_above_zero():
