@@ -6,7 +6,18 @@ from types import SimpleNamespace
 import pytest
 
 from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.generate import Decoding, Prompt, _noise, continuously, cut, in_batches, in_graphs, seed_of
+from codeft_eval.generate import (
+    Decoding,
+    Prompt,
+    _Batch,
+    _Ends,
+    _noise,
+    continuously,
+    cut,
+    in_batches,
+    in_graphs,
+    seed_of,
+)
 from codeft_eval.graphed import STEPS_BETWEEN_LOOKS, is_recordable
 from codeft_eval.models import GenerationSettings, load_checkpoint
 from codeft_eval.runs import Options, run_checkpoint
@@ -51,10 +62,26 @@ def texts_of(generate, loaded, prompts, decoding):
 TEXTS = ["def f(x):", "x", "return x if x else", "class A:\n    def g(self):"]
 
 
+@pytest.fixture(scope="module")
+def attentive(loaded):
+    """With queries and keys that are large: what it says depends on which tokens it sees, and where."""
+    import copy
+
+    import torch
+
+    model = copy.deepcopy(loaded[0])
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.q_proj.weight.mul_(40)
+            layer.self_attn.k_proj.weight.mul_(40)
+            layer.self_attn.v_proj.weight.mul_(40)
+    return model, loaded[1]
+
+
 @pytest.mark.parametrize("stops", [(), ("e", "xyz")])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_steps_for_a_graph_say_what_batches_say(loaded, temperature, stops):
-    tokenizer = loaded[1]
+def test_steps_for_a_graph_say_what_batches_say(attentive, temperature, stops):
+    loaded, tokenizer = attentive, attentive[1]
     prompts = [
         replace(prompt, max_new_tokens=prompt.max_new_tokens + 3 * STEPS_BETWEEN_LOOKS)
         for prompt in prompts_of(tokenizer, TEXTS, 2 if temperature else 1)
@@ -72,6 +99,23 @@ def test_a_graph_is_for_models_with_full_attention(loaded):
     sliding = SimpleNamespace(config=SimpleNamespace(sliding_window=8, model_type="mistral"))
     with pytest.raises(ValueError, match="this 'mistral' has a sliding window; use the engine 'batches'"):
         list(in_graphs(sliding, tokenizer, prompts_of(tokenizer, TEXTS), Decoding(stops=()), lambda _key: True))
+
+
+def test_an_end_is_seen_wherever_it_came_since_the_last_look(loaded):
+    import torch
+
+    tokenizer = loaded[1]
+    prompts = [replace(prompt, max_new_tokens=400) for prompt in prompts_of(tokenizer, TEXTS[:3])]
+    (letter,), stop = tokenizer("a")["input_ids"], tokenizer("<|stop|>")["input_ids"]
+    ends = _Ends(_Batch(prompts, tokenizer, Decoding(stops=("<|stop|>",))), STEPS_BETWEEN_LOOKS)
+    # tokens that were written before the last look end a row when the rest of the stop comes right after it
+    width = 2 * STEPS_BETWEEN_LOOKS
+    rows = torch.full((3, width), letter)
+    place = STEPS_BETWEEN_LOOKS - len(stop) + 1
+    rows[0, place : place + len(stop)] = torch.tensor(stop)
+    rows[1, STEPS_BETWEEN_LOOKS] = tokenizer.eos_token_id
+    assert ends(rows[:, :STEPS_BETWEEN_LOOKS]).tolist() == [False, False, False]
+    assert ends(rows).tolist() == [True, True, False]
 
 
 def test_a_batch_ends_soon_after_its_last_row(loaded, monkeypatch):

@@ -1,6 +1,7 @@
 """The whole way from a checkpoint folder to files, with a real model and a real sandbox."""
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +17,8 @@ from codeft_eval.__main__ import main
 from codeft_eval.benchmarks import BENCHMARKS, load_items
 from codeft_eval.generations import GenerationStore
 from codeft_eval.models import checkpoint_hash
-from codeft_eval.runs import Options, replay, run_checkpoint
+from codeft_eval.runs import Options, _Clock, replay, run_checkpoint
+from codeft_eval.sandbox.programs import Outcome
 from codeft_eval.scores import read_samples, read_score
 from tests.eval.checkpoints import write_checkpoint
 
@@ -159,6 +162,42 @@ def test_answers_of_another_checkpoint_are_never_found(finished, tmp_path):
     GenerationStore(tmp_path, identity).add([(("completion", "t", 0), "x")])
     assert ("completion", "t", 0) in GenerationStore(tmp_path, identity)
     assert ("completion", "t", 0) not in GenerationStore(tmp_path, {"model_hash": "b"})
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "version"])
+def test_answers_under_another_protocol_are_never_found(checkpoint, finished, tmp_path, monkeypatch, change):
+    shared = tmp_path / "shared"
+    shutil.copytree(finished[0], shared)
+    benchmark, options = SHORT, FIVE
+    if change == "settings":
+        options = replace(FIVE, batch_size=3)
+    elif change == "version":
+        benchmark = replace(SHORT, version=SHORT.version + 1)
+    else:
+        monkeypatch.setattr("codeft_eval.runs.data_sha256", lambda benchmark: "of other rows")
+    run_checkpoint(checkpoint, benchmark, shared, options)
+    assert len(list(shared.glob("generations-*.jsonl"))) == 2
+
+
+def test_a_runs_time_is_split_into_its_parts(finished, monkeypatch):
+    seconds = json.loads((finished[0] / "run.json").read_text())["seconds"]
+    parts = ("generation", "likelihood", "awaiting_verdicts", "rest")
+    assert seconds["total"] == pytest.approx(sum(seconds[part] for part in parts), abs=0.01)
+    assert seconds["generation"] > 0
+    assert seconds["likelihood"] > 0
+
+    now = itertools.count(step=10.0)
+    monkeypatch.setattr("codeft_eval.runs.time", SimpleNamespace(monotonic=lambda: next(now)))
+    outcomes = [Outcome(key="a", verdict="passed", reason="passed", tier="t", cpu_seconds=2.0, wall_seconds=3.0)]
+    clock = _Clock(SimpleNamespace(judge=lambda *_: outcomes))  # begins at 0
+    with clock.timing("generation"):  # 10 to 20
+        pass
+    for _ in range(2):  # 30 to 40, 50 to 60
+        clock.judge([], [])
+    assert clock.seconds(outcomes * 2) == {
+        "total": 70.0, "generation": 10.0, "awaiting_verdicts": 20.0, "rest": 40.0, "programs_wall": 6.0,
+        "programs_cpu": 4.0,
+    }  # fmt: skip
 
 
 def test_a_prompt_that_does_not_fit_is_unscored_and_not_truncated(checkpoint, tmp_path):
