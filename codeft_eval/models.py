@@ -100,6 +100,8 @@ def load_checkpoint(folder: Path, settings: GenerationSettings) -> Any:
     from lm_eval.models.huggingface import HFLM
 
     torch.backends.cuda.enable_cudnn_sdp(False)
+    # it warns of a context that is exceeded, and counts the padding in front of a short prompt
+    logging.getLogger("transformers.generation.stopping_criteria").setLevel(logging.ERROR)
     options = {"batch_size": settings.batch_size, "dtype": settings.dtype, "device": settings.device}
     model: Any = HFLM
     return model(pretrained=str(folder), **options)

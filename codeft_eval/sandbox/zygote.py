@@ -54,6 +54,7 @@ def main() -> None:
     sys.argv[:] = ["candidate"]
     gc.freeze()
     gc.disable()
+    assert threading.active_count() == 1, threading.enumerate()  # syscalls.fork repairs nothing that a thread left
     control.send(json.dumps({"ready": os.getpid()}).encode())
     while _serve_one(control, tier):
         pass
