@@ -67,17 +67,17 @@ class _Step:
         self._num_calls += 1
         if self._num_calls == 1 or not self._token.is_cuda:  # the first call also allocates, which no graph can record
             return self._run()
-        if self._graph is None:
-            self._record()
-        self._graph.replay()
+        graph = self._graph or self._record()
+        graph.replay()
         return self._logits
 
-    def _record(self) -> None:
+    def _record(self) -> Any:
         import torch
 
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._logits = self._run()
+        return self._graph
 
     def _run(self) -> Any:
         self._mask.index_fill_(3, self._place, 0.0)
