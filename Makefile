@@ -32,8 +32,9 @@ demo: setup  ## every asset on the embedded sample, ending in the scoreboard
 	@$(BIN)/python -m codeft_assets.catalog
 	@cat $(CODEFT_HOME)/files/scoreboard/scoreboard.md
 
+# a third worker for two cores: the longest tests wait for daemons
 test: setup  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## the web UI on http://127.0.0.1:3000, with the daemon that watches upstream
 	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
@@ -44,7 +45,7 @@ check: setup  ## format, lint, types, import directions, definitions, fast tests
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/dagster definitions validate --workspace workspace.yaml
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m 'not slow'
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q -m 'not slow'
 
 bench: setup  ## every benchmark: ratios, not times
 	for file in tests/benchmarks/*.py; do PYTHONPATH=. $(BIN)/python $$file || exit 1; done
