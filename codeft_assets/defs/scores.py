@@ -137,7 +137,8 @@ def scoreboard(
     command += ["--reference", *_measured_references(_measured_folder(workspace))]
     if store.table("decontamination/matches").exists():
         leaked = output / "leaked.json"
-        leaked.write_text(leaked_items(store.table("decontamination/matches").read()))
+        columns = ["benchmark", "task_id", "document_id", "view"]
+        leaked.write_text(leaked_items(store.table("decontamination/matches").read(columns)))
         command += ["--leaked", str(leaked)]
     num_tokens = trained_tokens(store.folder("model/checkpoint"), folders[0] / "scores.json")
     command += ["--num-tokens", str(num_tokens)] if num_tokens else []

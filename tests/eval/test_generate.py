@@ -1,5 +1,7 @@
 """A sample depends on task, item and number alone; both ways of generating say the same."""
 
+import json
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,7 +22,7 @@ from codeft_eval.generate import (
 )
 from codeft_eval.graphed import STEPS_BETWEEN_LOOKS, is_recordable
 from codeft_eval.models import GenerationSettings, load_checkpoint
-from codeft_eval.runs import Options, run_checkpoint
+from codeft_eval.runs import Options, _settings, run_checkpoint
 from codeft_eval.scores import read_samples
 from tests.eval.checkpoints import write_checkpoint
 
@@ -116,6 +118,24 @@ def test_an_end_is_seen_wherever_it_came_since_the_last_look(loaded):
     rows[1, STEPS_BETWEEN_LOOKS] = tokenizer.eos_token_id
     assert ends(rows[:, :STEPS_BETWEEN_LOOKS]).tolist() == [False, False, False]
     assert ends(rows).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("device", "sliding", "wanted", "expected"),
+    [
+        ("cuda", False, {}, ("graphs", 64, "bfloat16")),
+        ("cuda:1", True, {}, ("batches", 64, "bfloat16")),
+        ("cpu", False, {}, ("batches", 16, "float32")),
+        ("cuda", False, {"engine": "continuous", "batch_size": 3, "dtype": "float32"}, ("continuous", 3, "float32")),
+    ],
+)
+def test_what_is_not_said_is_what_the_device_does_best(checkpoint, tmp_path, device, sliding, wanted, expected):
+    shutil.copytree(checkpoint, tmp_path / "model")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {"model_type": "mistral", "sliding_window": 8} if sliding else {}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    found = _settings(tmp_path / "model", SHORT, Options(device=device, **wanted))
+    assert (found.engine, found.batch_size, found.dtype) == expected
 
 
 def test_a_batch_ends_soon_after_its_last_row(loaded, monkeypatch):

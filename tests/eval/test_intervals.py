@@ -93,6 +93,14 @@ def test_a_mean_of_items_has_a_width_at_zero_and_at_one():
     assert mean_of_items([0.0] * 64, clusters=[str(i % 16) for i in range(64)]).high == proportion(0, 16).high
 
 
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7])
+def test_equal_values_are_as_many_draws_as_items(value):
+    """Rounding of their mean is no spread."""
+    counted = proportion(round(value * 70), 70)
+    assert mean_of_items([value] * 70).low == pytest.approx(counted.low)
+    assert mean_of_items([value] * 70).high == pytest.approx(counted.high)
+
+
 @pytest.mark.parametrize(("items", "samples", "least"), [(164, 16, 0.90), (44, 4, 0.88)])
 def test_the_interval_of_a_small_mean_holds_the_truth(items, samples, least):
     """One item in fifty passes half of the time, as of a tiny model; a normal interval holds it in 58 to 88 %."""
