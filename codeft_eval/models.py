@@ -93,7 +93,7 @@ def load_checkpoint(folder: Path, settings: GenerationSettings) -> Any:
     """The checkpoint as lm-eval's `HFLM`, loaded without any network.
 
     cuDNN's attention is turned off for the process: on an H200 a second run gave one completion in seven again with it,
-    and all of them with PyTorch's own (tests/benchmarks/generation.py).
+    and all of them with PyTorch's own (tests/benchmarks/generation.py, with and without --cudnn).
     """
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
     import torch
