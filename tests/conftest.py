@@ -1,6 +1,7 @@
 """Points the real Hub clients at a local server before anything imports them."""
 
 import os
+import sys
 import tempfile
 
 import pytest
@@ -34,8 +35,13 @@ def environment():
 
 
 @pytest.fixture
-def hub():
-    """A local Hub with no repositories."""
+def hub(monkeypatch):
+    """A local Hub with no repositories, reached also where a test before this one scored a checkpoint offline."""
+    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+        for module in ("huggingface_hub.constants", "datasets.config"):
+            if module in sys.modules:
+                monkeypatch.setattr(sys.modules[module], name, False, raising=False)
     _HUB.reset()
     return _HUB
 
