@@ -36,12 +36,10 @@ def environment():
 
 @pytest.fixture
 def hub(monkeypatch):
-    """A local Hub with no repositories, reached also where a test before this one scored a checkpoint offline."""
-    for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
-        for module in ("huggingface_hub.constants", "datasets.config"):
-            if module in sys.modules:
-                monkeypatch.setattr(sys.modules[module], name, False, raising=False)
+    """A local Hub with no repositories, reached also where its clients were imported while a test was offline."""
+    for module in ("huggingface_hub.constants", "datasets.config"):
+        if module in sys.modules:
+            monkeypatch.setattr(sys.modules[module], "HF_HUB_OFFLINE", False)
     _HUB.reset()
     return _HUB
 

@@ -6,9 +6,8 @@ Random weights need no checkpoint: on a GPU a Llama of 0.35B in bfloat16, on a C
 a random model do not end by themselves, so each prompt gets a limit of its own, drawn once, as real completions end at
 different lengths. A token counts when it is part of a completion. The static loop takes the prompts in the order of the
 file and lets a batch run until its longest completion ends; batches are ours: sorted, and a batch ends with its rows;
-graphs are those, a step recorded once a batch. The way `compiled` is the static loop as transformers compiles it for a
-cache of fixed length, compilation included; it is asked for by name. `--cudnn` leaves cuDNN's attention on, as it is
-by default: what it says differs from run to run.
+graphs are those, a step recorded once a batch. `--cudnn` leaves cuDNN's attention on, as it is by default: what it says
+differs from run to run.
 """
 
 import argparse
@@ -67,7 +66,7 @@ def prompts_for(num_prompts: int, device: str) -> list[Prompt]:
     ]  # fmt: skip
 
 
-def static_loop(model, prompts: list[Prompt], decoding: Decoding, **more: object) -> dict[Prompt, str]:
+def static_loop(model, prompts: list[Prompt], decoding: Decoding) -> dict[Prompt, str]:
     """What a first attempt looks like: batches in file order, each as long as the benchmark's limit."""
     import torch
 
@@ -79,7 +78,7 @@ def static_loop(model, prompts: list[Prompt], decoding: Decoding, **more: object
         rows = torch.tensor([[0] * (width - len(p.tokens)) + list(p.tokens) for p in batch], device=model.device)
         with torch.inference_mode():
             written = model.generate(rows, attention_mask=(rows != 0).long(), do_sample=False, max_new_tokens=limit,
-                                     pad_token_id=0, eos_token_id=VOCABULARY - 1, **more)  # fmt: skip
+                                     pad_token_id=0, eos_token_id=VOCABULARY - 1)  # fmt: skip
         for prompt, row in zip(batch, written[:, width:].tolist(), strict=True):
             found[prompt] = Letters().decode(row[: prompt.max_new_tokens])
     return found
@@ -118,7 +117,6 @@ def main() -> None:
     model, decoding = build_model(options.device), Decoding(stops=(), batch_size=batch_size)
     ways = {
         "static_loop": lambda: static_loop(model, prompts, decoding),
-        "compiled": lambda: static_loop(model, prompts, decoding, cache_implementation="static"),
         "batches": lambda: collect(in_batches, model, prompts, decoding),
         "graphs": lambda: collect(in_graphs, model, prompts, decoding),
         "continuous": lambda: collect(continuously, model, prompts, decoding),
