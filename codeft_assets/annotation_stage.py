@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from codeft_assets.code_version import code_version_of
 from codeft_assets.curation import annotation, labels, secrets
 from codeft_assets.curation.labels import Label, is_held_out
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
@@ -23,8 +24,8 @@ from codeft_assets.manifest import combined_hash
 from codeft_assets.origins.annotation_journal import Journal
 from codeft_assets.origins.annotators import Annotator, judge
 from codeft_assets.origins.labeled_documents import read_labeled_file, sample_texts, shipped_labels
-from codeft_assets.sources import Source
-from codeft_assets.stages import all_documents, code_version_of
+from codeft_assets.sources import SOURCES, Source
+from codeft_assets.stages import adapter_code, all_documents
 from codeft_assets.storage import Table
 
 SHIPPED = "shipped"
@@ -48,7 +49,8 @@ _ANNOTATION_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name i
 
 def annotations_stage() -> Stage:
     """Identify the reading of labels; the prompt is part of it, the annotator and the sample are part of a unit."""
-    version = f"{code_version_of(labels, annotation)}-{annotation.PROMPT_HASH}"
+    adapters = (adapter_code(source) for source in SOURCES.values())  # some of the shipped labels are of sample rows
+    version = f"{code_version_of(annotate, *adapters)}-{annotation.PROMPT_HASH}"
     return Stage(name="quality/annotations", code_version=version)
 
 

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
-from codeft_assets.curation import bucket_kernel, candidates, dedup, minhash, minhash_kernel, shingle_sets
+from codeft_assets.code_version import code_version_of
+from codeft_assets.curation import dedup, minhash
 from codeft_assets.curation.dedup import DedupParams
 from codeft_assets.curation.minhash import MinHashParams
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage
 from codeft_assets.manifest import Shard
-from codeft_assets.stages import code_version_of, text_column
+from codeft_assets.stages import text_column
 from codeft_assets.storage import Table, write_atomically
 
 Rows = npt.NDArray[np.int64]
@@ -31,8 +33,7 @@ _HALF = pl.Series([1 << 64], dtype=pl.UInt128)
 
 def signatures_stage(params: MinHashParams) -> Stage:
     """Identify MinHash signatures."""
-    code_version = f"{params.version}-{code_version_of(minhash, minhash_kernel)}"
-    return Stage(name="dedup/signatures", code_version=code_version, parameters={})
+    return Stage(name="dedup/signatures", code_version=code_version_of(sign_documents), parameters=asdict(params))
 
 
 def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterator[ShardResult]:
@@ -46,7 +47,7 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     """Identify clustering; its inputs' hashes are part of the unit."""
     return Stage(
         name="dedup/clusters",
-        code_version=code_version_of(bucket_kernel, candidates, dedup, minhash_kernel, shingle_sets),
+        code_version=code_version_of(cluster_documents),
         parameters={"threshold": params.threshold, "priorities": dict(priorities)},
     )
 
@@ -171,6 +172,11 @@ class Evidence:
     clusters: Table
     version: str
     """Of the shingles: similarities of other shingles say nothing."""
+
+    @classmethod
+    def of(cls, clusters: Table, params: MinHashParams) -> Evidence:
+        """Return the evidence beside ``clusters`` that the present code made with ``params``."""
+        return cls(clusters, xxhash.xxh3_64_hexdigest(f"{code_version_of(cluster_documents)} {params}"))
 
     def _path(self) -> str:
         return self.clusters.path(f"evidence-{self.version}.parquet")

@@ -13,22 +13,38 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation import educational_value, embedding, embedding_kernel, quality, rankers, thresholds
+from codeft_assets.code_version import code_version_of
+from codeft_assets.curation import educational_value, quality
 from codeft_assets.curation import signals as signals_module
+from codeft_assets.curation.labels import LabeledDocuments
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.thresholds import Threshold
 from codeft_assets.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.manifest import Shard
 from codeft_assets.origins.hub_encoder import open_embedding
-from codeft_assets.stages import code_version_of
 from codeft_assets.storage import Table
 
 # -- measurement -------------------------------------------------------------------------------------------------------
 
-CLASSIFIER_VERSION = (
-    f"{signals_module.SIGNALS_VERSION}-{code_version_of(educational_value, rankers, embedding, embedding_kernel)}"
-)
-"""Of the code that trains and applies a classifier."""
+
+def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
+    """Return one side of the annotations as the classifier reads them; of two labels of a text the first counts."""
+    rows = table.read().filter(pl.col("is_held_out") == held_out).unique("text", keep="first", maintain_order=True)
+    return LabeledDocuments(
+        text=rows["text"].to_arrow().cast(pa.large_string()),
+        language=rows["language"].to_arrow().cast(pa.string()),
+        label=rows["label"].cast(pl.Int64).to_numpy(),
+        origin=tuple(rows["origin"]),
+        name=tuple(rows["name"]),
+        reason=tuple(rows["reason"]),
+        num_left_out=table.manifest().report.num_dropped,
+    )
+
+
+CLASSIFIER_VERSION = code_version_of(labeled, educational_value.fit_classifier)
+"""Of the code that trains a classifier; what applies it is part of the stage that measures."""
+
+
 SIGNAL_COLUMNS = {
     "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
 } | {signal.name: signal.definition for signal in signals_module.SIGNALS}
@@ -37,7 +53,7 @@ _ATTRIBUTES = ["document_id", "source", "domain", "format", "language", "num_cha
 
 def signals_stage() -> Stage:
     """Identify signals and educational value; the classifier's version is part of each unit."""
-    return Stage(name="quality/signals", code_version=CLASSIFIER_VERSION)
+    return Stage(name="quality/signals", code_version=code_version_of(measure_documents))
 
 
 def signals_units(tables: list[Table], classifier_file: Path, version: str) -> list[Unit]:
@@ -98,8 +114,7 @@ SCORE_COLUMNS = {
 
 def scores_stage() -> Stage:
     """Identify the decision; a source's minimum is part of its units."""
-    version = f"{quality.RULES_VERSION}-{code_version_of(quality, thresholds)}"
-    return Stage(name="quality/scores", code_version=version)
+    return Stage(name="quality/scores", code_version=code_version_of(decide_documents))
 
 
 def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str, float | None]:

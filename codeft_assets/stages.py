@@ -5,36 +5,19 @@ Each function takes picklable arguments and yields ``ShardResult``s; each ``*_st
 
 from __future__ import annotations
 
-import ast
-import functools
 import inspect
 import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import astuple, replace
-from types import ModuleType
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import xxhash
 
-from codeft_assets.curation import (
-    adapters,
-    bucket_kernel,
-    candidates,
-    decontaminate,
-    dedup,
-    documents,
-    free_text,
-    groups,
-    ingest,
-    ledger,
-    mixture,
-    normalize,
-    overlap_kernel,
-    secrets,
-)
+from codeft_assets.code_version import code_version_of
+from codeft_assets.curation import decontaminate, groups, ingest, ledger, mixture, secrets
 from codeft_assets.curation.mixture import Mixture
 from codeft_assets.curation.report import StageReport
 from codeft_assets.engine import ShardResult, Stage, Unit
@@ -42,20 +25,6 @@ from codeft_assets.manifest import Shard
 from codeft_assets.origins import Origin, Upstream
 from codeft_assets.sources import Source
 from codeft_assets.storage import Table
-
-
-def code_version_of(*modules: ModuleType) -> str:
-    """Return a hash of what the modules' code says, blind to comments, docstrings and layout."""
-    return xxhash.xxh3_64_hexdigest("\n".join(_syntax(inspect.getsource(module)) for module in modules))
-
-
-@functools.cache
-def _syntax(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            node.value = ast.Constant(None)
-    return ast.dump(tree)
 
 
 def _arrow(frame: pl.DataFrame) -> pa.Table:
@@ -73,24 +42,31 @@ def text_column(table: pa.Table) -> pa.Array:
 
 
 def documents_stage(source: Source, max_rows: int | None) -> Stage:
-    """Identify the ingest of one source."""
+    """Identify the ingest of one source: the code of its own adapter, not of others'."""
+    adapter = source.adapter
     return Stage(
         name="documents",
-        code_version=code_version_of(adapters, documents, free_text, ingest, normalize),
+        code_version=code_version_of(read_documents, adapter_code(source)),
         parameters={
-            "adapter": repr(source.adapter) if not inspect.isfunction(source.adapter) else source.adapter.__qualname__,
+            "adapter": adapter.__qualname__ if inspect.isfunction(adapter) else repr(adapter),
             "lineage": list(astuple(source.lineage(""))),
             "max_rows": max_rows,
         },
     )
 
 
+def adapter_code(source: Source) -> Any:
+    """Return the function or the class that adapts a source's rows."""
+    return source.adapter if inspect.isfunction(source.adapter) else type(source.adapter)
+
+
 def file_units(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> list[Unit]:
-    """Return one unit per upstream file: an unchanged file is never read again."""
+    """Return one unit per upstream file: an unchanged file is read again only when the code that reads it changed."""
+    reader = code_version_of(type(origin))
     return [
         Unit(
             name=f"{source.name}/{file.path}",
-            fingerprint=f"{file.path} {file.fingerprint}",
+            fingerprint=f"{file.path} {file.fingerprint} {reader}",
             args=(source, origin, replace(upstream, files=(file,)), max_rows),
         )
         for file in upstream.files
@@ -114,7 +90,7 @@ def matches_stage() -> Stage:
     """Identify the search for benchmark items; the hash of the items is part of each unit."""
     return Stage(
         name="decontamination/matches",
-        code_version=f"{decontaminate.INDEX_VERSION}-{code_version_of(decontaminate, overlap_kernel)}",
+        code_version=code_version_of(match_documents),
         parameters={},
     )
 
@@ -146,7 +122,7 @@ def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
     parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
     return Stage(
         name="corpus/mixture_plan",
-        code_version=code_version_of(bucket_kernel, candidates, dedup, groups, mixture),
+        code_version=code_version_of(plan_documents),
         parameters=parameters,
     )
 
@@ -177,7 +153,7 @@ def plan_documents(
 
 def ledger_stage() -> Stage:
     """Identify the ledger; its inputs' hashes are part of the unit."""
-    return Stage(name="corpus/ledger", code_version=code_version_of(ledger), parameters={})
+    return Stage(name="corpus/ledger", code_version=code_version_of(decide_fates), parameters={})
 
 
 def decide_fates(
@@ -200,7 +176,7 @@ MIXTURE_COLUMNS = [
 
 def mixture_stage() -> Stage:
     """Identify the writing of the training documents; redaction is the only change to their text."""
-    return Stage(name="corpus/mixture", code_version=secrets.DETECTORS_VERSION, parameters={"columns": MIXTURE_COLUMNS})
+    return Stage(name="corpus/mixture", code_version=code_version_of(collect_mixture))
 
 
 def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardResult]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import xxhash
 
 from codeft_assets.curation.labels import MAX_LABEL
 
-PROMPT = (resources.files("codeft_assets") / "curation" / "annotation_prompt.md").read_text(encoding="utf-8")
+PROMPT = Path(__file__).with_name("annotation_prompt.md").read_text(encoding="utf-8")
 PROMPT_HASH = xxhash.xxh3_64_hexdigest(PROMPT)
 """Part of the code version: another prompt is another annotation."""
 MAX_ANSWERS = 2

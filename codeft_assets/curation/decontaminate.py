@@ -9,13 +9,12 @@ from __future__ import annotations
 import builtins
 import functools
 import keyword
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import xxhash
 
 from codeft_assets.curation.overlap_kernel import find_code_grams, find_word_grams, make_table, word_hashes
 from codeft_assets.curation.signals import text_buffers
@@ -87,11 +86,6 @@ _CONTROL_WORDS = (
 )
 """Of other languages than Python; none that is a usual name in Python, as ``end``, ``type`` and ``match`` are."""
 _KEPT_WORDS = tuple(sorted({*_CONTROL_WORDS.split(), *keyword.kwlist, *dir(builtins)} - {"_"}))
-
-INDEX_VERSION = xxhash.xxh3_64_hexdigest(
-    repr(([astuple(view) for view in VIEWS], MAX_TASKS_PER_GRAM, MINIMUM_GAP_BYTES, _KEPT_WORDS, "kernel 3"))
-)
-"""Part of the stage's code version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import xxhash
 
 from codeft_assets.curation.minhash_kernel import band_keys, jaccard_of_pairs, shingle_sets
 from codeft_assets.curation.signals import text_buffers
@@ -31,11 +30,6 @@ class MinHashParams:
     def __post_init__(self) -> None:
         if min(astuple(self)) < 1:
             raise ValueError(f"MinHash parameters {astuple(self)} must all be at least 1; correct the configuration")
-
-    @property
-    def version(self) -> str:
-        """Changes exactly when a signature would."""
-        return xxhash.xxh3_64_hexdigest(f"words, digits kept, rotated, 32-bit odd factors {astuple(self)}")
 
     def band_columns(self) -> list[str]:
         """Names of the band key columns."""

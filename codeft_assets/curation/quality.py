@@ -8,10 +8,9 @@ add an entry; to see what it drops, query the scores by ``drop_reason``.
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import polars as pl
-import xxhash
 
 from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.normalize import LANGUAGE_BY_SUFFIX
@@ -111,9 +110,6 @@ QUALITY_RULES: tuple[QualityRule, ...] = (
     ),
 )
 """All rules; the first that a document breaks, in this order, is its drop reason."""
-
-RULES_VERSION = xxhash.xxh3_64_hexdigest(repr([astuple(rule) for rule in QUALITY_RULES]))
-"""Changes exactly when a rule does; part of the stage's code version."""
 
 
 def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALITY_RULES) -> pl.DataFrame:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import polars as pl
-import xxhash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +101,6 @@ DETECTORS: tuple[Detector, ...] = (
         origin="RFC 4291",
     ),
 )
-DETECTORS_VERSION = xxhash.xxh3_64_hexdigest(
-    repr([(detector.kind, detector.pattern) for detector in DETECTORS]) + repr((_RESERVED_DOMAINS, _MIN_ENTROPY_BITS))
-)
-"""Part of the stage's code version."""
-
 _COMPILED = tuple((detector, re.compile(detector.pattern)) for detector in DETECTORS)
 # One cheap Rust scan tells which documents need a second look: most have no '@', no key mark and no dotted quad.
 _SUSPECT = (

@@ -13,12 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import xxhash
 
-from codeft_assets.curation.vocabulary import STOP_WORDS, WORD_LISTS, word_table
-
-KERNEL_VERSION = 1
-"""Raised when any text's stored signal changes; a test pins the signals of one text to it."""
+from codeft_assets.curation.vocabulary import word_table
 
 _GOPHER = "Gopher, arXiv 2112.11446 table A1"
 _OPENCODER = "OpenCoder, arXiv 2411.04905 appendix A"
@@ -102,10 +98,6 @@ SIGNALS: tuple[Signal, ...] = (
     _signal("generated_marker", "1 if the first 2,000 characters say that a program wrote the file", _STARCODER),
     _signal("license_marker", "1 if the first 2,000 characters hold a license or copyright notice"),
 )
-SIGNALS_VERSION = xxhash.xxh3_64_hexdigest(
-    repr((KERNEL_VERSION, SIGNALS, WORD_LISTS, STOP_WORDS, _GENERATED, _LICENSE))
-)
-"""Part of the code version of every stage that measures."""
 SIGNAL_NAMES: tuple[str, ...] = tuple(signal.name for signal in SIGNALS)
 
 

@@ -10,6 +10,7 @@ import xxhash
 from pydantic import Field
 
 from codeft_assets.catalog import ACCOUNTS_SQL, write_catalog
+from codeft_assets.code_version import code_version_of
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.ledger import KEPT, LEDGER_COLUMNS
 from codeft_assets.curation.mixture import CHARS_PER_TOKEN
@@ -204,7 +205,7 @@ class PackedConfig(dg.Config):
     group_name="corpus",
     kinds={"numpy"},
     owners=OWNERS,
-    code_version="1",
+    code_version=code_version_of("codeft_training.__main__:_pack"),
     automation_condition=on_schedule(),
 )
 def packed(

@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
+from codeft_assets.code_version import code_version_of
 from codeft_assets.curation import decontaminate
 from codeft_assets.curation.report import StageReport
 from codeft_assets.dedup_stages import read_texts
@@ -52,7 +53,7 @@ def collect_items(rows: list[dict[str, str]]) -> Iterator[ShardResult]:
     group_name="decontamination",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version="2",
+    code_version=code_version_of(collect_items, benchmark_texts),
     automation_condition=on_stage_change(),
 )
 def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
@@ -68,7 +69,7 @@ def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materia
     rows = [row for found in texts.values() for row in found]
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(rows, sort_keys=True))
     units = [Unit(name="items", fingerprint=fingerprint, args=(rows,))]
-    stage = Stage(name="decontamination/benchmark_texts", code_version="2")
+    stage = Stage(name="decontamination/benchmark_texts", code_version=code_version_of(collect_items))
     table, outcome = run_stage(context, workspace, collect_items, units, stage)
     counts = table.read().group_by("benchmark", "field").len().sort("benchmark", "field")
     return result(

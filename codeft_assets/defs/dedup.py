@@ -102,7 +102,7 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
         scores=store.table("quality/scores"),
         matches=store.table("decontamination/matches"),
     )
-    evidence = Evidence(clusters=store.table("dedup/clusters"), version=params.minhash.version)
+    evidence = Evidence.of(store.table("dedup/clusters"), params.minhash)
     read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
     units = whole_unit("all documents", read, inputs, evidence, params, PRIORITIES)
     stage = clusters_stage(params, PRIORITIES)

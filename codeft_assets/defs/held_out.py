@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow as pa
 import xxhash
 
+from codeft_assets.code_version import code_version_of
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.automation import on_documents_change
@@ -16,7 +17,6 @@ from codeft_assets.defs.shell import OWNERS, document_keys, document_tables, res
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.engine import ShardResult, Stage, Unit
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import code_version_of
 from codeft_eval import hold_out
 from codeft_eval.benchmarks import BENCHMARKS, texts_of
 from codeft_eval.datafiles import FOLDER_VARIABLE
@@ -51,7 +51,7 @@ def collect_rows(rows: list[dict[str, Any]], num_documents: int) -> Iterator[Sha
     group_name="decontamination",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version=code_version_of(hold_out),
+    code_version=code_version_of(collect_rows, hold_out.held_out_rows),
     automation_condition=on_documents_change(),
 )
 def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
@@ -63,7 +63,7 @@ def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     tables = [table for table in document_tables(workspace) if table.key == f"documents/{SOURCE}"]
     documents = [row for table in tables for row in table.read(["document_id", "messages", "text"]).to_dicts()]
     rows = hold_out.held_out_rows(documents)
-    stage = Stage(name=KEY, code_version=code_version_of(hold_out), parameters={"rule": hold_out.RULE})
+    stage = Stage(name=KEY, code_version=code_version_of(collect_rows), parameters={"rule": hold_out.RULE})
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([len(documents), rows], sort_keys=True))
     units = [Unit(name=SOURCE, fingerprint=fingerprint, args=(rows, len(documents)))]
     table, outcome = run_stage(context, workspace, collect_rows, units, stage)

@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from codeft_assets.code_version import code_version_of
 from codeft_assets.curation.mixture import VALIDATION
 from codeft_assets.defs.automation import on_schedule
 from codeft_assets.defs.corpus import mixture, packed, packed_folder
@@ -46,7 +47,7 @@ class TokenizerConfig(dg.Config):
     group_name="model",
     kinds={"huggingface"},
     owners=OWNERS,
-    code_version="1",
+    code_version=code_version_of("codeft_training.__main__:_tokenizer"),
     automation_condition=on_schedule(),
 )
 def tokenizer(
@@ -84,7 +85,7 @@ class CheckpointConfig(dg.Config):
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
     pool=GPU_POOL,
-    code_version="1",
+    code_version=code_version_of("codeft_training.__main__:_train"),
     automation_condition=on_schedule(),
 )
 def checkpoint(

@@ -5,12 +5,10 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-import pyarrow as pa
 from pydantic import Field
 
 from codeft_assets.curation import classifier_report, educational_value
 from codeft_assets.curation.classifier_report import ClassifierReport, GroupReport
-from codeft_assets.curation.labels import LabeledDocuments
 from codeft_assets.curation.rankers import FITTERS
 from codeft_assets.curation.thresholds import Threshold, parse_threshold
 from codeft_assets.defs import metadata as md
@@ -27,6 +25,7 @@ from codeft_assets.quality_stages import (
     SCORE_COLUMNS,
     SIGNAL_COLUMNS,
     decide_documents,
+    labeled,
     load_classifier,
     measure_documents,
     minimum_values,
@@ -100,20 +99,6 @@ def classifier(
             }
         ),
         data_version=dg.DataVersion(version),
-    )
-
-
-def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
-    """Return one side of the annotations as the classifier reads them; of two labels of a text the first counts."""
-    rows = table.read().filter(pl.col("is_held_out") == held_out).unique("text", keep="first", maintain_order=True)
-    return LabeledDocuments(
-        text=rows["text"].to_arrow().cast(pa.large_string()),
-        language=rows["language"].to_arrow().cast(pa.string()),
-        label=rows["label"].cast(pl.Int64).to_numpy(),
-        origin=tuple(rows["origin"]),
-        name=tuple(rows["name"]),
-        reason=tuple(rows["reason"]),
-        num_left_out=table.manifest().report.num_dropped,
     )
 
 

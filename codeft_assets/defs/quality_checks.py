@@ -8,10 +8,10 @@ from codeft_assets.curation.documents import FORMATS
 from codeft_assets.curation.thresholds import borderline, yields
 from codeft_assets.defs import metadata as md
 from codeft_assets.defs.plots import bar_plot
-from codeft_assets.defs.quality import CLASSIFIER_FILE, classifier, labeled, scores
+from codeft_assets.defs.quality import CLASSIFIER_FILE, classifier, scores
 from codeft_assets.defs.shell import document_tables
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.quality_stages import load_classifier
+from codeft_assets.quality_stages import labeled, load_classifier
 from codeft_assets.sources import SOURCES
 
 MINIMUM_AUC = 0.85

@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.catalog import write_catalog
+from codeft_assets.code_version import code_version_of
 from codeft_assets.defs.automation import on_checkpoint_change
 from codeft_assets.defs.decontamination import matches
 from codeft_assets.defs.held_out import HAS_SOURCE, benchmark_environment, held_out
@@ -21,6 +22,10 @@ from codeft_eval.models import checkpoint_hash
 PRESENT = [entry for entry in BENCHMARKS.values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
 """Benchmarks whose data is here: the embedded one, the held-out problems, and those whose files are in the folder
 CODEFT_BENCHMARKS."""
+PROGRAM_VERSION = code_version_of(
+    "codeft_eval.__main__:_run", "codeft_eval.sandbox.zygote:main", "codeft_eval.sandbox.box:main"
+)
+"""Of what generates and grades, with the two programs that the sandbox starts by name."""
 
 
 def score_key(benchmark: Benchmark) -> dg.AssetKey:
@@ -44,7 +49,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         kinds={"pytorch"},
         owners=OWNERS,
         pool=GPU_POOL,
-        code_version=f"{benchmark.name}-{benchmark.version}",
+        code_version=f"{benchmark.name}-{benchmark.version}-{PROGRAM_VERSION}",
         automation_condition=on_checkpoint_change(),
         description=f"{benchmark.title}: one row is an item with the model's completion and its verdict.\n\n"
         f"{benchmark.protocol}. Programs run in a sandbox and are judged outside of it; items that could not be scored "
@@ -66,7 +71,13 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
     return scores
 
 
-@dg.asset(key=["scores", "reference"], group_name="scores", kinds={"csv"}, owners=OWNERS, code_version="1")
+@dg.asset(
+    key=["scores", "reference"],
+    group_name="scores",
+    kinds={"csv"},
+    owners=OWNERS,
+    code_version=code_version_of("codeft_eval.__main__:_reference"),
+)
 def reference(
     context: dg.AssetExecutionContext, workspace: Workspace, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
@@ -93,7 +104,7 @@ class MeasureConfig(dg.Config):
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
     pool=GPU_POOL,
-    code_version="1",
+    code_version=PROGRAM_VERSION,
 )
 def reference_measured(
     context: dg.AssetExecutionContext, config: MeasureConfig, workspace: Workspace, pipes: dg.PipesSubprocessClient
@@ -117,7 +128,7 @@ def reference_measured(
     group_name="scores",
     kinds={"python"},
     owners=OWNERS,
-    code_version="2",
+    code_version=code_version_of("codeft_eval.__main__:_scoreboard"),
     automation_condition=on_checkpoint_change(),
 )
 def scoreboard(

@@ -117,7 +117,7 @@ class Home:
         return map_shards(cluster_documents, units, output, stage=clusters_stage(PARAMS, SOURCES))
 
     def evidence(self):
-        return Evidence(clusters=self.store.table("dedup/clusters"), version=PARAMS.minhash.version)
+        return Evidence.of(self.store.table("dedup/clusters"), PARAMS.minhash)
 
     def clusters(self):
         return self.store.table("dedup/clusters").read()
