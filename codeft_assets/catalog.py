@@ -1,119 +1,15 @@
-"""``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, to be asked in SQL.
-
-The file holds no data. It is written anew beside the old one and put in its place, so that readers are not disturbed.
-"""
+"""``python -m codeft_assets.catalog``: write ``catalog.duckdb`` of ``CODEFT_HOME`` and print the accounts."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 
 import duckdb
 
-from codeft_assets.manifest import Shard
-from codeft_assets.storage import Store, Table
-
-ACCOUNTS_SQL = """
-SELECT coalesce(d.source, 'all sources') AS source,
-       count(*) AS num_in,
-       count(*) FILTER (l.fate = 'kept') AS num_kept,
-       count(*) FILTER (l.fate <> 'kept') AS num_dropped,
-       count(*) - count(*) FILTER (l.fate = 'kept') - count(*) FILTER (l.fate <> 'kept') AS unaccounted,
-       histogram(l.fate) FILTER (l.fate <> 'kept') AS dropped_by_reason
-FROM documents d LEFT JOIN corpus_ledger l USING (document_id)
-GROUP BY ROLLUP (d.source)
-ORDER BY d.source NULLS LAST
-"""
-"""The accounts per source and in total; ``unaccounted`` is 0 in every row."""
-
-
-def catalog_path(store: Store) -> Path:
-    """Return where the catalog of a store lies; for a remote store, in the working folder."""
-    return Path("catalog.duckdb") if "://" in store.root else Path(store.root) / "catalog.duckdb"
-
-
-def write_catalog(store: Store) -> Path:
-    """Write the views of every committed table and return the file's path."""
-    path = catalog_path(store)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.unlink(missing_ok=True)
-    tables = store.tables()
-    with duckdb.connect(str(temporary)) as connection:
-        for table in tables:
-            manifest = table.manifest()
-            _create_view(connection, view_name(table.key), table, manifest.shards)
-            _create_view(connection, f"{view_name(table.key)}_rejects", table, manifest.rejects)
-        for name in ("documents", "rejects"):
-            parts = [t for t in tables if t.key.startswith("documents/") and _shards(t, name)]
-            if parts:
-                union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
-                connection.execute(f"CREATE VIEW {name} AS {union}")
-        _create_samples_view(connection, store)
-    temporary.replace(path)
-    return path
-
-
-def view_name(key: str) -> str:
-    """Return the view of a table: ``corpus/ledger`` is ``corpus_ledger``."""
-    return re.sub(r"[^a-z0-9]+", "_", key.lower())
-
-
-def _shards(table: Table, name: str) -> tuple[Shard, ...]:
-    manifest = table.manifest()
-    return manifest.rejects if name == "rejects" else manifest.shards
-
-
-_SAMPLE_COLUMNS = {
-    "task_id": "VARCHAR",
-    "sample": "INTEGER",
-    "prompt": "VARCHAR",
-    "completion": "VARCHAR",
-    "verdict": "VARCHAR",
-    "reason": "VARCHAR",
-    "detail": "VARCHAR",
-    "stderr": "VARCHAR",
-    "tier": "VARCHAR",
-    "solution_log_likelihood": "DOUBLE",
-    "solution_bytes": "INTEGER",
-}
-OURS = "ours"
-"""What the view ``samples`` calls our own model; a measured reference has its name."""
-
-
-def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """One row is a sample: a benchmark's item, what a model answered, and what became of it."""
-    if "://" in store.root:
-        return
-    scores = Path(store.root).absolute() / "files" / "scores"
-    ours = [(path, OURS, path.parts[-2]) for path in sorted(scores.glob("*/samples.jsonl"))]
-    measured = scores / "reference_measured"
-    theirs = [(path, path.parts[-3], path.parts[-2]) for path in sorted(measured.glob("*/*/samples.jsonl"))]
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _SAMPLE_COLUMNS.items())
-    parts = [
-        f"FROM read_json({_quoted(str(path))}, format = 'newline_delimited', columns = {{{columns}}}) "
-        f"SELECT {_quoted(model)} AS model, {_quoted(benchmark)} AS benchmark, *"
-        for path, model, benchmark in ours + theirs
-    ]
-    if parts:
-        connection.execute(f"CREATE VIEW samples AS {' UNION ALL '.join(parts)}")
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _create_view(connection: duckdb.DuckDBPyConnection, name: str, table: Table, shards: tuple[Shard, ...]) -> None:
-    if shards:
-        connection.execute(f"CREATE VIEW {name} AS FROM {_scan(table, shards)}")
-
-
-def _scan(table: Table, shards: tuple[Shard, ...]) -> str:
-    folder = table.url if "://" in table.url else str(Path(table.path()).absolute())
-    paths = ", ".join(_quoted(f"{folder}/{shard.path}") for shard in shards)
-    return f"read_parquet([{paths}])"
+from codeft_assets.store.catalog import ACCOUNTS_SQL, write_catalog
+from codeft_assets.store.tables import Store
 
 
 def main() -> int:

@@ -2,15 +2,24 @@
 
 import dagster as dg
 
-from codeft_assets.defs import annotations, corpus, decontamination, dedup, held_out, mixture_plan, model, quality
-from codeft_assets.defs.alerts import alert_sensor
-from codeft_assets.defs.automation import CORPUS_AUTOMATION, TRAINING_AUTOMATION
-from codeft_assets.defs.checks import CHECKS
-from codeft_assets.defs.code_references import with_code_references
-from codeft_assets.defs.documents import DOCUMENT_ASSETS
-from codeft_assets.defs.retention import retention, retention_sensor
-from codeft_assets.defs.scores import SCORE_ASSETS
-from codeft_assets.defs.upstream import UPSTREAM_ASSETS, upstream_sensor
+from codeft_assets.defs.assets import (
+    annotations,
+    corpus,
+    decontamination,
+    dedup,
+    held_out,
+    mixture_plan,
+    model,
+    quality,
+)
+from codeft_assets.defs.assets.documents import DOCUMENT_ASSETS
+from codeft_assets.defs.assets.scores import SCORE_ASSETS
+from codeft_assets.defs.assets.upstream import UPSTREAM_ASSETS, upstream_sensor
+from codeft_assets.defs.automation.alerts import alert_sensor
+from codeft_assets.defs.automation.retention import retention, retention_sensor
+from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
+from codeft_assets.defs.checks.documents import CHECKS
+from codeft_assets.defs.web_ui.code_references import with_code_references
 from codeft_assets.defs.workspace import Workspace
 
 STAGES = dg.load_assets_from_modules(

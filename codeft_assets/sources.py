@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from codeft_assets.curation import adapters, free_text
-from codeft_assets.curation.adapters import Adapter, PlainText, PromptResponse
 from codeft_assets.curation.documents import DOMAINS, FORMATS
-from codeft_assets.curation.ingest import Lineage
-from codeft_assets.curation.thresholds import NO_THRESHOLD, Threshold
+from codeft_assets.curation.ingest import adapters, free_text
+from codeft_assets.curation.ingest.adapters import Adapter, PlainText, PromptResponse
+from codeft_assets.curation.ingest.rows import Lineage
+from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin, Origin
 
 THOUGHTS = ("train", "mask", "remove")

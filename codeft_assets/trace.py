@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from codeft_assets.storage import MissingTableError, Store
+from codeft_assets.store.tables import MissingTableError, Store
 
 _SHOWN_CHARS = 400
 _STAGES = (

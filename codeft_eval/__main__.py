@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from codeft_eval import pipes
-from codeft_eval.benchmarks import BENCHMARKS, get_benchmark
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, get_benchmark
 from codeft_eval.pipes import Report, reporting
-from codeft_eval.sandbox.fork_servers import SandboxError
+from codeft_eval.sandbox.isolation.worker_process import SandboxError
 
 Log = Callable[[str], None]
 
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.runs import run_checkpoint
+    from codeft_eval.scoring.runs import run_checkpoint
 
     benchmark = get_benchmark(options.benchmark)
     score = run_checkpoint(options.checkpoint, benchmark, options.output, _run_options(options, log))
@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _replay(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.runs import replay
+    from codeft_eval.scoring.runs import replay
 
     benchmark = get_benchmark(options.benchmark)
     score = replay(options.generations, benchmark, options.output, _run_options(options, log))
@@ -45,7 +45,7 @@ def _replay(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _check(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.runs import check_harness
+    from codeft_eval.scoring.runs import check_harness
 
     result = check_harness(get_benchmark(options.benchmark), _run_options(options, log))
     for task_id, problem in (result.unexpected | result.declared).items():
@@ -59,8 +59,8 @@ def _check(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _measure(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.reference_runs import MEASURED_FILE, measure_references, measured_table
-    from codeft_eval.runs import run_checkpoint
+    from codeft_eval.scoring.reference_runs import MEASURED_FILE, measure_references, measured_table
+    from codeft_eval.scoring.runs import run_checkpoint
 
     run_options = _run_options(options, log)
     models = measure_references(
@@ -84,7 +84,7 @@ def _measure(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _fetch(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.datafiles import fetch
+    from codeft_eval.benchmarks.datafiles import fetch
 
     chosen = [BENCHMARKS[name] for name in options.benchmark or BENCHMARKS]
     wanted = [benchmark for benchmark in chosen if options.benchmark or benchmark.data.hub]
@@ -95,7 +95,7 @@ def _fetch(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _hold_out(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.hold_out import FILE, RULE, held_out_rows, read_documents, write_held_out
+    from codeft_eval.benchmarks.held_out import FILE, RULE, held_out_rows, read_documents, write_held_out
 
     documents = read_documents(options.documents)
     rows = held_out_rows(documents)
@@ -113,7 +113,7 @@ def _hold_out(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.publish import publish
+    from codeft_eval.scoreboard.publish import publish
 
     done = publish(
         options.scores,
@@ -138,8 +138,8 @@ def _scoreboard(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _reference(options: argparse.Namespace, log: Log, report: Report) -> int:
-    from codeft_eval.page import write_page
-    from codeft_eval.reference import reference_scores, reference_table
+    from codeft_eval.scoreboard.page import write_page
+    from codeft_eval.scoreboard.reference import reference_scores, reference_table
 
     text = reference_table()
     document = json.dumps({"format": 1, "scores": [asdict(row) for row in reference_scores()]}, indent=2) + "\n"
@@ -152,7 +152,7 @@ def _reference(options: argparse.Namespace, log: Log, report: Report) -> int:
 
 
 def _show_score(score, output: Path, report: Report) -> int:  # noqa: ANN001 - a Score, imported late
-    from codeft_eval.scores import score_metadata
+    from codeft_eval.scoring.scores import score_metadata
 
     for name, estimate in score.metrics.items():
         print(f"{score.benchmark} {name} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] n={estimate.n}")
@@ -163,7 +163,7 @@ def _show_score(score, output: Path, report: Report) -> int:  # noqa: ANN001 - a
 
 
 def _run_options(options: argparse.Namespace, log: Log):  # noqa: ANN202
-    from codeft_eval.runs import Options
+    from codeft_eval.scoring.runs import Options
 
     names = ("limit", "batch_size", "device", "dtype", "tier", "allow_unsafe")
     names += ("engine", "num_samples", "temperature", "top_p", "seed")

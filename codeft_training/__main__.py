@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from codeft_training import pipes, tokenizer
-from codeft_training.corpus import Corpus, folder_hash
-from codeft_training.launch import launch
-from codeft_training.lifetime import StopRequest
+from codeft_training import pipes
+from codeft_training.data import tokenizer
+from codeft_training.data.corpus import Corpus, folder_hash
+from codeft_training.data.packed_rows import PackedRows
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
-from codeft_training.rows import PackedRows
+from codeft_training.train.launch import launch
+from codeft_training.train.signals import StopRequest
 
 # before transformers or trl are imported: nothing of a run goes to the network unless the recipe names a Hub model
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -90,7 +91,7 @@ def _tokenizer(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
 
 
 def _pack(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    from codeft_training.packing import pack  # compiled kernels: only packing needs them
+    from codeft_training.data.packing import pack
 
     manifest = pack(
         Corpus(options.corpus),
@@ -130,8 +131,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 def _train(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
     stop = StopRequest().install()
-    from codeft_training.runs import STOPPED_EXIT_CODE, Stopped, TrainingRun
-    from codeft_training.train import train
+    from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped, TrainingRun
+    from codeft_training.train.run import train
 
     run = TrainingRun(
         packed=PackedRows(options.packed),
@@ -171,7 +172,7 @@ def _lineage(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _export_model(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    from codeft_training.export import export_model
+    from codeft_training.export.folders import export_model
 
     scores = options.scores.read_text() if options.scores else ""
     files = export_model(options.run_folder, options.output, scores=scores, gguf=not options.no_gguf)
@@ -179,14 +180,14 @@ def _export_model(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
 
 
 def _export_corpus(options: argparse.Namespace, reporter: pipes.Reporter) -> int:
-    from codeft_training.export import export_corpus
+    from codeft_training.export.folders import export_corpus
 
     files = export_corpus(Corpus(options.corpus), options.output, lineage=_lineage(options))
     return _exported(options, reporter, files, "dataset")
 
 
 def _exported(options: argparse.Namespace, reporter: pipes.Reporter, files: dict[str, int], repo_type: str) -> int:
-    from codeft_training.export import push
+    from codeft_training.export.folders import push
 
     pushed = {"pushed": push(options.output, options.push, repo_type=repo_type)} if options.push else {}
     rows = [f"| {name} | {size:,} |" for name, size in files.items()]

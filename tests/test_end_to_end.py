@@ -15,11 +15,11 @@ import duckdb
 import polars as pl
 import pytest
 
-from codeft_assets.catalog import ACCOUNTS_SQL
 from codeft_assets.definitions import defs
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.storage import Store
+from codeft_assets.store.catalog import ACCOUNTS_SQL
+from codeft_assets.store.tables import Store
 
 ROOT = Path(__file__).parents[1]
 TRAINING = {

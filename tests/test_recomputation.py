@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from codeft_assets import annotation_stage, dedup_stages, quality_stages, stages
-from codeft_assets.code_version import Definition, covered_definitions
-from codeft_assets.defs import decontamination, held_out
+from codeft_assets.defs.assets import decontamination, held_out
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
+from codeft_assets.stages import annotation as annotation_stage
+from codeft_assets.stages import corpus as stages
+from codeft_assets.stages import dedup as dedup_stages
+from codeft_assets.stages import quality as quality_stages
+from codeft_assets.stages.code_version import Definition, covered_definitions
 from tests.test_end_to_end import CORPUS, execute
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +35,7 @@ ROOTS = {
     **dict.fromkeys((decontamination.collect_items, held_out.collect_rows), ()),
 }
 """Each stage's function, and what its stage or its units name besides."""
-MOVES_BYTES = ("codeft_assets.storage", "codeft_assets.manifest", "codeft_assets.engine", "codeft_assets.files")
+MOVES_BYTES = "codeft_assets.store"
 CATALOGUE = "codeft_assets.sources"
 """What a unit takes from the catalogue are values, and part of its fingerprint."""
 SCRIPT = """
@@ -90,7 +93,7 @@ def test_every_stage_of_the_corpus_was_traced(traced):
 @pytest.mark.parametrize("function", ROOTS, ids=lambda function: function.__name__)
 def test_a_stages_version_covers_every_function_that_computed_it(traced, function):
     covered = covered_definitions(function, *ROOTS[function])
-    seen = {one for one in traced[function] if not one.module.startswith((*MOVES_BYTES, CATALOGUE))}
+    seen = {one for one in traced[function] if not one.module.startswith((MOVES_BYTES, CATALOGUE))}
     named = {one for one in seen if re.fullmatch(r"\w+", one.name) and one.name != "__create_fn__"}  # of dataclasses
     assert len(named) >= 1
     assert named - covered == set()
@@ -129,10 +132,14 @@ def moved(tmp_path_factory):
     folder = copy_of_the_packages(tmp_path_factory.mktemp("moved"))
     (folder / "codeft_assets" / "words").mkdir()
     (folder / "codeft_assets" / "words" / "__init__.py").touch()
-    (folder / "codeft_assets" / "curation" / "normalize.py").rename(folder / "codeft_assets" / "words" / "tidy.py")
-    assert edit(folder, r"codeft_assets\.curation\.normalize\b", "codeft_assets.words.tidy")
+    (folder / "codeft_assets" / "curation" / "ingest" / "normalize.py").rename(
+        folder / "codeft_assets" / "words" / "tidy.py"
+    )
+    assert edit(folder, r"codeft_assets\.curation\.ingest\.normalize\b", "codeft_assets.words.tidy")
     edit(
-        folder, r"from codeft_assets\.curation import normalize\b", "from codeft_assets.words import tidy as normalize"
+        folder,
+        r"from codeft_assets\.curation\.ingest import normalize\b",
+        "from codeft_assets.words import tidy as normalize",
     )
     assert edit(folder, r"\b_is_random\b", "_looks_random") > 1
     assert edit(folder, r"\bnear_duplicate_groups\b", "groups_of_similar") > 1

@@ -9,11 +9,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol
 
-from codeft_eval.sandbox.box_server import BoxServer
-from codeft_eval.sandbox.fork_servers import SandboxError
-from codeft_eval.sandbox.probe import choose_box, choose_tier
+from codeft_eval.sandbox.isolation.worker_process import SandboxError
+from codeft_eval.sandbox.native.client import BoxServer
 from codeft_eval.sandbox.programs import Confinement, Limits, Outcome, Program
-from codeft_eval.sandbox.server import ForkServer
+from codeft_eval.sandbox.python.client import ForkServer
+from codeft_eval.sandbox.selection import choose_box, choose_tier
 
 logger = logging.getLogger(__name__)
 

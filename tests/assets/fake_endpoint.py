@@ -122,7 +122,7 @@ def serving(endpoint):
 
 
 def questions(num):
-    from codeft_assets.curation.annotation import question_of
+    from codeft_assets.curation.quality.annotation import question_of
 
     return [
         question_of(
@@ -139,9 +139,9 @@ async def no_wait(seconds):
 
 def annotate(url, journal_path, num, concurrency=4):
     """Return the judgments on ``num`` documents and what the calls came to."""
-    from codeft_assets.origins.annotation_journal import Journal
-    from codeft_assets.origins.annotators import judge
-    from codeft_assets.origins.endpoint import EndpointAnnotator
+    from codeft_assets.annotators.annotate import judge
+    from codeft_assets.annotators.endpoint import EndpointAnnotator
+    from codeft_assets.annotators.journal import Journal
 
     annotator = EndpointAnnotator(url=url, model="fake", max_concurrency=concurrency, sleep=no_wait)
     asked = questions(num)

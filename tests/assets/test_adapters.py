@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from codeft_assets.curation import adapters, free_text
-from codeft_assets.curation.adapters import BadRowError, Draft, PlainText, PromptResponse, Reject
+from codeft_assets.curation.ingest import adapters, free_text
+from codeft_assets.curation.ingest.adapters import BadRowError, Draft, PlainText, PromptResponse, Reject
 
 
 def turns(draft):

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from codeft_assets.curation.annotation import (
+from codeft_assets.curation.quality.annotation import (
     MalformedAnswerError,
     agreement,
     fill_prompt,
@@ -70,7 +70,7 @@ def ask(text="a", **changes):
 
 def test_a_question_is_another_when_text_annotator_reading_or_prompt_change(monkeypatch):
     keys = [ask(), ask("b"), ask(annotator="other"), ask(reading=1), ask(language="go")]
-    monkeypatch.setattr("codeft_assets.curation.annotation.PROMPT", "Another prompt: {language} {text}")
+    monkeypatch.setattr("codeft_assets.curation.quality.annotation.PROMPT", "Another prompt: {language} {text}")
     keys.append(ask())
     assert len(set(keys)) == len(keys)
     assert ask(name="renamed") == ask()  # the same text under another name is paid once

@@ -5,12 +5,12 @@ import json
 import dagster as dg
 import pytest
 
-from codeft_assets.annotation_stage import annotations_stage
-from codeft_assets.defs import shell
-from codeft_assets.defs.annotations import annotations
+from codeft_assets.annotators.endpoint import KEY_VARIABLE
+from codeft_assets.defs import run_stage as shell
+from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.origins.endpoint import KEY_VARIABLE
-from codeft_assets.storage import Store
+from codeft_assets.stages.annotation import annotations_stage
+from codeft_assets.store.tables import Store
 from tests.assets.fake_endpoint import GOOD, NONSENSE, Endpoint, serving
 from tests.assets.test_quality_stages import write_documents
 
@@ -92,5 +92,5 @@ def test_an_annotator_that_does_not_exist_is_refused_before_anything_is_read(sto
 
 def test_another_prompt_is_another_code_version(monkeypatch):
     before = annotations_stage().code_version
-    monkeypatch.setattr("codeft_assets.curation.annotation.PROMPT_HASH", "0" * 16)
+    monkeypatch.setattr("codeft_assets.curation.quality.annotation.PROMPT_HASH", "0" * 16)
     assert annotations_stage().code_version != before

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from codeft_assets.origins.annotation_journal import Journal, Reply
-from codeft_assets.origins.annotators import judge
-from codeft_assets.origins.endpoint import KEY_VARIABLE, MAX_ATTEMPTS, EndpointAnnotator
+from codeft_assets.annotators.annotate import judge
+from codeft_assets.annotators.endpoint import KEY_VARIABLE, MAX_ATTEMPTS, EndpointAnnotator
+from codeft_assets.annotators.journal import Journal, Reply
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, UnreachableUpstreamError
 from tests.assets.fake_endpoint import (
     BROKEN,
@@ -114,7 +114,7 @@ def ask(url, path, num=1, **changes):
 
 
 def test_the_wait_that_the_endpoint_asks_for_is_honored(path, monkeypatch):
-    monkeypatch.setattr("codeft_assets.origins.endpoint.retry_after_seconds", lambda value: 17.0 if value else None)
+    monkeypatch.setattr("codeft_assets.annotators.endpoint.retry_after_seconds", lambda value: 17.0 if value else None)
     with serving(Endpoint(lambda number: [BUSY])) as url:
         found, waits = ask(url, path)
     assert len(found.found) == 1
@@ -270,7 +270,7 @@ def tiny_model(folder: Path, answer: str) -> str:
 
 @pytest.mark.slow
 def test_a_model_on_this_machine_labels_documents(tmp_path, path):
-    from codeft_assets.origins.local_model import LocalModelAnnotator
+    from codeft_assets.annotators.local_model import LocalModelAnnotator
 
     model = tiny_model(tmp_path / "model", '{"reason": "always", "label": 2}')
     annotator = LocalModelAnnotator(model=model, batch_prompts=2, max_answer_tokens=1)
@@ -286,7 +286,7 @@ def test_a_model_on_this_machine_labels_documents(tmp_path, path):
 
 
 def test_a_model_that_is_not_there_is_named(path):
-    from codeft_assets.origins.local_model import LocalModelAnnotator
+    from codeft_assets.annotators.local_model import LocalModelAnnotator
 
     with Journal(path) as journal, pytest.raises(MissingUpstreamError, match="'/no/such/model' cannot be loaded"):
         judge(questions(1), LocalModelAnnotator(model="/no/such/model"), journal)

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from codeft_assets.curation.bucket_kernel import FULL_BUCKET, add_pairs, bucket_pairs
+from codeft_assets.curation.kernels.buckets import FULL_BUCKET, add_pairs, bucket_pairs
 
 
 def pairs_of(keys, part_bits=0):

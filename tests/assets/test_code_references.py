@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from codeft_assets.definitions import defs
-from codeft_assets.defs.code_references import ROOT, web_address
+from codeft_assets.defs.web_ui.code_references import ROOT, web_address
 
 GRAPH = defs.resolve_asset_graph()
 

@@ -5,8 +5,12 @@ import sys
 
 import pytest
 
-from codeft_assets import annotation_stage, code_version, dedup_stages, quality_stages, stages
-from codeft_assets.code_version import code_version_of, covered_definitions
+from codeft_assets.stages import annotation as annotation_stage
+from codeft_assets.stages import code_version
+from codeft_assets.stages import corpus as stages
+from codeft_assets.stages import dedup as dedup_stages
+from codeft_assets.stages import quality as quality_stages
+from codeft_assets.stages.code_version import code_version_of, covered_definitions
 
 _NUMBERS = itertools.count()
 MAIN = """
@@ -161,5 +165,5 @@ def test_annotations_depend_on_redaction_and_the_annotators():
 
 def test_nothing_that_only_moves_bytes_is_part_of_a_version():
     found = covered_definitions(stages.collect_mixture)
-    assert all(not code_version._content(one)[0] for one in found if one.module == "codeft_assets.storage")
-    assert any(one.module == "codeft_assets.storage" for one in found)
+    assert all(not code_version._content(one)[0] for one in found if one.module == "codeft_assets.store.tables")
+    assert any(one.module == "codeft_assets.store.tables" for one in found)

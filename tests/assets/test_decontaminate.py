@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.decontaminate import build_index, find_overlaps
-from codeft_eval.benchmarks import benchmark_texts
+from codeft_assets.curation.decontamination.overlaps import build_index, find_overlaps
+from codeft_eval.benchmarks.catalogue import benchmark_texts
 
 PROMPT = '''def merge_ranges(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Merge inclusive integer ranges that overlap or touch, and return them in ascending order.

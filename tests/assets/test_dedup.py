@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 import xxhash
 
-from codeft_assets.curation import minhash_kernel, overlap_kernel, words_kernel
-from codeft_assets.curation.candidates import candidate_pairs
-from codeft_assets.curation.dedup import DedupParams, deduplicate
+from codeft_assets.curation.dedup.candidates import candidate_pairs
+from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
+from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.kernels import minhash as minhash_kernel
+from codeft_assets.curation.kernels import ngrams as overlap_kernel
+from codeft_assets.curation.kernels import words as words_kernel
 
 WORDS = [f"word{i}" for i in range(3000)]
 

@@ -8,10 +8,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.dedup import DedupParams
+from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.report import StageReport
-from codeft_assets.dedup_stages import (
+from codeft_assets.stages.dedup import (
     ClusterInputs,
     Evidence,
     TextsByPlace,
@@ -21,8 +21,8 @@ from codeft_assets.dedup_stages import (
     sign_documents,
     signatures_stage,
 )
-from codeft_assets.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
-from codeft_assets.storage import Store
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
+from codeft_assets.store.tables import Store
 
 PARAMS = DedupParams()
 SOURCES = {"one": 1, "two": 2, "three": 3}

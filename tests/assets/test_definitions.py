@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.definitions import defs
-from codeft_assets.defs import metadata as md
+from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.sources import SOURCES
 
 ROOT = Path(__file__).parents[2]
@@ -83,8 +83,8 @@ def test_a_cell_cannot_carry_markup_or_end_its_row():
 @pytest.mark.parametrize(("bad", "limit", "fails"), [(1, 0.1, False), (2, 0.1, True), (10, 1.0, True)])
 def test_more_bad_rows_than_allowed_fail_the_source(bad, limit, fails):
     from codeft_assets.curation.report import StageReport
-    from codeft_assets.defs.documents import check_bad_fraction
-    from codeft_assets.manifest import Manifest
+    from codeft_assets.defs.assets.documents import check_bad_fraction
+    from codeft_assets.store.manifest import Manifest
 
     report = StageReport(num_in=10, num_out=10 - bad, dropped={"null_value": bad})
     manifest = Manifest(
@@ -99,7 +99,7 @@ def test_more_bad_rows_than_allowed_fail_the_source(bad, limit, fails):
 
 @pytest.mark.parametrize(("retryable", "kind"), [(True, dg.RetryRequested), (False, dg.Failure)])
 def test_the_networks_failures_are_tried_again_and_ours_are_not(retryable, kind):
-    from codeft_assets.defs.shell import upstream_failure
+    from codeft_assets.defs.run_stage import upstream_failure
     from codeft_assets.origins.errors import MissingUpstreamError, UnreachableUpstreamError
 
     error = UnreachableUpstreamError("down") if retryable else MissingUpstreamError("gone")

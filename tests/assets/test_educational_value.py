@@ -12,11 +12,11 @@ import pytest
 import skops.io
 import xxhash
 
-from codeft_assets.curation.classifier_report import evaluate, rank_correlation, ranking_auc
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.educational_value import dump, fit_classifier, load, score
-from codeft_assets.curation.embedding import fit_embedding
-from codeft_assets.curation.labels import HELD_OUT_OF, Label, LabeledDocuments, parse_labels, resolve_labels
+from codeft_assets.curation.quality.classifier import dump, fit_classifier, load, score
+from codeft_assets.curation.quality.classifier_report import evaluate, rank_correlation, ranking_auc
+from codeft_assets.curation.quality.embedding import fit_embedding
+from codeft_assets.curation.quality.labels import HELD_OUT_OF, Label, LabeledDocuments, parse_labels, resolve_labels
 
 LESSON = (
     '"""Lesson {0}: why a list is reversed step by step."""\n'

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.report import StageReport
-from codeft_assets.engine import ShardResult, Stage, Unit, map_shards, table_units
-from codeft_assets.manifest import Shard
-from codeft_assets.storage import CorruptShardError, MissingTableError, Store, write_atomically
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
+from codeft_assets.store.manifest import Shard
+from codeft_assets.store.tables import CorruptShardError, MissingTableError, Store, write_atomically
 
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
 
@@ -278,7 +278,7 @@ from codeft_assets.engine import map_shards
 class Note(logging.Handler):
     def emit(self, record):
         Path(sys.argv[3] + ".waiting").write_text(record.getMessage())
-logging.getLogger("codeft_assets.files").addHandler(Note())
+logging.getLogger("codeft_assets.store.files").addHandler(Note())
 outcome = map_shards(t.wait_for_the_other, t.units(sys.argv[3]), Store(sys.argv[2]).table("doubled"), stage=t.STAGE)
 print(outcome.num_run, outcome.num_skipped)
 """

@@ -6,15 +6,15 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.definitions import defs
-from codeft_assets.defs.checks import no_held_out_problem
-from codeft_assets.defs.held_out import benchmark_environment
-from codeft_assets.defs.scores import leaked_items
+from codeft_assets.defs.assets.held_out import benchmark_environment
+from codeft_assets.defs.assets.scores import leaked_items
+from codeft_assets.defs.checks.documents import no_held_out_problem
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.manifest import Manifest
-from codeft_assets.stages import match_documents
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.datafiles import read_rows
-from codeft_eval.hold_out import Problem, problem_of
+from codeft_assets.stages.corpus import match_documents
+from codeft_assets.store.manifest import Manifest
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.benchmarks.datafiles import read_rows
+from codeft_eval.benchmarks.held_out import Problem, problem_of
 
 KEYS = ("documents/comp-math", "decontamination/held_out", "decontamination/benchmark_texts")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.educational_value import dump, fit_classifier, load, score
-from codeft_assets.origins import hub_encoder
+from codeft_assets.annotators import hub_encoder
+from codeft_assets.annotators.hub_encoder import length_buckets, open_embedding, open_encoder
+from codeft_assets.curation.quality.classifier import dump, fit_classifier, load, score
 from codeft_assets.origins.errors import MissingUpstreamError
-from codeft_assets.origins.hub_encoder import length_buckets, open_embedding, open_encoder
 from tests.assets.test_educational_value import documents
 
 WORDS = ["a", "loop", "counts", "to", "ten", "because", "it", "must"]

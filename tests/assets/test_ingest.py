@@ -2,11 +2,11 @@
 
 import pytest
 
-from codeft_assets.curation.adapters import PlainText, PromptResponse
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, Message, content_hash, document_id
-from codeft_assets.curation.free_text import olympiad_text
-from codeft_assets.curation.ingest import Lineage, MovedColumnError, adapt_rows
-from codeft_assets.curation.normalize import language_of_path, language_of_text, normalize_text
+from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
+from codeft_assets.curation.ingest.free_text import olympiad_text
+from codeft_assets.curation.ingest.normalize import language_of_path, language_of_text, normalize_text
+from codeft_assets.curation.ingest.rows import Lineage, MovedColumnError, adapt_rows
 
 LINEAGE = Lineage(source="s", revision="r1", domain="code", format="raw", license="MIT")
 

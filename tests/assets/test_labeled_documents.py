@@ -1,14 +1,14 @@
 from dataclasses import replace
 
-from codeft_assets.curation.classifier_report import evaluate
-from codeft_assets.curation.educational_value import fit_classifier
-from codeft_assets.origins.labeled_documents import (
+from codeft_assets.annotators.shipped_labels import (
     INTERPRETER,
     labeled_documents,
     read_labeled_file,
     sample_texts,
     shipped_labels,
 )
+from codeft_assets.curation.quality.classifier import fit_classifier
+from codeft_assets.curation.quality.classifier_report import evaluate
 from codeft_assets.sources import SOURCES
 
 

@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from codeft_assets.defs import metadata as md
-from codeft_assets.defs import plots
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui import plots
 
 LIGHT, DARK = (255, 255, 255), (18, 22, 29)
 

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
-from codeft_assets.curation.minhash_kernel import _words, edges_scratch
-from codeft_assets.curation.overlap_kernel import word_hashes
-from codeft_assets.curation.shingle_sets import ShingleSets
-from codeft_assets.curation.signals import text_buffers
+from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.dedup.shingle_sets import ShingleSets
+from codeft_assets.curation.kernels.minhash import _words, edges_scratch
+from codeft_assets.curation.kernels.ngrams import word_hashes
+from codeft_assets.curation.quality.signals import text_buffers
 
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 ALPHABET = "abcXYZ019__ \t\n.,;()=é漢\u00a0`~@[{\x7f"

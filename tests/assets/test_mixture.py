@@ -3,9 +3,8 @@
 import polars as pl
 import pytest
 
-from codeft_assets.curation.groups import near_duplicate_groups
-from codeft_assets.curation.ledger import write_ledger
-from codeft_assets.curation.mixture import (
+from codeft_assets.curation.corpus.ledger import write_ledger
+from codeft_assets.curation.corpus.mixture import (
     CHARS_PER_TOKEN,
     Mixture,
     plan_mixture,
@@ -13,6 +12,7 @@ from codeft_assets.curation.mixture import (
     summarize,
     wanted_tokens,
 )
+from codeft_assets.curation.dedup.groups import near_duplicate_groups
 
 SHARES = {"code": 0.5, "math": 0.25, "reasoning": 0.25}
 

@@ -221,7 +221,7 @@ def test_the_wait_a_server_asks_for_is_kept():
 
 @pytest.mark.parametrize("name", [s.name for s in SOURCES.values() if isinstance(s.origin, HubOrigin)])
 def test_the_hub_gives_the_documents_of_the_sample(hub, name):
-    from codeft_assets.curation.ingest import adapt_rows
+    from codeft_assets.curation.ingest.rows import adapt_rows
 
     seed_samples(hub)
     source = SOURCES[name]

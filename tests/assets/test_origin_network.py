@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from codeft_assets.curation.adapters import BadRowError
-from codeft_assets.curation.free_text import reader_page
+from codeft_assets.curation.ingest.adapters import BadRowError
+from codeft_assets.curation.ingest.free_text import reader_page
 from codeft_assets.origins import HttpFileOrigin, JinaReaderOrigin, LocalCodeOrigin
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, UnreachableUpstreamError
 from codeft_assets.origins.http_file import fetch, retry_after_seconds

@@ -4,8 +4,8 @@ import json
 
 import polars as pl
 
-from codeft_assets.probe import MAX_CHARS, MAX_TEXTS, probe_lines
-from codeft_training.probe import read_probe
+from codeft_assets.stages.eval_texts import MAX_CHARS, MAX_TEXTS, probe_lines
+from codeft_training.measure.eval_texts import read_probe
 
 SOLVED = [("codeft/0", "def f(x):\n", "    return x\n")]
 COMPETITION = [("comp-math/0", "Problem. Find x.\n\nSolution.", " x = 1.\n")]

@@ -4,10 +4,10 @@ import json
 
 import dagster as dg
 
-from codeft_assets.defs.model import _passing
-from codeft_assets.defs.probe_scores import ProbeScores
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.sandbox.server import SandboxError
+from codeft_assets.defs.assets.model import _passing
+from codeft_assets.defs.in_training_scores import ProbeScores
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.sandbox.python.client import SandboxError
 
 ITEM = load_items(BENCHMARKS["embedded"])[0]
 
@@ -32,5 +32,5 @@ def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
     def refuse(*_):
         raise SandboxError("no jail works here")
 
-    monkeypatch.setattr("codeft_assets.defs.probe_scores.judge_completions", refuse)
+    monkeypatch.setattr("codeft_assets.defs.in_training_scores.judge_completions", refuse)
     assert ProbeScores(dg.build_asset_context()).tell({"step": 1, "completions": {"a": ""}}) == {"step": 1}

@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from codeft_assets.curation.quality import CODE, QUALITY_RULES, QualityRule, drop_reasons
-from codeft_assets.curation.signals import SIGNAL_NAMES
+from codeft_assets.curation.quality.rules import CODE, QUALITY_RULES, QualityRule, drop_reasons
+from codeft_assets.curation.quality.signals import SIGNAL_NAMES
 
 # A document inside every bound, whatever its format.
 PASSING = dict.fromkeys(SIGNAL_NAMES, 0.0) | {

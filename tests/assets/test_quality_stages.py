@@ -9,11 +9,10 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.educational_value import dump, fit_classifier
+from codeft_assets.curation.quality.classifier import dump, fit_classifier
+from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.curation.report import StageReport
-from codeft_assets.curation.thresholds import NO_THRESHOLD, Threshold
-from codeft_assets.engine import ShardResult, Stage, Unit, map_shards
-from codeft_assets.quality_stages import (
+from codeft_assets.stages.quality import (
     decide_documents,
     measure_documents,
     minimum_values,
@@ -22,7 +21,8 @@ from codeft_assets.quality_stages import (
     signals_stage,
     signals_units,
 )
-from codeft_assets.storage import Store
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
+from codeft_assets.store.tables import Store
 from tests.assets.test_educational_value import LESSON, TABLE, documents
 
 

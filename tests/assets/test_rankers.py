@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.educational_value import fit_classifier
-from codeft_assets.curation.rankers import fit_linear, open_ranker
+from codeft_assets.curation.quality.classifier import fit_classifier
+from codeft_assets.curation.quality.rankers import fit_linear, open_ranker
 from tests.assets.test_educational_value import LESSON, TABLE, documents
 
 

@@ -4,9 +4,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from codeft_assets.curation.corpus.redact import count_secrets, find_suspects, redact
 from codeft_assets.curation.documents import MESSAGE_TYPE
-from codeft_assets.curation.secrets import count_secrets, find_suspects, redact
-from codeft_assets.stages import redact_documents
+from codeft_assets.stages.corpus import redact_documents
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA7f\n" * 3 + "-----END RSA PRIVATE KEY-----"
 TOKEN = "ghp_" + "aB3dE6gH9j" * 3 + "K2mN5p"

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.signals import SIGNAL_NAMES, signals
+from codeft_assets.curation.quality.signals import SIGNAL_NAMES, signals
 
 PYTHON = '''"""Add numbers."""
 import math

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from codeft_assets.curation.ingest import adapt_rows
+from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.origins import SampleOrigin
 from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.sources import SOURCES, catalogue

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from codeft_assets.curation.thresholds import NO_THRESHOLD, Threshold, borderline, parse_threshold, yields
+from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold, borderline, parse_threshold, yields
 
 VALUES = pl.Series([0.9, 0.1, 0.5, 0.3, 0.7], dtype=pl.Float32)
 

@@ -7,12 +7,12 @@ import duckdb
 import polars as pl
 import pytest
 
-from codeft_assets.catalog import catalog_path
 from codeft_assets.curation.report import StageReport
 from codeft_assets.definitions import defs
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.manifest import Manifest
 from codeft_assets.sources import SOURCES
+from codeft_assets.store.catalog import catalog_path
+from codeft_assets.store.manifest import Manifest
 from tests.eval.checkpoints import write_checkpoint
 from tests.training.corpus_folder import SCHEMA, default_rows
 

@@ -9,7 +9,7 @@ for _name in [name for name in sources.SOURCES if name not in KEPT]:
     del sources.SOURCES[_name]
 
 from codeft_assets.definitions import defs  # noqa: E402
-from codeft_assets.defs import shell  # noqa: E402
+from codeft_assets.defs import run_stage as shell  # noqa: E402
 
 shell.RETRY_WAIT_SECONDS = 1
 

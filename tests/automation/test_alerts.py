@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import dagster as dg
 import pytest
 
-from codeft_assets.defs.alerts import WEBHOOK_VARIABLE, Alert, AlertError, alert_sensor, send
+from codeft_assets.defs.automation.alerts import WEBHOOK_VARIABLE, Alert, AlertError, alert_sensor, send
 
 SECRET = "T0PSECRET/hook-4711"
 ALERT = Alert(kind="run failed", name="everything", severity="ERROR", text="why", run_id="1")

@@ -8,12 +8,12 @@ import dagster as dg
 import pyarrow as pa
 import pytest
 
-from codeft_assets.corpus_change import changed_fraction
 from codeft_assets.curation.report import StageReport
-from codeft_assets.defs import automation
-from codeft_assets.defs.conditions import QuietFor
-from codeft_assets.engine import ShardResult, Stage, Unit, map_shards
-from codeft_assets.storage import Store
+from codeft_assets.defs.automation import rules as automation
+from codeft_assets.defs.automation.conditions import QuietFor
+from codeft_assets.store.corpus_change import changed_fraction
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
+from codeft_assets.store.tables import Store
 
 FIVE = ("a", "b", "c", "d", "e")
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -7,8 +7,8 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from codeft_assets.defs import upstream as module
-from codeft_assets.defs.upstream import HEARTBEAT_SECONDS, Seen, poll
+from codeft_assets.defs.assets import upstream as module
+from codeft_assets.defs.assets.upstream import HEARTBEAT_SECONDS, Seen, poll
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.decontaminate import build_index, find_overlaps
+from codeft_assets.curation.decontamination.overlaps import build_index, find_overlaps
 
 ROOT = Path(__file__).parents[2]
 FILLER = "This page was sent in by a reader who would like to know how the following program works and why.\n\n"

@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeft_assets.curation.candidates import candidate_pairs
-from codeft_assets.curation.dedup import DedupParams, deduplicate
+from codeft_assets.curation.dedup.candidates import candidate_pairs
+from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
+from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.minhash import MinHashParams, jaccard, signatures
-from codeft_assets.stages import text_column
+from codeft_assets.stages.corpus import text_column
 
 BINS = (0.95, 0.90, 0.85, 0.80)
 KINDS = ("exact", "white space", "words", "words", "block", "block")

@@ -31,12 +31,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.bucket_kernel import greedy_keep
-from codeft_assets.curation.candidates import candidate_pairs
-from codeft_assets.curation.dedup import DedupParams
+from codeft_assets.curation.dedup.candidates import candidate_pairs
+from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.documents import content_hash
+from codeft_assets.curation.kernels.buckets import greedy_keep
 from codeft_assets.curation.report import StageReport
-from codeft_assets.dedup_stages import (
+from codeft_assets.stages.dedup import (
     ClusterInputs,
     Evidence,
     cluster_documents,
@@ -44,8 +44,8 @@ from codeft_assets.dedup_stages import (
     sign_documents,
     signatures_stage,
 )
-from codeft_assets.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
-from codeft_assets.storage import Store
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
+from codeft_assets.store.tables import Store
 from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8

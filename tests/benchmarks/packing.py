@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from codeft_training.corpus import Corpus
-from codeft_training.encoding import EncodingOptions, encode_documents, load_tokenizer
-from codeft_training.packing import pack
-from codeft_training.placement import place_pieces
-from codeft_training.placement_kernel import copy_pieces
-from codeft_training.tokenizer import train_tokenizer
+from codeft_training.data.corpus import Corpus
+from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
+from codeft_training.data.packing import pack
+from codeft_training.data.placement import place_pieces
+from codeft_training.data.placement_kernel import copy_pieces
+from codeft_training.data.tokenizer import train_tokenizer
 from tests.training.corpus_folder import row, write_corpus
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -52,7 +52,7 @@ def cpu(call, times=3):
 
 
 def ours(lengths, tokens, in_loss, context):
-    """Return (tokens kept, rows): what codeft_training.packing does between its flat file and its rows."""
+    """Return (tokens kept, rows): what codeft_training.data.packing does between its flat file and its rows."""
     offsets = np.cumsum(lengths) - lengths
     pieces = place_pieces(lengths, context)
     rows = np.zeros(pieces.num_rows * context, tokens.dtype)

@@ -22,11 +22,11 @@ from pathlib import Path
 import dagster as dg
 
 from codeft_assets.definitions import defs
-from codeft_assets.defs.model import write_probe
+from codeft_assets.defs.assets.model import write_probe
 from codeft_assets.defs.workspace import Workspace
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.probe import PASS_AT_1, judge_completions
-from codeft_training.completions import COMPLETIONS
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.scoring.in_training import PASS_AT_1, judge_completions
+from codeft_training.measure.samples import COMPLETIONS
 
 TARGET = 0.05
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

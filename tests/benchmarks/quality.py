@@ -23,14 +23,14 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.classifier_report import evaluate, rank_correlation, ranking_auc
-from codeft_assets.curation.educational_value import fit_classifier, predict, score
-from codeft_assets.curation.embedding import fit_embedding
-from codeft_assets.curation.labels import MAX_LABEL, LabeledDocuments
-from codeft_assets.curation.quality import drop_reasons
-from codeft_assets.curation.rankers import FITTERS, features
-from codeft_assets.curation.signals import signals
-from codeft_assets.origins.labeled_documents import labeled_documents
+from codeft_assets.annotators.shipped_labels import labeled_documents
+from codeft_assets.curation.quality.classifier import fit_classifier, predict, score
+from codeft_assets.curation.quality.classifier_report import evaluate, rank_correlation, ranking_auc
+from codeft_assets.curation.quality.embedding import fit_embedding
+from codeft_assets.curation.quality.labels import MAX_LABEL, LabeledDocuments
+from codeft_assets.curation.quality.rankers import FITTERS, features
+from codeft_assets.curation.quality.rules import drop_reasons
+from codeft_assets.curation.quality.signals import signals
 from codeft_assets.sources import SOURCES
 
 SEED = 0

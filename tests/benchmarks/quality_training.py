@@ -30,12 +30,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeft_assets.curation.educational_value import fit_classifier, score
-from codeft_assets.curation.normalize import normalize_text
-from codeft_assets.curation.quality import drop_reasons
-from codeft_assets.origins.labeled_documents import labeled_documents
+from codeft_assets.annotators.shipped_labels import labeled_documents
+from codeft_assets.curation.ingest.normalize import normalize_text
+from codeft_assets.curation.quality.classifier import fit_classifier, score
+from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.sources import SOURCES
-from codeft_assets.storage import Store
+from codeft_assets.store.tables import Store
 from codeft_training.recipes import find_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -31,16 +31,16 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from codeft_training.batches import Batches
-from codeft_training.corpus import file_hash
-from codeft_training.lifetime import StopRequest
-from codeft_training.parallel import join
-from codeft_training.pretrain import Loop
+from codeft_training.data.batches import Batches
+from codeft_training.data.corpus import file_hash
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.model.distributed import join
 from codeft_training.recipes import Recipe
-from codeft_training.rows import PackedRows
-from codeft_training.runs import TrainingRun
-from codeft_training.sft import fine_tune
-from codeft_training.train import initial_model
+from codeft_training.run_spec import TrainingRun
+from codeft_training.train.finetune import fine_tune
+from codeft_training.train.pretrain import Loop
+from codeft_training.train.run import initial_model
+from codeft_training.train.signals import StopRequest
 
 RECIPE = Recipe(
     name="benchmark", about="", vocab_size=4096, context_tokens=512, hidden_size=256, num_layers=4, num_heads=4,

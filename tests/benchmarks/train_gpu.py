@@ -32,14 +32,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from codeft_training.corpus import file_hash
-from codeft_training.hardware import flops_per_token, peak_tflops
-from codeft_training.parallel import join
-from codeft_training.pretrain import Loop
+from codeft_training.data.corpus import file_hash
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.measure.throughput import flops_per_token, peak_tflops
+from codeft_training.model.distributed import join
 from codeft_training.recipes import RECIPES, Recipe
-from codeft_training.rows import PackedRows
-from codeft_training.runs import TrainingRun
-from codeft_training.train import initial_model
+from codeft_training.run_spec import TrainingRun
+from codeft_training.train.pretrain import Loop
+from codeft_training.train.run import initial_model
 
 CUDA = torch.cuda.is_available()
 MODELS = {"46M": RECIPES["h200-10min"], "103M": RECIPES["h200-30min"]}

@@ -13,8 +13,8 @@ from pathlib import Path
 import dagster as dg
 
 from codeft_assets.definitions import defs
-from codeft_assets.defs import metadata as md
-from codeft_assets.defs import plots
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui import plots
 from tests.webui.server import ROOT, browser_page, web_ui
 
 GROUPS = ("upstream", "sources", "quality", "decontamination", "dedup", "corpus", "model", "scores")

@@ -93,7 +93,7 @@ def sandbox_processes() -> set[int]:
             parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        is_ours = b"codeft_eval.sandbox.zygote" in command and parent in (os.getpid(), 1)
+        is_ours = b"codeft_eval.sandbox.python.worker" in command and parent in (os.getpid(), 1)
         if is_ours or command.startswith(b"sleep\x00600"):
             pids.add(int(entry))
     return pids

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.harness import Answers
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.programs import Outcome
-from codeft_eval.scores import make_score, sample_lines, write_score
+from codeft_eval.scoring.lm_eval_run import Answers
+from codeft_eval.scoring.scores import make_score, sample_lines, write_score
 
 
 def write_scores(

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS, evalplus_tasks
-from codeft_eval.evalplus_items import read_humaneval_plus, read_humaneval_plus_mini, read_mbpp_plus
-from codeft_eval.math_answers import boxed, is_same_answer, stated_answer
-from codeft_eval.math_benchmarks import read_competition, read_math
-from codeft_eval.oracles import open_oracle
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, evalplus_tasks
+from codeft_eval.benchmarks.evalplus import read_humaneval_plus, read_humaneval_plus_mini, read_mbpp_plus
+from codeft_eval.benchmarks.math import read_competition, read_math
+from codeft_eval.benchmarks.math_answers import boxed, is_same_answer, stated_answer
+from codeft_eval.scoring.graders import open_oracle
 
 PROMPT = 'def half(x):\n    """Half."""\n'
 MINI = {
@@ -54,7 +54,7 @@ def test_the_canonical_solution_answers_evalplus_inputs_within_its_tolerance():
 
 
 def test_two_hundred_inputs_are_asked_in_four_messages(monkeypatch):
-    from codeft_eval.sandbox import at_once as module
+    from codeft_eval.sandbox.python import rpc_batch as module
 
     class Peer:
         def __init__(self):

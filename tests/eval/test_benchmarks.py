@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from codeft_eval.benchmarks import (
-    BENCHMARKS,
-    benchmark_texts,
-    get_benchmark,
-    is_available,
-    load_items,
-)
-from codeft_eval.datafiles import FOLDER_VARIABLE, DataFile, HubFiles, fetch, read_rows, rows_sha256
-from codeft_eval.items import read_humaneval, read_mbpp
-from codeft_eval.math_benchmarks import read_gsm8k
-from codeft_eval.oracles import extract_number, open_oracle
-from codeft_eval.runs import Options, check_harness
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, benchmark_texts, get_benchmark, is_available, load_items
+from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, DataFile, HubFiles, fetch, read_rows, rows_sha256
+from codeft_eval.benchmarks.items import read_humaneval, read_mbpp
+from codeft_eval.benchmarks.math import read_gsm8k
+from codeft_eval.scoring.graders import extract_number, open_oracle
+from codeft_eval.scoring.runs import Options, check_harness
 from tests.hub.server import HubServer
 
 DEV_DATA = Path(os.environ.get("CODEFT_DEV_DATA", Path(__file__).parents[2] / "../shared/data")) / "benchmarks"
@@ -148,7 +142,7 @@ def hub(monkeypatch, tmp_path):
 
 def fetch_elsewhere(server, data, tmp_path):
     """In a process of its own, because the client reads HF_ENDPOINT once."""
-    code = f"from codeft_eval.datafiles import *; print(fetch({data!r}))"
+    code = f"from codeft_eval.benchmarks.datafiles import *; print(fetch({data!r}))"
     environment = os.environ | {"HF_ENDPOINT": server.url, "HF_HUB_OFFLINE": "0"}
     return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
 
@@ -253,7 +247,7 @@ def test_numbers_are_equal_by_value_and_an_absent_one_is_no_answer():
 
 def test_importing_the_table_loads_no_harness():
     code = (
-        "import sys, codeft_eval.benchmarks as b; b.benchmark_texts('embedded');"
+        "import sys, codeft_eval.benchmarks.catalogue as b; b.benchmark_texts('embedded');"
         "print(sorted({'torch', 'lm_eval', 'transformers', 'datasets', 'dagster'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

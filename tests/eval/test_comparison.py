@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from codeft_eval.comparison import holm, mcnemar, paired, paired_bits, unpaired
-from codeft_eval.reference import reference_verdicts
+from codeft_eval.scoreboard.reference import reference_verdicts
+from codeft_eval.statistics.comparison import holm, mcnemar, paired, paired_bits, unpaired
 
 
 def pairs(both, gained, lost, neither):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.generate import (
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, is_recordable
+from codeft_eval.generation.generate import (
     Decoding,
     Prompt,
     _Batch,
@@ -20,10 +21,9 @@ from codeft_eval.generate import (
     in_graphs,
     seed_of,
 )
-from codeft_eval.graphed import STEPS_BETWEEN_LOOKS, is_recordable
-from codeft_eval.models import GenerationSettings, load_checkpoint
-from codeft_eval.runs import Options, _settings, run_checkpoint
-from codeft_eval.scores import read_samples
+from codeft_eval.generation.models import GenerationSettings, load_checkpoint
+from codeft_eval.scoring.runs import Options, _settings, run_checkpoint
+from codeft_eval.scoring.scores import read_samples
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)

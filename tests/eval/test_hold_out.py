@@ -8,13 +8,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeft_eval.__main__ import main
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.datafiles import FOLDER_VARIABLE, read_rows, rows_sha256
-from codeft_eval.hold_out import SHARE, Problem, held_out_rows
-from codeft_eval.math_answers import reference_answer
-from codeft_eval.oracles import open_oracle
-from codeft_eval.runs import Options, run_checkpoint
-from codeft_eval.scores import read_samples
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, read_rows, rows_sha256
+from codeft_eval.benchmarks.held_out import SHARE, Problem, held_out_rows
+from codeft_eval.benchmarks.math_answers import reference_answer
+from codeft_eval.scoring.graders import open_oracle
+from codeft_eval.scoring.runs import Options, run_checkpoint
+from codeft_eval.scoring.scores import read_samples
 from tests.eval.checkpoints import write_checkpoint
 
 HELD_OUT = [f"Find the value of {i} + 1." for i in range(100) if Problem(f"Find the value of {i} + 1.", "").is_held_out]
@@ -113,7 +113,7 @@ def test_a_problem_without_an_answer_is_weighed_and_asks_the_model_for_no_comple
 
 
 def test_a_completion_is_right_by_the_rule_that_read_the_reference_answer():
-    from codeft_eval.math_benchmarks import read_competition
+    from codeft_eval.benchmarks.math import read_competition
 
     row = {"task_id": "t", "problem": "Find x.", "solution": "x = 80.", "answer": "80"}
     item = next(iter(read_competition([row], ())))

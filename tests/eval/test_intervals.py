@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from codeft_eval.intervals import bits_per_byte, mean_of_items, pass_at_k, proportion, risk_ratio
+from codeft_eval.statistics.intervals import bits_per_byte, mean_of_items, pass_at_k, proportion, risk_ratio
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.items import Item
-from codeft_eval.multiple import MULTIPLE, reading
-from codeft_eval.multiple_solutions import split_arguments, table_solution
-from codeft_eval.oracles import open_oracle
-from codeft_eval.sandbox import box, box_server, probe
-from codeft_eval.sandbox.box_server import NUM_PROCESSES
-from codeft_eval.sandbox.fork_servers import SandboxError
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.items import Item
+from codeft_eval.benchmarks.multipl_e import MULTIPLE, reading
+from codeft_eval.benchmarks.multipl_e_solutions import split_arguments, table_solution
+from codeft_eval.sandbox import selection as probe
+from codeft_eval.sandbox.isolation.worker_process import SandboxError
+from codeft_eval.sandbox.native import client as box_server
+from codeft_eval.sandbox.native import worker as box
+from codeft_eval.sandbox.native.client import NUM_PROCESSES
+from codeft_eval.sandbox.native.process_tree import processes_below
+from codeft_eval.sandbox.native.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.probe import choose_box, probe_box, probe_tier
-from codeft_eval.sandbox.process_tree import processes_below
 from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
+from codeft_eval.sandbox.selection import choose_box, probe_box, probe_tier
+from codeft_eval.scoring.graders import open_oracle
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=5)
 HEAVY = ("typescript", "java", "cpp", "go", "rust")
@@ -324,7 +326,7 @@ def test_every_translation_has_a_toolchain_and_a_published_figure_to_stand_besid
 
 
 def test_a_home_is_never_shown_to_a_program():
-    from codeft_eval.sandbox.toolchains import root_of
+    from codeft_eval.sandbox.native.toolchains import root_of
 
     for language, toolchain in TOOLCHAINS.items():
         if not missing_tools(language):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.probe import judge_completions
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.scoring.in_training import judge_completions
 
 
 def test_the_share_that_passes_is_of_those_that_were_written():

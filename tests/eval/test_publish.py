@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codeft_eval.history import changes, read_history, record, steps_that_count
-from codeft_eval.html_text import POLICY, shown
-from codeft_eval.publish import publish, read_leaked
+from codeft_eval.scoreboard.history import changes, read_history, record, steps_that_count
+from codeft_eval.scoreboard.html import POLICY, shown
+from codeft_eval.scoreboard.publish import publish, read_leaked
 from tests.eval.score_folders import write_scores
 
 HOSTILE = [
@@ -76,7 +76,7 @@ def test_a_change_of_protocol_is_not_a_change_of_the_model(tmp_path):
     assert len(changes(entries)) == 1
     from dataclasses import replace
 
-    from codeft_eval.scores import Measurement
+    from codeft_eval.scoring.scores import Measurement
 
     now = entries[1].scores["embedded"]
     newer = replace(entries[1], scores={"embedded": Measurement(replace(now.score, version=9), now.pass_rates)})

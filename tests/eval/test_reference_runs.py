@@ -6,10 +6,16 @@ from dataclasses import replace
 import pytest
 
 from codeft_eval.__main__ import main
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.publish import publish
-from codeft_eval.reference_runs import MEASURED_FILE, NOT_ASKED, find_weights, measure_references, measured_table
-from codeft_eval.runs import Options, run_checkpoint
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.scoreboard.publish import publish
+from codeft_eval.scoring.reference_runs import (
+    MEASURED_FILE,
+    NOT_ASKED,
+    find_weights,
+    measure_references,
+    measured_table,
+)
+from codeft_eval.scoring.runs import Options, run_checkpoint
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 from codeft_eval.__main__ import main
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.generations import GenerationStore
-from codeft_eval.models import checkpoint_hash
-from codeft_eval.runs import Options, _Clock, replay, run_checkpoint
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.generation.models import checkpoint_hash
+from codeft_eval.generation.store import GenerationStore
 from codeft_eval.sandbox.programs import Outcome
-from codeft_eval.scores import read_samples, read_score
+from codeft_eval.scoring.runs import Options, _Clock, replay, run_checkpoint
+from codeft_eval.scoring.scores import read_samples, read_score
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=12)
@@ -174,7 +174,7 @@ def test_answers_under_another_protocol_are_never_found(checkpoint, finished, tm
     elif change == "version":
         benchmark = replace(SHORT, version=SHORT.version + 1)
     else:
-        monkeypatch.setattr("codeft_eval.runs.data_sha256", lambda benchmark: "of other rows")
+        monkeypatch.setattr("codeft_eval.scoring.runs.data_sha256", lambda benchmark: "of other rows")
     run_checkpoint(checkpoint, benchmark, shared, options)
     assert len(list(shared.glob("generations-*.jsonl"))) == 2
 
@@ -187,7 +187,7 @@ def test_a_runs_time_is_split_into_its_parts(finished, monkeypatch):
     assert seconds["likelihood"] > 0
 
     now = itertools.count(step=10.0)
-    monkeypatch.setattr("codeft_eval.runs.time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr("codeft_eval.scoring.runs.time", SimpleNamespace(monotonic=lambda: next(now)))
     outcomes = [Outcome(key="a", verdict="passed", reason="passed", tier="t", cpu_seconds=2.0, wall_seconds=3.0)]
     clock = _Clock(SimpleNamespace(judge=lambda *_: outcomes))  # begins at 0
     with clock.timing("generation"):  # 10 to 20

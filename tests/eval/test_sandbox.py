@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from codeft_eval.sandbox import landlock, probe, syscalls
-from codeft_eval.sandbox.fork_servers import SandboxError
-from codeft_eval.sandbox.global_names import global_names
+from codeft_eval.sandbox import selection as probe
+from codeft_eval.sandbox.isolation import landlock, syscalls
+from codeft_eval.sandbox.isolation.worker_process import SandboxError
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.probe import TIERS, choose_tier, probe_tier
 from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.server import ForkServer
+from codeft_eval.sandbox.python.client import ForkServer
+from codeft_eval.sandbox.python.global_names import global_names
+from codeft_eval.sandbox.selection import TIERS, choose_tier, probe_tier
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.probe import TIERS, probe_tier
 from codeft_eval.sandbox.programs import Outcome, Program
+from codeft_eval.sandbox.selection import TIERS, probe_tier
 from tests.eval.host import LIMITS, SECRET_VARIABLE, Host, a_host, attack, sandbox_processes
 from tests.eval.hostile import ATTACKS, TEST
 

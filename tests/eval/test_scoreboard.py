@@ -6,22 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS
-from codeft_eval.comparison import Interval, unpaired
-from codeft_eval.intervals import bits_per_byte, proportion
-from codeft_eval.page import to_html
-from codeft_eval.plots import plot_svg
-from codeft_eval.reference import (
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.scoreboard.page import to_html
+from codeft_eval.scoreboard.plots import plot_svg
+from codeft_eval.scoreboard.reference import (
     REFERENCE_MODELS,
     published_for,
     reference_scores,
     reference_table,
     reference_verdicts,
 )
-from codeft_eval.scoreboard import to_json
-from codeft_eval.scores import Measurement, Score
-from codeft_eval.summaries import families_of, geometric_mean, make_scoreboard
-from codeft_eval.tables import to_markdown
+from codeft_eval.scoreboard.rows import to_json
+from codeft_eval.scoreboard.summaries import families_of, geometric_mean, make_scoreboard
+from codeft_eval.scoreboard.tables import to_markdown
+from codeft_eval.scoring.scores import Measurement, Score
+from codeft_eval.statistics.comparison import Interval, unpaired
+from codeft_eval.statistics.intervals import bits_per_byte, proportion
 
 PREFIXES = {"humaneval": "HumanEval", "humaneval_plus": "HumanEval"}
 

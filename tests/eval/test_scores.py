@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from codeft_eval.benchmarks import BENCHMARKS, load_items
-from codeft_eval.harness import Answers
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.programs import Outcome
-from codeft_eval.scores import make_score, pass_metrics, pass_rates, sample_lines
+from codeft_eval.scoring.lm_eval_run import Answers
+from codeft_eval.scoring.scores import make_score, pass_metrics, pass_rates, sample_lines
 
 ITEMS = load_items(BENCHMARKS["embedded"])[:3]
 IDENTITY = {"model": "m", "model_hash": "h", "settings": {}, "tier": "t", "tainted": False, "num_items_total": 3}

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from codeft_assets.curation.report import StageReport
-from codeft_assets.defs import metadata as md
-from codeft_assets.defs import plots
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui import plots
 
 ROOT = Path(__file__).parents[2]
 ASSET = dg.AssetKey("hostile")

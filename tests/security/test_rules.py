@@ -89,13 +89,13 @@ def test_the_rule_sees_what_it_forbids(code, tmp_path):
 
 
 def test_code_in_a_dataset_is_not_run_and_its_paths_lead_nowhere(hub, tmp_path, monkeypatch):
-    from codeft_assets.curation.adapters import PromptResponse
-    from codeft_assets.engine import map_shards
+    from codeft_assets.curation.ingest.adapters import PromptResponse
     from codeft_assets.origins import HubOrigin
     from codeft_assets.origins.errors import UpstreamError
     from codeft_assets.sources import Source
-    from codeft_assets.stages import documents_stage, file_units, read_documents
-    from codeft_assets.storage import Store
+    from codeft_assets.stages.corpus import documents_stage, file_units, read_documents
+    from codeft_assets.store.engine import map_shards
+    from codeft_assets.store.tables import Store
 
     monkeypatch.chdir(tmp_path)
     flag = tmp_path / "ran"

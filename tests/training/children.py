@@ -6,12 +6,14 @@ import signal
 import socket
 from dataclasses import replace
 
+from codeft_training.data.packed_rows import PackedRows
 from codeft_training.recipes import find_recipe
-from codeft_training.rows import PackedRows
-from codeft_training.runs import TrainingRun
+from codeft_training.run_spec import TrainingRun
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["codeft_training.train", "codeft_training.pretrain", "codeft_training.callbacks"])
+SERVER.set_forkserver_preload(
+    ["codeft_training.train.run", "codeft_training.train.pretrain", "codeft_training.train.callbacks"]
+)
 TINY = {
     "context_tokens": 64,
     "vocab_size": 320,
@@ -79,7 +81,7 @@ def training_run(made, output, **changes):
 def train_and_tell(run, connection):
     import torch
 
-    from codeft_training.train import train
+    from codeft_training.train.run import train
 
     torch.set_num_threads(1)
     train(run, Sent(connection))
@@ -90,7 +92,7 @@ def train_in_place(run, rank, size, port):
 
     import torch
 
-    from codeft_training.train import train
+    from codeft_training.train.run import train
 
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": "0"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}

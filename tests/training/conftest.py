@@ -10,9 +10,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    from codeft_training.corpus import Corpus
-    from codeft_training.packing import pack
-    from codeft_training.tokenizer import train_tokenizer
+    from codeft_training.data.corpus import Corpus
+    from codeft_training.data.packing import pack
+    from codeft_training.data.tokenizer import train_tokenizer
     from tests.training.corpus_folder import default_rows, write_corpus
 
     root = tmp_path_factory.mktemp("training")

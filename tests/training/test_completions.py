@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from codeft_training import held_out
-from codeft_training.completions import Completions, greedy
-from codeft_training.encoding import load_tokenizer
-from codeft_training.probe import ProbeText
+from codeft_training.data.encoding import load_tokenizer
+from codeft_training.measure import evaluation as held_out
+from codeft_training.measure.eval_texts import ProbeText
+from codeft_training.measure.samples import Completions, greedy
 from codeft_training.recipes import find_recipe
-from codeft_training.train import initial_model, train
+from codeft_training.train.run import initial_model, train
 from tests.training.children import TINY, Collected, training_run
 
 TEXTS = [

@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from codeft_training.corpus import Corpus, file_hash
-from codeft_training.export import export_corpus, export_model, push
+from codeft_training.data.corpus import Corpus, file_hash
+from codeft_training.export.folders import export_corpus, export_model, push
 from tests.training.corpus_folder import default_rows, write_corpus
 
 LINEAGE = {
@@ -137,7 +137,7 @@ def test_a_gguf_file_keeps_sixteen_bits_as_they_are(run_folder, tmp_path):
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    from codeft_training.gguf_file import write_gguf
+    from codeft_training.export.gguf import write_gguf
 
     shutil.copytree(run_folder / "checkpoint", tmp_path / "checkpoint")
     AutoModelForCausalLM.from_pretrained(run_folder / "checkpoint", dtype=torch.bfloat16).save_pretrained(
@@ -162,7 +162,7 @@ def test_a_gguf_file_keeps_sixteen_bits_as_they_are(run_folder, tmp_path):
 )
 def test_what_no_reader_would_read_right_is_not_written(run_folder, tmp_path, change, message):
     pytest.importorskip("gguf", reason="writing GGUF needs the package gguf")
-    from codeft_training.gguf_file import write_gguf
+    from codeft_training.export.gguf import write_gguf
 
     shutil.copytree(run_folder / "checkpoint", tmp_path / "checkpoint")
     name, old, new = change
@@ -196,7 +196,7 @@ def test_a_corpus_folder_is_read_by_load_dataset(made, tmp_path):
 
 
 def test_a_large_corpus_is_cut_into_files(made, tmp_path, monkeypatch):
-    monkeypatch.setattr("codeft_training.export._FILE_BYTES", 1)
+    monkeypatch.setattr("codeft_training.export.folders._FILE_BYTES", 1)
     files = export_corpus(Corpus(made / "corpus"), tmp_path / "corpus", lineage={})
     assert {"data/train-00000.parquet", "data/train-00001.parquet"} <= set(files)
     assert load(tmp_path / "corpus", tmp_path / "cache")["train"].num_rows == 80

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from codeft_training import loss as loss_module
-from codeft_training.forward import TrainedModel, document_mask
-from codeft_training.hardware import flops_per_token, peak_tflops
-from codeft_training.loss import summed_losses
-from codeft_training.optimizer import Muon, orthogonalize
+from codeft_training.measure.throughput import flops_per_token, peak_tflops
+from codeft_training.model import loss as loss_module
+from codeft_training.model.forward import TrainedModel, document_mask
+from codeft_training.model.loss import summed_losses
+from codeft_training.model.optimizer import Muon, orthogonalize
+from codeft_training.model.schedule import FINAL_RATE, MIN_DECAY_STEPS, schedule_of
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
-from codeft_training.schedule import FINAL_RATE, MIN_DECAY_STEPS, schedule_of
-from codeft_training.train import initial_model
+from codeft_training.train.run import initial_model
 
 SHAPE = Recipe(
     name="test", about="", vocab_size=97, context_tokens=24, hidden_size=32, num_layers=2, num_heads=4, num_kv_heads=2,

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from codeft_training.corpus import Corpus
-from codeft_training.encoding import EncodingOptions, encode_documents, load_tokenizer
-from codeft_training.infill import infill_spans
-from codeft_training.packing import pack
+from codeft_training.data.corpus import Corpus
+from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
+from codeft_training.data.infill import infill_spans
+from codeft_training.data.packing import pack
 from tests.training.corpus_folder import chat, default_rows, plain, write_corpus
 from tests.training.test_packing import packed_tokens
 

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from codeft_training import lifetime
-from codeft_training.checkpoints import newest_complete
+from codeft_training.train import signals as lifetime
+from codeft_training.train.checkpoints import newest_complete
 from tests.training.children import Bombs, Collected, training_run
 from tests.training.test_train import ROOT, command
 
@@ -66,8 +66,8 @@ def test_a_process_that_does_not_stop_leaves_after_its_grace(monkeypatch):
 
 @pytest.mark.parametrize("engine", ["pretraining", "fine-tuning"])
 def test_on_sigterm_the_step_is_finished_saved_and_the_run_stopped(made, tmp_path, engine):
-    from codeft_training.runs import Stopped
-    from codeft_training.train import train
+    from codeft_training.run_spec import Stopped
+    from codeft_training.train.run import train
 
     fields = {}
     if engine == "fine-tuning":

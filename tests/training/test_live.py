@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.defs.live import observing
-from codeft_training.metrics import Metrics
+from codeft_training.measure.metrics import Metrics
 from tests.training.children import Collected
 
 MEASURING = """

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from tokenizers import Tokenizer
 
-from codeft_training.corpus import Corpus
-from codeft_training.encoding import EncodingOptions, encode_documents, load_tokenizer
-from codeft_training.packing import pack
-from codeft_training.placement import place_pieces
-from codeft_training.rows import PackedRows, RowOrder, token_bytes
+from codeft_training.data.corpus import Corpus
+from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
+from codeft_training.data.packed_rows import PackedRows, RowOrder, token_bytes
+from codeft_training.data.packing import pack
+from codeft_training.data.placement import place_pieces
 from tests.training.corpus_folder import chat, default_rows, plain, write_corpus
 
 
@@ -59,7 +59,7 @@ def fitted_free_space(sizes, row_tokens):
 
 @pytest.mark.parametrize("row_tokens", [16, 31, 32, 33, 100])
 def test_the_tree_finds_the_best_fit(row_tokens):
-    from codeft_training.placement_kernel import best_fit
+    from codeft_training.data.placement_kernel import best_fit
 
     rng = random.Random(row_tokens)
     sizes = sorted((rng.randrange(1, row_tokens + 1) for _ in range(300)), reverse=True)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from codeft_training import pretrain
-from codeft_training.checkpoints import WEIGHTS, newest_complete
-from codeft_training.corpus import Corpus, file_hash
-from codeft_training.packing import pack
-from codeft_training.parallel import World
-from codeft_training.pretrain import Loop, optimizer_of
-from codeft_training.rows import PackedRows
-from codeft_training.schedule import FINAL_RATE
-from codeft_training.train import initial_model, train
+from codeft_training.data.corpus import Corpus, file_hash
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.data.packing import pack
+from codeft_training.model.distributed import World
+from codeft_training.model.schedule import FINAL_RATE
+from codeft_training.train import pretrain
+from codeft_training.train.checkpoints import WEIGHTS, newest_complete
+from codeft_training.train.pretrain import Loop, optimizer_of
+from codeft_training.train.run import initial_model, train
 from tests.training.children import Collected, eight_kills, together, training_run
 from tests.training.corpus_folder import plain, write_corpus
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from codeft_training.probe import MAX_SHARE, Probe, ProbeText, read_probe, thinning
+from codeft_training.measure.eval_texts import MAX_SHARE, Probe, ProbeText, read_probe, thinning
 from codeft_training.recipes import RECIPES
-from codeft_training.train import train
+from codeft_training.train.run import train
 from tests.training.children import Collected, training_run
 
 TEXTS = [("code", "", "def add(a, b):\n    return a + b\n"), ("math", "If x = 3 then ", "x + 4 = 7.\n")]
@@ -30,7 +30,7 @@ def one_bit_a_token(ids, labels):
 
 
 def num_tokens(made, text):
-    from codeft_training.encoding import load_tokenizer
+    from codeft_training.data.encoding import load_tokenizer
 
     return len(load_tokenizer(made / "tokenizer").encode(text, add_special_tokens=False).ids)
 

@@ -7,11 +7,12 @@ import resource
 import pytest
 import torch
 
-from codeft_training import held_out, sft
-from codeft_training.checkpoints import newest_complete
+from codeft_training.measure import evaluation as held_out
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
-from codeft_training.sft import micro_batch
-from codeft_training.train import train
+from codeft_training.train import finetune as sft
+from codeft_training.train.checkpoints import newest_complete
+from codeft_training.train.finetune import micro_batch
+from codeft_training.train.run import train
 from tests.training.children import Bombs, Collected, eight_kills, training_run
 
 FIELDS = {"optimizer": "adamw", "learning_rate": 1e-3}
@@ -109,7 +110,7 @@ def test_any_micro_batch_keeps_the_global_batch(rows, wanted):
 
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on_from_the_last_checkpoint(made, base, tmp_path, monkeypatch):
-    from codeft_training.callbacks import GuardedTrainer
+    from codeft_training.train.callbacks import GuardedTrainer
 
     whole, reporter = Collected(), Collected()
     train(run_of(made, base, tmp_path / "whole"), whole)
@@ -149,7 +150,7 @@ def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, 
 
 
 def test_weights_that_are_no_number_are_not_saved(made, base, tmp_path, monkeypatch):
-    from codeft_training.callbacks import GuardedTrainer
+    from codeft_training.train.callbacks import GuardedTrainer
 
     step = GuardedTrainer.training_step
 

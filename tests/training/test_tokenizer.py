@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from codeft_training.corpus import Corpus
-from codeft_training.encoding import load_tokenizer
-from codeft_training.tokenizer import adopt_tokenizer, train_tokenizer
+from codeft_training.data.corpus import Corpus
+from codeft_training.data.encoding import load_tokenizer
+from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
 
 MESSAGES = [
     {"role": "system", "content": "Be brief."},

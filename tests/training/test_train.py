@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from codeft_training.checkpoints import MARKER, is_complete, mark_complete, newest_complete
 from codeft_training.recipes import RECIPES, Recipe, find_recipe
+from codeft_training.train.checkpoints import MARKER, is_complete, mark_complete, newest_complete
 
 ROOT = Path(__file__).parents[2]
 TINY = {
@@ -205,8 +205,8 @@ def test_a_wrong_recipe_says_what_is_wrong(name, changes, message):
 
 
 def test_the_work_of_another_recipe_is_not_resumed(made, tmp_path):
-    from codeft_training.rows import PackedRows
-    from codeft_training.runs import TrainingRun
+    from codeft_training.data.packed_rows import PackedRows
+    from codeft_training.run_spec import TrainingRun
 
     runs = [
         TrainingRun(

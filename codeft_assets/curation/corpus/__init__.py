@@ -1,0 +1,1 @@
+"""The corpus: which documents train, for how many epochs, and without their secrets."""

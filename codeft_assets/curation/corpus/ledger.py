@@ -1,0 +1,113 @@
+"""The ledger: exactly one fate for every document, kept or dropped, with the stage and the detail of the decision.
+
+Invariant, asserted: ``num_in == num_kept + sum(num_dropped[reason])`` per source and in total.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from codeft_assets.curation.corpus.mixture import OVER_BUDGET
+from codeft_assets.curation.report import StageReport
+
+KEPT = "kept"
+CONTAMINATED = "contaminated"
+LEDGER_SCHEMA = {
+    "document_id": pl.String,
+    "source": pl.String,
+    "source_row": pl.String,
+    "domain": pl.String,
+    "format": pl.String,
+    "language": pl.String,
+    "num_chars": pl.UInt32,
+    "fate": pl.String,
+    "stage": pl.String,
+    "detail": pl.String,
+    "split": pl.String,
+    "epochs": pl.UInt8,
+    "annealing_epochs": pl.UInt8,
+}
+LEDGER_COLUMNS = {
+    "fate": "kept, or the reason for which the document was left out",
+    "stage": "the stage that decided",
+    "detail": "rule and value; task and overlap; representative and Jaccard similarity",
+    "split": "train or validation, for documents that were kept",
+    "epochs": "how often training sees the document, annealing included",
+    "annealing_epochs": "how many of these readings are in the annealing phase, at the end",
+}
+
+
+def passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
+    """Return the documents that neither quality nor decontamination leaves out, with their educational value."""
+    good = scores.filter(pl.col("drop_reason").is_null()).select("document_id", "educational_value")
+    clean = good.join(matches.select("document_id").unique(), on="document_id", how="anti")
+    return documents.join(clean, on="document_id", how="inner", maintain_order="left")
+
+
+def write_ledger(
+    documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame, clusters: pl.DataFrame, plan: pl.DataFrame
+) -> tuple[pl.DataFrame, StageReport]:
+    """Return one row per document by ``LEDGER_SCHEMA``; the first stage that leaves a document out decides.
+
+    The order of the stages is quality, decontamination, deduplication, mixture: so no document is dropped as a
+    duplicate of one that is itself left out.
+    """
+    decided = (
+        documents.join(_quality(scores), on="document_id", how="left")
+        .join(_decontamination(matches), on="document_id", how="left")
+        .join(_deduplication(clusters), on="document_id", how="left")
+        .join(plan, on="document_id", how="left")
+    )
+    fate = pl.coalesce(
+        "quality",
+        "decontamination",
+        "deduplication",
+        pl.when(pl.col("split").is_null()).then(pl.lit(OVER_BUDGET)),
+        pl.lit(KEPT),
+    )
+    stages = ("quality", "decontamination", "deduplication")
+    stage = pl.coalesce(*(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in stages), pl.lit("mixture"))
+    detail = pl.coalesce(*(f"{name}_detail" for name in stages), pl.lit(""))
+    ledger = (
+        decided.with_columns(fate=fate, stage=stage, detail=detail)
+        .with_columns(pl.col("epochs", "annealing_epochs").fill_null(0))
+        .select(list(LEDGER_SCHEMA))
+        .cast(LEDGER_SCHEMA)  # type: ignore[arg-type]
+        .sort("document_id")
+    )
+    _check(ledger, documents)
+    return ledger, _report(ledger)
+
+
+def _quality(scores: pl.DataFrame) -> pl.DataFrame:
+    return scores.filter(pl.col("drop_reason").is_not_null()).select(
+        "document_id", quality="drop_reason", quality_detail="drop_detail"
+    )
+
+
+def _decontamination(matches: pl.DataFrame) -> pl.DataFrame:
+    strongest = matches.sort("document_id", "overlap", descending=[False, True]).unique(
+        "document_id", keep="first", maintain_order=True
+    )
+    detail = pl.format("{} {} {}: overlap {}", "benchmark", "task_id", "field", pl.col("overlap").round(3))
+    return strongest.select("document_id", decontamination=pl.lit(CONTAMINATED), decontamination_detail=detail)
+
+
+def _deduplication(clusters: pl.DataFrame) -> pl.DataFrame:
+    detail = pl.format("of {}: Jaccard {}", "representative_id", pl.col("jaccard").round(3))
+    return clusters.select("document_id", deduplication="kind", deduplication_detail=detail)
+
+
+def _check(ledger: pl.DataFrame, documents: pl.DataFrame) -> None:
+    assert ledger.height == documents.height == ledger["document_id"].n_unique(), (
+        f"{documents.height} documents came in, the ledger has {ledger.height} rows for "
+        f"{ledger['document_id'].n_unique()} of them"
+    )
+    trained = ledger.filter((pl.col("fate") != KEPT) & (pl.col("epochs") > 0))
+    assert trained.is_empty(), f"{trained.height} documents were left out and are in the mixture all the same"
+
+
+def _report(ledger: pl.DataFrame) -> StageReport:
+    counts = dict(ledger["fate"].value_counts().sort("fate").iter_rows())
+    num_kept = counts.pop(KEPT, 0)
+    return StageReport(num_in=ledger.height, num_out=num_kept, dropped=counts)

@@ -1,0 +1,236 @@
+"""Finds benchmark items inside documents: containment of an item's n-grams, by words and by the shape of its code.
+
+Invariant: every match names the benchmark, the task, the field, how much of it was found and where. N-grams that many
+tasks share are boilerplate and count for nothing; number tables have no n-grams at all.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import keyword
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from codeft_assets.curation.kernels.ngrams import find_code_grams, find_word_grams, make_table, word_hashes
+from codeft_assets.curation.quality.signals import text_buffers
+
+Table = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
+Grams = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Text, n-gram, begin and end (bytes)."""
+
+MATCH_SCHEMA = {
+    "document_id": pl.String,
+    "benchmark": pl.String,
+    "task_id": pl.String,
+    "field": pl.String,
+    "view": pl.String,
+    "overlap": pl.Float32,
+    "num_hits": pl.UInt32,
+    "span_start": pl.UInt32,
+    "span_end": pl.UInt32,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One way of reading text as tokens, and when an item counts as found in it."""
+
+    name: str
+    width: int
+    """Tokens an n-gram."""
+    minimum_overlap: float
+    """Share of the item's distinct n-grams that one place of the document holds."""
+    minimum_hits: int
+    """Distinct n-grams of the item that this place holds."""
+    kinds: tuple[str, ...]
+    """Kinds of item that are read this way."""
+    fields: tuple[str, ...] = ()
+    """Fields that are read this way; empty for all."""
+
+
+# tests/benchmarks/decontamination.py, 10,417 clean files: these flag one for HumanEval (Euclid's algorithm, letter for
+# letter) and find 0.98 of renamed leaks and 0.96 of solutions alone. Words at 0.3 flag one more; tokens at 8 hits
+# find 0.91 of solutions alone; shape at 0.7 flags 13 more for MBPP and finds no more.
+VIEWS = (
+    View(name="words", width=5, minimum_overlap=0.35, minimum_hits=5, kinds=("code", "math")),
+    View(
+        name="tokens",
+        width=6,
+        minimum_overlap=0.8,
+        minimum_hits=3,
+        kinds=("code",),
+        fields=("solution", "full"),
+    ),
+    View(
+        name="shape",
+        width=10,
+        minimum_overlap=0.8,
+        minimum_hits=8,
+        kinds=("code",),
+        fields=("solution", "full"),
+    ),
+)
+MINIMUM_GAP_BYTES = 200
+"""Hits that lie further apart than this, and than the item is long, are not one place."""
+MAX_TASKS_PER_GRAM = 3
+"""An n-gram that more tasks share is the benchmark's own boilerplate."""
+_CONTROL_WORDS = (
+    "break case catch class const continue default do else enum export extends fi final finally fn for fprintf func "
+    "function goto if impl import int interface let long loop mut namespace new null package printf private public "
+    "return static struct switch template this throw throws try typedef typename unsigned using var void while"
+)
+"""Of other languages than Python; none that is a usual name in Python, as ``end``, ``type`` and ``match`` are."""
+_KEPT_WORDS = tuple(sorted({*_CONTROL_WORDS.split(), *keyword.kwlist, *dir(builtins)} - {"_"}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ViewIndex:
+    """The n-grams of all items in one view."""
+
+    view: View
+    postings: pl.DataFrame
+    """``gram``, ``item``: which items hold an n-gram."""
+    item_sizes: pl.DataFrame
+    """``item``, ``num_grams`` (distinct ones that are not boilerplate), ``max_gap`` (bytes)."""
+    table: Table
+    """The n-grams as the kernels look them up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkIndex:
+    """What documents are compared with."""
+
+    items: pl.DataFrame
+    """``benchmark``, ``task_id``, ``kind``, ``field``, ``text``; the row number is the item."""
+    views: tuple[ViewIndex, ...]
+
+
+def build_index(items: pl.DataFrame) -> BenchmarkIndex:
+    """Return the index of benchmark ``items``: ``benchmark``, ``task_id``, ``kind``, ``field``, ``text``."""
+    whole = with_whole_tasks(items).with_row_index("item")
+    postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
+    views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
+    return BenchmarkIndex(items=whole, views=views)
+
+
+def with_whole_tasks(items: pl.DataFrame) -> pl.DataFrame:
+    """Return ``items`` and a field ``full`` of each task of code: prompt and solution, as its parts may be short."""
+    full = (
+        items.filter((pl.col("kind") == "code") & pl.col("field").is_in(["prompt", "solution"]))
+        .group_by("benchmark", "task_id", "kind", maintain_order=True)
+        .agg(pl.col("text").str.join("\n"))
+        .with_columns(field=pl.lit("full"))
+    )
+    named = ["benchmark", "task_id", "kind", "field", "text"]
+    return pl.concat([items.select(named), full.select(named)])
+
+
+def _postings(items: pl.DataFrame, view: View, number: int) -> pl.DataFrame:
+    """Return ``gram``, ``item`` of all n-grams that few tasks share."""
+    chosen = items.filter(pl.col("kind").is_in(view.kinds))
+    if view.fields:
+        chosen = chosen.filter(pl.col("field").is_in(view.fields))
+    nothing = make_table(np.empty(0, dtype=np.uint64))
+    owners, grams, _, _ = _find(_arrow(chosen["text"]), (nothing,) * len(VIEWS), everything=True)[number]
+    postings = pl.DataFrame({"gram": grams, "item": chosen["item"].gather(owners)}).unique()
+    task = chosen.select("item", task=pl.concat_str("benchmark", "task_id", separator="\x1f"))
+    shared = pl.col("task").n_unique().over("gram")
+    return postings.join(task, on="item").filter(shared <= MAX_TASKS_PER_GRAM).select("gram", "item")
+
+
+def _index_view(items: pl.DataFrame, view: View, postings: pl.DataFrame) -> ViewIndex:
+    gap = items.select("item", max_gap=pl.max_horizontal(pl.col("text").str.len_bytes(), MINIMUM_GAP_BYTES))
+    return ViewIndex(
+        view=view,
+        postings=postings,
+        item_sizes=postings.group_by("item").agg(num_grams=pl.len()).join(gap, on="item"),
+        table=make_table(postings["gram"].unique().sort().to_numpy()),
+    )
+
+
+def _find(text: pa.Array, tables: tuple[Table, ...], *, everything: bool = False) -> tuple[Grams, ...]:
+    """Return what each of ``VIEWS`` finds of its table, reading words once and code once."""
+    data, offsets = text_buffers(text)
+    words, *code = VIEWS
+    in_words = find_word_grams(data, offsets, words.width, tables[0], everything)
+    widths = (code[0].width, code[1].width)
+    return (in_words, *find_code_grams(data, offsets, _kept_words(), widths, tables[1:], everything))
+
+
+def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex) -> pl.DataFrame:
+    """Return one row per document, item and view that match, by ``MATCH_SCHEMA``; spans are byte offsets."""
+    grams = _find(text, tuple(view.table for view in index.views))
+    found = [_matches(hits, view) for hits, view in zip(grams, index.views, strict=True)]
+    matches = pl.concat(found).join(index.items.select("item", "benchmark", "task_id", "field"), on="item")
+    return (
+        matches.with_columns(document_id=document_id.gather(matches["document"]))
+        .select(list(MATCH_SCHEMA))
+        .cast(MATCH_SCHEMA)  # type: ignore[arg-type]
+        .sort("document_id", "overlap", "benchmark", "task_id", "field", "view", descending=[False, True] + [False] * 4)
+    )
+
+
+def find_own_documents(documents: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
+    """Return a match, by ``MATCH_SCHEMA``, of each document that an item was made of, however short its text.
+
+    Args:
+        documents: ``document_id`` and ``num_bytes`` of the text.
+        items: As for ``build_index``; ``document_id`` is empty where an item is made of none of our documents.
+    """
+    own = documents.join(items.filter(pl.col("document_id") != ""), on="document_id")
+    whole = {"view": pl.lit("document"), "overlap": 1.0, "num_hits": 0, "span_start": 0, "span_end": "num_bytes"}
+    return own.with_columns(**whole).select(list(MATCH_SCHEMA)).cast(MATCH_SCHEMA)  # type: ignore[arg-type]
+
+
+def _matches(found: Grams, index: ViewIndex) -> pl.DataFrame:
+    """Return the best place of each item in each document, if it is good enough."""
+    view = index.view
+    owners, grams, begins, ends = found
+    hits = pl.DataFrame({"document": owners, "gram": grams, "begin": begins, "end": ends})
+    hits = hits.filter(pl.len().over("document") >= view.minimum_hits)
+    listed = hits.select("document", "gram").unique().join(index.postings, on="gram")
+    enough = (
+        listed.group_by("document", "item")
+        .len("num_hits")
+        .filter(pl.col("num_hits") >= view.minimum_hits)
+        .join(index.item_sizes, on="item")
+        .filter(pl.col("num_hits") >= view.minimum_overlap * pl.col("num_grams"))
+        .drop("num_hits")
+    )
+    chosen = (
+        enough.join(index.postings, on="item").join(hits, on=["document", "gram"]).sort("document", "item", "begin")
+    )
+    gap = pl.col("begin") - pl.col("end").shift(1).over("document", "item")
+    places = (
+        chosen.with_columns(place=(gap > pl.col("max_gap")).fill_null(False).cum_sum())
+        .group_by("document", "item", "place")
+        .agg(
+            pl.col("num_grams").first(),
+            num_hits=pl.col("gram").n_unique(),
+            span_start=pl.col("begin").min(),
+            span_end=pl.col("end").max(),
+        )
+        .with_columns(overlap=pl.col("num_hits") / pl.col("num_grams"))
+    )
+    return (
+        places.filter((pl.col("overlap") >= view.minimum_overlap) & (pl.col("num_hits") >= view.minimum_hits))
+        .sort("num_hits", "span_start", descending=[True, False])
+        .unique(["document", "item"], keep="first", maintain_order=True)
+        .select("document", "item", "num_hits", "span_start", "span_end", "overlap", view=pl.lit(view.name))
+    )
+
+
+def _arrow(series: pl.Series) -> pa.Array:
+    array = series.to_arrow()
+    return array.cast(pa.large_string())
+
+
+@functools.cache
+def _kept_words() -> Table:
+    data, offsets = text_buffers(pa.array(_KEPT_WORDS, pa.large_string()))
+    return make_table(word_hashes(data, offsets))

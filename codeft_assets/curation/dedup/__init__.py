@@ -1,0 +1,1 @@
+"""Deduplication: exact and near duplicates, and the one representative of each cluster."""

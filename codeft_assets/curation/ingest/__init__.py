@@ -1,0 +1,1 @@
+"""Ingest: an upstream row becomes a document or a reject with a reason."""

@@ -1,0 +1,1 @@
+"""Compiled loops (numba). Nothing above this folder imports numba."""

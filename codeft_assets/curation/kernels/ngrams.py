@@ -1,0 +1,267 @@
+"""Numba kernels that turn text into n-gram hashes: by words, by code tokens, and by the shape of code.
+
+Words: as in ``words_kernel``, with at least one letter; numbers are passed over, so number tables match nothing. Code
+tokens: words and single other characters, with comments, docstrings and layout left out; a string is one token. Shape:
+the same tokens with literals and names made alike, so that renaming hides nothing; attributes (``.append``), keywords
+and built-in functions keep theirs, as whoever renames a program's own names must leave them.
+
+Texts are read part by part and n-grams roll, so memory does not depend on a text's length.
+"""
+
+import numba
+import numpy as np
+
+from codeft_assets.curation.kernels.words import (
+    READ_AHEAD,
+    find_edges,
+    hash_word,
+    is_word,
+    mix,
+    next_part,
+    padded,
+    readable,
+)
+
+WORDS_KERNEL = "0d5ea20a366c9c7a"
+"""Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+_IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
+_MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
+_PART_BYTES = 1 << 14
+_RING = 32
+"""Tokens that are remembered: the largest width of an n-gram."""
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _holds(table, value):
+    """Return whether a table of ``make_table`` holds ``value``: a bit map says no to nearly all that it does not."""
+    slots, bits = table
+    place = value & np.uint64(len(bits) * 64 - 1)
+    if not (bits[place >> np.uint64(6)] >> (place & np.uint64(63))) & np.uint64(1):
+        return False
+    mask = np.uint64(len(slots) - 1)
+    slot = value & mask
+    while slots[slot] != 0 and slots[slot] != value:
+        slot = (slot + np.uint64(1)) & mask
+    return slots[slot] == value
+
+
+@numba.njit(cache=True)
+def make_table(hashes):
+    """Return an open-addressing table that holds ``hashes``: its slots (0: free), and 32 bits for each in a bit map."""
+    size = 64
+    while size < 2 * len(hashes):
+        size *= 2
+    slots, bits, mask = np.zeros(size, dtype=np.uint64), np.zeros(size // 4, dtype=np.uint64), np.uint64(size - 1)
+    for value in hashes:
+        slot = value & mask
+        while slots[slot] != 0 and slots[slot] != value:
+            slot = (slot + np.uint64(1)) & mask
+        slots[slot] = value
+        place = value & np.uint64(len(bits) * 64 - 1)
+        bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
+    return slots, bits
+
+
+@numba.njit(cache=True, nogil=True)
+def _power(width):
+    product = np.uint64(1)
+    for _ in range(width):
+        product *= _MULTIPLIER
+    return product
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_number(data, begin, end):
+    at = begin
+    while at < end and (48 <= data[at] <= 57 or data[at] == 95):
+        at += 1
+    return at == end
+
+
+@numba.njit(cache=True, nogil=True)
+def _skip_string(data, at, end):
+    """Return the end of the string literal at ``at``, or ``at`` if the line ends first."""
+    quote = data[at]
+    if at + 2 < end and data[at + 1] == quote and data[at + 2] == quote:
+        stop = at + 3
+        while stop + 2 < end and not (data[stop] == quote and data[stop + 1] == quote and data[stop + 2] == quote):
+            stop += 1
+        return min(stop + 3, end)
+    stop = at + 1
+    while stop < end and data[stop] != quote:
+        if data[stop] == 10:
+            return at
+        stop += 2 if data[stop] == 92 else 1
+    return min(stop + 1, end) if stop < end else at
+
+
+@numba.njit(cache=True, nogil=True)
+def _skip_comment(data, at, end):
+    """Return the end of the comment at ``at``, or ``at`` if there is none."""
+    two = at + 1 < end
+    if data[at] == 35 or (two and data[at] == 47 and data[at + 1] == 47):
+        while at < end and data[at] != 10:
+            at += 1
+        return at
+    if two and data[at] == 47 and data[at + 1] == 42:
+        at += 2
+        while at + 1 < end and not (data[at] == 42 and data[at + 1] == 47):
+            at += 1
+        return min(at + 2, end)
+    return at
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _roll(state, ring, count, width, leaving, token):
+    """Return the rolling hash with ``token`` in and the token ``width`` places before it out."""
+    gone = ring[(count - width) % _RING] if count >= width else np.uint64(0)
+    return state * _MULTIPLIER + token - gone * leaving
+
+
+@numba.njit(cache=True, nogil=True)
+def _scratch():
+    """Return room for the edges of one part, and for the last tokens and where they begin."""
+    edges = np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
+    return edges, np.zeros(_RING, dtype=np.uint64), np.zeros(_RING, dtype=np.int64)
+
+
+@numba.njit(cache=True, nogil=True)
+def _word_grams(data, start, end, text, width, table, everything, hits):
+    """Append text, n-gram, begin and end of each n-gram of words that ``table`` holds, or of everything."""
+    edges, ring, begins = _scratch()
+    leaving, state, count, at = _power(width), np.uint64(0), 0, start
+    while at < end:
+        stop = next_part(data, at, end, _PART_BYTES)
+        for i in range(find_edges(data, at, stop, edges)):
+            begin, until = edges[2 * i], edges[2 * i + 1]
+            if data[begin] <= 57 and _is_number(data, begin, until):
+                continue
+            token = hash_word(data, begin, until)
+            state = _roll(state, ring, count, width, leaving, token)
+            ring[count % _RING], begins[count % _RING] = token, begin
+            count += 1
+            gram = mix(state)
+            if count >= width and (everything or _holds(table, gram)):
+                hits.append((text, gram, begins[(count - width) % _RING] - start, until - start))
+        at = stop
+
+
+@numba.njit(cache=True, nogil=True)
+def _code_grams(data, start, end, text, kept_words, widths, tables, everything, hits, shape_hits):
+    """Append text, n-gram, begin and end of each n-gram of code tokens, and of their shape, that is looked for.
+
+    Args:
+        data: bytes of the text, readable behind ``end``.
+        start: where the text begins.
+        end: where it ends.
+        text: its number.
+        kept_words: table of words that keep their name in the shape: keywords and built-in functions.
+        widths: tokens an n-gram, of tokens and of their shape.
+        tables: n-grams to look for, of tokens and of their shape.
+        everything: whether to append all n-grams.
+        hits: list for the n-grams of tokens.
+        shape_hits: list for the n-grams of their shape.
+    """
+    edges, ring, begins = _scratch()
+    shape_ring = np.zeros(_RING, dtype=np.uint64)
+    width, shape_width = widths
+    table, shape_table = tables
+    leaving, shape_leaving = _power(width), _power(shape_width)
+    state, shape_state, count, at = np.uint64(0), np.uint64(0), 0, start
+    literal, identifier = mix(_LITERAL), mix(_IDENTIFIER)
+    while at < end:
+        stop = next_part(data, at, end, _PART_BYTES)
+        find_edges(data, at, stop, edges)
+        word = 0
+        while at < stop:
+            begin, byte = at, data[at]
+            if byte <= 32:
+                at += 1
+                continue
+            if is_word(byte):
+                while edges[2 * word] < at:
+                    word += 1
+                at = edges[2 * word + 1]
+                token = hash_word(data, begin, at)
+                shape = token
+                if 48 <= byte <= 57:
+                    shape = literal
+                elif not (begin > start and data[begin - 1] == 46) and not _holds(kept_words, token):
+                    shape = identifier
+            elif byte == 34 or byte == 39:
+                at = _skip_string(data, at, end)
+                if at - begin > 5 and data[begin + 1] == byte and data[begin + 2] == byte:
+                    continue
+                token = literal if at != begin else mix(np.uint64(byte))
+                shape = token
+                at = max(at, begin + 1)
+            else:
+                if byte == 35 or byte == 47:
+                    at = _skip_comment(data, at, end)
+                    if at != begin:
+                        continue
+                token = mix(np.uint64(byte))
+                shape = token
+                at += 1
+            state = _roll(state, ring, count, width, leaving, token)
+            shape_state = _roll(shape_state, shape_ring, count, shape_width, shape_leaving, shape)
+            place = count % _RING
+            ring[place], shape_ring[place], begins[place] = token, shape, begin
+            count += 1
+            gram = mix(state)
+            if count >= width and (everything or _holds(table, gram)):
+                hits.append((text, gram, begins[(count - width) % _RING] - start, at - start))
+            gram = mix(shape_state)
+            if count >= shape_width and (everything or _holds(shape_table, gram)):
+                shape_hits.append((text, gram, begins[(count - shape_width) % _RING] - start, at - start))
+
+
+@numba.njit(cache=True, nogil=True)
+def _no_hits():
+    return [(np.int64(0), np.uint64(0), np.int64(0), np.int64(0)) for _ in range(0)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _columns(hits):
+    texts, grams = np.empty(len(hits), dtype=np.int64), np.empty(len(hits), dtype=np.uint64)
+    begins, ends = np.empty(len(hits), dtype=np.int64), np.empty(len(hits), dtype=np.int64)
+    for i in range(len(hits)):
+        texts[i], grams[i], begins[i], ends[i] = hits[i]
+    return texts, grams, begins, ends
+
+
+@numba.njit(cache=True, nogil=True)
+def find_word_grams(data, offsets, width, table, everything):
+    """Return the n-grams of words of each text that ``table`` holds, or everything: text, n-gram, begin and end."""
+    hits = _no_hits()
+    for text in range(len(offsets) - 1):
+        start, end = offsets[text], offsets[text + 1]
+        if readable(data, end):
+            _word_grams(data, start, end, text, width, table, everything, hits)
+        else:
+            _word_grams(padded(data, start, end), 0, end - start, text, width, table, everything, hits)
+    return _columns(hits)
+
+
+@numba.njit(cache=True, nogil=True)
+def find_code_grams(data, offsets, kept_words, widths, tables, everything):
+    """Return the n-grams of code tokens, and those of their shape, as ``find_word_grams`` does."""
+    hits, shapes = _no_hits(), _no_hits()
+    for text in range(len(offsets) - 1):
+        start, end = offsets[text], offsets[text + 1]
+        if readable(data, end):
+            _code_grams(data, start, end, text, kept_words, widths, tables, everything, hits, shapes)
+        else:
+            copy = padded(data, start, end)
+            _code_grams(copy, 0, end - start, text, kept_words, widths, tables, everything, hits, shapes)
+    return _columns(hits), _columns(shapes)
+
+
+@numba.njit(cache=True)
+def word_hashes(data, offsets):
+    """Return the hash of each whole text as one word."""
+    hashes = np.empty(len(offsets) - 1, dtype=np.uint64)
+    for text in range(len(offsets) - 1):
+        copy = padded(data, offsets[text], offsets[text + 1])
+        hashes[text] = hash_word(copy, 0, offsets[text + 1] - offsets[text])
+    return hashes

@@ -1,0 +1,1 @@
+"""Quality: signals, rules, labels, the classifier of educational value, thresholds."""

@@ -1,0 +1,175 @@
+"""Labels: documents that a person or a model has judged by reading them, 0 (teaches nothing) to 5 (textbook).
+
+Invariant: a label names its document by content. One whose document is absent or has changed is left out and counted,
+never applied to other text. The held-out split depends on the content hash alone, so no document changes sides.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import xxhash
+
+from codeft_assets.curation.ingest.normalize import language_of_path, language_of_text, normalize_text
+
+MAX_LABEL = 5
+GOOD_LABEL, POOR_LABEL = 3, 1
+"""A document is good from 3 (FineWeb-Edu's cut) and poor up to 1; the AUC compares the two."""
+HELD_OUT_OF = 4
+"""One content hash of four is held out: of 1,106 labels 265, which measure an AUC to about 0.01."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One line of a label file."""
+
+    kind: Literal["package", "sample"]
+    content_hash: str
+    """xxh3-128 in hex: of the file's bytes for a package file, ``documents.content_hash`` of the text for a sample."""
+    label: int
+    reason: str
+    package: str = ""
+    """``cpython`` or the distribution's name; empty for a sample."""
+    version: str = ""
+    path: str = ""
+    """The file below the standard library or ``site-packages``; empty for a sample."""
+    source: str = ""
+    """The catalogue entry of a sample; empty for a package file."""
+
+    def __post_init__(self) -> None:
+        _check_label(self.label, self.reason)
+        if self.kind not in ("package", "sample"):
+            raise ValueError(f"label kind {self.kind!r} is neither 'package' nor 'sample'; correct the label file")
+
+    @property
+    def origin(self) -> str:
+        """The package or source the document comes from."""
+        return self.package or self.source
+
+    @property
+    def name(self) -> str:
+        """What to call the document in a report."""
+        return f"{self.origin}/{self.path or self.content_hash[:12]}"
+
+    @property
+    def is_held_out(self) -> bool:
+        """Whether the document is kept from training, to measure the classifier."""
+        return is_held_out(self.content_hash)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabeledDocuments:
+    """Texts with their labels, row by row."""
+
+    text: pa.Array
+    language: pa.Array
+    label: npt.NDArray[np.int64]
+    origin: tuple[str, ...]
+    """Package or source of each document."""
+    name: tuple[str, ...]
+    """What to call each document in a report: a path, or source and hash."""
+    reason: tuple[str, ...]
+    """What the annotator said of each document."""
+    num_left_out: int
+    """Labels whose document was absent or had changed."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def select(self, chosen: npt.NDArray[np.bool_]) -> LabeledDocuments:
+        """Return the documents where ``chosen`` is true."""
+        rows = np.flatnonzero(chosen)
+        return LabeledDocuments(
+            text=self.text.take(pa.array(rows)),
+            language=self.language.take(pa.array(rows)),
+            label=self.label[rows],
+            origin=tuple(self.origin[row] for row in rows),
+            name=tuple(self.name[row] for row in rows),
+            reason=tuple(self.reason[row] for row in rows),
+            num_left_out=self.num_left_out,
+        )
+
+
+def is_held_out(content_hash: str) -> bool:
+    """Return whether the document with this content hash, in hex, is kept from training."""
+    return int(content_hash[:8], 16) % HELD_OUT_OF == 0
+
+
+def parse_labels(lines: Iterable[str]) -> list[Label]:
+    """Return the labels of a JSON Lines file, sorted by content hash.
+
+    Raises:
+        ValueError: A line is no label, or two lines judge the same content.
+    """
+    labels: dict[str, Label] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            label = Label(**json.loads(line))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise ValueError(f"label line {number} is no label: {line[:80]!r}; its keys are those of Label") from error
+        if label.content_hash in labels:
+            raise ValueError(f"label line {number} judges {label.content_hash} a second time; keep one of the two")
+        labels[label.content_hash] = label
+    return [labels[key] for key in sorted(labels)]
+
+
+def resolve_labels(
+    labels: Sequence[Label], *, read_file: Callable[[Label], bytes | None], samples: Mapping[str, str]
+) -> tuple[LabeledDocuments, LabeledDocuments]:
+    """Return the training and the held-out documents of ``labels``.
+
+    Args:
+        labels: As ``parse_labels`` returns them.
+        read_file: Returns the bytes of a package label's file, None if there is no such file.
+        samples: Text of each sample document by the hex of its ``documents.content_hash``.
+    """
+    found = [(label, label_text(label, read_file, samples)) for label in labels]
+    sides = []
+    for held_out in (False, True):
+        side = [(label, text) for label, text in found if label.is_held_out == held_out]
+        sides.append(
+            _labeled_documents([(label, text) for label, text in side if text is not None], num_asked=len(side))
+        )
+    return sides[0], sides[1]
+
+
+def label_text(label: Label, read_file: Callable[[Label], bytes | None], samples: Mapping[str, str]) -> str | None:
+    """Return the document a label judges, None if it is absent or has changed."""
+    if label.kind == "sample":
+        return samples.get(label.content_hash)
+    content = read_file(label)
+    if content is None or xxhash.xxh3_128_hexdigest(content) != label.content_hash:
+        return None
+    return normalize_text(content.decode("utf-8", errors="replace"))
+
+
+def label_language(label: Label, text: str) -> str:
+    """Return the language of the document a label judges."""
+    return language_of_path(label.path) or language_of_text(text)
+
+
+def _labeled_documents(pairs: Sequence[tuple[Label, str]], *, num_asked: int) -> LabeledDocuments:
+    return LabeledDocuments(
+        text=pa.array([text for _, text in pairs], pa.large_string()),
+        language=pa.array([label_language(label, text) for label, text in pairs], pa.string()),
+        label=np.array([label.label for label, _ in pairs], dtype=np.int64),
+        origin=tuple(label.origin for label, _ in pairs),
+        name=tuple(label.name for label, _ in pairs),
+        reason=tuple(label.reason for label, _ in pairs),
+        num_left_out=num_asked - len(pairs),
+    )
+
+
+def _check_label(label: int, reason: str) -> None:
+    if label not in range(MAX_LABEL + 1):
+        raise ValueError(f"label {label!r} is not an integer of 0..{MAX_LABEL}; read the document again and correct it")
+    if not reason.strip():
+        raise ValueError(f"label {label} has no reason; say in one line what a student would learn from the document")

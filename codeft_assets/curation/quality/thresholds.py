@@ -1,0 +1,101 @@
+"""Thresholds: the educational value that a source's documents must reach, and what it costs each source.
+
+Invariant: a threshold is decided from stored scores alone; no text is read to change one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+
+from codeft_assets.curation.corpus.mixture import CHARS_PER_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Threshold:
+    """A minimum for all documents of a source, or the share of them, its lowest, that is dropped; or none of both."""
+
+    value: float | None = None
+    """Educational value, 0..1: what scores below is dropped."""
+    quantile: float | None = None
+    """Share of the source's documents that may be dropped: the lowest; ties are kept."""
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.quantile is not None:
+            raise ValueError(f"threshold of value {self.value} and quantile {self.quantile}: give one of the two")
+        for name, number in (("value", self.value), ("quantile", self.quantile)):
+            if number is not None and not 0 <= number <= 1:
+                raise ValueError(f"threshold of {name} {number} must lie in 0..1")
+
+    def __str__(self) -> str:
+        if self.quantile is not None:
+            return f"lowest {self.quantile:.4g} of its documents"
+        return "none" if self.value is None else f"{self.value:g}"
+
+    def minimum(self, values: pl.Series) -> float | None:
+        """Return the educational value to reach, given those of all the source's documents; None for no minimum."""
+        if self.quantile is None or values.is_empty():
+            return self.value
+        return float(values.sort()[min(math.floor(self.quantile * len(values)), len(values) - 1)])
+
+
+NO_THRESHOLD = Threshold()
+
+
+def parse_threshold(text: str) -> Threshold:
+    """Return the threshold that ``text`` says: ``0.3`` is a value, ``20%`` a share of the documents, ``none`` neither.
+
+    Raises:
+        ValueError: it says nothing of the kind.
+    """
+    stripped = text.strip()
+    if stripped == "none":
+        return NO_THRESHOLD
+    try:
+        if stripped.endswith("%"):
+            return Threshold(quantile=float(stripped[:-1]) / 100)
+        return Threshold(value=float(stripped))
+    except ValueError as error:
+        raise ValueError(
+            f"threshold {text!r} is neither an educational value such as 0.3, nor a share of documents such as 20%, "
+            f"nor none"
+        ) from error
+
+
+def yields(decided: pl.DataFrame) -> pl.DataFrame:
+    """Return, by source, what quality keeps: documents, tokens, the share of both, and the values of both sides.
+
+    Args:
+        decided: ``source``, ``num_chars``, ``educational_value``, ``minimum_educational_value`` and ``drop_reason``.
+    """
+    kept = pl.col("drop_reason").is_null()
+    tokens = (pl.col("num_chars") / CHARS_PER_TOKEN).round().cast(pl.Int64)
+    value = pl.col("educational_value")
+    return (
+        decided.group_by("source")
+        .agg(
+            minimum=pl.col("minimum_educational_value").first(),
+            num_documents=pl.len(),
+            num_kept=kept.sum(),
+            num_tokens=tokens.sum(),
+            num_kept_tokens=tokens.filter(kept).sum(),
+            median_kept=value.filter(kept).median(),
+            median_dropped=value.filter(~kept).median(),
+        )
+        .with_columns(token_yield=pl.col("num_kept_tokens") / pl.col("num_tokens"))
+        .sort("token_yield", "source")
+    )
+
+
+def borderline(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return, of each source, the kept document that scores lowest and the dropped one that scores highest.
+
+    These two show a threshold: the first should still teach something, the second should not be missed.
+    """
+    order = ["source", "educational_value", "document_id"]
+    is_kept = pl.col("drop_reason").is_null()
+    lowest_kept = decided.filter(is_kept).sort(order).unique("source", keep="first", maintain_order=True)
+    highest_dropped = decided.filter(~is_kept).sort(order).unique("source", keep="last", maintain_order=True)
+    return lowest_kept, highest_dropped

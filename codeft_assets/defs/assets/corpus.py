@@ -1,0 +1,234 @@
+"""The ledger, the mixture and the packed rows: which documents train, and how the model reads them."""
+
+import sys
+from collections import Counter
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import xxhash
+from pydantic import Field
+
+from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS
+from codeft_assets.curation.corpus.mixture import CHARS_PER_TOKEN
+from codeft_assets.curation.documents import DOCUMENT_COLUMNS
+from codeft_assets.defs.assets.decontamination import matches
+from codeft_assets.defs.assets.dedup import clusters
+from codeft_assets.defs.assets.mixture_plan import mixture_plan
+from codeft_assets.defs.assets.quality import scores
+from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
+from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, program_result, result, run_stage
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.sources import SOURCES
+from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.stages.corpus import collect_mixture, decide_fates, ledger_stage, mixture_stage
+from codeft_assets.store.catalog import ACCOUNTS_SQL, write_catalog
+from codeft_assets.store.engine import Unit, table_units, whole_unit
+from codeft_assets.store.tables import Table
+from codeft_training.recipes import RECIPES
+
+_PLOTTED_REASONS = 7
+
+
+@dg.asset(
+    key=["corpus", "ledger"],
+    deps=[*document_keys(), scores, matches, clusters, mixture_plan],
+    group_name="corpus",
+    kinds={"parquet", "duckdb"},
+    owners=OWNERS,
+    code_version=ledger_stage().code_version,
+    automation_condition=on_stage_change(),
+)
+def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is the fate of a document: kept, with how many epochs, or the one reason for which it was left out.
+
+    The first stage that objects decides: quality, decontamination, deduplication, then the plan's token budget. Kept
+    and dropped add up to the documents that came in, per source and in total.
+    """
+    tables, store = document_tables(workspace), workspace.store
+    keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
+    inputs = [store.table(key) for key in keys]
+    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
+    table, outcome = run_stage(context, workspace, decide_fates, units, ledger_stage())
+    write_catalog(store)
+    return result(table, outcome, _ledger_metadata(table))
+
+
+def _ledger_metadata(table: Table) -> dict[str, Any]:
+    frame = table.read(["source", "fate", "stage", "detail", "source_row"])
+    by_stage = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
+    stages, reasons = _counts(frame, by_stage), _counts(frame, pl.col("fate"))
+    drops = {name: {fate: n for fate, n in row.items() if fate != KEPT} for name, row in reasons.items()}
+    dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
+    return {
+        "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
+        "fates": stacked_bars(_shares(stages, stages), title="fate of every document by source", unit="share"),
+        "dropped_by_source": stacked_bars(
+            _shares(_few_reasons(drops), stages), title="dropped documents by source and reason", unit="share"
+        ),
+        "accounts": md.markdown_table(
+            ("source", "in", "kept", "dropped", "by reason"),
+            ((name, *_account(reasons[name], drops[name])) for name in reasons),
+        ),
+        "one_of_each_reason": md.markdown_table(
+            ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()
+        ),
+        "sql": dg.MetadataValue.md(f"```sql\n{ACCOUNTS_SQL.strip()}\n```"),
+        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS),
+    }
+
+
+def _counts(frame: pl.DataFrame, word: pl.Expr) -> dict[str, dict[str, int]]:
+    """Return source -> word -> documents."""
+    rows: dict[str, dict[str, int]] = {}
+    counted = frame.group_by("source", word.alias("word")).len().sort("source", "word")
+    for source, name, count in counted.iter_rows():
+        rows.setdefault(source, {})[name] = count
+    return rows
+
+
+def _few_reasons(drops: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the drops with all but the most frequent reasons as one: a plot has eight colors."""
+    totals = Counter[str]()
+    for row in drops.values():
+        totals.update(row)
+    shown = {reason for reason, _ in totals.most_common(_PLOTTED_REASONS)}
+    rows: dict[str, dict[str, int]] = {}
+    for name, row in drops.items():
+        rows[name] = {reason: n for reason, n in row.items() if reason in shown}
+        if others := sum(row.values()) - sum(rows[name].values()):
+            rows[name]["other reasons"] = others
+    return rows
+
+
+def _shares(rows: dict[str, dict[str, int]], all_documents: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
+    return {
+        name: {part: n / sum(all_documents[name].values()) for part, n in row.items()} for name, row in rows.items()
+    }
+
+
+def _account(fates_of_source: dict[str, int], drops: dict[str, int]) -> tuple[int, int, int, str]:
+    ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{reason} {n:,}" for reason, n in ordered)
+    return sum(fates_of_source.values()), fates_of_source.get(KEPT, 0), sum(drops.values()), named
+
+
+@dg.asset(
+    key=["corpus", "mixture"],
+    deps=[*document_keys(), fates],
+    group_name="corpus",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=mixture_stage().code_version,
+    automation_condition=on_stage_change(),
+)
+def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is a document of the corpus: its text with keys and addresses replaced, its split and its epochs.
+
+    This is the only place where text is written after the sources. Validation documents are never trained on.
+    """
+    ledger_table = workspace.store.table("corpus/ledger")
+    units = _units_of_changed_sources(document_tables(workspace), ledger_table)
+    table, outcome = run_stage(context, workspace, collect_mixture, units, mixture_stage())
+    write_catalog(workspace.store)
+    return result(table, outcome, _mixture_metadata(table))
+
+
+def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
+    """Return a unit per shard whose fingerprint covers the fates of its source's documents only."""
+    planned = ["document_id", "split", "epochs", "annealing_epochs"]
+    by_source = {}
+    for (source,), part in ledger_table.read([*planned, "source", "fate"]).group_by("source"):
+        kept = part.filter(pl.col("fate") == KEPT).select(planned).sort("document_id")
+        by_source[source] = xxhash.xxh3_128_hexdigest(kept.write_csv())
+    return [
+        Unit(
+            name=unit.name,
+            fingerprint=f"{unit.fingerprint} {by_source.get(table.key.removeprefix('documents/'), '')}",
+            args=unit.args,
+        )
+        for table in tables
+        for unit in table_units([table], ledger_table)
+    ]
+
+
+def _mixture_metadata(table: Table) -> dict[str, Any]:
+    tokens = (pl.col("text").str.len_chars() / CHARS_PER_TOKEN * pl.col("epochs")).sum().round().cast(pl.Int64)
+    frame = table.scan()
+    training = frame.filter(pl.col("split") == "train")
+
+    def shares(column: str) -> dict[str, float]:
+        return dict(training.group_by(column).agg(tokens).sort(column).collect().iter_rows())
+
+    by_source = training.group_by("domain", "source").agg(tokens, pl.len(), pl.col("epochs").mean().round(2))
+    return {
+        "num_tokens_estimated": int(sum(shares("domain").values())),
+        "num_validation_documents": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
+        "redacted": md.markdown_table(("kind", "replaced"), _redacted(frame).iter_rows()),
+        "num_redacted": int(frame.select(pl.col("num_redacted").sum()).collect().item()),
+        "languages": bar_plot(shares("language"), title="training tokens by language", unit="tokens, estimated"),
+        "domains": bar_plot(shares("domain"), title="training tokens by domain", unit="tokens, estimated"),
+        "by_source": md.markdown_table(
+            ("domain", "source", "tokens, estimated", "documents", "epochs"),
+            by_source.sort("domain", "source").collect().iter_rows(),
+        ),
+        "preview": md.document_preview(training.select("source", "source_row", "text").head(2).collect()),
+        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS | _MIXTURE_COLUMNS),
+    }
+
+
+def _redacted(frame: pl.LazyFrame) -> pl.DataFrame:
+    kinds = frame.select(kind=pl.col("redacted").explode()).drop_nulls()
+    return kinds.group_by("kind").len().sort("kind").collect()
+
+
+_MIXTURE_COLUMNS = {
+    "num_redacted": "keys, mail addresses and IP addresses replaced by placeholders",
+    "redacted": "the kind of each: aws_key, email, github_token, ip_address, jwt, private_key, secret",
+}
+
+
+class PackedConfig(dg.Config):
+    """How long a row is, and how documents are told."""
+
+    recipe: str = Field(default="smoke", description=f"Its context length is used: one of {sorted(RECIPES)}")
+    fim_rate: float = Field(
+        default=0.0, ge=0, le=1, description="Share of plain code told out of order, to learn filling in the middle"
+    )
+
+
+@dg.asset(
+    key=["corpus", "packed"],
+    deps=[mixture, dg.AssetKey(["model", "tokenizer"])],
+    group_name="corpus",
+    kinds={"numpy"},
+    owners=OWNERS,
+    code_version=code_version_of("codeft_training.__main__:_pack"),
+    automation_condition=on_schedule(),
+)
+def packed(
+    context: dg.AssetExecutionContext,
+    config: PackedConfig,
+    workspace: Workspace,
+    pipes: dg.PipesSubprocessClient,
+) -> dg.MaterializeResult:
+    """One row is a sequence of tokens the model reads at once: pieces of documents, every token kept.
+
+    Documents are split, never cropped; loss is taken on all text of plain documents and on the assistant's turns of
+    conversations, on thoughts as each source's entry in the catalogue says. An index says which documents each row
+    holds; rows of the annealing phase are the last.
+    """
+    store = workspace.store
+    command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
+    command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
+    command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens), "--fim-rate", str(config.fim_rate)]
+    thoughts = {name: source.thoughts for name, source in SOURCES.items() if source.thoughts != "train"}
+    command += [part for name, word in sorted(thoughts.items()) for part in ("--thoughts", f"{name}={word}")]
+    return program_result(context, pipes, command)
+
+
+def packed_folder(workspace: Workspace) -> Any:
+    """Return the folder of the packed rows."""
+    return workspace.store.folder("corpus/packed") / "rows"

@@ -1,0 +1,151 @@
+"""Signatures and clusters: exact and near duplicates across all sources."""
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from codeft_assets.curation.dedup.deduplicate import DedupParams
+from codeft_assets.curation.dedup.minhash import MinHashParams
+from codeft_assets.defs.assets.decontamination import matches
+from codeft_assets.defs.assets.quality import scores
+from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
+from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui.plots import histogram, stacked_bars
+from codeft_assets.defs.web_ui.side_by_side import side_by_side
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.sources import SOURCES
+from codeft_assets.stages.corpus import all_documents
+from codeft_assets.stages.dedup import (
+    ClusterInputs,
+    Evidence,
+    cluster_documents,
+    clusters_stage,
+    read_texts,
+    sign_documents,
+    signatures_stage,
+)
+from codeft_assets.store.engine import table_units, whole_unit
+from codeft_assets.store.tables import Table
+
+PRIORITIES = {name: source.priority for name, source in SOURCES.items()}
+CLUSTER_COLUMNS = {
+    "document_id": "the duplicate that is left out",
+    "representative_id": "the document that is kept instead",
+    "kind": "exact_duplicate: equal normalized text; near_duplicate: verified by exact Jaccard similarity",
+    "jaccard": "share of word 5-shingles that both have, of those that either has",
+}
+
+
+@dg.asset(
+    key=["dedup", "signatures"],
+    deps=document_keys(),
+    group_name="dedup",
+    kinds={"parquet", "numba"},
+    owners=OWNERS,
+    code_version=signatures_stage(MinHashParams()).code_version,
+    automation_condition=on_documents_change(),
+)
+def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is the MinHash signature of a document: 14 band keys over its word 5-shingles.
+
+    Documents that are similar share a band key with high probability. Signatures are kept per shard, so a changed
+    source costs only itself.
+    """
+    params = MinHashParams()
+    units = table_units(document_tables(workspace), params)
+    table, outcome = run_stage(context, workspace, sign_documents, units, signatures_stage(params))
+    short = table.scan().select((pl.col("num_shingles") == 0).sum()).collect().item()
+    return result(
+        table,
+        outcome,
+        {"num_without_shingles": int(short), "dagster/column_schema": md.column_schema(table, _SIGNATURE_COLUMNS)},
+    )
+
+
+_SIGNATURE_COLUMNS = {
+    "content_hash": "hash of the normalized text: equal for exact duplicates",
+    "shingle_sum": "sum of the shingles' hashes: equal for equal shingles",
+    "num_shingles": "word 5-shingles; 0 for documents of fewer than five words, which have exact duplicates only",
+}
+
+
+class DedupConfig(dg.Config):
+    """When two documents are the same."""
+
+    threshold: float = Field(
+        default=0.7, gt=0, le=1, description="Smallest Jaccard similarity of word 5-shingles at which a document goes"
+    )
+
+
+@dg.asset(
+    key=["dedup", "clusters"],
+    deps=[*document_keys(), signatures, scores, matches],
+    group_name="dedup",
+    kinds={"parquet", "numba"},
+    owners=OWNERS,
+    code_version=clusters_stage(DedupParams(), PRIORITIES).code_version,
+    automation_condition=on_stage_change(),
+)
+def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is a duplicate, with the document that is kept instead and their similarity.
+
+    Only documents that pass quality and decontamination take part. Every pair is verified by exact Jaccard similarity,
+    and a document goes only if it is similar to one that is kept: no chains. Kept is the copy of the source with the
+    lowest priority number, then of the highest educational value, then the longest.
+    """
+    params = DedupParams(threshold=config.threshold)
+    tables, store = document_tables(workspace), workspace.store
+    inputs = ClusterInputs(
+        documents=tables,
+        signatures=store.table("dedup/signatures"),
+        scores=store.table("quality/scores"),
+        matches=store.table("decontamination/matches"),
+    )
+    evidence = Evidence.of(store.table("dedup/clusters"), params.minhash)
+    read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
+    units = whole_unit("all documents", read, inputs, evidence, params, PRIORITIES)
+    stage = clusters_stage(params, PRIORITIES)
+    table, outcome = run_stage(context, workspace, cluster_documents, units, stage)
+    frame = table.read()
+    near = frame.filter(pl.col("kind") == "near_duplicate")
+    return result(
+        table,
+        outcome,
+        {
+            "pairs_between_sources": stacked_bars(
+                _by_source(frame, tables), title="duplicates by source and by the source kept", unit="documents"
+            ),
+            "jaccard": histogram(near["jaccard"].to_list(), title="similarity of near duplicates", unit="Jaccard"),
+            "preview": _pairs_preview(_samples(near), tables),
+            "dagster/column_schema": md.column_schema(table, CLUSTER_COLUMNS),
+        },
+    )
+
+
+def _samples(near: pl.DataFrame) -> pl.DataFrame:
+    """Return the least similar pairs, where a threshold is judged, and the one in the middle."""
+    ordered = near.sort("jaccard", "document_id")
+    return ordered[sorted({0, 1, ordered.height // 2} & set(range(ordered.height)))]
+
+
+def _by_source(frame: pl.DataFrame, tables: list[Table]) -> dict[str, dict[str, float]]:
+    source = all_documents(tables, ["document_id", "source"])
+    named = frame.join(source, on="document_id").join(
+        source.rename({"document_id": "representative_id", "source": "kept"}), on="representative_id"
+    )
+    counts = named.group_by("source", "kept").len().sort("source", "kept")
+    rows: dict[str, dict[str, float]] = {}
+    for name, kept, count in counts.iter_rows():
+        rows.setdefault(name, {})[f"of {kept}"] = count
+    return rows
+
+
+def _pairs_preview(pairs: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
+    """Return sample pairs, the kept document beside the one that is left out."""
+    parts = []
+    for row in pairs.iter_rows(named=True):
+        gone, kept = read_texts(tables, [row["document_id"], row["representative_id"]])
+        header = (f"kept: {row['representative_id'][:8]}", f"left out: {row['document_id'][:8]}")
+        parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{side_by_side(kept, gone, header)}")
+    return dg.MetadataValue.md("\n\n".join(parts) or "no near duplicates")

@@ -1,0 +1,144 @@
+"""The plan of the mixture: to be looked at, and changed, before anything is trained."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, wanted_tokens
+from codeft_assets.curation.documents import DOCUMENT_COLUMNS, FORMATS
+from codeft_assets.defs.assets.decontamination import matches
+from codeft_assets.defs.assets.dedup import clusters, signatures
+from codeft_assets.defs.assets.quality import scores
+from codeft_assets.defs.automation.rules import on_stage_change
+from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui.plots import stacked_bars
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.sources import SOURCES
+from codeft_assets.stages.corpus import plan_documents, plan_stage
+from codeft_assets.store.engine import whole_unit
+
+WEIGHTS = {name: source.weight for name, source in SOURCES.items()}
+SAMPLE_TOKEN_BUDGET = 1_500_000
+"""About as many tokens as the smoke recipe reads twice."""
+INPUTS = {
+    "scores": "quality/scores",
+    "matches": "decontamination/matches",
+    "signatures": "dedup/signatures",
+    "clusters": "dedup/clusters",
+}
+
+
+class MixtureConfig(dg.Config):
+    """How much of what."""
+
+    token_budget: int = Field(
+        default=0,
+        ge=0,
+        description="Training tokens wanted, repetitions counted. 0: every document once (1.5 million on the sample)",
+    )
+    code_share: float = Field(default=MIXTURE.domain_shares["code"], ge=0, le=1, description="Share of code tokens")
+    math_share: float = Field(default=MIXTURE.domain_shares["math"], ge=0, le=1, description="Share of math tokens")
+    max_epochs: int = Field(default=MIXTURE.max_epochs, ge=1, description="How often a document is read at most")
+    annealing_share: float = Field(
+        default=MIXTURE.annealing_share, ge=0, lt=1, description="Share of the tokens read last. 0: one phase"
+    )
+    annealing_formats: list[str] = Field(
+        default=list(MIXTURE.annealing_formats), description=f"What is read last: among {FORMATS}"
+    )
+    validation_fraction: float = Field(
+        default=MIXTURE.validation_fraction, ge=0, lt=0.5, description="Share of each source's documents held out"
+    )
+    seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
+
+    def mixture(self, *, is_sample: bool) -> Mixture:
+        """Return the mixture that is asked for."""
+        shares = {"code": self.code_share, "math": self.math_share}
+        return Mixture(
+            domain_shares={**shares, "reasoning": 1 - sum(shares.values())},
+            token_budget=self.token_budget or (SAMPLE_TOKEN_BUDGET if is_sample else None),
+            max_epochs=self.max_epochs,
+            annealing_share=self.annealing_share,
+            annealing_formats=tuple(self.annealing_formats),
+            validation_fraction=self.validation_fraction,
+            seed=self.seed,
+        )
+
+
+@dg.asset(
+    key=["corpus", "mixture_plan"],
+    deps=[*document_keys(), scores, matches, signatures, clusters],
+    group_name="corpus",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version=plan_stage(MIXTURE, WEIGHTS).code_version,
+    automation_condition=on_stage_change(),
+)
+def mixture_plan(
+    context: dg.AssetExecutionContext, config: MixtureConfig, workspace: Workspace
+) -> dg.MaterializeResult:
+    """One row is a document that passed every stage: its split, and how often training will read it.
+
+    Look at it before training: the tables say what the shares ask for, what there is, what is read and what of that is
+    repeated, by domain, source, language and format. No document is read more than four times unless you say so, and
+    near duplicates are on the same side of the split. The corpus holds exactly what is planned here.
+    """
+    plan = config.mixture(is_sample=workspace.is_sample)
+    tables, store = document_tables(workspace), workspace.store
+    inputs = {name: store.table(key) for name, key in INPUTS.items()}
+    units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, WEIGHTS)
+    table, outcome = run_stage(context, workspace, plan_documents, units, plan_stage(plan, WEIGHTS))
+    return result(
+        table, outcome, plan_metadata(table.read(), plan, WEIGHTS) | {"dagster/column_schema": _schema(table)}
+    )
+
+
+def _schema(table: Any) -> dg.TableSchema:
+    return md.column_schema(table, DOCUMENT_COLUMNS | PLAN_COLUMNS)
+
+
+def plan_metadata(frame: pl.DataFrame, plan: Mixture, weights: Mapping[str, float]) -> dict[str, Any]:
+    """Return a plan's totals, its tables by domain, source, language and format, and the plot."""
+    totals = (
+        summarize(frame, "domain").select("available", "read", "repeated", "annealing", "held_out").sum().to_dicts()
+    )
+    by_source = summarize(frame, "source")
+    num_groups = frame.filter(pl.col("split") == VALIDATION)["group_id"].n_unique()
+    parts = {
+        row["source"]: {
+            "read for the first time": row["read"] - row["repeated"],
+            "repeated": row["repeated"],
+            "left over": max(row["available"] - (row["read"] - row["repeated"]), 0),
+        }
+        for row in by_source.sort("read", descending=True).iter_rows(named=True)
+    }
+    return {
+        "num_tokens_wanted": sum(wanted_tokens(frame, "domain", weights, plan).values()),
+        **{f"num_tokens_{name}": int(value or 0) for name, value in totals[0].items()},
+        "num_validation_groups": num_groups,
+        **{
+            f"by_{by}": _table(summarize(frame, by), by, wanted_tokens(frame, by, weights, plan))
+            for by in ("domain", "source")
+        },
+        **{f"by_{by}": _table(summarize(frame, by), by, {}) for by in ("language", "format")},
+        "plan": stacked_bars(parts, title="training tokens by source", unit="tokens, estimated"),
+    }
+
+
+def _table(summary: pl.DataFrame, by: str, wanted: Mapping[str, int]) -> dg.MarkdownMetadataValue:
+    names = [name for name in summary.columns if name not in {by, "documents", "share"}]
+    header = [by, "documents", *(["wanted"] if wanted else []), *names, "share of the reading"]
+    rows = [
+        [
+            row[by],
+            row["documents"],
+            *([wanted.get(row[by], 0)] if wanted else []),
+            *(int(row[name]) for name in names),
+            f"{row['share']:.1%}",
+        ]
+        for row in summary.sort("read", descending=True).iter_rows(named=True)
+    ]
+    return md.markdown_table([name.replace("_", " ") for name in header], rows)

@@ -1,0 +1,176 @@
+"""Tokenizer and checkpoint: both made by ``codeft_training`` in a process of its own."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from codeft_assets.curation.corpus.mixture import VALIDATION
+from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
+from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
+from codeft_assets.defs.automation.rules import on_schedule
+from codeft_assets.defs.in_training_scores import ProbeScores
+from codeft_assets.defs.live import observing
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.web_ui.plots import line_plot
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.sources import SOURCES
+from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.stages.corpus import lineage_of
+from codeft_assets.stages.eval_texts import probe_lines
+from codeft_assets.store.files import exclusive
+from codeft_assets.store.retention import keep_checkpoint
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.benchmarks.items import Item
+from codeft_eval.scoring.in_training import PASS_AT_1
+from codeft_training.measure.eval_texts import PREFIX
+from codeft_training.recipes import RECIPES, find_recipe
+
+
+class TokenizerConfig(dg.Config):
+    """How many tokens there are, or whose."""
+
+    recipe: str = Field(
+        default="smoke",
+        description=f"Its base model's tokenizer or its vocabulary size is used: one of {sorted(RECIPES)}",
+    )
+
+
+@dg.asset(
+    key=["model", "tokenizer"],
+    deps=[mixture],
+    group_name="model",
+    kinds={"huggingface"},
+    owners=OWNERS,
+    code_version=code_version_of("codeft_training.__main__:_tokenizer"),
+    automation_condition=on_schedule(),
+)
+def tokenizer(
+    context: dg.AssetExecutionContext,
+    config: TokenizerConfig,
+    workspace: Workspace,
+    pipes: dg.PipesSubprocessClient,
+) -> dg.MaterializeResult:
+    """A byte-level BPE tokenizer trained on the corpus, with ChatML turns, fill-in-the-middle and thinking tokens.
+
+    A recipe that fine-tunes a base model takes over that model's tokenizer instead.
+    Bytes per token by language say how well it fits each.
+    """
+    store = workspace.store
+    command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
+    command += ["--output", str(store.folder("model/tokenizer"))]
+    recipe = RECIPES[config.recipe]
+    command += ["--base-model", recipe.base_model] if recipe.base_model else ["--vocab-size", str(recipe.vocab_size)]
+    return program_result(context, pipes, command)
+
+
+class CheckpointConfig(dg.Config):
+    """Which recipe, and what to change in it."""
+
+    recipe: str = Field(default="smoke", description=f"One of {sorted(RECIPES)}")
+    overrides: dict[str, str] = Field(
+        default_factory=dict, description="Fields of the recipe to replace, for example max_steps: '300'"
+    )
+
+
+@dg.asset(
+    key=["model", "checkpoint"],
+    deps=[packed, tokenizer, held_out],
+    group_name="model",
+    kinds={"huggingface", "pytorch"},
+    owners=OWNERS,
+    pool=GPU_POOL,
+    code_version=code_version_of("codeft_training.__main__:_train"),
+    automation_condition=on_schedule(),
+)
+def checkpoint(
+    context: dg.AssetExecutionContext,
+    config: CheckpointConfig,
+    workspace: Workspace,
+    pipes: dg.PipesSubprocessClient,
+) -> dg.MaterializeResult:
+    """The model: a folder that ``from_pretrained`` loads, with tokenizer, chat template and a card of its lineage.
+
+    Training runs in its own process. Killed at any moment, the next materialization goes on from the last whole state
+    and ends in the same weights; a finished run of the same recipe on the same corpus is not run again. While it
+    trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions say what it
+    learns, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
+    """
+    recipe = find_recipe(config.recipe, config.overrides)
+    output = workspace.store.folder("model/checkpoint")
+    lineage = output / "lineage.json"
+    command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
+    command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
+    command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
+    command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
+    judged = ProbeScores(context)
+    client = observing(pipes, context, judged.tell)
+    metrics = output / "metrics.jsonl"
+    with exclusive(output, what="model/checkpoint"):
+        lineage.write_text(_lineage(workspace))
+        done = program_result(context, client, command, lambda: _curves(metrics) | _passing(judged.points(metrics)))
+        keep_checkpoint(output)
+    return done
+
+
+def _lineage(workspace: Workspace) -> str:
+    store = workspace.store
+    fates = store.table("corpus/ledger").read(["source", "fate"])
+    licenses = {name: source.license for name, source in SOURCES.items()}
+    lineage = json.loads(lineage_of(store.table("corpus/mixture"), fates, licenses))
+    tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
+    return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
+
+
+def write_probe(workspace: Workspace, output: Path) -> Path:
+    """Write the texts that are weighed while the model trains, and return their file."""
+    validation = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
+    documents = validation.select("document_id", "domain", "split", "text").collect()
+    competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
+    path = output / "probe.jsonl"
+    path.write_text(probe_lines(documents, _solved(competition), _solved(load_items(BENCHMARKS["embedded"]))))
+    return path
+
+
+def _solved(items: Iterable[Item]) -> list[tuple[str, str, str]]:
+    return [(item.task_id, item.prompt, item.solution) for item in items]
+
+
+def _curves(path: Path) -> dict[str, Any]:
+    """Return the loss curve, and the bits per byte of held-out documents and of the probe, as plots."""
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    loss = {"training loss": _points(entries, "loss")}
+    held_out = {
+        name.removeprefix("bits_per_byte_").replace("bits_per_byte", "all"): _points(entries, name)
+        for name in _names(entries, "bits_per_byte")
+    }
+    probe = {name.removeprefix(PREFIX): _points(entries, name) for name in _names(entries, PREFIX)}
+    plots = {
+        "loss": line_plot(loss, title="training loss", x_label="step", y_label="nats a token"),
+        "held_out": line_plot(held_out, title="held-out documents", x_label="step", y_label="bits a byte"),
+    }
+    if probe:
+        plots["probe"] = line_plot(probe, title="probe while training", x_label="step", y_label="bits a byte")
+    return plots
+
+
+def _passing(points: list[tuple[int, float]]) -> dict[str, Any]:
+    """Return the share of the probe's items that pass, last and as a plot; {} where the run was too short for any."""
+    if not points:
+        return {}
+    line = {"embedded, shortest items": [(float(step), value) for step, value in points]}
+    plot = line_plot(line, title="pass@1 while training", x_label="step", y_label="share that passes")
+    return {PASS_AT_1: points[-1][1], "probe_pass": plot}
+
+
+def _names(entries: list[dict[str, Any]], prefix: str) -> list[str]:
+    return sorted({name for entry in entries for name in entry if name.startswith(prefix)})
+
+
+def _points(entries: list[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(entry["step"], entry[name]) for entry in entries if name in entry]

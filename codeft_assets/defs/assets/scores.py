@@ -1,0 +1,198 @@
+"""Scores and the scoreboard: made by ``codeft_eval`` in a process of its own."""
+
+import json
+import sys
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+from pydantic import Field
+
+from codeft_assets.defs.assets.decontamination import matches
+from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment, held_out
+from codeft_assets.defs.assets.model import checkpoint
+from codeft_assets.defs.automation.rules import on_checkpoint_change
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.store.catalog import write_catalog
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, Benchmark, is_runnable
+from codeft_eval.generation.models import checkpoint_hash
+
+PRESENT = [entry for entry in BENCHMARKS.values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
+"""Benchmarks whose data is here: the embedded one, the held-out problems, and those whose files are in the folder
+CODEFT_BENCHMARKS."""
+PROGRAM_VERSION = code_version_of(
+    "codeft_eval.__main__:_run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
+)
+"""Of what generates and grades, with the two programs that the sandbox starts by name."""
+
+
+def score_key(benchmark: Benchmark) -> dg.AssetKey:
+    """Return the key of a benchmark's scores."""
+    return dg.AssetKey(["scores", benchmark.name])
+
+
+class ScoreConfig(dg.Config):
+    """How many items to score."""
+
+    limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
+
+
+def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
+    """Return the scores asset of one benchmark."""
+
+    @dg.asset(
+        key=score_key(benchmark),
+        deps=[checkpoint, *([held_out] if benchmark.data.is_built else [])],
+        group_name="scores",
+        kinds={"pytorch"},
+        owners=OWNERS,
+        pool=GPU_POOL,
+        code_version=f"{benchmark.name}-{benchmark.version}-{PROGRAM_VERSION}",
+        automation_condition=on_checkpoint_change(),
+        description=f"{benchmark.title}: one row is an item with the model's completion and its verdict.\n\n"
+        f"{benchmark.protocol}. Programs run in a sandbox and are judged outside of it; items that could not be scored "
+        f"are counted apart, never as zero.",
+    )
+    def scores(
+        context: dg.AssetExecutionContext,
+        config: ScoreConfig,
+        workspace: Workspace,
+        pipes: dg.PipesSubprocessClient,
+    ) -> dg.MaterializeResult:
+        store = workspace.store
+        command = [sys.executable, "-m", "codeft_eval", "run", "--benchmark", benchmark.name]
+        command += ["--checkpoint", str(store.folder("model/checkpoint") / "checkpoint")]
+        command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
+        command += ["--limit", str(config.limit)] if config.limit else []
+        return program_result(context, pipes, command, env=benchmark_environment(workspace))
+
+    return scores
+
+
+@dg.asset(
+    key=["scores", "reference"],
+    group_name="scores",
+    kinds={"csv"},
+    owners=OWNERS,
+    code_version=code_version_of("codeft_eval.__main__:_reference"),
+)
+def reference(
+    context: dg.AssetExecutionContext, workspace: Workspace, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Published scores of Qwen 2.5 and other small models, each with its source and protocol."""
+    command = [sys.executable, "-m", "codeft_eval", "reference"]
+    command += ["--output", str(workspace.store.folder("scores/reference"))]
+    return program_result(context, pipes, command)
+
+
+class MeasureConfig(dg.Config):
+    """Which reference models to measure."""
+
+    models: dict[str, str] = Field(
+        default={"Qwen2.5-Coder-0.5B": "Qwen/Qwen2.5-Coder-0.5B"},
+        description="Name as in the published table: a folder with its weights, or its id on the Hub",
+    )
+    limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
+
+
+@dg.asset(
+    key=["scores", "reference_measured"],
+    deps=[held_out],
+    group_name="scores",
+    kinds={"huggingface", "pytorch"},
+    owners=OWNERS,
+    pool=GPU_POOL,
+    code_version=PROGRAM_VERSION,
+)
+def reference_measured(
+    context: dg.AssetExecutionContext, config: MeasureConfig, workspace: Workspace, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Qwen 2.5's scores by our own harness, under exactly our protocol: one row is a model on a benchmark.
+
+    Weights come from a folder or, in the full profile, from the Hub. Where they cannot be had the row says why, and the
+    scoreboard shows the published figure, called published.
+    """
+    command = [sys.executable, "-m", "codeft_eval", "measure", "--output", str(_measured_folder(workspace))]
+    command += ["--model", *(f"{name}={location}" for name, location in config.models.items())]
+    command += ["--benchmark", *(benchmark.name for benchmark in PRESENT)]
+    command += ["--limit", str(config.limit)] if config.limit else []
+    command += ["--local-only"] if workspace.is_sample else []
+    return program_result(context, pipes, command, env=benchmark_environment(workspace))
+
+
+@dg.asset(
+    key=["scoreboard"],
+    deps=[*(score_key(benchmark) for benchmark in PRESENT), reference, reference_measured, matches],
+    group_name="scores",
+    kinds={"python"},
+    owners=OWNERS,
+    code_version=code_version_of("codeft_eval.__main__:_scoreboard"),
+    automation_condition=on_checkpoint_change(),
+)
+def scoreboard(
+    context: dg.AssetExecutionContext, workspace: Workspace, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Our scores beside Qwen 2.5's: each with its interval, its protocol and where the reference comes from.
+
+    A published figure is marked as such and never mixed with one that this harness measured. Beside each score stands
+    the one without items that a source document holds. Every checkpoint stays in the history: progress is a curve, and
+    items gained and lost since the last one are shown with both completions. The pages are files one can send.
+    """
+    store = workspace.store
+    output = store.folder("scoreboard")
+    folders = [store.folder(f"scores/{benchmark.name}") for benchmark in PRESENT]
+    command = [sys.executable, "-m", "codeft_eval", "scoreboard", "--output", str(output)]
+    command += ["--scores", *map(str, folders)]
+    command += ["--reference", *_measured_references(_measured_folder(workspace))]
+    if store.table("decontamination/matches").exists():
+        leaked = output / "leaked.json"
+        columns = ["benchmark", "task_id", "document_id", "view"]
+        leaked.write_text(leaked_items(store.table("decontamination/matches").read(columns)))
+        command += ["--leaked", str(leaked)]
+    num_tokens = trained_tokens(store.folder("model/checkpoint"), folders[0] / "scores.json")
+    command += ["--num-tokens", str(num_tokens)] if num_tokens else []
+    result = program_result(context, pipes, command)
+    write_catalog(store)
+    return result
+
+
+def leaked_items(found: pl.DataFrame) -> str:
+    """Return JSON {benchmark: [items that a source document holds]}; every benchmark that was looked for is there.
+
+    The document that an item was made of is no leak; another one that holds it is.
+    """
+    names = {benchmark.name: [] for benchmark in PRESENT}
+    own = found.filter(pl.col("view") == "document").select("document_id", "task_id")
+    others = found.join(own, on=["document_id", "task_id"], how="anti")
+    pairs = others.select("benchmark", "task_id").unique().sort("benchmark", "task_id").iter_rows()
+    for benchmark, task_id in pairs:
+        names.setdefault(benchmark, []).append(task_id)
+    return json.dumps(names, indent=1, sort_keys=True)
+
+
+def trained_tokens(training: Path, scores: Path) -> int | None:
+    """Return the tokens that the scored checkpoint was trained on; None when another checkpoint lies there now."""
+    result = training / "result.json"
+    if not (result.is_file() and scores.is_file()):
+        return None
+    scored = json.loads(scores.read_text())["model_hash"]
+    return (
+        json.loads(result.read_text())["num_tokens_seen"]
+        if checkpoint_hash(training / "checkpoint") == scored
+        else None
+    )
+
+
+def _measured_folder(workspace: Workspace) -> Path:
+    return workspace.store.folder("scores/reference_measured")
+
+
+def _measured_references(folder: Path) -> list[str]:
+    present = {benchmark.name for benchmark in PRESENT}
+    scores = sorted(folder.glob("*/*/scores.json"))
+    return [f"{path.parts[-3]}={path.parent}" for path in scores if path.parts[-2] in present]
+
+
+SCORE_ASSETS = [*map(build_score_asset, PRESENT), reference, reference_measured, scoreboard]

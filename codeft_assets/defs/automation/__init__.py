@@ -1,0 +1,1 @@
+"""Sensors, schedules, automation conditions, alerts and retention."""

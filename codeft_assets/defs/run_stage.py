@@ -1,0 +1,86 @@
+"""What every asset of the shell shares: how a stage is run and reported, and the words of the asset graph."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order, table_metadata
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.origins.errors import UpstreamError
+from codeft_assets.sources import SOURCES
+from codeft_assets.store.engine import Outcome, ShardFunction, Stage, Unit, map_shards
+from codeft_assets.store.manifest import Manifest
+from codeft_assets.store.tables import Table
+
+OWNERS = ["team:codeft"]
+GPU_POOL = "gpu"
+NETWORK_POOL = "network"
+MAX_NETWORK_RETRIES = 3
+RETRY_WAIT_SECONDS = 30
+
+
+def document_keys() -> list[dg.AssetKey]:
+    """Return the keys of all documents assets."""
+    return [dg.AssetKey(["documents", name]) for name in SOURCES]
+
+
+def document_tables(workspace: Workspace) -> list[Table]:
+    """Return the documents tables of all sources by name: moving an entry of the catalogue changes no hash below."""
+    return [workspace.store.table(f"documents/{name}") for name in sorted(SOURCES)]
+
+
+def run_stage(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    function: ShardFunction,
+    units: Sequence[Unit],
+    stage: Stage,
+    *,
+    accept: Callable[[Manifest], None] | None = None,
+) -> tuple[Table, Outcome]:
+    """Run the stage of the asset that is being materialized and return its table and what it cost."""
+    table = workspace.store.table("/".join(context.asset_key.path))
+    outcome = map_shards(
+        function,
+        units,
+        table,
+        stage=stage,
+        workers=workspace.num_workers,
+        on_progress=LoggedProgress(context.log),
+        accept=accept,
+    )
+    report = outcome.manifest.report
+    context.log.info(
+        f"{table.key}: {report.num_in:,} in, {report.num_out:,} out, dropped {dict(report.dropped)}; "
+        f"{outcome.num_run} units run, {outcome.num_skipped} reused, {outcome.seconds:.2f} s"
+    )
+    return table, outcome
+
+
+def result(table: Table, outcome: Outcome, metadata: dict[str, Any]) -> dg.MaterializeResult:
+    """Return the materialization: what the stage says of itself, then what every table says."""
+    return dg.MaterializeResult(
+        metadata=in_reading_order({**table_metadata(table, outcome), **metadata}),
+        data_version=dg.DataVersion(outcome.manifest.content_hash),
+    )
+
+
+def program_result(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    command: Sequence[str],
+    metadata: Callable[[], dict[str, Any]] = dict,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> dg.MaterializeResult:
+    """Run one of our programs in a process of its own; return what it reported, and ``metadata`` once it is done."""
+    reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
+    return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
+
+
+def upstream_failure(error: UpstreamError) -> Exception:
+    """Return what to raise: the network's failures are tried again, ours are not."""
+    if error.retryable:
+        return dg.RetryRequested(max_retries=MAX_NETWORK_RETRIES, seconds_to_wait=RETRY_WAIT_SECONDS)
+    return dg.Failure(description=str(error), allow_retries=False)

@@ -1,0 +1,1 @@
+"""Metadata, plots and links as the web UI shows them."""

@@ -1,0 +1,150 @@
+"""Binds measurement and decision to shards: what quality says of a document, and what it would drop it for.
+
+Each function takes picklable arguments and yields ``ShardResult``s; each ``*_stage`` says what its result depends on.
+Only measurement reads text; a decision reads what was measured, so that another threshold costs no reading.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from codeft_assets.annotators.hub_encoder import open_embedding
+from codeft_assets.curation.quality import classifier as educational_value
+from codeft_assets.curation.quality import rules as quality
+from codeft_assets.curation.quality import signals as signals_module
+from codeft_assets.curation.quality.labels import LabeledDocuments
+from codeft_assets.curation.quality.thresholds import Threshold
+from codeft_assets.curation.report import StageReport
+from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
+from codeft_assets.store.manifest import Shard
+from codeft_assets.store.tables import Table
+
+# -- measurement -------------------------------------------------------------------------------------------------------
+
+
+def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
+    """Return one side of the annotations as the classifier reads them; of two labels of a text the first counts."""
+    rows = table.read().filter(pl.col("is_held_out") == held_out).unique("text", keep="first", maintain_order=True)
+    return LabeledDocuments(
+        text=rows["text"].to_arrow().cast(pa.large_string()),
+        language=rows["language"].to_arrow().cast(pa.string()),
+        label=rows["label"].cast(pl.Int64).to_numpy(),
+        origin=tuple(rows["origin"]),
+        name=tuple(rows["name"]),
+        reason=tuple(rows["reason"]),
+        num_left_out=table.manifest().report.num_dropped,
+    )
+
+
+CLASSIFIER_VERSION = code_version_of(labeled, educational_value.fit_classifier)
+"""Of the code that trains a classifier; what applies it is part of the stage that measures."""
+
+
+SIGNAL_COLUMNS = {
+    "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
+} | {signal.name: signal.definition for signal in signals_module.SIGNALS}
+_ATTRIBUTES = ["document_id", "source", "domain", "format", "language", "num_chars"]
+
+
+def signals_stage() -> Stage:
+    """Identify signals and educational value; the classifier's version is part of each unit."""
+    return Stage(name="quality/signals", code_version=code_version_of(measure_documents))
+
+
+def signals_units(tables: list[Table], classifier_file: Path, version: str) -> list[Unit]:
+    """Return one unit per shard of documents, to be scored by the classifier of this version."""
+    return [
+        Unit(name=unit.name, fingerprint=f"{unit.fingerprint} {version}", args=unit.args)
+        for unit in table_units(tables, str(classifier_file), version)
+    ]
+
+
+def measure_documents(table: Table, shard: Shard, classifier_file: str, version: str) -> Iterator[ShardResult]:
+    """Measure the signals of a shard's documents and predict their educational value.
+
+    Raises:
+        ValueError: the classifier is no longer of this version: it was trained again meanwhile.
+    """
+    classifier = _loaded(classifier_file, version)
+    rows = table.read_shard(shard, [*_ATTRIBUTES, "text"])
+    text = rows["text"].combine_chunks().cast(pa.large_string())
+    scored = educational_value.score(classifier, text, rows["language"].combine_chunks())
+    measured = pl.DataFrame(rows.drop_columns(["text"])).hstack(scored)
+    report = StageReport(num_in=measured.height, num_out=measured.height)
+    yield ShardResult(rows=measured.select(*_ATTRIBUTES, *SIGNAL_COLUMNS).to_arrow(), report=report)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(classifier_file: str, version: str) -> educational_value.Classifier:
+    """Return the classifier; a worker loads it once for all its shards, which takes half a second."""
+    classifier = load_classifier(Path(classifier_file))
+    if classifier.version != version:
+        raise ValueError(
+            f"{classifier_file} is version {classifier.version!r}, not {version!r}: it was trained while documents "
+            f"were measured; materialize quality/signals again"
+        )
+    return classifier
+
+
+def load_classifier(path: Path) -> educational_value.Classifier:
+    """Return the stored classifier, whatever embedding it reads.
+
+    Raises:
+        ValueError: the file is missing, of another version, or holds what could run code.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; materialize quality/classifier first")
+    return educational_value.load(path.read_bytes(), open_embedding=open_embedding)
+
+
+# -- decision ----------------------------------------------------------------------------------------------------------
+
+SCORE_COLUMNS = {
+    "educational_value": SIGNAL_COLUMNS["educational_value"],
+    "minimum_educational_value": "what the source's documents must reach; null for no minimum",
+    "drop_reason": "the first quality rule the document breaks, low_educational_value, or null",
+    "drop_detail": "the rule's signal, its value and its bounds",
+}
+
+
+def scores_stage() -> Stage:
+    """Identify the decision; a source's minimum is part of its units."""
+    return Stage(name="quality/scores", code_version=code_version_of(decide_documents))
+
+
+def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str, float | None]:
+    """Return the educational value that each source's documents must reach."""
+    by_quantile = [source for source, threshold in wanted.items() if threshold.quantile is not None]
+    values = measured.scan().filter(pl.col("source").is_in(by_quantile)).select("source", "educational_value").collect()
+    return {
+        source: threshold.minimum(values.filter(pl.col("source") == source)["educational_value"])
+        for source, threshold in wanted.items()
+    }
+
+
+def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[Unit]:
+    """Return one unit per shard of what was measured, in its order: another minimum re-decides its own source only."""
+    units = []
+    for number, shard in enumerate(measured.manifest().shards):
+        source = shard.unit.split("/")[1]  # documents/<source>/…
+        # numbered, because files without documents all have one and the same shard
+        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {minimum[source]}"
+        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, minimum[source])))
+    return units
+
+
+def decide_documents(table: Table, shard: Shard, minimum: float | None) -> Iterator[ShardResult]:
+    """Apply the quality rules and the source's minimum to a shard of what was measured."""
+    measured = pl.DataFrame(table.read_shard(shard)).with_columns(
+        minimum_educational_value=pl.lit(minimum, dtype=pl.Float32)
+    )
+    decided = measured.hstack(quality.drop_reasons(measured))
+    dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
+    report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
+    yield ShardResult(rows=decided.select("document_id", "source", *SCORE_COLUMNS).to_arrow(), report=report)

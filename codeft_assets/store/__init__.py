@@ -1,0 +1,1 @@
+"""Tables of Parquet shards with manifests, and the engine that computes their units of work."""

@@ -1,0 +1,284 @@
+"""Runs a pure shard function over many units of work: in this process, or in a pool of processes.
+
+Invariant: a unit whose fingerprint is already committed is never run again, and the resulting table does not depend on
+the number of workers, on interruptions, or on the order in which units finish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+import pyarrow as pa
+
+from codeft_assets.curation.report import StageReport, merge_reports
+from codeft_assets.store.manifest import Manifest, Shard, combined_hash
+from codeft_assets.store.tables import Table, write_atomically
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a unit's result depends on besides its input."""
+
+    name: str
+    code_version: str
+    """Computed from the stage's declared values, never bumped by hand."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def fingerprint(self, input_fingerprint: str) -> str:
+        """Return the hex name of the result on an input."""
+        parameters = json.dumps(self.parameters, sort_keys=True)
+        return combined_hash((self.name, self.code_version, parameters, input_fingerprint))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """One piece of work: what to call the function with, and what identifies its input."""
+
+    name: str
+    fingerprint: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """One output shard of a unit, with what was left out of it."""
+
+    rows: pa.Table
+    report: StageReport
+    rejects: pa.Table | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a stage is."""
+
+    stage: str
+    num_done: int
+    num_units: int
+    num_skipped: int
+    """Units found committed by an earlier run."""
+    num_rows: int
+    seconds: float
+
+
+ShardFunction = Callable[..., Iterator[ShardResult]]
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A committed table and how much of it had to be worked for."""
+
+    manifest: Manifest
+    num_run: int
+    num_skipped: int
+    seconds: float
+
+
+def table_units(tables: Iterable[Table], *args: Any) -> list[Unit]:
+    """Return one unit per shard of ``tables``; the function is called with ``(table, shard, *args)``."""
+    return [
+        Unit(name=f"{table.key}/{shard.unit}/{shard.path}", fingerprint=shard.content_hash, args=(table, shard, *args))
+        for table in tables
+        for shard in table.manifest().shards
+    ]
+
+
+def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Unit]:
+    """Return the single unit of a stage that must see all its inputs at once; strings are hashes of other inputs."""
+    hashes = [part if isinstance(part, str) else part.manifest().content_hash for part in inputs]
+    return [Unit(name=name, fingerprint=combined_hash(hashes), args=args)]
+
+
+def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are what a caller says
+    function: ShardFunction,
+    units: Sequence[Unit],
+    output: Table,
+    *,
+    stage: Stage,
+    workers: int = 1,
+    on_progress: OnProgress | None = None,
+    accept: Callable[[Manifest], None] | None = None,
+) -> Outcome:
+    """Run ``function(*unit.args)`` for every unit that is not committed yet, then commit the table.
+
+    Args:
+        function: a module-level function that yields the unit's output shards one by one.
+        units: in the order their shards shall have in the table.
+        output: the table to write.
+        stage: identifies the computation; with the unit's fingerprint it names the result.
+        workers: processes to use; 1 runs in this process.
+        on_progress: called after every unit; a bar is drawn besides when stderr is a terminal.
+        accept: called with the finished manifest before the commit; when it raises, the table stays what it was.
+
+    Raises:
+        ValueError: two units have the same name.
+        RuntimeError: a worker was killed from outside; finished units are kept.
+    """
+    _check_names(units)
+    start = time.monotonic()
+    fingerprints = [stage.fingerprint(unit.fingerprint) for unit in units]
+    with output.exclusive():
+        done = {fp: commit for fp in set(fingerprints) if (commit := _read_unit(output, fp)) is not None}
+        missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
+        num_skipped = len(units) - len(missing)
+        with progress_bar(stage.name, len(units), on_progress) as advance:
+            advance(num_skipped, 0)
+            for fingerprint, commit in _run_units(function, missing, output, workers):
+                done[fingerprint] = commit
+                advance(1, sum(shard.num_rows for shard in commit.shards))
+        manifest = _build_manifest(output, stage, fingerprints, done)
+        if accept is not None:
+            accept(manifest)
+        if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
+            output.commit(manifest)
+    seconds = time.monotonic() - start
+    return Outcome(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnitCommit:
+    shards: tuple[Shard, ...]
+    rejects: tuple[Shard, ...]
+    report: StageReport
+
+
+def _check_names(units: Sequence[Unit]) -> None:
+    names = [unit.name for unit in units]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"units named twice: {twice[:3]}; every unit of a stage needs a name of its own")
+
+
+def _run_units(
+    function: ShardFunction, missing: Mapping[str, Unit], output: Table, workers: int
+) -> Iterator[tuple[str, _UnitCommit]]:
+    if workers <= 1 or len(missing) <= 1:
+        for fingerprint, unit in missing.items():
+            yield fingerprint, run_unit(function, unit, output, fingerprint)
+        return
+    # spawn: forking a process that holds polars' or Arrow's threads can deadlock
+    with ProcessPoolExecutor(
+        min(workers, len(missing)),
+        mp_context=get_context("spawn"),
+        initializer=_die_with_parent,
+        initargs=(os.getpid(),),
+    ) as pool:
+        futures = {pool.submit(run_unit, function, unit, output, fp): fp for fp, unit in missing.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"a worker of table {output.key!r} was killed from outside, most often for lack of memory; finished "
+                f"units are kept: run the asset again, with fewer workers (CODEFT_WORKERS) if it was memory"
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run_unit(function: ShardFunction, unit: Unit, output: Table, fingerprint: str) -> _UnitCommit:
+    """Run one unit, write its shards, and commit it by writing ``units/<fingerprint>.json`` last."""
+    shards, rejects, reports = [], [], []
+    for part, result in enumerate(function(*unit.args)):
+        name = f"{fingerprint}-{part:05d}.parquet"
+        shards.append(output.write_shard(f"shards/{name}", result.rows, unit=unit.name))
+        if result.rejects is not None and result.rejects.num_rows:
+            rejects.append(output.write_shard(f"rejects/{name}", result.rejects, unit=unit.name))
+        reports.append(result.report)
+    commit = _UnitCommit(shards=tuple(shards), rejects=tuple(rejects), report=merge_reports(reports))
+    text = json.dumps(asdict(commit), sort_keys=True)
+    write_atomically(output.filesystem, output.path(f"units/{fingerprint}.json"), text.encode())
+    return commit
+
+
+def _read_unit(output: Table, fingerprint: str) -> _UnitCommit | None:
+    try:
+        record = json.loads(output.filesystem.cat_file(output.path(f"units/{fingerprint}.json")))
+    except FileNotFoundError:
+        return None
+    shards = tuple(Shard(**shard) for shard in record["shards"])
+    rejects = tuple(Shard(**shard) for shard in record["rejects"])
+    if not all(output.filesystem.exists(output.path(shard.path)) for shard in (*shards, *rejects)):
+        return None  # a shard was deleted by hand: do the unit again
+    examples = {reason: tuple(found) for reason, found in record["report"]["examples"].items()}
+    report = StageReport(**record["report"] | {"examples": examples})
+    return _UnitCommit(shards=shards, rejects=rejects, report=report)
+
+
+def _build_manifest(
+    output: Table, stage: Stage, fingerprints: Sequence[str], done: Mapping[str, _UnitCommit]
+) -> Manifest:
+    commits = [done[fingerprint] for fingerprint in fingerprints]
+    return Manifest(
+        key=output.key,
+        stage=stage.name,
+        code_version=stage.code_version,
+        parameters=dict(stage.parameters),
+        fingerprints=tuple(fingerprints),
+        shards=tuple(shard for commit in commits for shard in commit.shards),
+        rejects=tuple(shard for commit in commits for shard in commit.rejects),
+        report=merge_reports(commit.report for commit in commits),
+    )
+
+
+def _die_with_parent(parent_id: int) -> None:
+    """Leave no orphan: a killed parent cannot tell its workers to stop, so each watches for it."""
+
+    def watch() -> None:
+        while os.getppid() == parent_id:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class progress_bar:  # noqa: N801  used as a function: `with progress_bar(...) as advance`
+    """Calls ``on_progress`` after every unit; draws a bar instead when none is given and stderr is a terminal."""
+
+    def __init__(self, stage: str, num_units: int, on_progress: OnProgress | None) -> None:
+        self._stage, self._num_units, self._on_progress = stage, num_units, on_progress
+        self._start = time.monotonic()
+        self._num_done, self._num_rows, self._num_skipped = 0, 0, 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=self._num_units, desc=self._stage, unit="unit", leave=False)
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _advance(self, num_units: int, num_rows: int) -> None:
+        if not self._num_done and not num_rows:
+            self._num_skipped = num_units
+        self._num_done += num_units
+        self._num_rows += num_rows
+        if self._bar is not None:
+            self._bar.update(num_units)
+        if self._on_progress is not None:
+            self._on_progress(self._progress())
+
+    def _progress(self) -> Progress:
+        return Progress(
+            stage=self._stage,
+            num_done=self._num_done,
+            num_units=self._num_units,
+            num_skipped=self._num_skipped,
+            num_rows=self._num_rows,
+            seconds=time.monotonic() - self._start,
+        )

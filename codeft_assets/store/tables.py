@@ -1,0 +1,305 @@
+"""The only module that knows where things lie: tables are parquet shards plus a manifest, on a path or an fsspec URL.
+
+Invariant: ``manifest.json`` is written last and is the commit. Readers trust manifests only, every file appears
+whole or not at all, and a table that is being rewritten stays readable as it was until its new
+manifest replaces the old one. Earlier manifests are kept in ``history/``, with their shards, until retention deletes
+them. One process at a time writes a table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from fsspec.implementations.local import LocalFileSystem
+
+from codeft_assets.store.files import TEMPORARY_PREFIX, exclusive, file_hash, is_being_written, write_atomically
+from codeft_assets.store.manifest import Manifest, Shard
+
+_GROUP_BYTES = 1 << 20
+"""About how much of a shard is decompressed to read one row; a page of parquet is as large, so nothing is lost."""
+_MIN_GROUP_ROWS = 64
+
+
+class MissingTableError(ValueError):
+    """A table was asked for that has no manifest: it was never finished."""
+
+
+class CorruptShardError(ValueError):
+    """A shard's bytes are not the bytes its manifest names."""
+
+
+@functools.cache
+def _located(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    return fsspec.core.url_to_fs(url)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A folder of shards committed by a manifest. Picklable: workers open it by its URL."""
+
+    url: str
+    key: str
+
+    @property
+    def filesystem(self) -> fsspec.AbstractFileSystem:
+        """The file system the table lies on."""
+        return _located(self.url)[0]
+
+    def path(self, relative: str = "") -> str:
+        """Return a path on ``filesystem``."""
+        root = _located(self.url)[1]
+        return f"{root}/{relative}" if relative else root
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        """True if the table was committed."""
+        return self.filesystem.exists(self.path("manifest.json"))
+
+    def manifest(self) -> Manifest:
+        """Return the committed manifest.
+
+        Raises:
+            MissingTableError: the table was never finished.
+        """
+        try:
+            text = self._read_bytes("manifest.json").decode()
+        except FileNotFoundError as error:
+            raise MissingTableError(
+                f"table {self.key!r} has no manifest at {self.path()}; materialize the asset {self.key!r} first"
+            ) from error
+        return Manifest.from_json(text)
+
+    def _read_bytes(self, relative: str) -> bytes:
+        with self.filesystem.open(self.path(relative), "rb") as file:
+            return bytes(file.read())  # type: ignore[arg-type]
+
+    def read_shard(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return one shard, its bytes checked against the manifest.
+
+        Raises:
+            CorruptShardError: the file is gone or its bytes changed since the commit.
+        """
+        source = io.BytesIO(self._checked_bytes(shard))
+        return pq.read_table(source, columns=None if columns is None else list(columns))
+
+    def read_rows(self, shard: Shard, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        """Return some rows of a shard by their sorted numbers; only the row groups that hold one are decompressed.
+
+        Raises:
+            CorruptShardError: the file is gone or its bytes changed since the commit.
+        """
+        file = pq.ParquetFile(io.BytesIO(self._checked_bytes(shard)))
+        sizes = np.array([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
+        group_of_row = np.searchsorted(np.cumsum(sizes), rows, side="right")
+        groups, group_of_row = np.unique(group_of_row, return_inverse=True)
+        begins = (np.cumsum(sizes) - sizes)[groups]
+        places = rows - begins[group_of_row] + (np.cumsum(sizes[groups]) - sizes[groups])[group_of_row]
+        return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
+
+    def _checked_bytes(self, shard: Shard) -> bytes:
+        try:
+            data = self._read_bytes(shard.path)
+        except FileNotFoundError as error:
+            raise self._gone(shard) from error
+        self._compare(shard, xxhash.xxh3_128_hexdigest(data))
+        return data
+
+    def _gone(self, shard: Shard) -> CorruptShardError:
+        return CorruptShardError(
+            f"table {self.key!r}: shard {shard.path} is gone; materialize the asset {self.key!r} again"
+        )
+
+    def _compare(self, shard: Shard, found: str) -> None:
+        if found != shard.content_hash:
+            raise CorruptShardError(
+                f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
+                f"delete the file {self.path(shard.path)} and materialize the asset {self.key!r} again: only what it "
+                f"held is made anew"
+            )
+
+    def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
+        """Return the table's rows (or its rejects) lazily, in the manifest's order.
+
+        Raises:
+            CorruptShardError: a file is gone or its bytes changed since the commit.
+        """
+        manifest = self.manifest()
+        shards = manifest.rejects if rejects else manifest.shards
+        if not shards:
+            raise MissingTableError(f"table {self.key!r} holds no {'rejects' if rejects else 'shards'}")
+        if isinstance(self.filesystem, LocalFileSystem):
+            return pl.scan_parquet([self._verified(shard) for shard in shards])
+        return pl.concat([self.scan_shard(shard) for shard in shards])
+
+    def scan_shard(self, shard: Shard) -> pl.LazyFrame:
+        """Return one shard's rows lazily: columns that nobody asks for are not read."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            return pl.scan_parquet(self._verified(shard))
+        # polars' own object-store reader knows other credentials than fsspec's: read remote shards through fsspec
+        return pl.DataFrame(self.read_shard(shard)).lazy()
+
+    def _verified(self, shard: Shard) -> str:
+        """Return the path of a shard whose bytes are the manifest's: polars itself checks no sum."""
+        path = self.path(shard.path)
+        try:
+            self._compare(shard, file_hash(path))
+        except FileNotFoundError as error:
+            raise self._gone(shard) from error
+        return path
+
+    def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return the whole table in memory: for small tables and tests."""
+        lazy = self.scan()
+        return (lazy if columns is None else lazy.select(columns)).collect()
+
+    # -- writing ------------------------------------------------------------------------------------------------------
+
+    def write_shard(self, relative: str, rows: pa.Table, *, unit: str) -> Shard:
+        """Write ``rows`` as one zstd parquet file that appears whole or not at all."""
+        buffer = io.BytesIO()
+        # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
+        rows = rows.combine_chunks()
+        rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
+        pq.write_table(rows, buffer, compression="zstd", compression_level=3, row_group_size=rows_per_group)
+        data = buffer.getvalue()
+        write_atomically(self.filesystem, self.path(relative), data)
+        return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let no other process write this table meanwhile; on object storage, which has no locks, ``commit`` looks."""
+        if not isinstance(self.filesystem, LocalFileSystem):
+            yield
+            return
+        with exclusive(Path(self.path()), what=f"table {self.key!r}"):
+            yield
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make ``manifest`` the table, keep the one it replaces, and delete what no kept manifest names.
+
+        Raises:
+            CorruptShardError: a shard is gone: another run wrote the table at the same time.
+        """
+        self._check_present(manifest)
+        for kept in (*([self.manifest()] if self.exists() else []), manifest):
+            self._remember(kept)
+        write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
+        self.sweep()
+
+    def _check_present(self, manifest: Manifest) -> None:
+        present = {Path(path).name for folder in ("shards", "rejects") for path in self._files(folder)}
+        gone = [shard.path for shard in (*manifest.shards, *manifest.rejects) if Path(shard.path).name not in present]
+        if gone:
+            raise CorruptShardError(
+                f"table {self.key!r}: {len(gone)} of its shards are gone, first {gone[0]}: two runs wrote it at the "
+                f"same time; the table is what it was: materialize the asset {self.key!r} again"
+            )
+
+    # -- history ------------------------------------------------------------------------------------------------------
+
+    def snapshots(self) -> list[str]:
+        """Return the content hashes of the kept manifests, oldest first; the last is the table."""
+        return [_hash_of(path) for path in self._files("history")]
+
+    def snapshot(self, content_hash: str) -> Manifest | None:
+        """Return the kept manifest with this content hash, None if there is none."""
+        found = [path for path in self._files("history") if _hash_of(path) == content_hash]
+        return self._manifest_at(found[-1]) if found else None
+
+    def _manifest_at(self, path: str) -> Manifest:
+        with self.filesystem.open(path, "rb") as file:
+            return Manifest.from_json(bytes(file.read()).decode())  # type: ignore[arg-type]
+
+    def forget(self, content_hashes: set[str]) -> None:
+        """Delete kept manifests, never the table's own, and the shards that only they name."""
+        current = self.manifest().content_hash
+        for path in self._files("history"):
+            if _hash_of(path) in content_hashes - {current}:
+                self.filesystem.rm_file(path)
+        self.sweep()
+
+    def _remember(self, manifest: Manifest) -> None:
+        files = self._files("history")
+        if files and _hash_of(files[-1]) == manifest.content_hash:
+            return
+        number = int(Path(files[-1]).name.split("-")[0]) + 1 if files else 1  # counted, not dated: clocks go wrong
+        name = f"history/{number:06d}-{manifest.content_hash}.json"
+        write_atomically(self.filesystem, self.path(name), manifest.to_json().encode())
+        for path in files:
+            if _hash_of(path) == manifest.content_hash:
+                self.filesystem.rm_file(path)
+
+    def sweep(self) -> None:
+        """Delete files that neither the table nor a kept manifest names: what killed or refused runs left."""
+        kept = [self.manifest(), *(self._manifest_at(path) for path in self._files("history"))]
+        named = {file for manifest in kept for file in _named_files(manifest)}
+        for folder in ("shards", "rejects", "units", "history"):
+            for path in self._files(folder, all_files=True):
+                name = Path(path).name
+                if name.startswith(TEMPORARY_PREFIX):
+                    unnamed = not is_being_written(name)
+                else:
+                    unnamed = folder != "history" and f"{folder}/{name}" not in named
+                if unnamed:
+                    self.filesystem.rm_file(path)
+
+    def _files(self, folder: str, *, all_files: bool = False) -> list[str]:
+        if not self.filesystem.exists(self.path(folder)):
+            return []
+        found = sorted(str(path) for path in self.filesystem.ls(self.path(folder), detail=False))
+        return [path for path in found if all_files or not Path(path).name.startswith(TEMPORARY_PREFIX)]
+
+
+def _hash_of(path: str) -> str:
+    return Path(path).stem.split("-")[1]
+
+
+def _named_files(manifest: Manifest) -> set[str]:
+    units = {f"units/{fingerprint}.json" for fingerprint in manifest.fingerprints}
+    return units | {shard.path for shard in (*manifest.shards, *manifest.rejects)}
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The data root: every table and every folder of files by its asset key."""
+
+    root: str
+    """A local path or an fsspec URL such as ``s3://bucket/codeft``."""
+
+    def table(self, key: str) -> Table:
+        """Return the table of the asset ``key``, for example ``documents/o1-journey``."""
+        return Table(f"{self.root.rstrip('/')}/tables/{key}", key)
+
+    def tables(self) -> list[Table]:
+        """Return every committed table, sorted by key."""
+        filesystem, root = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/tables")
+        manifests = filesystem.glob(f"{root}/**/manifest.json")
+        keys = sorted(str(path).removeprefix(f"{root}/").removesuffix("/manifest.json") for path in manifests)
+        return [self.table(key) for key in keys]
+
+    def folder(self, key: str) -> Path:
+        """Return a local folder for the files of the asset ``key``: models, packed rows, scores.
+
+        Raises:
+            ValueError: the root is not local; subprocesses memory-map these files.
+        """
+        if "://" in self.root:
+            raise ValueError(
+                f"asset {key!r} needs local files, the data root is {self.root!r}; set CODEFT_HOME to a folder"
+            )
+        path = Path(self.root) / "files" / key
+        path.mkdir(parents=True, exist_ok=True)
+        return path

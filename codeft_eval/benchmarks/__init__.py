@@ -1,0 +1,1 @@
+"""Benchmarks: items, prompts, stops, extraction and checks."""

@@ -1,0 +1,1 @@
+"""Generation: a checkpoint and prompts in, completions out."""

@@ -1,0 +1,1 @@
+"""Isolation of a process from the host: namespaces, Landlock, seccomp."""

@@ -1,0 +1,192 @@
+"""A root of its own: only the standard library, three devices and a private scratch; no network, no other process.
+
+Needs neither root nor Docker, but user namespaces. Started by root, the jail runs as nobody, because the kernel does
+not count processes of root.
+"""
+
+import errno
+import glob
+import os
+import time
+from dataclasses import dataclass
+
+from codeft_eval.sandbox.isolation import syscalls
+
+SCRATCH = "/tmp"  # noqa: S108 - inside the jail; where tempfile looks
+PROCESSES = "/proc"
+_NOBODY = 65534
+_UNSHARE_ATTEMPTS = 50
+_ALL = (
+    syscalls.CLONE_NEWUSER
+    | syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWNET
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWUTS
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """What a jail sees of the host: all of it read-only, under the same paths."""
+
+    folders: tuple[str, ...]
+    "installed Python packages below them are hidden"
+    files: tuple[str, ...]
+    "devices, too"
+    links: tuple[tuple[str, str], ...] = ()
+    "(path, target)"
+    needs_processes: bool = False
+    "children may call mount_processes"
+
+
+class Namespaces:
+    """The namespaces of one fork server; `enter` makes them."""
+
+    def __init__(self, own_pid_namespace: int) -> None:
+        self._own_pid_namespace = own_pid_namespace
+
+    @classmethod
+    def enter(cls, root: Root) -> "Namespaces":
+        """Moves the caller into the jail; it continues as process 1 of it, in a child of the process that called."""
+        _unshare_with_maps(as_root=os.geteuid() == 0)
+        _continue_as_first_process()
+        own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        _change_root(root)
+        _become_nobody()
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
+        return cls(own_pid_namespace)
+
+    def fork(self) -> int:
+        """Forks a child that is process 1 of a pid namespace of its own: killing it kills all it started."""
+        syscalls.unshare(syscalls.CLONE_NEWPID)
+        pid = syscalls.fork()
+        if pid:
+            syscalls.setns(self._own_pid_namespace, syscalls.CLONE_NEWPID)
+        return pid
+
+    def mount_scratch(self, size_bytes: int, num_files: int = 1024) -> None:
+        """Gives the calling child an empty folder that vanishes with it."""
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        options = f"size={size_bytes},nr_inodes={num_files},mode=700"
+        syscalls.mount("scratch", SCRATCH, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+        os.chdir(SCRATCH)
+
+
+def mount_processes() -> None:
+    """Shows the calling child, process 1 of its namespace, its own processes under /proc and nothing of the kernel."""
+    syscalls.unshare(syscalls.CLONE_NEWNS)
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+    syscalls.mount("proc", PROCESSES, "proc", flags, "subset=pid")
+
+
+def _unshare_with_maps(*, as_root: bool) -> None:
+    """Enters the namespaces; a helper that stayed outside writes the user and group maps."""
+    ready_read, ready_write = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        os.close(ready_write)
+        os.read(ready_read, 1)
+        os._exit(_write_maps(os.getppid(), as_root=as_root))
+    os.close(ready_read)
+    try:
+        _unshare_all()
+        os.write(ready_write, b"x")
+    finally:
+        os.close(ready_write)
+        status = os.waitpid(helper, 0)[1]
+    if status:
+        raise OSError(os.waitstatus_to_exitcode(status), "user namespace: its id maps cannot be written")
+
+
+def _unshare_all() -> None:
+    """Unshares, for up to a second: under load the kernel now and then refuses even a lone process (EINVAL)."""
+    for _ in range(_UNSHARE_ATTEMPTS):
+        try:
+            return syscalls.unshare(_ALL)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        time.sleep(0.02)
+    return syscalls.unshare(_ALL)
+
+
+def _write_maps(pid: int, *, as_root: bool) -> int:
+    """Maps nobody inside to nobody (root's jail) or to the user outside; returns an exit status."""
+    both = f"0 0 1\n{_NOBODY} {_NOBODY} 1"
+    maps = {
+        "setgroups": "allow" if as_root else "deny",
+        "uid_map": both if as_root else f"{_NOBODY} {os.geteuid()} 1",
+        "gid_map": both if as_root else f"{_NOBODY} {os.getegid()} 1",
+    }
+    for name, content in maps.items():
+        try:
+            with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+                file.write(content)
+        except OSError as error:
+            return error.errno or 1
+    return 0
+
+
+def _continue_as_first_process() -> None:
+    """Forks into the new pid namespace; the outer process only waits, and ends as the inner one does."""
+    pid = os.fork()
+    if pid == 0:
+        return
+    os.closerange(3, 256)
+    status = os.waitpid(pid, 0)[1]
+    os._exit(1 if status else 0)
+
+
+def _change_root(root: Root) -> None:
+    sources = {folder: os.path.realpath(folder) for folder in root.folders}
+    syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+    syscalls.mount("jail", SCRATCH, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
+    os.mkdir(f"{SCRATCH}/host")
+    syscalls.pivot_root(SCRATCH, f"{SCRATCH}/host")
+    os.chdir("/")
+    for folder, source in sources.items():
+        _bind_folder(f"/host{source}", folder)
+    for path in root.files:
+        _bind_file(f"/host{path}", path)
+    for path, target in root.links:
+        os.symlink(target, path)
+    for folder in (SCRATCH, PROCESSES):
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+    if root.needs_processes:
+        _keep_hidden_processes()
+    syscalls.unmount("/host")
+    os.rmdir("/host")
+    syscalls.make_read_only("/")
+
+
+def _keep_hidden_processes() -> None:
+    """Mounts a process file system out of reach: the kernel allows a child another one only beside such a mount."""
+    os.makedirs("/hidden/proc")
+    syscalls.mount("proc", "/hidden/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
+    syscalls.mount("none", "/hidden", "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=0")
+
+
+def _bind_folder(source: str, target: str) -> None:
+    os.makedirs(target, exist_ok=True)
+    syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
+    # The benchmarks' answers may be installed there.
+    for parent in ("", "/lib/python3*", "/local/lib/python3*"):
+        for path in glob.glob(f"{target}{parent}/*-packages"):
+            syscalls.mount("none", path, "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
+
+
+def _bind_file(source: str, target: str) -> None:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    syscalls.mount(source, target, None, syscalls.MS_BIND)
+
+
+def _become_nobody() -> None:
+    """Drops root's user id, which owns files and escapes process limits, and keeps the jail's own capabilities."""
+    if os.geteuid() == 0:
+        syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    syscalls.set_capabilities(syscalls.permitted_capabilities())

@@ -1,0 +1,1 @@
+"""Programs in compiled and other languages, run by their own toolchains."""

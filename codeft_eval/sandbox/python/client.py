@@ -1,0 +1,137 @@
+"""One fork server as its owner sees it: start it, hand it a program, read the verdict, end it."""
+
+import json
+import os
+import selectors
+import socket
+from dataclasses import asdict
+from typing import Any
+
+from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, SandboxError, ServerProcess
+from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
+from codeft_eval.sandbox.python.global_names import global_names
+
+STDERR_BYTES = 8192
+# sysexits-free: what the fork server uses for a child that ran out of memory
+_OUT_OF_MEMORY, _SIGXCPU, _SIGKILL = 71, -24, -9
+
+
+class ForkServer:
+    """A running fork server of one tier."""
+
+    def __init__(self, tier: str) -> None:
+        self.tier = tier
+        try:
+            self._process = ServerProcess("python.worker", tier)
+        except SandboxError as error:
+            raise SandboxError(f"tier {tier!r} does not start: {error}") from error
+        self._control = self._process.control
+
+    def run(self, program: Program, limits: Limits) -> Outcome:
+        """Runs one program to its verdict.
+
+        Raises:
+            SandboxError: the fork server is gone or silent; start another.
+        """
+        own_end, judge_end = socket.socketpair()
+        stderr_read, stderr_write = os.pipe()
+        try:
+            own_end.settimeout(limits.wall_seconds + SLACK_SECONDS)
+            socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], [judge_end.fileno(), stderr_write])
+            judge_end.close()
+            os.close(stderr_write)
+            stderr_write = -1
+            _send_job(own_end, program)
+            collected = self._collect(own_end, stderr_read, limits.wall_seconds + SLACK_SECONDS)
+        except OSError as error:
+            raise SandboxError(f"fork server of tier {self.tier!r}: {error}") from error
+        finally:
+            own_end.close()
+            judge_end.close()
+            os.close(stderr_read)
+            if stderr_write >= 0:
+                os.close(stderr_write)
+        return _outcome(program, limits, self.tier, *collected)
+
+    def close(self) -> None:
+        """Ends the fork server and everything it forked."""
+        self._process.close()
+
+    def _collect(self, judge: socket.socket, stderr: int, seconds: float) -> tuple[bytes, bytes, dict[str, Any]]:
+        """Reads the judge's verdict and the candidate's stderr until the fork server reports all are gone."""
+        parts: dict[str, bytearray] = {"verdict": bytearray(), "stderr": bytearray()}
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._control, selectors.EVENT_READ, "report")
+            selector.register(judge, selectors.EVENT_READ, "verdict")
+            selector.register(stderr, selectors.EVENT_READ, "stderr")
+            while events := selector.select(seconds):
+                ready = {key.data: key.fd for key, _ in events}
+                for name in sorted(ready.keys() & parts.keys()):
+                    data = os.read(ready[name], 65536)
+                    parts[name] += data[: max(0, 65536 - len(parts[name]))]
+                    if not data:
+                        selector.unregister(ready[name])
+                if ready.keys() == {"report"}:
+                    report = self._control.recv(4096)
+                    if not report:
+                        raise SandboxError(f"fork server of tier {self.tier!r} ended")
+                    return bytes(parts["verdict"]), bytes(parts["stderr"]), json.loads(report)
+        raise SandboxError(f"fork server of tier {self.tier!r} is silent for {seconds:.0f} s")
+
+
+def _send_job(channel: socket.socket, program: Program) -> None:
+    job = {name: getattr(program, name) for name in ("source", "entry_point", "test", "prelude")}
+    job["names"] = global_names(program.test)
+    try:
+        channel.sendall(json.dumps(job).encode() + b"\n")
+    except BrokenPipeError:
+        return  # the judge has ended; the fork server's report says how
+
+
+def _outcome(
+    program: Program, limits: Limits, tier: str, verdict: bytes, stderr: bytes, report: dict[str, Any]
+) -> Outcome:
+    line = json.loads(verdict) if verdict.endswith(b"\n") else _silent_judge(report)
+    exhausted = _exhausted(report, limits)
+    if line["verdict"] == "failed" and exhausted:
+        line = {"verdict": "failed", "reason": "timeout", "detail": exhausted}
+    if line["reason"] == "exited" and report["candidate"]["status"] not in (0, _SIGKILL):
+        line |= {"reason": "crashed" if report["candidate"]["status"] < 0 else "exited"}
+        line |= {"detail": f"the program ended with status {report['candidate']['status']}"}
+    verdicts: dict[str, Verdict] = {"passed": "passed", "failed": "failed", "unscored": "unscored"}
+    return Outcome(
+        key=program.key,
+        verdict=verdicts[line["verdict"]],
+        reason=line["reason"],
+        detail=line["detail"],
+        stderr=stderr[-STDERR_BYTES:].decode(errors="replace"),
+        tier=tier,
+        cpu_seconds=report["candidate"]["cpu"] + report["judge"]["cpu"],
+        wall_seconds=report["wall"]["seconds"],
+    )
+
+
+def _exhausted(report: dict[str, Any], limits: Limits) -> str:
+    for who in ("candidate", "judge"):
+        spent, status = report[who]["cpu"], report[who]["status"]
+        # The limit counts clock ticks and is reached somewhat before or after the precise count.
+        is_near = spent >= 0.6 * limits.cpu_seconds and status in (_SIGXCPU, _SIGKILL)
+        if is_near or spent >= limits.cpu_seconds:
+            return f"{who} used {spent:.1f} s of CPU; the limit is {limits.cpu_seconds} s"
+    return ""
+
+
+def _silent_judge(report: dict[str, Any]) -> dict[str, str]:
+    """The verdict when the judge gave none: the answers were too much for it, or it failed by itself."""
+    status = report["judge"]["status"]
+    if report["wall"]["exceeded"]:
+        return {
+            "verdict": "failed",
+            "reason": "wall_timeout",
+            "detail": f"no end after {report['wall']['seconds']:.0f} s",
+        }
+    if status in (_SIGXCPU, _SIGKILL):
+        return {"verdict": "failed", "reason": "timeout", "detail": "comparing the answers took too long"}
+    if status == _OUT_OF_MEMORY:
+        return {"verdict": "failed", "reason": "memory", "detail": "the answers do not fit in memory"}
+    return {"verdict": "unscored", "reason": "judge", "detail": f"the judge ended with status {status}"}

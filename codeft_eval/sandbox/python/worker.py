@@ -1,0 +1,177 @@
+"""The fork server: a fresh interpreter in a jail that forks a judge and a candidate for each program.
+
+Run by the pool as a script, never imported by it. It holds no secret: tests reach only the judge it forks, through a
+socket it does not read, so a candidate forked from it has nothing to find in its memory.
+"""
+
+import gc
+import importlib
+import itertools
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+from codeft_eval.sandbox.isolation import syscalls, tiers
+from codeft_eval.sandbox.isolation.descriptors import read_line, write_all
+from codeft_eval.sandbox.programs import Limits
+from codeft_eval.sandbox.python import candidate, judge
+from codeft_eval.sandbox.python.rpc import Peer
+
+# What programs import most, loaded once; all else of the standard library is imported in the jail.
+PRELOADED = (
+    *("abc", "ast", "base64", "bisect", "calendar", "cmath", "collections", "contextlib", "copy"),
+    *("ctypes", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "heapq"),
+    *("inspect", "io", "itertools", "json", "math", "numbers", "operator", "queue", "random", "re"),
+    *("statistics", "string", "struct", "textwrap", "threading", "time", "traceback", "typing"),
+)
+
+OUT_OF_MEMORY = 71
+_WARM_UP = "import math\ndef f(items, x):\n    items.append(x)\n    return {items[0]: (x,)}\n"
+
+
+def main() -> None:
+    """Serves programs until the pool closes the control socket."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    for name in PRELOADED:
+        importlib.import_module(name)
+    _warm_up()
+    try:
+        tier = tiers.prepare(sys.argv[2])
+    except OSError as error:
+        control.send(json.dumps({"refused": str(error)}).encode())
+        return
+    os.environ.clear()
+    sys.dont_write_bytecode = True
+    sys.path[:] = tiers.standard_library_folders() + [
+        path for path in sys.path if path.endswith("lib-dynload") and "codeft" not in path
+    ]
+    sys.argv[:] = ["candidate"]
+    gc.freeze()
+    gc.disable()
+    assert threading.active_count() == 1, threading.enumerate()  # syscalls.fork repairs nothing that a thread left
+    control.send(json.dumps({"ready": os.getpid()}).encode())
+    while _serve_one(control, tier):
+        pass
+
+
+def _warm_up() -> None:
+    """Judges a program of ours a few times, so that the interpreter's caches are filled before they are shared.
+
+    A child writes to what it specializes, and every page it writes is copied.
+    """
+    job = {
+        "source": _WARM_UP,
+        "entry_point": "f",
+        "prelude": "",
+        "test": "def check(f):\n    assert f([1], x=2) == {1: (2,)}",
+        "names": [],
+    }
+    for _ in range(16):
+        judge_end, candidate_end = socket.socketpair()
+        inside = threading.Thread(target=candidate.serve_program, args=(Peer(candidate_end.fileno(), {}),))
+        inside.start()
+        verdict = judge.judge(Peer(judge_end.fileno(), dict(judge.JUDGE_SERVES)), job)
+        judge_end.close()
+        inside.join()
+        candidate_end.close()
+        assert verdict["verdict"] == "passed", verdict
+    del sys.modules["candidate"]
+
+
+def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
+    message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
+    if not message:
+        return False
+    limits = Limits(**json.loads(message))
+
+    job_descriptor, stderr = descriptors
+    judge_end, candidate_end = socket.socketpair()
+    children = {
+        "candidate": _fork(tier.fork_candidate, lambda: _be_candidate(tier, limits, candidate_end.fileno(), stderr)),
+        "judge": _fork(syscalls.fork, lambda: _be_judge(tier, limits, judge_end.fileno(), job_descriptor)),
+    }
+    for descriptor in (job_descriptor, stderr):
+        os.close(descriptor)
+    judge_end.close()
+    candidate_end.close()
+    report = _wait(children, limits.wall_seconds, control)
+    control.send(json.dumps(report).encode())
+    return True
+
+
+def _fork(fork: Callable[[], int], child: Callable[[], None]) -> int:
+    pid = fork()
+    if pid:
+        return pid
+    status = 1
+    try:
+        child()
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY
+    except BaseException:  # noqa: BLE001 - the last words of a child; its caller sees the status
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _be_candidate(tier: tiers.Tier, limits: Limits, channel: int, stderr: int) -> None:
+    tier.confine_candidate(limits)
+    _keep_only(channel, stderr=stderr)
+    gc.enable()
+    candidate.serve_program(Peer(channel, {}))
+
+
+def _be_judge(tier: tiers.Tier, limits: Limits, channel: int, job_descriptor: int) -> None:
+    tier.confine_judge(limits)
+    _keep_only(channel, job_descriptor)
+    gc.enable()
+    job = json.loads(read_line(job_descriptor))
+    verdict = judge.judge(Peer(channel, dict(judge.JUDGE_SERVES)), job)
+    write_all(job_descriptor, json.dumps(verdict).encode() + b"\n")
+
+
+def _keep_only(*kept: int, stderr: int | None = None) -> None:
+    """Closes every descriptor but the given ones; standard input and output become empty."""
+    empty = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(empty, descriptor)
+    if stderr is not None:
+        os.dup2(stderr, 2)
+    bounds = [2, *sorted(kept), 1024]
+    for low, high in itertools.pairwise(bounds):
+        os.closerange(low + 1, high)
+
+
+def _wait(children: dict[str, int], wall_seconds: float, control: socket.socket) -> dict[str, dict]:
+    """Waits for the judge, then ends the candidate; past the deadline, or when the pool is gone, ends both."""
+    deadline = time.monotonic() + wall_seconds
+    judge_handle = os.pidfd_open(children["judge"])
+    is_timely = judge_handle in select.select([judge_handle, control], [], [], wall_seconds)[0]
+    os.close(judge_handle)
+    report = {"judge": _reap(children["judge"], kill=not is_timely)}
+    report["candidate"] = _reap(children["candidate"], kill=True)
+    report["wall"] = {"seconds": wall_seconds - (deadline - time.monotonic()), "exceeded": not is_timely}
+    return report
+
+
+def _reap(pid: int, *, kill: bool) -> dict:
+    # A candidate that ended by itself has left its status; only a living one is killed.
+    ended, status, usage = os.wait4(pid, os.WNOHANG)
+    killed = not ended and kill
+    if not ended:
+        if kill:
+            os.kill(pid, signal.SIGKILL)
+        _, status, usage = os.wait4(pid, 0)
+    return {"status": os.waitstatus_to_exitcode(status), "killed": killed, "cpu": usage.ru_utime + usage.ru_stime}
+
+
+if __name__ == "__main__":
+    main()

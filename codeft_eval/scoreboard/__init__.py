@@ -1,0 +1,1 @@
+"""The scoreboard: scores relative to the reference model as tables, plots and pages."""

@@ -1,0 +1,188 @@
+"""The scoreboard as text: the cells of its tables, and all of it as Markdown."""
+
+from collections.abc import Sequence
+
+from codeft_eval.scoreboard.history import Change
+from codeft_eval.scoreboard.reference import REFERENCE_MODELS
+from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary
+from codeft_eval.scoring.scores import BITS_PER_BYTE
+from codeft_eval.statistics.comparison import Comparison, Interval
+from codeft_eval.statistics.intervals import Estimate
+
+COLUMNS = (
+    "benchmark",
+    "metric",
+    "ours ± s.e. (95 %)",
+    "n",
+    "without leaked items",
+    "reference",
+    "theirs",
+    "whose figure",
+    "ours ÷ theirs (95 %)",
+    "difference (95 %)",
+    "detectable",
+    "p",
+    "note",
+)
+SUMMARY_COLUMNS = ("language", "ours ± s.e. (95 %)", "n", f"ours ÷ {REFERENCE_MODELS[0]} (95 %)", "over")
+CHANGE_COLUMNS = ("benchmark", "n", "gained", "lost", "difference", "p (Holm)")
+ABOUT = (
+    "*published*: the authors' figure, by their harness; *measured*: by this harness, under the same protocol. "
+    "*paired*: the same items compared one by one (McNemar's exact test and a joint bootstrap for pass rates, a "
+    "sign-flip test for bits); *unpaired*: a published rate taken as that many passes of n. *detectable*: the smallest "
+    "true difference that such data show in four of five cases. *leaked*: items that a document of our sources holds; "
+    "those documents are not trained on. A mean of several ratios takes less than 0.01 as 0.01. Pass rates have "
+    "Wilson's interval, ratios of few passes Koopman's."
+)
+
+
+def cells(row: Row) -> list[str]:
+    """A row as text, one entry a column."""
+    n = str(row.ours.n if row.ours else 0)
+    return [
+        row.title,
+        row.metric,
+        show(row.ours, row.metric),
+        f"{n} of {row.num_items}" if n != str(row.num_items) else n,
+        _show_clean(row),
+        row.reference_model or "–",
+        _show_reference(row),
+        row.provenance or "–",
+        show_ratio(row.ratio),
+        *_show_comparison(row.comparison, row.metric),
+        row.note,
+    ]
+
+
+def summary_cells(summary: Summary) -> list[str]:
+    """A language, or all of them, as text."""
+    ours = summary.ours
+    return [
+        summary.name,
+        show(ours, "pass@1") if ours else "–",
+        str(ours.n) if ours else "–",
+        show_ratio(summary.ratio),
+        summary.note,
+    ]
+
+
+def change_cells(change: Change) -> list[str]:
+    """A change as text."""
+    return [
+        change.title,
+        str(change.n),
+        str(len(change.gained)),
+        str(len(change.lost)),
+        f"{100 * change.difference:+.1f} points",
+        show_p(change.p_value),
+    ]
+
+
+def show(estimate: Estimate | None, metric: str) -> str:
+    """An estimate with its standard error and interval, in percent for pass rates."""
+    if estimate is None:
+        return "no score"
+    value, stderr, low, high = estimate.value, estimate.stderr, estimate.low, estimate.high
+    if metric == BITS_PER_BYTE:
+        return f"{value:.3f} ± {stderr:.3f} ({low:.3f}–{high:.3f})"
+    return f"{100 * value:.1f} % ± {100 * stderr:.1f} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def show_ratio(ratio: Interval | None) -> str:
+    """A ratio with its interval."""
+    return f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "n/a"
+
+
+def show_p(p_value: float) -> str:
+    """A p-value to two digits that mean something."""
+    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
+
+
+def show_tokens(num_tokens: int | None) -> str:
+    """A number of tokens for people."""
+    if num_tokens is None:
+        return "tokens unknown"
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if num_tokens >= size:
+            return f"{num_tokens / size:.3g}{unit} tokens"
+    return f"{num_tokens} tokens"
+
+
+def since(changes: Sequence[Change]) -> str:
+    """Which checkpoint the changes are counted from."""
+    return f"{changes[0].before_hash[:16]} ({show_tokens(changes[0].before_tokens)})"
+
+
+def to_markdown(board: Scoreboard) -> str:
+    """The scoreboard as Markdown; what each comparison rests on stands below its table, numbered."""
+    notes = list(dict.fromkeys(row.note for row in board.rows))
+    rows = [[*cells(row)[:-1], f"({notes.index(row.note) + 1})"] for row in board.rows]
+    for row, source in zip(rows, board.rows, strict=True):
+        row[5] = f"{row[5]}, {source.provenance}" if source.reference_model else "none"
+    columns = [name for name in COLUMNS if name != "whose figure"]
+    shown = [[cell for name, cell in zip(COLUMNS, row, strict=True) if name in columns] for row in rows]
+    parts = ["# Scoreboard", f"Checkpoint `{board.model_hash[:16]}`, {show_tokens(board.num_tokens)}"]
+    parts += [f"> **{_cell(warning)}**" for warning in board.warnings]
+    parts += [f"Overall, relative to {REFERENCE_MODELS[0]}: {_overall(board.overall)}"]
+    parts += [_table(SUMMARY_COLUMNS, [summary_cells(summary) for summary in board.by_language])]
+    parts += _changes(board.changes)
+    parts += ["## Every comparison", _table(columns, shown)]
+    parts += ["\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)), ABOUT]
+    return "\n\n".join(parts) + "\n"
+
+
+def _overall(summary: Summary) -> str:
+    return f"**{show_ratio(summary.ratio)}** ({summary.note})"
+
+
+def _changes(changes: Sequence[Change]) -> list[str]:
+    if not changes:
+        return []
+    lists = [
+        f"- {change.title}: {name} " + ", ".join(f"`{item}`" for item in items)
+        for change in changes
+        for name, items in (("gained", change.gained), ("lost", change.lost))
+        if items
+    ]
+    table = _table(CHANGE_COLUMNS, [change_cells(change) for change in changes])
+    return [f"## Since checkpoint `{since(changes)}`", table, *(["\n".join(lists)] if lists else [])]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+
+
+def _show_clean(row: Row) -> str:
+    if row.num_leaked is None:
+        return "–"
+    if row.num_leaked == 0:
+        return "none leaked"
+    return f"{show(row.clean, row.metric)}, {row.num_leaked} left out" + (
+        f"; ÷ theirs {show_ratio(row.clean_ratio)}" if row.clean_ratio else ""
+    )
+
+
+def _show_comparison(comparison: Comparison | None, metric: str) -> list[str]:
+    if comparison is None:
+        return ["–", "–", "–"]
+    scale, digits, unit = (1, 3, "bits") if metric == BITS_PER_BYTE else (100, 1, "points")
+    gap = comparison.difference
+    value, low, high = (f"{scale * bound:+.{digits}f}" for bound in (gap.value, gap.low, gap.high))
+    p_value = comparison.kind if comparison.p_value is None else show_p(comparison.p_value)
+    return [f"{value} ({low} to {high})", f"{scale * comparison.detectable:.{digits}f} {unit}", p_value]
+
+
+def _show_reference(row: Row) -> str:
+    if row.reference is None:
+        return "–"
+    low, high = row.reference_interval or (None, None)
+    if row.metric == BITS_PER_BYTE:
+        return f"{row.reference:.3f} ({low:.3f}–{high:.3f})"
+    interval = "" if low is None or high is None else f" ({100 * low:.1f}–{100 * high:.1f})"
+    return f"{100 * row.reference:.1f} %{interval}"

@@ -1,0 +1,1 @@
+"""Scoring: completions become verdicts and verdicts become scores."""

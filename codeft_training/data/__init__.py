@@ -1,0 +1,1 @@
+"""Data: corpus folder, tokenizer, encoding, packed rows, batches."""

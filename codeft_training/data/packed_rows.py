@@ -1,0 +1,139 @@
+"""Packed rows, memory-mapped, in an order that is a pure function of seed and step.
+
+Invariant: row number ``i`` of a run depends on the seed, on ``i`` and on where the annealing phase begins only, so a
+resumed run reads on exactly where the killed one stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codeft_training.data.corpus import file_hash
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """A folder written by ``pack``."""
+
+    folder: Path
+
+    def manifest(self) -> dict[str, Any]:
+        """Return the manifest.
+
+        Raises:
+            ValueError: the folder holds no packed rows.
+        """
+        path = self.folder / "manifest.json"
+        if not path.is_file():
+            raise ValueError(f"{str(self.folder)!r} has no manifest.json; materialize corpus/packed first")
+        return json.loads(path.read_text())
+
+    def verify(self) -> None:
+        """Check every file against the manifest.
+
+        Raises:
+            ValueError: a file is missing or its bytes changed.
+        """
+        for name, digest in self.manifest()["files"].items():
+            path = self.folder / name
+            if not path.is_file() or file_hash(path) != digest:
+                raise ValueError(
+                    f"packed file {str(path)!r} is missing or damaged (sha256 differs from its manifest); delete the "
+                    f"folder and materialize corpus/packed again"
+                )
+
+    def tokens(self, split: str) -> npt.NDArray[Any]:
+        """Return the token ids of a split, ``[rows, context]``."""
+        return self._map(split, "tokens", np.dtype(self.manifest()["token_type"]))
+
+    def in_loss(self, split: str) -> npt.NDArray[np.uint8]:
+        """Return 1 where a token is trained on, ``[rows, context]``."""
+        return self._map(split, "loss", np.dtype(np.uint8))
+
+    def domains(self, split: str) -> tuple[list[str], npt.NDArray[np.int8]]:
+        """Return the names of the domains, and the domain of each token by its number, ``[rows, context]``."""
+        import pyarrow.parquet as pq
+
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start", "length", "domain"])
+        names = sorted(index["domain"].unique().to_pylist())
+        manifest = self.manifest()
+        found = np.zeros((manifest["splits"][split]["num_rows"], manifest["context_tokens"]), dtype=np.int8)
+        row, start, length = (index[name].to_numpy().astype(np.int64) for name in ("row", "start", "length"))
+        first = np.repeat(row * manifest["context_tokens"] + start - (np.cumsum(length) - length), length)
+        number = np.array([names.index(domain) for domain in index["domain"].to_pylist()], dtype=np.int8)
+        found.reshape(-1)[first + np.arange(len(first))] = np.repeat(number, length)
+        return names, found
+
+    def order(self, seed: int) -> RowOrder:
+        """Return which training row is read at each position of a run, the annealing rows at its end."""
+        train = self.manifest()["splits"]["train"]
+        return RowOrder(num_rows=train["num_rows"], num_annealing_rows=train["num_annealing_rows"], seed=seed)
+
+    def starts(self, split: str) -> npt.NDArray[np.uint8]:
+        """Return 1 where a piece of a document begins, ``[rows, context]``."""
+        import pyarrow.parquet as pq
+
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start"])
+        found = np.zeros(self.tokens(split).shape, dtype=np.uint8)
+        found[index["row"].to_numpy(), index["start"].to_numpy()] = 1
+        return found
+
+    def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
+        manifest = self.manifest()
+        shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])
+        path = self.folder / f"{split}.{what}.bin"
+        return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOrder:
+    """Which row is read at each position: a fresh permutation of the phase's rows for every pass over them."""
+
+    num_rows: int
+    num_annealing_rows: int
+    """The last rows are the annealing phase, read at the end of a run: as large a part of it as of the rows."""
+    seed: int
+
+    def annealing_begin(self, num_wanted: int) -> int:
+        """Return the position at which the annealing phase of a run of ``num_wanted`` positions begins."""
+        return num_wanted - round(num_wanted * self.num_annealing_rows / self.num_rows)
+
+    def rows(self, first: int, stop: int, annealing_begin: int) -> npt.NDArray[np.int64]:
+        """Return the rows of the positions from ``first`` up to ``stop``; a pure function of these and the seed."""
+        num_broad, middle = self.num_rows - self.num_annealing_rows, min(max(annealing_begin, first), stop)
+        broad = _passes(num_broad, first, middle, (self.seed,))
+        annealing = _passes(self.num_annealing_rows, middle - annealing_begin, stop - annealing_begin, (self.seed, 1))
+        return np.concatenate([broad, num_broad + annealing])
+
+
+def _passes(num_rows: int, first: int, stop: int, seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return positions ``first`` to ``stop`` of endless passes over ``num_rows`` rows."""
+    if stop <= first:
+        return np.zeros(0, dtype=np.int64)
+    numbers = range(first // num_rows, -(-stop // num_rows))
+    passes = np.concatenate([_permutation(num_rows, (*seeds, number)) for number in numbers])
+    return passes[first - numbers.start * num_rows : stop - numbers.start * num_rows]
+
+
+@lru_cache(maxsize=4)
+def _permutation(num_rows: int, seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    return np.random.Generator(np.random.PCG64(list(seeds))).permutation(num_rows)
+
+
+def token_bytes(tokenizer_folder: Path) -> npt.NDArray[np.int64]:
+    """Return how many bytes of text each token id stands for; specials stand for none."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    specials = {token_id for token_id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    sizes = np.zeros(tokenizer.get_vocab_size(), dtype=np.int64)
+    for token, token_id in tokenizer.get_vocab().items():
+        sizes[token_id] = 0 if token_id in specials else len(token)  # byte-level: one character a byte
+    return sizes

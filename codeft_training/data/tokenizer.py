@@ -1,0 +1,198 @@
+"""Trains the tokenizer (byte-level BPE with ChatML, fill-in-the-middle, thinking tokens) or adopts the base model's.
+
+Text is split by Qwen 2's regular expression (single digits, words, spaces before words), so that the result exports to
+formats that know Qwen's. Every byte is in the alphabet: nothing is ever unknown, and decoding gives back the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codeft_training.data.corpus import Corpus, folder_hash, write_atomically
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
+THOUGHT_TAGS = ("<think>", "</think>")
+SPECIAL_TOKENS = (
+    END_OF_TEXT,
+    TURN_START,
+    TURN_END,
+    FIM_PREFIX,
+    FIM_MIDDLE,
+    FIM_SUFFIX,
+    "<|fim_pad|>",
+    *THOUGHT_TAGS,
+)
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+_MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenizerReport:
+    """What was trained and how well it compresses held-out text."""
+
+    content_hash: str
+    vocab_size: int
+    num_documents: int
+    """It was trained on; 0 if it is the base model's."""
+    bytes_per_token: dict[str, float]
+    """By language, on the validation split (the training split where a language has no validation)."""
+
+
+def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> TokenizerReport:
+    """Train on the corpus and save a folder that ``AutoTokenizer`` loads; does nothing if it is up to date.
+
+    Raises:
+        ValueError: the vocabulary is too small, or there are no documents.
+    """
+    if vocab_size < _MIN_VOCAB:
+        raise ValueError(
+            f"vocab_size {vocab_size} must hold 256 bytes and {len(SPECIAL_TOKENS)} specials: {_MIN_VOCAB}"
+        )
+
+    def make() -> tuple[PreTrainedTokenizerFast, int]:
+        tokenizer, num_documents = _train(corpus, vocab_size)
+        return _wrap(tokenizer), num_documents
+
+    return _saved(corpus, output, f"{corpus.content_hash}-{vocab_size}", make)
+
+
+def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> TokenizerReport:
+    """Save the tokenizer of ``base_model``, a Hub id or folder, with our chat template; it is what fine-tuning needs.
+
+    The template is ChatML as the base models of the Qwen 2.5 family know it, without a system turn of its own, and with
+    the generation markers that say which tokens an assistant wrote.
+
+    Raises:
+        ValueError: the tokenizer lacks the tokens that end documents and delimit turns.
+    """
+
+    def make() -> tuple[PreTrainedTokenizerFast, int]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(base_model)
+        missing = sorted({END_OF_TEXT, TURN_START, TURN_END} - set(tokenizer.get_vocab()))
+        if missing:
+            raise ValueError(f"the tokenizer of {base_model!r} lacks {missing}; choose a base model that knows ChatML")
+        tokenizer.chat_template = _chat_template()
+        return tokenizer, 0
+
+    return _saved(corpus, output, f"{corpus.content_hash}-{base_model}", make)
+
+
+def _saved(
+    corpus: Corpus, output: Path, identity: str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
+) -> TokenizerReport:
+    """Return the report of the tokenizer in ``output``, made anew unless it is the one of ``identity``."""
+    previous = _read_report(output)
+    if previous is not None and previous["identity"] == identity:
+        return TokenizerReport(**previous["report"])
+    fast, num_documents = make()
+    output.mkdir(parents=True, exist_ok=True)
+    fast.save_pretrained(output)
+    tokenizer = fast.backend_tokenizer
+    report = TokenizerReport(
+        content_hash=folder_hash(output, FILES),
+        vocab_size=tokenizer.get_vocab_size(),
+        num_documents=num_documents,
+        bytes_per_token=_bytes_per_token(tokenizer, corpus),
+    )
+    record = {"identity": identity, "report": {name: getattr(report, name) for name in report.__slots__}}
+    write_atomically(output / "report.json", json.dumps(record, indent=1).encode())
+    return report
+
+
+def _read_report(output: Path) -> dict[str, Any] | None:
+    path = output / "report.json"
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text())
+    complete = all((output / name).is_file() for name in FILES)
+    return record if complete and folder_hash(output, FILES) == record["report"]["content_hash"] else None
+
+
+def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[AddedToken(token, special=True) for token in SPECIAL_TOKENS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    seen = Counter[str]()
+    tokenizer.train_from_iterator(_texts(corpus, seen), trainer=trainer)
+    if not seen["documents"]:
+        raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
+    return _with_visible_thoughts(tokenizer), seen["documents"]
+
+
+def _with_visible_thoughts(tokenizer: Tokenizer) -> Tokenizer:
+    """Make the thought tags ordinary tokens, as in Qwen3: they are text of a turn, and decoding shows them.
+
+    Control tokens can then be switched off in the text of a document while thoughts are still one token a tag.
+    """
+    from tokenizers import Tokenizer
+
+    record = json.loads(tokenizer.to_str())
+    for token in record["added_tokens"]:
+        token["special"] = token["content"] not in THOUGHT_TAGS
+    return Tokenizer.from_str(json.dumps(record))
+
+
+def _texts(corpus: Corpus, seen: Counter[str]) -> Iterator[str]:
+    for document in corpus.documents("train", columns=("text",)):
+        seen["documents"] += 1
+        yield document["text"]
+
+
+def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TEXT,
+        pad_token="<|fim_pad|>",  # noqa: S106  not a password; never in a document, so it can pad
+        clean_up_tokenization_spaces=False,
+        extra_special_tokens=[TURN_START, TURN_END],
+    )
+    fast.chat_template = _chat_template()
+    return fast
+
+
+def _chat_template() -> str:
+    return (Path(__file__).parent / "chat_template.jinja").read_text().rstrip("\n")
+
+
+def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:
+    num_bytes, num_tokens = Counter[str](), Counter[str]()
+    for split in ("validation", "train"):
+        known = set(num_bytes)
+        for document in corpus.documents(split, columns=("text", "language")):
+            language = document["language"]
+            if language in known or num_bytes[language] > 300_000:
+                continue
+            num_bytes[language] += len(document["text"].encode())
+            num_tokens[language] += len(tokenizer.encode_batch_fast([document["text"]])[0].ids)
+    return {language: round(num_bytes[language] / max(num_tokens[language], 1), 3) for language in sorted(num_bytes)}

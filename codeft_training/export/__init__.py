@@ -1,0 +1,1 @@
+"""Exports: model folder, GGUF, model card, dataset card."""

@@ -1,0 +1,79 @@
+"""Bits per byte of held-out documents: comparable between tokenizers, told by domain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from codeft_training.data.batches import NOT_IN_LOSS
+from codeft_training.data.packed_rows import PackedRows, token_bytes
+
+TokenNats = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+"""From token ids and labels, ``[rows, context]``, to each label's loss in nats; any number where it is -100."""
+
+
+class Validation:
+    """Held-out rows, read evenly spread and always the same."""
+
+    def __init__(self, packed: PackedRows, tokenizer: Path, num_rows: int) -> None:
+        tokens = packed.tokens("validation")
+        rows = spread_rows(len(tokens), num_rows)
+        self._names, domains = _domains(packed, tokens.shape)
+        self._ids, self._domains = tokens[rows].astype(np.int64), domains[rows]
+        self._in_loss = packed.in_loss("validation")[rows] == 1
+        self._bytes = token_bytes(tokenizer)
+
+    def measure(self, token_nats: TokenNats, batch_rows: int) -> dict[str, float]:
+        """Return ``validation_loss`` in nats a token, ``bits_per_byte``, and that by domain; {} without rows."""
+        sums = np.zeros((3, len(self._names)))
+        for start in range(0, len(self._ids), batch_rows):
+            sums += self._sums(token_nats, slice(start, start + batch_rows))
+        nats, num_bytes, num_tokens = sums
+        if not num_tokens.sum():
+            return {}
+        by_domain = {
+            f"bits_per_byte_{name}": float(nats[i] / math.log(2) / num_bytes[i])
+            for i, name in enumerate(self._names)
+            if name and num_bytes[i]
+        }
+        return {
+            "validation_loss": float(nats.sum() / num_tokens.sum()),
+            "bits_per_byte": float(nats.sum() / math.log(2) / num_bytes.sum()),
+            **by_domain,
+        }
+
+    def _sums(self, token_nats: TokenNats, part: slice) -> npt.NDArray[np.float64]:
+        ids, in_loss = self._ids[part], self._in_loss[part]
+        labels = np.full_like(ids, NOT_IN_LOSS)
+        labels[:, :-1] = np.where(in_loss[:, 1:], ids[:, 1:], NOT_IN_LOSS)
+        counted = labels != NOT_IN_LOSS
+        nats = token_nats(ids, labels)[counted]
+        domains = self._domains[part][:, 1:][counted[:, :-1]]
+        sizes = self._bytes[labels[counted]]
+        columns = (nats, sizes, np.ones(len(sizes)))
+        return np.stack([np.bincount(domains, values, len(self._names)).astype(np.float64) for values in columns])
+
+
+def _domains(packed: PackedRows, shape: tuple[int, ...]) -> tuple[list[str], npt.NDArray[np.int8]]:
+    try:
+        return packed.domains("validation")
+    except ModuleNotFoundError:  # the document index is parquet; a bare GPU machine has no pyarrow: one unnamed domain
+        return [""], np.zeros(shape, dtype=np.int8)
+
+
+def told(measured: dict[str, Any]) -> str:
+    """Return the log line of a validation."""
+    domains = {key.removeprefix("bits_per_byte_"): value for key, value in measured.items() if "byte_" in key}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in domains.items())
+    return f"{measured['bits_per_byte']:.4f} bits per byte on held-out documents" + (f" ({shown})" if shown else "")
+
+
+def spread_rows(num_rows: int, num_wanted: int) -> list[int]:
+    """Return at most ``num_wanted`` row numbers, spread evenly."""
+    step = max(num_rows / max(num_wanted, 1), 1.0)
+    return [int(i * step) for i in range(min(num_rows, num_wanted))]

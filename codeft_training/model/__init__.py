@@ -1,0 +1,1 @@
+"""Model: forward pass, loss, optimizer, learning-rate schedule, distribution."""

@@ -1,0 +1,44 @@
+"""Starts a run in several processes through ``torchrun``; they end when this process is asked to end, or dies."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from codeft_training.run_spec import STOPPED_EXIT_CODE
+from codeft_training.train.signals import StopRequest
+
+_PR_SET_PDEATHSIG = 1
+
+
+def launch(arguments: Sequence[str], num_processes: int) -> int:
+    """Run ``python -m codeft_training`` with ``arguments`` in every process; return the exit code of the whole."""
+    stop = StopRequest().install()
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
+    process = subprocess.Popen(
+        [*command, "-m", "codeft_training", *arguments],
+        preexec_fn=_die_with_parent,
+    )
+    while process.poll() is None:
+        if stop.is_set:
+            process.terminate()  # torchrun passes it on, waits, and kills what does not end
+            process.wait()
+        else:
+            _wait_a_moment(process)
+    return STOPPED_EXIT_CODE if stop.is_set else process.returncode
+
+
+def _wait_a_moment(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(timeout=0.2)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _die_with_parent() -> None:
+    # the thread that starts torchrun is our main thread, so its death is the process's
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,62 @@
+"""Where a run stands: all of its state that is not a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from codeft_training.model.schedule import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What is true after ``step`` steps; written into every checkpoint."""
+
+    schedule: Schedule
+    micro_rows: int
+    """Rows of a micro-batch that fit the memory."""
+    annealing_begin: int
+    """Row of the run at which the annealing phase begins; a time budget decides it when the rate begins to fall."""
+    step: int = 0
+    seconds: float = 0.0
+    """Time used by all processes that worked at the run, one after the other."""
+    num_skipped: int = 0
+    num_skipped_in_a_row: int = 0
+    losses: tuple[float, ...] = ()
+    """Of the steps since the last entry in the metrics; a skipped step has none."""
+    num_pending: int = 0
+    """Steps since the last entry, and the time they took."""
+    pending_seconds: float = 0.0
+
+    @property
+    def mean_loss(self) -> float | None:
+        """Of the steps since the last entry; None when every one of them was skipped."""
+        return sum(self.losses) / len(self.losses) if self.losses else None
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Progress:
+        """Return the progress that a checkpoint recorded."""
+        values = {**state, "schedule": Schedule(**state["schedule"]), "losses": tuple(state["losses"])}
+        return cls(**values)
+
+    def stepped(self, loss: float, seconds: float) -> Progress:
+        """Return the progress after a step."""
+        return replace(self._moved(seconds), losses=(*self.losses, loss), num_skipped_in_a_row=0)
+
+    def skipped(self, seconds: float) -> Progress:
+        """Return the progress after a step that changed nothing."""
+        moved = self._moved(seconds)
+        return replace(moved, num_skipped=self.num_skipped + 1, num_skipped_in_a_row=self.num_skipped_in_a_row + 1)
+
+    def logged(self) -> Progress:
+        """Return the progress after an entry in the metrics."""
+        return replace(self, losses=(), num_pending=0, pending_seconds=0.0)
+
+    def _moved(self, seconds: float) -> Progress:
+        return replace(
+            self,
+            step=self.step + 1,
+            num_pending=self.num_pending + 1,
+            pending_seconds=self.pending_seconds + seconds,
+        )
