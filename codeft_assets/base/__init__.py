@@ -1,0 +1,1 @@
+"""Shared by curation, training and evaluation: files, answers, Markdown, reports. Standard library only."""

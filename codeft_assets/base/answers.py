@@ -1,0 +1,95 @@
+"""Answers of models on disk: what was paid for once is never computed again.
+
+Invariant: an answer is on the disk when ``put`` returns, so a killed run repeats at most the calls in flight. Several
+processes may read and write one store at a time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+
+_KEYS_A_QUERY = 500
+"""SQLite takes at most 999 parameters where it is an old one."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (
+    number INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    key BLOB NOT NULL,
+    value BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS answers_by_key ON answers (kind, key);
+"""
+
+
+class AnswerStore:
+    """An append-only SQLite file of ``(kind, key) -> values``, oldest first; use it as a context.
+
+    ``kind`` names what happened (``"answer"``, ``"refusal"``, ``"completion"``); keys and values are bytes or text, and
+    come back as they were put.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> AnswerStore:
+        """Open the file, made where there is none.
+
+        Raises:
+            ValueError: the file is no answer store.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
+            connection.execute("PRAGMA synchronous = FULL")  # committed means on the disk, also after a power cut
+            connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise ValueError(
+                f"{self.path} is not an answer store: {error}; move it away, its answers are computed again"
+            ) from error
+        self._connection = connection
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        assert self._connection is not None, "the store is open"
+        return self._connection
+
+    def put(self, kind: str, answers: Iterable[tuple[bytes | str, bytes | str]]) -> None:
+        """Append a batch of ``(key, value)``, all of it or none; it is on the disk on return."""
+        self._open.execute("BEGIN IMMEDIATE")
+        try:
+            rows = ((kind, key, value) for key, value in answers)
+            self._open.executemany("INSERT INTO answers (kind, key, value) VALUES (?, ?, ?)", rows)
+        except BaseException:
+            self._open.execute("ROLLBACK")
+            raise
+        self._open.execute("COMMIT")
+
+    def get(self, kind: str, keys: Sequence[bytes | str]) -> Iterator[tuple[bytes | str, bytes | str]]:
+        """Yield ``(key, value)`` of those ``keys`` that have answers, oldest first within a key."""
+        for start in range(0, len(keys), _KEYS_A_QUERY):
+            part = keys[start : start + _KEYS_A_QUERY]
+            marks = ", ".join("?" * len(part))
+            query = f"SELECT key, value FROM answers WHERE kind = ? AND key IN ({marks}) ORDER BY number"  # noqa: S608  question marks only
+            yield from self._open.execute(query, (kind, *part))
+
+    def all(self, kind: str) -> Iterator[tuple[bytes | str, bytes | str]]:
+        """Yield every ``(key, value)`` of a kind, oldest first."""
+        yield from self._open.execute("SELECT key, value FROM answers WHERE kind = ? ORDER BY number", (kind,))
+
+    def count(self, kind: str) -> int:
+        """Return the number of answers of a kind."""
+        return self._open.execute("SELECT count(*) FROM answers WHERE kind = ?", (kind,)).fetchone()[0]

@@ -1,0 +1,110 @@
+"""Progress and results of a program: to Dagster Pipes when it was started that way, else to the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Receives log lines, measurements and the final materialization of a program."""
+
+    def log(self, line: str) -> None:
+        """Report progress."""
+        ...
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Report measurements while the program runs."""
+        ...
+
+    def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Report the finished result."""
+        ...
+
+
+class TerminalReporter:
+    """Log lines to standard error, the result to standard output."""
+
+    def log(self, line: str) -> None:
+        """Report progress."""
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Do nothing: the log line has the same numbers."""
+        del values
+
+    def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Print the metadata, one entry a line."""
+        for name, value in metadata.items():
+            shown = value["raw_value"] if isinstance(value, dict) else value
+            sys.stdout.write(f"{name}: {shown}\n")
+        sys.stdout.write(f"data_version: {data_version}\n")
+
+
+class SilentReporter:
+    """Nothing but errors: for a process whose result another process reports, such as a rank above 0."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def log(self, line: str) -> None:
+        """Print errors only."""
+        if line.startswith("error"):
+            sys.stderr.write(f"{self._name}: {line}\n")
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Do nothing."""
+        del values
+
+    def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Do nothing."""
+        del metadata, data_version
+
+
+class PipesReporter:
+    """Everything to the Dagster run that started this process."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def log(self, line: str) -> None:
+        """Log a line in the run."""
+        self._context.log.info(line)
+
+    def observe(self, values: Mapping[str, Any]) -> None:
+        """Send measurements as a custom message."""
+        self._context.report_custom_message({"observation": dict(values)})
+
+    def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
+        """Report the asset's materialization."""
+        self._context.report_asset_materialization(metadata=dict(metadata), data_version=data_version)
+
+
+@contextmanager
+def open_reporter() -> Iterator[Reporter]:
+    """Yield the reporter of this process: silent for ranks above 0, Pipes where Dagster started it, else terminal."""
+    rank = os.environ.get("RANK", "0")
+    if rank != "0":
+        yield SilentReporter(f"process {rank}")
+    elif "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        yield TerminalReporter()
+    else:
+        # not of the standard library: imported only where Dagster, and so this package, is there
+        from dagster_pipes import open_dagster_pipes
+
+        with open_dagster_pipes() as context:
+            yield PipesReporter(context)
+
+
+def markdown(text: str) -> dict[str, str]:
+    """Return ``text`` as a metadata value that the web UI renders."""
+    return {"type": "md", "raw_value": text}
+
+
+def path(value: object) -> dict[str, str]:
+    """Return a path as a metadata value."""
+    return {"type": "path", "raw_value": str(value)}

@@ -1,0 +1,83 @@
+"""Files: complete or untouched, with errors that name the place and the remedy."""
+
+import errno
+import os
+
+import pytest
+
+from codeft_assets.base.files import (
+    explain_write_errors,
+    file_hash,
+    folder_hash,
+    is_being_written,
+    replacing_file,
+    replacing_folder,
+    temporary_path,
+    write_atomically,
+)
+
+
+def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
+    write_atomically(tmp_path / "deep" / "a", "old")
+    write_atomically(tmp_path / "deep" / "a", b"new")
+    assert {path.name: path.read_text() for path in (tmp_path / "deep").iterdir()} == {"a": "new"}
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt(), ValueError("x")]
+)
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, failure):
+    write_atomically(tmp_path / "a", "old")
+    with pytest.raises((type(failure), OSError)), replacing_file(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        raise failure
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
+
+
+def test_a_full_disk_is_named_with_its_remedy(tmp_path):
+    with pytest.raises(OSError, match=r"cannot write .*/a: No space left on device; .* free space") as found:
+        with replacing_file(tmp_path / "a"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert found.value.errno == errno.ENOSPC
+
+
+def test_a_library_that_raises_its_own_error_is_explained_only_where_it_is_named(tmp_path):
+    with pytest.raises(OSError, match="free space"), explain_write_errors(tmp_path / "a", also=(RuntimeError,)):
+        raise RuntimeError("write failed: No space left on device")
+    with pytest.raises(RuntimeError), explain_write_errors(tmp_path / "a"):
+        raise RuntimeError("not about writing")
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    for text in ("old", "new"):
+        with replacing_folder(tmp_path / "folder") as temporary:
+            (temporary / text).write_text(text)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    with replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "old").write_text("old")
+    with pytest.raises(ValueError, match="stopped"), replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").write_text("new")
+        raise ValueError("stopped")
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_only_a_living_process_is_writing(tmp_path):
+    assert is_being_written(temporary_path(tmp_path / "a").name)
+    assert not is_being_written(f".tmp-{2**22 + 1}-a")  # above the kernel's highest process number
+    assert not is_being_written(f"{os.getpid()}-a")
+
+
+def test_a_folders_hash_is_of_names_and_contents(tmp_path):
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    before = folder_hash(tmp_path, ["a", "b"])
+    assert before == folder_hash(tmp_path, ["b", "a"])
+    assert file_hash(tmp_path / "a") == "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
+    (tmp_path / "a").write_text("2")
+    (tmp_path / "b").write_text("1")
+    assert before != folder_hash(tmp_path, ["a", "b"])
