@@ -11,7 +11,7 @@ from pathlib import Path
 from codeft_eval import pipes
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, get_benchmark
 from codeft_eval.pipes import Report, reporting
-from codeft_eval.sandbox.isolation.worker_process import SandboxError
+from codeft_eval.sandbox.provider import SandboxError
 
 Log = Callable[[str], None]
 

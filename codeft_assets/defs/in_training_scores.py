@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
-from codeft_eval.sandbox.python.client import SandboxError
+from codeft_eval.sandbox.provider import SandboxError
 from codeft_eval.scoring.in_training import PASS_AT_1, judge_completions
 from codeft_training.measure.samples import COMPLETIONS
 

@@ -32,7 +32,7 @@ exec(_SOURCE, _reference)
 _reference = _reference[_ENTRY_POINT]
 def check(candidate):
     inputs = json.loads(_INPUTS)
-    candidate = at_once(candidate, inputs)
+    candidate = call_batched(candidate, inputs)
     for arguments in inputs:
         given = candidate(*arguments)
         if _ENTRY_POINT == "find_zero":
@@ -82,4 +82,4 @@ def _reference_test(row: Mapping[str, Any]) -> str:
 
 def _in_few_messages(test: str, function: str) -> str:
     own = re.sub(r"^import numpy as np$", lambda _: _NUMPY, test, flags=re.MULTILINE)
-    return _LOOP.sub(lambda match: f"{match[1]}{function} = at_once({function}, inputs)\n{match[0]}", own)
+    return _LOOP.sub(lambda match: f"{match[1]}{function} = call_batched({function}, inputs)\n{match[0]}", own)

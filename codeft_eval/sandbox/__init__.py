@@ -1,5 +1,5 @@
-"""Runs model-written programs in a jail and decides their verdict outside of it.
+"""Runs model-written programs in isolation and grades them outside of it; README.md here draws the processes.
 
-The asserts of a benchmark run in a judge process that never holds model-written code; the candidate program runs in
-a jail and is only a remote call away. What crosses is tagged JSON, so the worst a program can do is answer wrongly.
+The asserts of a benchmark run in a judge process that never holds model-written code; the candidate program runs
+isolated and is only a remote call away. Messages are tagged JSON, so the worst a program can do is answer wrongly.
 """

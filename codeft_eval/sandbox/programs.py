@@ -1,17 +1,23 @@
-"""What goes into the sandbox and what comes out: a program with its tests, limits, and an outcome."""
+"""Input and output of the sandbox: a program with its tests, its limits, and its grade."""
 
-from dataclasses import dataclass, field
+from __future__ import annotations
+
+from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["passed", "failed", "unscored"]
+STDERR_BYTES = 8192
+"""The end of a program's error output that a grade keeps."""
+NOT_ISOLATED = "jail"
+"""Reason of an unscored program whose isolation did not start; a value of stored samples, so it never changes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one program may use; exceeding any of them is the program's failure."""
+    """Bounds on one program; exceeding any of them is the program's failure."""
 
     cpu_seconds: int = 8
-    "twice what the slowest canonical solution needs (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine"
+    "twice the slowest canonical solution (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine"
     wall_seconds: float = 20.0
     "a sleeping program uses no CPU; reached on a busy machine, the program is run once more, alone"
     memory_bytes: int = 1 << 30
@@ -29,23 +35,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """A candidate's source and the trusted code that judges it."""
+    """A candidate's source and the trusted code that tests it."""
 
     key: str
     source: str
-    "model-written: the prompt and its completion, executed only in the jail"
+    "model-written: the prompt and its completion, executed only in isolation"
     entry_point: str
     test: str
-    "trusted: defines check(candidate), or asserts at module level; never enters the jail"
+    "trusted: defines ``check(candidate)``, or asserts at module level; never in the candidate's process"
     language: str = "python"
-    "of another language the test follows the source in one file and prints a nonce from its last line"
+    "in other languages the test follows the source in one file and prints a nonce from its last line"
     prelude: str = ""
     "trusted: the prompt, executed by the judge for the helpers and imports that tests use"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one program."""
+class Grade:
+    """The verdict on one completion, with its reason and cost."""
 
     key: str
     verdict: Verdict
@@ -53,16 +59,8 @@ class Outcome:
     "passed, wrong_answer, exception, load_error, no_entry_point, timeout, memory, exited, crashed, protocol, …"
     detail: str = ""
     stderr: str = ""
-    tier: str
+    isolation: str
+    "the isolation level under which the program ran"
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     num_runs: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confinement:
-    """Which jail runs here, and what the probe saw of each tier."""
-
-    tier: str
-    reasons: dict[str, str] = field(default_factory=dict)
-    "tier -> 'works', or why it does not"

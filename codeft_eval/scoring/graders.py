@@ -10,7 +10,7 @@ from codeft_eval.benchmarks.entries import Benchmark
 from codeft_eval.benchmarks.items import Item
 from codeft_eval.benchmarks.math_answers import closing_answer, is_same_answer, stated_answer
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
+from codeft_eval.sandbox.programs import Grade, Limits, Program, Verdict
 
 _NUMBER = re.compile(r"-?\$?\d[\d,]*(?:\.\d+)?")
 _NO_PROGRAM = "none: answers are compared, no program runs"
@@ -27,7 +27,7 @@ class Oracle(Protocol):
         """Starts judging a completion that `judge` will ask about, beside whatever the caller does next."""
         ...
 
-    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Outcome]:
+    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Grade]:
         """The outcomes, in order; an item's equal completions are judged once."""
         ...
 
@@ -45,16 +45,16 @@ def open_oracle(
         yield _Comparison(_COMPARISONS[benchmark.oracle])
         return
     language = benchmark.languages[0] if benchmark.oracle == "nonce" else "python"
-    with Sandbox(limits=limits, tier=tier, allow_unsafe=allow_unsafe, language=language) as sandbox:
+    with Sandbox(limits=limits, level=tier, allow_unsafe=allow_unsafe, language=language) as sandbox:
         yield _SandboxOracle(sandbox)
 
 
 class _SandboxOracle:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self.tier, self.reasons = sandbox.confinement.tier, sandbox.confinement.reasons
+        self.tier, self.reasons = sandbox.isolation.level, sandbox.isolation.reasons
         self.limits: Limits | None = sandbox.limits
-        self._begun: dict[tuple[str, str], tuple[Program, Future[Outcome]]] = {}
+        self._begun: dict[tuple[str, str], tuple[Program, Future[Grade]]] = {}
 
     def begin(self, item: Item, completion: str) -> None:
         key = (item.task_id, completion)
@@ -62,13 +62,13 @@ class _SandboxOracle:
             own = program(item, completion)
             self._begun[key] = own, self._sandbox.submit(own)
 
-    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Outcome]:
+    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Grade]:
         keys = []
         for item, completion in zip(items, completions, strict=True):
             self.begin(item, completion)
             keys.append((item.task_id, completion))
         distinct = list(dict.fromkeys(keys))
-        outcomes = dict(zip(distinct, self._sandbox.settle(self._begun[key] for key in distinct), strict=True))
+        outcomes = dict(zip(distinct, self._sandbox.gather(self._begun[key] for key in distinct), strict=True))
         return [outcomes[key] for key in keys]
 
 
@@ -85,16 +85,16 @@ class _Comparison:
     def begin(self, item: Item, completion: str) -> None:
         pass
 
-    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Outcome]:
+    def judge(self, items: Sequence[Item], completions: Sequence[str]) -> list[Grade]:
         return [self._judge_one(item, text) for item, text in zip(items, completions, strict=True)]
 
-    def _judge_one(self, item: Item, completion: str) -> Outcome:
+    def _judge_one(self, item: Item, completion: str) -> Grade:
         if not item.answer:
-            return Outcome(key=item.task_id, verdict="unscored", reason="no_reference_answer", tier=self.tier)
+            return Grade(key=item.task_id, verdict="unscored", reason="no_reference_answer", isolation=self.tier)
         found, is_equal = self._compare(item, completion)
         verdict: Verdict = "passed" if is_equal else "failed"
         reason = "passed" if is_equal else "no_answer" if found is None else "wrong_answer"
-        return Outcome(key=item.task_id, verdict=verdict, reason=reason, detail=f"answered {found}", tier=self.tier)
+        return Grade(key=item.task_id, verdict=verdict, reason=reason, detail=f"answered {found}", isolation=self.tier)
 
 
 def program(item: Item, completion: str) -> Program:

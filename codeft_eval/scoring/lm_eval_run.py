@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from codeft_eval.benchmarks.items import Item
 from codeft_eval.generation.models import PROMPT_TOO_LONG
-from codeft_eval.sandbox.programs import Outcome
+from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.lm_eval_tasks import Scoring, scoring
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Answers:
     """What one model did: one entry for each of `items`, which names an item as often as it has completions."""
 
     completions: list[str]
-    outcomes: list[Outcome]
+    outcomes: list[Grade]
     log_likelihoods: list[float | None]
     "of the canonical solutions; None where there is none or it does not fit, empty when the model gives none"
     items: list[Item] = field(default_factory=list)
@@ -63,7 +63,7 @@ def _answers(active: Scoring, samples: Any) -> Answers:
     return Answers(
         items=items,
         completions=["" if text == PROMPT_TOO_LONG else text for text in texts],
-        outcomes=[Outcome(**json.loads(sample["filtered_resps"][0])) for sample in ordered],
+        outcomes=[Grade(**json.loads(sample["filtered_resps"][0])) for sample in ordered],
         log_likelihoods=[_number(weights.get(item.task_id, math.nan)) for item in items if weights],
     )
 
@@ -72,13 +72,13 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _judge_those_that_fit(active: Scoring, items: Sequence[Item], texts: Sequence[str]) -> list[Outcome]:
+def _judge_those_that_fit(active: Scoring, items: Sequence[Item], texts: Sequence[str]) -> list[Grade]:
     """An item whose prompt does not fit the context has no completion, and so no verdict."""
     fits = [index for index, text in enumerate(texts) if text != PROMPT_TOO_LONG]
     outcomes = dict(zip(fits, active.judge([items[i] for i in fits], [texts[i] for i in fits]), strict=True))
     return [outcomes.get(index) or _too_long(item) for index, item in enumerate(items)]
 
 
-def _too_long(item: Item) -> Outcome:
+def _too_long(item: Item) -> Grade:
     detail = "the prompt leaves no room for a completion in the model's context"
-    return Outcome(key=item.task_id, verdict="unscored", reason="prompt_too_long", detail=detail, tier="none")
+    return Grade(key=item.task_id, verdict="unscored", reason="prompt_too_long", detail=detail, isolation="none")

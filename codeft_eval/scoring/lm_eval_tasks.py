@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from codeft_eval.benchmarks.items import Item
-from codeft_eval.sandbox.programs import Outcome
+from codeft_eval.sandbox.programs import Grade
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Scoring:
     """The items of one run and the judge of their completions."""
 
     items: Sequence[Item]
-    judge: Callable[[Sequence[Item], Sequence[str]], list[Outcome]]
+    judge: Callable[[Sequence[Item], Sequence[str]], list[Grade]]
     num_samples: int = 1
     "completions an item"
 

@@ -27,8 +27,8 @@ from codeft_eval.generation.models import (
     replaying,
 )
 from codeft_eval.generation.store import GenerationStore
-from codeft_eval.sandbox.programs import Outcome
-from codeft_eval.sandbox.selection import UNSAFE
+from codeft_eval.sandbox.isolation.levels import UNSAFE
+from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.graders import Oracle, open_oracle
 from codeft_eval.scoring.lm_eval_run import BITS_PER_BYTE, COMPLETION, Answers, ask
 from codeft_eval.scoring.lm_eval_tasks import Scoring
@@ -175,7 +175,7 @@ class _Clock:
         with self.timing("awaiting_verdicts"):
             return self.oracle.judge(*arguments)
 
-    def seconds(self, outcomes: Sequence[Outcome]) -> dict[str, float]:
+    def seconds(self, outcomes: Sequence[Grade]) -> dict[str, float]:
         """The run's wall seconds by part, and of the programs, which run beside the model, the sums of all."""
         total = time.monotonic() - self._started
         rest = total - sum(self._parts.values())

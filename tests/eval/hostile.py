@@ -1,7 +1,7 @@
-"""Programs that try to fake a verdict or to leave their jail.
+"""Programs that try to fake a verdict or to escape their isolation.
 
-Each defines `add(a, b)` and answers rightly only when its attack has worked, so that a pass means a breach. `@NAME@`
-stands for something of the host that the test put there.
+Each defines ``add(a, b)`` and returns the right sum only when its attack has worked, so that a pass means a breach.
+``@NAME@`` is replaced by an object of the host that the test put there.
 """
 
 from tests.eval.forgeries import FORGERIES
@@ -149,7 +149,7 @@ def add(a, b):
     for size in range(64, 1 << 20, 64):
         if b"CODEFT_TEST_" + b"SECRET" in ctypes.string_at(address, size):
             return a + b""",
-    "judge_source": _attempt("open('@PACKAGE@/sandbox/judge.py', 'a').write('#')"),
+    "judge_source": _attempt("open('@PACKAGE@/sandbox/python/judge.py', 'a').write('#')"),
     "standard_library_source": _attempt("open(os.__file__, 'a').write('#')", "import os"),
     "symlink": _attempt("os.symlink('@FOLDER@/secret', 'link')\nopen('link').read()", "import os"),
     "dots": _attempt("open('../../../../../../../..@FOLDER@/secret').read()"),

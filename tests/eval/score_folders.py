@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.sandbox.programs import Outcome
+from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.lm_eval_run import Answers
 from codeft_eval.scoring.scores import make_score, sample_lines, write_score
 
@@ -23,13 +23,13 @@ def write_scores(
     items = load_items(benchmark)[:num_items]
     texts = [(completions or {}).get(i, f"    return {i}\n") for i in range(len(items))]
     outcomes = [
-        Outcome(
+        Grade(
             key=item.task_id,
             verdict="passed" if i in passed else "failed",
             reason="passed" if i in passed else "wrong_answer",
             detail="" if i in passed else texts[i],
             stderr="" if i in passed else f"AssertionError: {texts[i]}",
-            tier="namespaces",
+            isolation="namespaces",
         )
         for i, item in enumerate(items)
     ]

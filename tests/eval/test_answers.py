@@ -56,7 +56,7 @@ def test_the_canonical_solution_answers_evalplus_inputs_within_its_tolerance():
 def test_two_hundred_inputs_are_asked_in_four_messages(monkeypatch):
     from codeft_eval.sandbox.python import rpc_batch as module
 
-    class Peer:
+    class RpcChannel:
         def __init__(self):
             self.requests = []
 
@@ -65,20 +65,20 @@ def test_two_hundred_inputs_are_asked_in_four_messages(monkeypatch):
 
         decode = encode
 
-        def request(self, request):
+        def exchange(self, request):
             self.requests.append(request)
             return {"value": [{"value": call[0] * 2} for call in request[2]]}
 
-    class Remote:
-        def __init__(self, peer):
-            self._peer, self._handle = peer, 7
+    class RemoteProxy:
+        def __init__(self, channel):
+            self._channel, self._handle = channel, 7
 
-    monkeypatch.setattr(module, "Remote", Remote)
-    peer = Peer()
+    monkeypatch.setattr(module, "RemoteProxy", RemoteProxy)
+    channel = RpcChannel()
     calls = [[i] for i in range(200)]
-    function = module.at_once(Remote(peer), calls)
+    function = module.call_batched(RemoteProxy(channel), calls)
     assert [function(*call) for call in calls] == [2 * i for i in range(200)]
-    assert len(peer.requests) == 4
+    assert len(channel.requests) == 4
 
 
 def test_a_hub_test_runs_without_numpy_and_in_few_messages():
@@ -90,7 +90,7 @@ def test_a_hub_test_runs_without_numpy_and_in_few_messages():
     row = {"task_id": "t", "prompt": PROMPT, "canonical_solution": "", "entry_point": "half", "test": check}
     item = next(iter(read_humaneval_plus([row], ())))
     assert "import numpy" not in item.test
-    assert "candidate = at_once(candidate, inputs)" in item.test
+    assert "candidate = call_batched(candidate, inputs)" in item.test
     assert judge(item, ["    return x / 2\n", "    return x\n"]) == ["passed", "wrong_answer"]
 
 

@@ -1,4 +1,4 @@
-"""Programs of other languages pass by a nonce that their last test prints, in a box that holds their whole tree."""
+"""Programs of other languages pass by a nonce that their last test prints; isolation holds their whole process tree."""
 
 import os
 import socket
@@ -13,16 +13,16 @@ from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.benchmarks.items import Item
 from codeft_eval.benchmarks.multipl_e import MULTIPLE, reading
 from codeft_eval.benchmarks.multipl_e_solutions import split_arguments, table_solution
-from codeft_eval.sandbox import selection as probe
-from codeft_eval.sandbox.isolation.worker_process import SandboxError
-from codeft_eval.sandbox.native import client as box_server
-from codeft_eval.sandbox.native import worker as box
+from codeft_eval.sandbox.native import client, worker
+from codeft_eval.sandbox.native import provider as native_provider
 from codeft_eval.sandbox.native.client import NUM_PROCESSES
 from codeft_eval.sandbox.native.process_tree import processes_below
+from codeft_eval.sandbox.native.provider import NativeProvider, check_language
 from codeft_eval.sandbox.native.toolchains import NONCE, TOOLCHAINS, canary_programs, missing_tools
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.selection import choose_box, probe_box, probe_tier
+from codeft_eval.sandbox.provider import SandboxError
+from codeft_eval.sandbox.python.provider import check_level
 from codeft_eval.scoring.graders import open_oracle
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=5)
@@ -32,9 +32,9 @@ HEAVY = ("typescript", "java", "cpp", "go", "rust")
 def needs(language):
     if missing := missing_tools(language):
         pytest.skip(f"not installed: {missing}")
-    if probe_tier("namespaces") != "works":
-        pytest.skip(probe_tier("namespaces"))
-    assert probe_box(language) == "works"
+    if check_level("namespaces") != "works":
+        pytest.skip(check_level("namespaces"))
+    assert check_language(language) == "works"
 
 
 @pytest.fixture(scope="module")
@@ -51,16 +51,16 @@ def run(sandbox, source, test=f"\nadd() {{ :; }}\nprintf '%s\\n' '{NONCE}'\n", k
 @pytest.mark.parametrize(
     "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
 )
-def test_the_canaries_of_a_language_are_told_apart(language):
+def test_the_canaries_of_a_language_are_graded_as_expected(language):
     needs(language)
     with Sandbox(language=language, num_workers=1) as sandbox:
         programs = canary_programs(language)
-        outcomes = dict(zip(programs, sandbox.run(programs.values()), strict=True))
-    assert {name: outcome.verdict for name, outcome in outcomes.items()} == {
+        grades = dict(zip(programs, sandbox.run(programs.values()), strict=True))
+    assert {name: grade.verdict for name, grade in grades.items()} == {
         "right": "passed", "wrong": "failed", "early_exit": "failed",
     }  # fmt: skip
-    assert outcomes["early_exit"].reason == "exited"
-    assert {outcome.tier for outcome in outcomes.values()} == {"namespaces"}
+    assert grades["early_exit"].reason == "exited"
+    assert {grade.isolation for grade in grades.values()} == {"namespaces"}
 
 
 def test_an_honest_program_passes_also_after_half_a_line_of_output(shell):
@@ -83,15 +83,15 @@ def test_an_honest_program_passes_also_after_half_a_line_of_output(shell):
     ],
 )
 def test_a_shell_program_cannot_fake_a_pass(shell, source, reason):
-    outcome = run(shell, source)
-    assert (outcome.verdict, outcome.reason) == ("failed", reason), outcome
+    grade = run(shell, source)
+    assert (grade.verdict, grade.reason) == ("failed", reason), grade
 
 
 def test_a_sleeping_program_is_run_once_more_before_it_counts():
     needs("shell")
     with Sandbox(language="shell", limits=Limits(cpu_seconds=1, wall_seconds=1.2), num_workers=1) as sandbox:
-        outcome = run(sandbox, "sleep 100")
-    assert (outcome.verdict, outcome.reason, outcome.num_runs) == ("failed", "timeout", 2)
+        grade = run(sandbox, "sleep 100")
+    assert (grade.verdict, grade.reason, grade.num_runs) == ("failed", "timeout", 2)
 
 
 ATTACKS = {
@@ -113,7 +113,7 @@ ATTACKS = {
 }
 
 
-def test_no_shell_program_leaves_its_box_and_the_next_one_is_unaffected(shell, tmp_path, monkeypatch):
+def test_no_shell_program_escapes_and_the_next_one_is_unaffected(shell, tmp_path, monkeypatch):
     monkeypatch.setenv("CODEFT_TEST_SECRET", "hunter2")
     secret = tmp_path / "secret"
     secret.write_text("secret")
@@ -151,22 +151,22 @@ def test_a_fork_bomb_and_a_daemon_end_with_their_program(shell):
         "(trap '' TERM HUP; setsid sleep 600 &) & disown; kill -9 -1; exit 0",
     ):
         run(shell, source)
-        server = shell._servers[0]
-        assert processes_below(server._process.pid, 2) == []
+        started = shell._workers[0]
+        assert processes_below(started._process.pid, 2) == []
     assert run(shell, ":").verdict == "passed"
 
 
 def test_cpu_seconds_end_a_program_before_its_wall_time():
     needs("shell")
     with Sandbox(language="shell", limits=Limits(cpu_seconds=1, wall_seconds=60), num_workers=1) as sandbox:
-        outcome = run(sandbox, "while :; do :; done")
-    assert (outcome.reason, outcome.num_runs) == ("timeout", 1)
+        grade = run(sandbox, "while :; do :; done")
+    assert (grade.reason, grade.num_runs) == ("timeout", 1)
 
 
 def test_processes_that_are_too_large_only_together_are_ended(monkeypatch):
     needs("shell")
     limit = 150 << 20
-    monkeypatch.setattr(box_server, "COMPILING", replace(box_server.COMPILING, memory_bytes=limit))
+    monkeypatch.setattr(client, "COMPILING", replace(client.COMPILING, memory_bytes=limit))
     # tail holds what it may have to print; no process holds more than half of the limit.
     hold = "for i in 1 2 3; do { head -c 70000000 /dev/zero; sleep 5; } | tail -c 70000000 > /dev/null & done; wait"
     with Sandbox(language="shell", limits=replace(LIMITS, memory_bytes=limit), num_workers=1) as sandbox:
@@ -175,21 +175,21 @@ def test_processes_that_are_too_large_only_together_are_ended(monkeypatch):
 
 def test_of_a_steps_output_only_the_end_is_kept():
     read_end, write_end = os.pipe()
-    os.write(write_end, b"a" * box.OUTPUT_BYTES + b"end")
+    os.write(write_end, b"a" * worker.OUTPUT_BYTES + b"end")
     os.close(write_end)
     kept = bytearray()
-    assert box._take(read_end, kept)
+    assert worker._read_available(read_end, kept)
     os.close(read_end)
-    assert len(kept) == box.OUTPUT_BYTES
+    assert len(kept) == worker.OUTPUT_BYTES
     assert kept.endswith(b"aend")
 
 
-def test_what_anybody_may_write_outside_is_read_only_in_the_box(monkeypatch):
+def test_what_anybody_may_write_outside_is_read_only_inside(monkeypatch):
     needs("shell")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         os.chmod(folder, 0o777)
-        open_box = replace(TOOLCHAINS["shell"], more_folders=lambda: (folder,))
-        monkeypatch.setitem(TOOLCHAINS, "shell", open_box)
+        toolchain = replace(TOOLCHAINS["shell"], more_folders=lambda: (folder,))
+        monkeypatch.setitem(TOOLCHAINS, "shell", toolchain)
         with Sandbox(language="shell", limits=LIMITS, num_workers=1) as sandbox:
             assert run(sandbox, f"cd '{folder}' || exit 1").verdict == "passed"
             assert run(sandbox, f"echo owned > '{folder}/planted' || exit 1").reason == "test_failed"
@@ -197,12 +197,12 @@ def test_what_anybody_may_write_outside_is_read_only_in_the_box(monkeypatch):
 
 
 @pytest.mark.slow
-def test_what_does_not_compile_is_said_to_and_never_run():
+def test_a_compile_error_is_named_and_the_program_never_run():
     needs("cpp")
     with Sandbox(language="cpp", limits=LIMITS, num_workers=1) as sandbox:
         program = Program(key="x", source="int main( {", entry_point="", test="", language="cpp")
-        outcome = sandbox.run([program])[0]
-    assert (outcome.reason, outcome.detail) == ("compile_error", "step 1 of 2 ended with status 1")
+        grade = sandbox.run([program])[0]
+    assert (grade.reason, grade.detail) == ("compile_error", "step 1 of 2 ended with status 1")
 
 
 @pytest.mark.slow
@@ -212,42 +212,42 @@ def test_a_memory_hog_of_many_processes_is_ended():
     with Sandbox(language="javascript", limits=LIMITS, num_workers=1) as sandbox:
         begin = time.monotonic()
         program = Program(key="x", source=source, entry_point="", test=f"console.log('{NONCE}')", language="javascript")
-        outcome = sandbox.run([program])[0]
-    assert outcome.verdict == "failed"
-    assert outcome.reason in ("memory", "crashed", "test_failed", "timeout")
+        grade = sandbox.run([program])[0]
+    assert grade.verdict == "failed"
+    assert grade.reason in ("memory", "crashed", "test_failed", "timeout")
     assert time.monotonic() - begin < 60
 
 
 def test_the_nonce_is_in_no_record(shell):
-    outcome = run(shell, "cat program.sh >&2; exit 1")
-    assert "(nonce)" in outcome.stderr
-    assert NONCE not in outcome.stderr
+    grade = run(shell, "cat program.sh >&2; exit 1")
+    assert "(nonce)" in grade.stderr
+    assert NONCE not in grade.stderr
 
 
 def test_without_a_tool_the_reasons_are_given(monkeypatch):
-    monkeypatch.setattr(probe, "missing_tools", lambda language: ["rustc"])
-    probe_box.cache_clear()
+    monkeypatch.setattr(native_provider, "missing_tools", lambda language: ["rustc"])
+    check_language.cache_clear()
     try:
-        with pytest.raises(SandboxError, match=r"no jail for rust programs.*not installed: rustc.*Landlock alone"):
-            choose_box("rust")
+        with pytest.raises(SandboxError, match=r"no isolation for rust programs.*not installed: rustc.*Landlock alone"):
+            NativeProvider("rust").select_isolation(None, allow_unsafe=False)
     finally:
-        probe_box.cache_clear()
+        check_language.cache_clear()
 
 
-def test_a_canary_that_is_judged_wrongly_stops_the_language(monkeypatch):
+def test_a_canary_that_is_graded_wrongly_stops_the_language(monkeypatch):
     needs("shell")
-    monkeypatch.setitem(probe._CANARIES, "wrong", ("passed", ""))
-    probe_box.cache_clear()
+    monkeypatch.setitem(native_provider._EXPECTED_GRADES, "wrong", ("passed", ""))
+    check_language.cache_clear()
     try:
-        with pytest.raises(SandboxError, match="the wrong canary was judged failed"):
+        with pytest.raises(SandboxError, match="the wrong canary was graded failed"):
             Sandbox(language="shell")
     finally:
-        probe_box.cache_clear()
+        check_language.cache_clear()
 
 
-def test_a_tier_without_a_box_is_refused_for_other_languages():
-    with pytest.raises(SandboxError, match="landlock was asked for"):
-        Sandbox(language="shell", tier="landlock")
+def test_landlock_alone_is_refused_for_other_languages():
+    with pytest.raises(SandboxError, match="landlock was requested"):
+        Sandbox(language="shell", level="landlock")
 
 
 ROW = {"name": "HumanEval_7_add", "stop_tokens": []}
@@ -326,9 +326,9 @@ def test_every_translation_has_a_toolchain_and_a_published_figure_to_stand_besid
 
 
 def test_a_home_is_never_shown_to_a_program():
-    from codeft_eval.sandbox.native.toolchains import root_of
+    from codeft_eval.sandbox.native.toolchains import build_root
 
     for language, toolchain in TOOLCHAINS.items():
         if not missing_tools(language):
-            shown = {Path(folder) for folder in root_of(toolchain).folders}
+            shown = {Path(folder) for folder in build_root(toolchain).folders}
             assert shown.isdisjoint({Path.home(), *Path.home().parents}), (language, shown)

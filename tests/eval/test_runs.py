@@ -17,7 +17,7 @@ from codeft_eval.__main__ import main
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.generation.models import checkpoint_hash
 from codeft_eval.generation.store import GenerationStore
-from codeft_eval.sandbox.programs import Outcome
+from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.runs import Options, _Clock, replay, run_checkpoint
 from codeft_eval.scoring.scores import read_samples, read_score
 from tests.eval.checkpoints import write_checkpoint
@@ -188,7 +188,7 @@ def test_a_runs_time_is_split_into_its_parts(finished, monkeypatch):
 
     now = itertools.count(step=10.0)
     monkeypatch.setattr("codeft_eval.scoring.runs.time", SimpleNamespace(monotonic=lambda: next(now)))
-    outcomes = [Outcome(key="a", verdict="passed", reason="passed", tier="t", cpu_seconds=2.0, wall_seconds=3.0)]
+    outcomes = [Grade(key="a", verdict="passed", reason="passed", isolation="t", cpu_seconds=2.0, wall_seconds=3.0)]
     clock = _Clock(SimpleNamespace(judge=lambda *_: outcomes))  # begins at 0
     with clock.timing("generation"):  # 10 to 20
         pass

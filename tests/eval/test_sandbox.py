@@ -1,4 +1,4 @@
-"""The remote call behaves like a call: what honest programs and tests do in one process works across the wall."""
+"""A remote call behaves like a call: honest programs and tests work in two processes as they would in one."""
 
 import os
 import socket
@@ -7,14 +7,16 @@ import sys
 
 import pytest
 
-from codeft_eval.sandbox import selection as probe
-from codeft_eval.sandbox.isolation import landlock, syscalls
-from codeft_eval.sandbox.isolation.worker_process import SandboxError
+from codeft_eval.sandbox.isolation import landlock, syscalls, worker_process
+from codeft_eval.sandbox.isolation.levels import LEVELS
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.programs import Limits, Program
-from codeft_eval.sandbox.python.client import ForkServer
+from codeft_eval.sandbox.programs import Grade, Limits, Program
+from codeft_eval.sandbox.provider import Isolation, SandboxError
+from codeft_eval.sandbox.python import provider as python_provider
+from codeft_eval.sandbox.python.client import PythonWorker
 from codeft_eval.sandbox.python.global_names import global_names
-from codeft_eval.sandbox.selection import TIERS, choose_tier, probe_tier
+from codeft_eval.sandbox.python.provider import PythonProvider, check_level
+from codeft_eval.sandbox.selection import PROVIDERS
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def sandbox():
         yield sandbox
 
 
-def outcome(sandbox, source, test, entry_point="f", prelude=""):
+def grade(sandbox, source, test, entry_point="f", prelude=""):
     return sandbox.run([Program(key="x", source=source, entry_point=entry_point, test=test, prelude=prelude)])[0]
 
 
@@ -95,9 +97,9 @@ HONEST = {
 @pytest.mark.parametrize("name", HONEST)
 def test_an_honest_program_passes_as_it_would_in_one_process(sandbox, name):
     source, test = HONEST[name]
-    if "tempfile" in source and sandbox.confinement.tier != "namespaces":
-        pytest.skip("only the namespaces tier has a scratch folder")
-    found = outcome(sandbox, source, test)
+    if "tempfile" in source and sandbox.isolation.level != "namespaces":
+        pytest.skip("only namespaces have a scratch folder")
+    found = grade(sandbox, source, test)
     assert found.verdict == "passed", found
 
 
@@ -114,26 +116,32 @@ def test_an_honest_program_passes_as_it_would_in_one_process(sandbox, name):
     ],
 )
 def test_a_failure_has_a_reason(sandbox, source, reason):
-    found = outcome(sandbox, source, "def check(candidate):\n    assert candidate(1) == 2")
+    found = grade(sandbox, source, "def check(candidate):\n    assert candidate(1) == 2")
     assert (found.verdict, found.reason) == ("failed", reason), found
 
 
 def test_the_failing_assert_and_the_programs_traceback_are_reported(sandbox):
-    found = outcome(sandbox, "def f(x):\n    return 1 // 0", "assert f(1) == 2")
+    found = grade(sandbox, "def f(x):\n    return 1 // 0", "assert f(1) == 2")
     assert 'File "<candidate>", line 2, in f' in found.stderr
     assert "ZeroDivisionError" in found.detail
-    assert outcome(sandbox, "def f(x):\n    return 1", "assert f(1) == 2").detail == "assert f(1) == 2"
+    assert grade(sandbox, "def f(x):\n    return 1", "assert f(1) == 2").detail == "assert f(1) == 2"
 
 
 def test_helpers_of_the_prompt_are_the_judges_own(sandbox):
     prelude = "def double(x):\n    return x * 2\ndef f(x):\n    pass\n"
     source = prelude + "def double(x):\n    return 7\ndef f(x):\n    return 7"
-    assert outcome(sandbox, source, "assert f(1) == double(1)", prelude=prelude).reason == "wrong_answer"
+    assert grade(sandbox, source, "assert f(1) == double(1)", prelude=prelude).reason == "wrong_answer"
 
 
 def test_a_standard_module_that_tests_name_is_the_judges_own(sandbox):
     source = "class math:\n    isclose = staticmethod(lambda *_: True)\ndef f(x):\n    return 9.0"
-    assert outcome(sandbox, source, "assert math.isclose(f(1), 2.0)").reason == "wrong_answer"
+    assert grade(sandbox, source, "assert math.isclose(f(1), 2.0)").reason == "wrong_answer"
+
+
+def test_annotations_of_program_and_test_are_evaluated_whatever_the_sandbox_imports_from_the_future(sandbox):
+    assert grade(sandbox, "def f(x: Missing):\n    return 1", "assert f(0) == 1").reason == "load_error"
+    test = "def g(x: int):\n    pass\nassert g.__annotations__['x'] is int\nassert f(0) == 1"
+    assert grade(sandbox, "def f(x):\n    return 1", test).verdict == "passed"
 
 
 def test_a_programs_hash_order_and_random_numbers_are_the_same_in_every_run():
@@ -143,53 +151,53 @@ def test_a_programs_hash_order_and_random_numbers_are_the_same_in_every_run():
     details = set()
     for _ in range(2):
         with Sandbox(num_workers=1) as sandbox:
-            details |= {outcome.detail for outcome in sandbox.run(programs)}
+            details |= {grade.detail for grade in sandbox.run(programs)}
     assert len(details) == 1
 
 
-def test_outcomes_come_in_the_order_of_the_programs(sandbox):
+def test_grades_come_in_the_order_of_the_programs(sandbox):
     programs = [
         Program(key=str(i), source=f"def f():\n    return {i}", entry_point="f", test=f"assert f() == {i % 3}")
         for i in range(9)
     ]
-    outcomes = sandbox.run(programs)
-    assert [outcome.key for outcome in outcomes] == [str(i) for i in range(9)]
-    assert [outcome.verdict for outcome in outcomes] == ["passed"] * 3 + ["failed"] * 6
+    grades = sandbox.run(programs)
+    assert [grade.key for grade in grades] == [str(i) for i in range(9)]
+    assert [grade.verdict for grade in grades] == ["passed"] * 3 + ["failed"] * 6
 
 
-def test_a_killed_fork_server_is_replaced_and_its_program_run_again(sandbox):
+def test_a_killed_worker_is_replaced_and_its_program_run_again(sandbox):
     sandbox.run([Program(key="warm", source="def f(): return 1", entry_point="f", test="assert f() == 1")])
-    for server in sandbox._servers:
-        os.kill(server._process.pid, 9)
-        os.waitid(os.P_PID, server._process.pid, os.WEXITED | os.WNOWAIT)
-    found = outcome(sandbox, "def f():\n    return 1", "assert f() == 1")
+    for worker in sandbox._workers:
+        os.kill(worker._process.pid, 9)
+        os.waitid(os.P_PID, worker._process.pid, os.WEXITED | os.WNOWAIT)
+    found = grade(sandbox, "def f():\n    return 1", "assert f() == 1")
     assert (found.verdict, found.num_runs) == ("passed", 2)
 
 
 def test_a_wall_timeout_is_run_once_more_before_it_counts():
     limits = Limits(cpu_seconds=1, wall_seconds=1.1)
     with Sandbox(num_workers=1, limits=limits) as sandbox:
-        found = outcome(sandbox, "from time import sleep\ndef f():\n    sleep(9)", "f()")
+        found = grade(sandbox, "from time import sleep\ndef f():\n    sleep(9)", "f()")
     assert (found.verdict, found.reason, found.num_runs) == ("failed", "timeout", 2)
 
 
 def test_cpu_seconds_decide_and_need_no_second_run():
     limits = Limits(cpu_seconds=1, wall_seconds=30)
     with Sandbox(num_workers=1, limits=limits) as sandbox:
-        found = outcome(sandbox, "def f():\n    while True: pass", "f()")
+        found = grade(sandbox, "def f():\n    while True: pass", "f()")
     assert (found.verdict, found.reason, found.num_runs) == ("failed", "timeout", 1)
     assert found.wall_seconds < 20
     assert "s of CPU; the limit is 1 s" in found.detail
 
 
 def test_a_judge_that_dies_leaves_the_item_unscored_not_failed(sandbox):
-    found = outcome(sandbox, "def f():\n    return 1", "import os\nos._exit(3)")
+    found = grade(sandbox, "def f():\n    return 1", "import os\nos._exit(3)")
     assert (found.verdict, found.reason) == ("unscored", "judge")
 
 
 def test_a_program_that_lingers_after_its_answers_is_ended(sandbox):
     lingering = "import os\nfrom time import sleep\nos._exit = lambda *_: sleep(1000)\ndef f():\n    return 1"
-    found = outcome(sandbox, lingering, "assert f() == 1")
+    found = grade(sandbox, lingering, "assert f() == 1")
     assert found.verdict == "passed"
     assert found.wall_seconds < 10
 
@@ -203,23 +211,23 @@ def f():
             os.write(descriptor, b"x" * 64)
         except OSError:
             pass"""
-    found = outcome(sandbox, garbage, "try:\n    f()\nexcept Exception:\n    pass")
+    found = grade(sandbox, garbage, "try:\n    f()\nexcept Exception:\n    pass")
     assert (found.verdict, found.reason) == ("failed", "protocol")
 
 
 def test_each_program_is_the_first_process_of_a_namespace_of_its_own(sandbox):
-    if sandbox.confinement.tier != "namespaces":
-        pytest.skip("only the namespaces tier has one")
-    assert outcome(sandbox, "import os\ndef f():\n    return os.getpid()", "assert f() == 1").verdict == "passed"
+    if sandbox.isolation.level != "namespaces":
+        pytest.skip("only namespaces have one")
+    assert grade(sandbox, "import os\ndef f():\n    return os.getpid()", "assert f() == 1").verdict == "passed"
 
 
 def test_the_namespaces_reach_no_network_even_without_a_filter_of_calls():
-    if probe_tier("namespaces") != "works":
-        pytest.skip(probe_tier("namespaces"))
+    if check_level("namespaces") != "works":
+        pytest.skip(check_level("namespaces"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         code = f"""
 import socket
-from codeft_eval.sandbox.namespaces import Namespaces, Root
+from codeft_eval.sandbox.isolation.namespaces import Namespaces, Root
 Namespaces.enter(Root(folders=(), files=()))
 channel = socket.socket()
 try:
@@ -230,47 +238,106 @@ raise SystemExit(3)"""
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_jail_works_on_this_machine():
-    assert choose_tier().tier in TIERS
+def test_isolation_works_on_this_machine():
+    assert PythonProvider().select_isolation(None, allow_unsafe=False).level in LEVELS
 
 
 @pytest.mark.skipif(syscalls.landlock_abi() < landlock.MINIMUM_ABI, reason="this kernel's Landlock is too old")
-def test_the_landlock_tier_works_where_the_kernel_has_landlock():
-    assert probe_tier("landlock") == "works"
+def test_landlock_works_where_the_kernel_has_landlock():
+    assert check_level("landlock") == "works"
 
 
-def test_the_namespaces_tier_works_where_the_kernel_grants_user_namespaces():
-    code = "from codeft_eval.sandbox import syscalls; syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)"
-    if subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode:
+def test_namespaces_work_where_the_kernel_grants_user_namespaces():
+    code = """
+from codeft_eval.sandbox.isolation import syscalls
+try:
+    syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+except OSError:
+    raise SystemExit(3)"""
+    status = subprocess.run([sys.executable, "-c", code], check=False).returncode
+    if status == 3:
         pytest.skip("the kernel grants no user namespaces")
-    assert probe_tier("namespaces") == "works"
+    assert status == 0
+    assert check_level("namespaces") == "works"
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_a_tier_that_is_asked_for_is_the_one_used(tier):
-    if probe_tier(tier) != "works":
-        pytest.skip(probe_tier(tier))
-    with Sandbox(tier=tier, num_workers=1) as sandbox:
-        assert outcome(sandbox, "def f():\n    return 1", "assert f() == 1").tier == tier
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_requested_isolation_level_is_the_one_used(level):
+    if check_level(level) != "works":
+        pytest.skip(check_level(level))
+    with Sandbox(level=level, num_workers=1) as sandbox:
+        assert grade(sandbox, "def f():\n    return 1", "assert f() == 1").isolation == level
 
 
-def test_without_a_jail_nothing_runs_and_the_probes_reasons_are_given(monkeypatch):
-    monkeypatch.setattr(probe, "probe_tier", lambda tier: f"{tier} is switched off")
+def test_without_isolation_nothing_runs_and_the_reasons_are_given(monkeypatch):
+    monkeypatch.setattr(python_provider, "check_level", lambda level: f"{level} is switched off")
     with pytest.raises(SandboxError, match=r"namespaces is switched off.*landlock is switched off.*allow_unsafe"):
         Sandbox()
 
 
 def test_unconfined_is_a_users_explicit_choice_and_marked(monkeypatch):
-    monkeypatch.setattr(probe, "probe_tier", lambda tier: "off")
+    monkeypatch.setattr(python_provider, "check_level", lambda level: "off")
     with Sandbox(allow_unsafe=True, num_workers=1) as sandbox:
-        assert outcome(sandbox, "def f():\n    return 1", "assert f() == 1").tier == "unsafe"
-    with pytest.raises(SandboxError, match="unsafe was asked for"):
-        Sandbox(tier="unsafe")
+        assert grade(sandbox, "def f():\n    return 1", "assert f() == 1").isolation == "unsafe"
+    with pytest.raises(SandboxError, match="unsafe was requested"):
+        Sandbox(level="unsafe")
 
 
-def test_a_tier_that_cannot_start_says_why():
+def test_an_isolation_level_that_cannot_start_gives_the_reason():
     with pytest.raises(SandboxError, match="does not start"):
-        ForkServer("no such tier")
+        PythonWorker("no such level")
+
+
+def test_a_worker_that_ends_without_an_error_is_reported_with_its_status(monkeypatch):
+    monkeypatch.setattr(worker_process, "_START", "raise SystemExit(7) # {module}")
+    with pytest.raises(SandboxError, match=r"python\.worker ended with status 7 before it reported that it is ready"):
+        PythonWorker("namespaces")
+
+
+class EchoProvider:
+    """A third way to isolate a program: here it runs nowhere, and passes when its source is its test."""
+
+    closed = 0
+
+    def select_isolation(self, level, *, allow_unsafe):
+        return Isolation(level=level or "container")
+
+    def start_worker(self, isolation):
+        self.level = isolation.level
+        return self
+
+    def run(self, program, limits):
+        if program.source == "broken":
+            raise SandboxError("the container is gone")
+        verdict = "passed" if program.source == program.test else "failed"
+        return Grade(key=program.key, verdict=verdict, reason=verdict, isolation=self.level)
+
+    def close(self):
+        EchoProvider.closed += 1
+
+
+def test_a_third_provider_is_plugged_in_by_one_entry(monkeypatch):
+    monkeypatch.setitem(PROVIDERS, "echo", EchoProvider)
+    monkeypatch.setattr(EchoProvider, "closed", 0)
+    programs = [Program(key=test, source="a", entry_point="", test=test, language="echo") for test in "ab"]
+    with Sandbox(language="echo", num_workers=1) as sandbox:
+        grades = sandbox.run(programs)
+    assert [(grade.key, grade.verdict, grade.isolation) for grade in grades] == [
+        ("a", "passed", "container"), ("b", "failed", "container"),
+    ]  # fmt: skip
+    assert EchoProvider.closed == 1
+
+
+def test_a_providers_own_failure_leaves_the_program_unscored_not_failed(monkeypatch):
+    monkeypatch.setitem(PROVIDERS, "echo", EchoProvider)
+    with Sandbox(language="echo", num_workers=1) as sandbox:
+        found = grade(sandbox, "broken", "broken")
+    assert (found.verdict, found.reason, found.detail) == ("unscored", "sandbox", "the container is gone")
+
+
+def test_a_language_without_a_provider_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"language 'cobol': the sandbox has providers for .*'python'"):
+        Sandbox(language="cobol")
 
 
 def test_limits_that_contradict_each_other_are_refused():
@@ -279,7 +346,7 @@ def test_limits_that_contradict_each_other_are_refused():
 
 
 def test_a_test_that_is_no_python_leaves_the_item_unscored_not_failed(sandbox):
-    found = outcome(sandbox, "def f():\n    return 1", "assert f( ==")
+    found = grade(sandbox, "def f():\n    return 1", "assert f( ==")
     assert (found.verdict, found.reason) == ("unscored", "judge")
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.sandbox.programs import Outcome
+from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.lm_eval_run import Answers
 from codeft_eval.scoring.scores import make_score, pass_metrics, pass_rates, sample_lines
 
@@ -17,7 +17,7 @@ def scored(verdicts, likelihoods=()):
     """The score and samples of ITEMS whose samples have these verdicts, item by item."""
     items = [item for item, own in zip(ITEMS, verdicts, strict=True) for _ in own]
     outcomes = [
-        Outcome(key=item.task_id, verdict=verdict, reason=verdict, detail="", tier="t")
+        Grade(key=item.task_id, verdict=verdict, reason=verdict, detail="", isolation="t")
         for item, own in zip(ITEMS, verdicts, strict=True)
         for verdict in own
     ]

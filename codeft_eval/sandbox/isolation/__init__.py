@@ -1,1 +1,1 @@
-"""Isolation of a process from the host: namespaces, Landlock, seccomp."""
+"""Isolation of a process from the host: namespaces, Landlock, seccomp, and the levels that combine them."""

@@ -1,10 +1,12 @@
-"""Reads and writes on plain descriptors, whole: inside the jail there is no call that names an address."""
+"""Complete reads and writes on plain descriptors: an isolated process has no call that names an address."""
+
+from __future__ import annotations
 
 import os
 
 
 def read_line(descriptor: int) -> bytes:
-    """Everything up to a line break, which must be the last byte that its writer sent.
+    """Return everything up to a line break, which must be the last byte that its writer sent.
 
     Raises:
         OSError: the other end closed before it.
@@ -19,7 +21,7 @@ def read_line(descriptor: int) -> bytes:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of `data`, however little the descriptor takes at a time."""
+    """Write all of ``data``, however little the descriptor takes at a time."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

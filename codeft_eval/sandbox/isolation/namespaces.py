@@ -1,8 +1,10 @@
 """A root of its own: only the standard library, three devices and a private scratch; no network, no other process.
 
-Needs neither root nor Docker, but user namespaces. Started by root, the jail runs as nobody, because the kernel does
-not count processes of root.
+Needs neither root nor Docker, but user namespaces. Started by root, the isolated processes run as nobody, because the
+kernel does not count processes of root.
 """
+
+from __future__ import annotations
 
 import errno
 import glob
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 
 from codeft_eval.sandbox.isolation import syscalls
 
-SCRATCH = "/tmp"  # noqa: S108 - inside the jail; where tempfile looks
+SCRATCH = "/tmp"  # noqa: S108 - inside the new root; where tempfile looks
 PROCESSES = "/proc"
 _NOBODY = 65534
 _UNSHARE_ATTEMPTS = 50
@@ -28,27 +30,27 @@ _ALL = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Root:
-    """What a jail sees of the host: all of it read-only, under the same paths."""
+    """The visible part of the host: all of it read-only, under the same paths."""
 
     folders: tuple[str, ...]
     "installed Python packages below them are hidden"
     files: tuple[str, ...]
-    "devices, too"
+    "devices included"
     links: tuple[tuple[str, str], ...] = ()
     "(path, target)"
     needs_processes: bool = False
-    "children may call mount_processes"
+    "children may call ``mount_processes``"
 
 
 class Namespaces:
-    """The namespaces of one fork server; `enter` makes them."""
+    """The namespaces of one worker, made by ``enter``."""
 
     def __init__(self, own_pid_namespace: int) -> None:
         self._own_pid_namespace = own_pid_namespace
 
     @classmethod
-    def enter(cls, root: Root) -> "Namespaces":
-        """Moves the caller into the jail; it continues as process 1 of it, in a child of the process that called."""
+    def enter(cls, root: Root) -> Namespaces:
+        """Move the caller into new namespaces; it continues as process 1 there, in a child of the original process."""
         _unshare_with_maps(as_root=os.geteuid() == 0)
         _continue_as_first_process()
         own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
@@ -58,7 +60,7 @@ class Namespaces:
         return cls(own_pid_namespace)
 
     def fork(self) -> int:
-        """Forks a child that is process 1 of a pid namespace of its own: killing it kills all it started."""
+        """Fork a child that is process 1 of a pid namespace of its own: killing it kills all it started."""
         syscalls.unshare(syscalls.CLONE_NEWPID)
         pid = syscalls.fork()
         if pid:
@@ -66,7 +68,7 @@ class Namespaces:
         return pid
 
     def mount_scratch(self, size_bytes: int, num_files: int = 1024) -> None:
-        """Gives the calling child an empty folder that vanishes with it."""
+        """Give the calling child an empty folder that vanishes with it."""
         syscalls.unshare(syscalls.CLONE_NEWNS)
         options = f"size={size_bytes},nr_inodes={num_files},mode=700"
         syscalls.mount("scratch", SCRATCH, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
@@ -74,14 +76,14 @@ class Namespaces:
 
 
 def mount_processes() -> None:
-    """Shows the calling child, process 1 of its namespace, its own processes under /proc and nothing of the kernel."""
+    """Show the calling child, process 1 of its namespace, its own processes under /proc and nothing of the kernel."""
     syscalls.unshare(syscalls.CLONE_NEWNS)
     flags = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
     syscalls.mount("proc", PROCESSES, "proc", flags, "subset=pid")
 
 
 def _unshare_with_maps(*, as_root: bool) -> None:
-    """Enters the namespaces; a helper that stayed outside writes the user and group maps."""
+    """Enter the namespaces; a helper that stayed outside writes the user and group maps."""
     ready_read, ready_write = os.pipe()
     helper = os.fork()
     if helper == 0:
@@ -100,7 +102,7 @@ def _unshare_with_maps(*, as_root: bool) -> None:
 
 
 def _unshare_all() -> None:
-    """Unshares, for up to a second: under load the kernel now and then refuses even a lone process (EINVAL)."""
+    """Unshare, for up to a second: under load the kernel now and then refuses even a lone process (EINVAL)."""
     for _ in range(_UNSHARE_ATTEMPTS):
         try:
             return syscalls.unshare(_ALL)
@@ -112,7 +114,7 @@ def _unshare_all() -> None:
 
 
 def _write_maps(pid: int, *, as_root: bool) -> int:
-    """Maps nobody inside to nobody (root's jail) or to the user outside; returns an exit status."""
+    """Map nobody inside to nobody (started by root) or to the user outside; return an exit status."""
     both = f"0 0 1\n{_NOBODY} {_NOBODY} 1"
     maps = {
         "setgroups": "allow" if as_root else "deny",
@@ -129,7 +131,7 @@ def _write_maps(pid: int, *, as_root: bool) -> int:
 
 
 def _continue_as_first_process() -> None:
-    """Forks into the new pid namespace; the outer process only waits, and ends as the inner one does."""
+    """Fork into the new pid namespace; the outer process only waits, and ends as the inner one does."""
     pid = os.fork()
     if pid == 0:
         return
@@ -139,9 +141,10 @@ def _continue_as_first_process() -> None:
 
 
 def _change_root(root: Root) -> None:
+    """Pivot to a root that holds nothing but ``root`` and the mount points of scratch and processes."""
     sources = {folder: os.path.realpath(folder) for folder in root.folders}
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-    syscalls.mount("jail", SCRATCH, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
+    syscalls.mount("root", SCRATCH, "tmpfs", syscalls.MS_NOSUID, "size=1m,mode=755")
     os.mkdir(f"{SCRATCH}/host")
     syscalls.pivot_root(SCRATCH, f"{SCRATCH}/host")
     os.chdir("/")
@@ -161,7 +164,10 @@ def _change_root(root: Root) -> None:
 
 
 def _keep_hidden_processes() -> None:
-    """Mounts a process file system out of reach: the kernel allows a child another one only beside such a mount."""
+    """Mount a process file system out of reach.
+
+    The kernel lets a child mount its own only where one is visible already (``mount_too_revealing``, fs/namespace.c).
+    """
     os.makedirs("/hidden/proc")
     syscalls.mount("proc", "/hidden/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     syscalls.mount("none", "/hidden", "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=0")
@@ -170,7 +176,7 @@ def _keep_hidden_processes() -> None:
 def _bind_folder(source: str, target: str) -> None:
     os.makedirs(target, exist_ok=True)
     syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
-    # The benchmarks' answers may be installed there.
+    # Hidden, for the benchmarks' answers may be installed there.
     for parent in ("", "/lib/python3*", "/local/lib/python3*"):
         for path in glob.glob(f"{target}{parent}/*-packages"):
             syscalls.mount("none", path, "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
@@ -183,7 +189,7 @@ def _bind_file(source: str, target: str) -> None:
 
 
 def _become_nobody() -> None:
-    """Drops root's user id, which owns files and escapes process limits, and keeps the jail's own capabilities."""
+    """Drop root's user id, which owns files and escapes process limits, and keep the namespaces' own capabilities."""
     if os.geteuid() == 0:
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
         os.setgroups([])

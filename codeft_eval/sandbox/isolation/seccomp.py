@@ -1,17 +1,20 @@
-"""The system calls a program may make: a list of what Python needs, so that what is new is refused.
+"""The system calls a program may make: an allow list of Python's needs, so that new calls are refused.
 
-Nothing here reaches the network, another process, the host's files beyond the jail, or kernel memory that no limit
+Nothing here reaches the network, another process, the host's files outside the new root, or kernel memory that no limit
 counts (memfd, System V segments). Threads are allowed, processes are not: a Python program has no tree to clean up.
 """
+
+from __future__ import annotations
 
 import errno
 import struct
 
 from codeft_eval.sandbox.isolation.syscalls import machine
 
+# AUDIT_ARCH_X86_64, AUDIT_ARCH_AARCH64: include/uapi/linux/audit.h
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# x86_64, aarch64 (None: the call does not exist there)
+# x86_64 (arch/x86/entry/syscalls/syscall_64.tbl), aarch64 (include/uapi/asm-generic/unistd.h; None: no such call there)
 _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63), "write": (1, 64), "open": (2, None), "close": (3, 57), "stat": (4, None), "fstat": (5, 80),
     "lstat": (6, None), "poll": (7, None), "lseek": (8, 62), "mmap": (9, 222), "mprotect": (10, 226),
@@ -44,15 +47,15 @@ _ALLOWED: dict[str, tuple[int | None, int | None]] = {
     "renameat2": (316, 276), "getrandom": (318, 278), "membarrier": (324, 283), "copy_file_range": (326, 285),
     "statx": (332, 291), "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439),
 }  # fmt: skip
-# What the fork server needs besides, to make and confine a child; every child gives it up.
-_SERVER_ONLY: dict[str, tuple[int | None, int | None]] = {
+# The worker needs these too, to make and confine a child; every child gives them up.
+_WORKER_ONLY: dict[str, tuple[int | None, int | None]] = {
     "sendto": (44, 206), "sendmsg": (46, 211), "recvmsg": (47, 212), "socketpair": (53, 199), "fork": (57, None),
     "kill": (62, 129), "capset": (126, 91), "prctl": (157, 167), "setrlimit": (160, 164), "mount": (165, 40),
     "unshare": (272, 97), "setns": (308, 268), "seccomp": (317, 277), "pidfd_open": (434, 434),
     "landlock_create_ruleset": (444, 444), "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
 }  # fmt: skip
-# What compilers and shells need besides: processes, pipes that are sockets, the permissions of files, chosen cores.
-_WORKSHOP_ONLY: dict[str, tuple[int | None, int | None]] = {
+# Compilers and shells need these too: processes, pipes that are sockets, the permissions of files, chosen cores.
+_TOOLCHAIN_ONLY: dict[str, tuple[int | None, int | None]] = {
     "ioctl": (16, 29), "socketpair": (53, 199), "sendto": (44, 206), "recvfrom": (45, 207), "sendmsg": (46, 211),
     "recvmsg": (47, 212), "vfork": (58, None), "execve": (59, 221), "fork": (57, None), "chmod": (90, None),
     "fchmod": (91, 52), "fchmodat": (268, 53), "setpgid": (109, 154), "setsid": (112, 157), "kill": (62, 129),
@@ -66,34 +69,37 @@ _WORKSHOP_ONLY: dict[str, tuple[int | None, int | None]] = {
     "timer_settime": (223, 110), "timer_delete": (226, 111), "get_mempolicy": (239, 236), "pkey_alloc": (330, 289),
     "pkey_mprotect": (329, 288), "pkey_free": (331, 290),
 }  # fmt: skip
-_NEW_NAMESPACES = 0x7E020000  # mount, uts, ipc, user, pid, net, cgroup
-_SHARED_ANONYMOUS = 0x21
+_NEW_NAMESPACES = 0x7E020000  # CLONE_NEW{NS,UTS,IPC,USER,PID,NET,CGROUP}, include/uapi/linux/sched.h
+_SHARED_ANONYMOUS = 0x21  # MAP_SHARED | MAP_ANONYMOUS: memory that RLIMIT_DATA does not count
 _MMAP = (9, 222)
 _CLONE = (56, 220)
 _PRLIMIT = (302, 261)
-# Refused in a way that C libraries understand: no terminal; use the older call instead.
+# Refused in a way that C libraries understand: ioctl as if there were no terminal; clone3 and openat2 as if the kernel
+# were older, since their arguments lie in memory that a filter cannot read.
 _SOFT_REFUSALS = {(16, 29): errno.ENOTTY, (435, 435): errno.ENOSYS, (437, 437): errno.ENOSYS}
 
-_CLONE_THREAD = 0x00010000
+_CLONE_THREAD = 0x00010000  # include/uapi/linux/sched.h
+# BPF_LD|W|ABS, BPF_ALU|AND|K, BPF_JMP|{JEQ,JGE,JSET}|K, BPF_RET|K: include/uapi/linux/{bpf_common,filter}.h
 _LOAD, _AND, _EQUAL, _ABOVE, _ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
+# SECCOMP_RET_{ALLOW,KILL_PROCESS,ERRNO}, and the offsets in struct seccomp_data: include/uapi/linux/seccomp.h
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET = 0, 4, 16
+_NUMBER_OFFSET, _ARCHITECTURE_OFFSET, _FIRST_ARGUMENT_OFFSET, _ARGUMENT_BYTES = 0, 4, 16, 8
 
 
-def server_filter() -> bytes:
-    """For the fork server, once: what programs need and what confining them needs, and nothing else.
+def worker_filter() -> bytes:
+    """Return the filter of a Python worker: the calls that programs need and that confining them needs, no others.
 
     Children inherit it for free; a filter of this length installed in each would cost half of their start.
     """
-    return _allowing(*_ALLOWED.values(), *_SERVER_ONLY.values(), _CLONE, _PRLIMIT)
+    return _allow_only(*_ALLOWED.values(), *_WORKER_ONLY.values(), _CLONE, _PRLIMIT)
 
 
-def workshop_server_filter() -> bytes:
-    """The same for the fork server of compilers and of what they make."""
-    return _allowing(*_ALLOWED.values(), *_SERVER_ONLY.values(), *_WORKSHOP_ONLY.values(), _CLONE, _PRLIMIT)
+def toolchain_worker_filter() -> bytes:
+    """Return the same for the worker of compilers and the programs they make."""
+    return _allow_only(*_ALLOWED.values(), *_WORKER_ONLY.values(), *_TOOLCHAIN_ONLY.values(), _CLONE, _PRLIMIT)
 
 
-def _allowing(*pairs: tuple[int | None, int | None]) -> bytes:
+def _allow_only(*pairs: tuple[int | None, int | None]) -> bytes:
     column = list(_ARCHITECTURES).index(machine())
     instructions = _preamble()
     for number in dict.fromkeys(pair[column] for pair in pairs):
@@ -106,10 +112,10 @@ def _allowing(*pairs: tuple[int | None, int | None]) -> bytes:
 
 
 def program_filter() -> bytes:
-    """For each child, on top of the server's: no process, no confinement call, no message with an address."""
+    """Return the filter of each child, on top of the worker's: no process, confinement call or addressed message."""
     column = list(_ARCHITECTURES).index(machine())
     instructions = _preamble()
-    for pair in _SERVER_ONLY.values():
+    for pair in _WORKER_ONLY.values():
         if pair[column] is not None:
             instructions += [_step(_EQUAL, pair[column] or 0, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
     instructions += _allow_clone_of_threads(_CLONE[column])
@@ -118,32 +124,36 @@ def program_filter() -> bytes:
     return b"".join(instructions)
 
 
-def workshop_program_filter() -> bytes:
-    """For each compiler and program: processes, but no namespace, no confinement call and no memory no limit counts."""
+def toolchain_program_filter() -> bytes:
+    """Return the filter of compilers and programs: no namespace, confinement call or uncounted memory."""
     column = list(_ARCHITECTURES).index(machine())
-    refused = [pair[column] for name, pair in _SERVER_ONLY.items() if name not in _WORKSHOP_ONLY]
+    refused = [pair[column] for name, pair in _WORKER_ONLY.items() if name not in _TOOLCHAIN_ONLY]
     instructions = _preamble()
     for number in refused:
         if number is not None:
             instructions += [_step(_EQUAL, number, 0, 1), _step(_RETURN, _ERRNO | errno.EPERM)]
+    flags_of_mmap = _FIRST_ARGUMENT_OFFSET + 3 * _ARGUMENT_BYTES
     instructions += _refuse_flags(_CLONE[column], _FIRST_ARGUMENT_OFFSET, _NEW_NAMESPACES, all_of_them=False)
-    instructions += _refuse_flags(_MMAP[column], _FIRST_ARGUMENT_OFFSET + 24, _SHARED_ANONYMOUS, all_of_them=True)
+    instructions += _refuse_flags(_MMAP[column], flags_of_mmap, _SHARED_ANONYMOUS, all_of_them=True)
     instructions += _allow_own_limits(_PRLIMIT[column])
     instructions.append(_step(_RETURN, _ALLOW))
     return b"".join(instructions)
 
 
 def _refuse_flags(number: int, offset: int, flags: int, *, all_of_them: bool) -> list[bytes]:
+    """Return the instructions that refuse a call whose argument at ``offset`` has any, or all, of ``flags``."""
     test = [_step(_AND, flags), _step(_EQUAL, flags, 0, 1)] if all_of_them else [_step(_ANY_BIT, flags, 0, 1)]
     refusal = [_step(_LOAD, offset), *test, _step(_RETURN, _ERRNO | errno.EPERM), _step(_RETURN, _ALLOW)]
     return [_step(_EQUAL, number, 0, len(refusal)), *refusal]
 
 
 def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """Return one ``struct sock_filter``; the last two are instructions to skip."""
     return struct.pack("HBBI", code, if_true, if_false, value)
 
 
 def _preamble() -> list[bytes]:
+    """Return the instructions that kill calls of a foreign architecture and load the call's number."""
     return [
         _step(_LOAD, _ARCHITECTURE_OFFSET),
         _step(_EQUAL, _ARCHITECTURES[machine()], 1, 0),

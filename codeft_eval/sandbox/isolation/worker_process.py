@@ -1,4 +1,9 @@
-"""Starts a fork server in an interpreter of its own, and ends it: what those of all languages have in common."""
+"""Starts a worker in an interpreter of its own, and ends it: the part that workers of all languages share.
+
+A worker is a fork server: it is isolated once, stays warm, and forks children for each program.
+"""
+
+from __future__ import annotations
 
 import json
 import socket
@@ -6,34 +11,33 @@ import subprocess
 import sys
 from pathlib import Path
 
+from codeft_eval.sandbox.provider import SandboxError
+
 SLACK_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
 _PACKAGE_ROOT = Path(__file__).parents[3]
 _START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.{module} import main; main()"
-# No variable of ours: a hash seed, so that unordered sets do not make verdicts differ from run to run, and a locale.
+# None of our variables: a hash seed, so that unordered sets do not change verdicts between runs, and a locale.
 _ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
 
-class SandboxError(Exception):
-    """The sandbox itself failed; says nothing about the program."""
+class WorkerProcess:
+    """A running worker and its control socket."""
 
-
-class ServerProcess:
-    """A running fork server and the socket that it is told through."""
-
-    def __init__(self, module: str, described: str) -> None:
-        """Starts `main` of the module, which is given a socket's descriptor and `described`.
+    def __init__(self, module: str, configuration: str) -> None:
+        """Start ``main`` of the module below ``codeft_eval.sandbox``, with a socket's descriptor and the configuration.
 
         Raises:
-            SandboxError: it does not report that it is ready; the message says why.
+            SandboxError: it does not report that it is ready; the message has the reason.
         """
+        self._module = module
         self.control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.settimeout(SLACK_SECONDS)
-        # -I would ignore the hash seed; without site, no installed package is on the path.
-        start = _START.format(module=module)
+        # -I would ignore the hash seed; without site (-S), no installed package is on the path.
+        command = [sys.executable, "-S", "-s", "-P", "-c", _START.format(module=module)]
         with its_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-S", "-s", "-P", "-c", start, str(its_end.fileno()), described, str(_PACKAGE_ROOT)],
+                [*command, str(its_end.fileno()), configuration, str(_PACKAGE_ROOT)],
                 env=_ENVIRONMENT,
                 pass_fds=[its_end.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -45,13 +49,13 @@ class ServerProcess:
         self._await_ready()
 
     def close(self) -> bytes:
-        """Ends the fork server and everything it forked; what it said on its error output."""
+        """End the worker and everything it forked; return its error output."""
         self.control.close()
         try:
             self._process.wait(_CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-        # Everything the server forked holds its error output until it ends.
+        # Everything the worker forked holds its error output until it ends.
         return self._process.communicate()[1]
 
     def _await_ready(self) -> None:
@@ -61,5 +65,11 @@ class ServerProcess:
             answer = {"refused": str(error)}
         if "ready" not in answer:
             self._process.kill()
-            said = self.close().decode(errors="replace")[-500:].strip()
-            raise SandboxError(answer.get("refused") or said or "it ended at once")
+            errors = self.close().decode(errors="replace")[-500:].strip()
+            raise SandboxError(answer.get("refused") or errors or self._silent_end())
+
+    def _silent_end(self) -> str:
+        return (
+            f"{self._module} ended with status {self._process.returncode} before it reported that it is ready, and "
+            "wrote no error; a negative status is a signal, and -9 most often lack of memory"
+        )

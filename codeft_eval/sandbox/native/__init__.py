@@ -1,1 +1,1 @@
-"""Programs in compiled and other languages, run by their own toolchains."""
+"""Programs of other languages: compiled and run as a tree of processes; a pass is a nonce on their output."""

@@ -1,4 +1,6 @@
-"""The classes of org.javatuples that MultiPL-E's Java programs import, written anew: value types with `with`."""
+"""The classes of org.javatuples that MultiPL-E's Java programs import, reimplemented: value types with ``with``."""
+
+from __future__ import annotations
 
 _SIZES = {"Unit": 1, "Pair": 2, "Triplet": 3, "Quartet": 4}
 _CLASS = """package org.javatuples;
@@ -18,7 +20,7 @@ _GETTER = '  @SuppressWarnings("unchecked") public @TYPE@ getValue@INDEX@() { re
 
 
 def java_tuples() -> dict[str, str]:
-    """Path and source of each class."""
+    """Return path and source of each class."""
     return {f"org/javatuples/{name}.java": _source(name, size) for name, size in _SIZES.items()}
 
 

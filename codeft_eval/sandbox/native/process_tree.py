@@ -1,4 +1,6 @@
-"""Looks at a tree of processes from outside: which they are, and how much memory they hold."""
+"""Observes a tree of processes from outside: its members, and how much memory they hold."""
+
+from __future__ import annotations
 
 import os
 from pathlib import Path
@@ -7,7 +9,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def processes_below(pid: int, depth: int) -> list[int]:
-    """The processes at `depth` generations below `pid` and deeper, in no order."""
+    """Return the processes at ``depth`` generations below ``pid`` and deeper, in no order."""
     generation, found = [pid], []
     for distance in range(1, 64):
         generation = [child for parent in generation for child in _children(parent)]
@@ -18,8 +20,8 @@ def processes_below(pid: int, depth: int) -> list[int]:
     return found
 
 
-def memory_of(pid: int) -> int:
-    """The bytes that a process holds alone; 0 when it is gone."""
+def private_memory(pid: int) -> int:
+    """Return the bytes that a process holds alone (resident less shared, proc(5) statm); 0 when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/statm").read_text().split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,8 +1,10 @@
-"""TOOLCHAINS, the one place to add a language: how a program is compiled and run, and what proves that it is judged.
+"""TOOLCHAINS, the one place to add a language: how a program is compiled and run, and proof that grading works.
 
 A test prints a nonce from its last line, because an exit status of 0 proves nothing: in all ten languages that were
 tried a program that exits early looked like one that passed. The three canaries of a language run before it is used.
 """
+
+from __future__ import annotations
 
 import glob
 import os
@@ -18,14 +20,14 @@ from codeft_eval.sandbox.native.java_tuples import java_tuples
 from codeft_eval.sandbox.programs import Limits, Program
 
 NONCE = "@NONCE@"
-"""What a test's last line prints; replaced by a secret when the program runs."""
+"""Printed by the last line of a test; replaced by a secret when the program runs."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/java-*-openjdk")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Canaries:
-    """Three programs and one test: the sandbox must tell them apart."""
+    """Three programs and one test; a sandbox that grades one of them wrongly is not used."""
 
     right: str
     wrong: str
@@ -35,20 +37,20 @@ class Canaries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """How programs of one language run."""
+    """Tools and command lines for the programs of one language."""
 
     language: str
     title: str
     file_name: str
     tools: tuple[str, ...]
-    "executables that must be installed; steps name them as {tool}"
+    "executables that must be installed; steps name them as ``{tool}``"
     steps: tuple[tuple[str, ...], ...]
     "command lines; all must end with status 0, and the last one prints the nonce"
     environment: dict[str, str] = field(default_factory=dict)
     support: Callable[[], dict[str, str]] = dict
-    "files of ours beside the program"
+    "our own files beside the program: path -> text"
     more_folders: Callable[[], tuple[str, ...]] = tuple
-    "of the host, besides /usr"
+    "host folders that the tools need besides /usr"
     canaries: Canaries
 
 
@@ -63,7 +65,7 @@ _TYPED = "function add(a: number, b: number): number {\n  return a + b;\n}\n"
 
 
 def _rust_folders() -> tuple[str, ...]:
-    """The `rustc` of rustup is a proxy: the compiler lies in its sysroot."""
+    """Return the sysroot: the ``rustc`` of rustup is a proxy, and the compiler lies there."""
     return (_rust_sysroot(),) if shutil.which("rustc") else ()
 
 
@@ -183,22 +185,22 @@ _ENTRIES = (
 )
 TOOLCHAINS: dict[str, Toolchain] = {entry.language: entry for entry in _ENTRIES}
 COMPILING = Limits(cpu_seconds=60, wall_seconds=120.0, memory_bytes=2 << 30)
-"""For a compiler; the limits that a user sets are for the program it makes."""
+"""Limits of a compiler; those that a user sets are for the program it makes."""
 
 
 def missing_tools(language: str) -> list[str]:
-    """What is not installed of what the language's programs need."""
+    """Return the tools of the language that are not installed."""
     return [tool for tool in TOOLCHAINS[language].tools if shutil.which(tool) is None]
 
 
 def command_lines(toolchain: Toolchain) -> list[list[str]]:
-    """The steps with the tools' own paths."""
+    """Return the steps with the tools' absolute paths."""
     places = {f"{{{tool}}}": _executable(tool) for tool in toolchain.tools}
     return [[places.get(part, part) for part in step] for step in toolchain.steps]
 
 
-def root_of(toolchain: Toolchain) -> Root:
-    """What the compiler sees of the host: the system's programs and its own folder, no home and no project."""
+def build_root(toolchain: Toolchain) -> Root:
+    """Return the visible part of the host: the system's programs and the tools' own folders, no home, no project."""
     system = [path for pattern in _SYSTEM_FILES for path in sorted(glob.glob(pattern))]
     prefixes = {prefix for tool in toolchain.tools if (prefix := _own_prefix(_executable(tool)))}
     tops = [f"/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64") if os.path.exists(f"/{name}")]
@@ -216,7 +218,7 @@ def root_of(toolchain: Toolchain) -> Root:
 
 
 def canary_programs(language: str) -> dict[str, Program]:
-    """The three canaries, by name."""
+    """Return the three canaries, by name."""
     canaries = TOOLCHAINS[language].canaries
     sources = {"right": canaries.right, "wrong": canaries.wrong, "early_exit": canaries.early_exit}
     return {
@@ -235,7 +237,7 @@ def _executable(tool: str) -> str:
 
 
 def _own_prefix(executable: str) -> str:
-    """The folder of a tool outside /usr, as of /opt/node/bin/node; never a home or a whole disk."""
+    """Return the folder of a tool outside /usr, as of /opt/node/bin/node; never a home or a whole disk."""
     path = Path(executable)
     prefix = path.parents[1] if path.parent.name == "bin" and len(path.parents) > 2 else path.parent
     is_private = prefix in (Path.home(), *Path.home().parents)

@@ -1,4 +1,6 @@
-"""The jail's inside: executes the program's source and answers calls of its functions. Knows no test."""
+"""The isolated side: executes the program's source and answers calls of its functions. It never holds a test."""
+
+from __future__ import annotations
 
 import random
 import sys
@@ -7,24 +9,25 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from codeft_eval.sandbox.python.rpc import Peer, serve_call, serve_iter, serve_next
+from codeft_eval.sandbox.python.rpc import RpcChannel, serve_call, serve_iter, serve_next
 from codeft_eval.sandbox.python.rpc_batch import serve_calls
 
 
-def serve_program(peer: Peer) -> None:
-    """Loads one program and serves it until the judge hangs up."""
+def serve_program(channel: RpcChannel) -> None:
+    """Load one program and serve its functions until the judge hangs up."""
     module = types.ModuleType("candidate")
     sys.modules["candidate"] = module
     random.seed(0)
     names: dict[str, list] = {}
 
-    def load(_peer: Peer, source: Any) -> dict:
-        exec(compile(source, "<candidate>", "exec"), module.__dict__)  # noqa: S102
+    def load(_channel: RpcChannel, source: Any) -> dict:
+        # dont_inherit: the program must not inherit this module's own `from __future__` import.
+        exec(compile(source, "<candidate>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
         return {"value": None}
 
-    def lookup(_peer: Peer, name: Any) -> dict:
+    def lookup(_channel: RpcChannel, name: Any) -> dict:
         if name not in names:
-            names[name] = peer.export(module.__dict__[name])
+            names[name] = channel.export(module.__dict__[name])
         return {"value": names[name]}
 
     operations = {
@@ -34,23 +37,24 @@ def serve_program(peer: Peer) -> None:
         "calls": serve_calls,
         "next": serve_next,
         "iter": serve_iter,
+        "getattr": _serve_getattr,
+        "setattr": _serve_setattr,
     }
-    operations |= {"getattr": _serve_getattr, "setattr": _serve_setattr}
-    peer.greet()
-    peer.serve({name: _with_traceback(operation) for name, operation in operations.items()})
+    channel.send_ready()
+    channel.serve({name: _with_traceback(operation) for name, operation in operations.items()})
 
 
-def _serve_getattr(peer: Peer, handle: Any, name: Any) -> dict:
-    return {"value": peer.encode(getattr(peer.object(handle), name))}
+def _serve_getattr(channel: RpcChannel, handle: Any, name: Any) -> dict:
+    return {"value": channel.encode(getattr(channel.object(handle), name))}
 
 
-def _serve_setattr(peer: Peer, handle: Any, name: Any, value: Any) -> dict:
-    setattr(peer.object(handle), name, peer.decode(value))
+def _serve_setattr(channel: RpcChannel, handle: Any, name: Any, value: Any) -> dict:
+    setattr(channel.object(handle), name, channel.decode(value))
     return {"value": None}
 
 
 def _with_traceback(operation: Callable[..., dict]) -> Callable[..., dict]:
-    """Prints the program's exceptions on its stderr, from the program's own frames on, before they are sent."""
+    """Return ``operation`` printing the program's exceptions on stderr, from the program's own frames on."""
 
     def run(*operands: Any) -> dict:
         try:

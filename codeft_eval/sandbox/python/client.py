@@ -1,4 +1,6 @@
-"""One fork server as its owner sees it: start it, hand it a program, read the verdict, end it."""
+"""The pool's side of a Python worker: start it, send it a program, collect the verdict, end it."""
+
+from __future__ import annotations
 
 import json
 import os
@@ -7,31 +9,31 @@ import socket
 from dataclasses import asdict
 from typing import Any
 
-from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, SandboxError, ServerProcess
-from codeft_eval.sandbox.programs import Limits, Outcome, Program, Verdict
+from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
+from codeft_eval.sandbox.programs import STDERR_BYTES, Grade, Limits, Program, Verdict
+from codeft_eval.sandbox.provider import SandboxError
 from codeft_eval.sandbox.python.global_names import global_names
+from codeft_eval.sandbox.python.worker import OUT_OF_MEMORY
 
-STDERR_BYTES = 8192
-# sysexits-free: what the fork server uses for a child that ran out of memory
-_OUT_OF_MEMORY, _SIGXCPU, _SIGKILL = 71, -24, -9
+_SIGXCPU, _SIGKILL = -24, -9
 
 
-class ForkServer:
-    """A running fork server of one tier."""
+class PythonWorker:
+    """A running worker at one isolation level."""
 
-    def __init__(self, tier: str) -> None:
-        self.tier = tier
+    def __init__(self, level: str) -> None:
+        self.level = level
         try:
-            self._process = ServerProcess("python.worker", tier)
+            self._process = WorkerProcess("python.worker", level)
         except SandboxError as error:
-            raise SandboxError(f"tier {tier!r} does not start: {error}") from error
+            raise SandboxError(f"isolation level {level!r} does not start: {error}") from error
         self._control = self._process.control
 
-    def run(self, program: Program, limits: Limits) -> Outcome:
-        """Runs one program to its verdict.
+    def run(self, program: Program, limits: Limits) -> Grade:
+        """Run one program to its verdict.
 
         Raises:
-            SandboxError: the fork server is gone or silent; start another.
+            SandboxError: the worker is gone or silent; start another.
         """
         own_end, judge_end = socket.socketpair()
         stderr_read, stderr_write = os.pipe()
@@ -44,21 +46,25 @@ class ForkServer:
             _send_job(own_end, program)
             collected = self._collect(own_end, stderr_read, limits.wall_seconds + SLACK_SECONDS)
         except OSError as error:
-            raise SandboxError(f"fork server of tier {self.tier!r}: {error}") from error
+            raise SandboxError(f"{self._described}: {error}") from error
         finally:
             own_end.close()
             judge_end.close()
             os.close(stderr_read)
             if stderr_write >= 0:
                 os.close(stderr_write)
-        return _outcome(program, limits, self.tier, *collected)
+        return _grade(program, limits, self.level, *collected)
 
     def close(self) -> None:
-        """Ends the fork server and everything it forked."""
+        """End the worker and everything it forked."""
         self._process.close()
 
+    @property
+    def _described(self) -> str:
+        return f"Python worker at isolation level {self.level!r}"
+
     def _collect(self, judge: socket.socket, stderr: int, seconds: float) -> tuple[bytes, bytes, dict[str, Any]]:
-        """Reads the judge's verdict and the candidate's stderr until the fork server reports all are gone."""
+        """Read the judge's verdict and the candidate's stderr until the worker reports that both processes are gone."""
         parts: dict[str, bytearray] = {"verdict": bytearray(), "stderr": bytearray()}
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ, "report")
@@ -74,9 +80,9 @@ class ForkServer:
                 if ready.keys() == {"report"}:
                     report = self._control.recv(4096)
                     if not report:
-                        raise SandboxError(f"fork server of tier {self.tier!r} ended")
+                        raise SandboxError(f"{self._described} ended")
                     return bytes(parts["verdict"]), bytes(parts["stderr"]), json.loads(report)
-        raise SandboxError(f"fork server of tier {self.tier!r} is silent for {seconds:.0f} s")
+        raise SandboxError(f"{self._described} sent nothing for {seconds:.0f} s")
 
 
 def _send_job(channel: socket.socket, program: Program) -> None:
@@ -85,13 +91,13 @@ def _send_job(channel: socket.socket, program: Program) -> None:
     try:
         channel.sendall(json.dumps(job).encode() + b"\n")
     except BrokenPipeError:
-        return  # the judge has ended; the fork server's report says how
+        return  # the judge has ended; the worker's report has its exit status
 
 
-def _outcome(
-    program: Program, limits: Limits, tier: str, verdict: bytes, stderr: bytes, report: dict[str, Any]
-) -> Outcome:
-    line = json.loads(verdict) if verdict.endswith(b"\n") else _silent_judge(report)
+def _grade(
+    program: Program, limits: Limits, level: str, verdict: bytes, stderr: bytes, report: dict[str, Any]
+) -> Grade:
+    line = json.loads(verdict) if verdict.endswith(b"\n") else _verdict_without_judge(report)
     exhausted = _exhausted(report, limits)
     if line["verdict"] == "failed" and exhausted:
         line = {"verdict": "failed", "reason": "timeout", "detail": exhausted}
@@ -99,30 +105,31 @@ def _outcome(
         line |= {"reason": "crashed" if report["candidate"]["status"] < 0 else "exited"}
         line |= {"detail": f"the program ended with status {report['candidate']['status']}"}
     verdicts: dict[str, Verdict] = {"passed": "passed", "failed": "failed", "unscored": "unscored"}
-    return Outcome(
+    return Grade(
         key=program.key,
         verdict=verdicts[line["verdict"]],
         reason=line["reason"],
         detail=line["detail"],
         stderr=stderr[-STDERR_BYTES:].decode(errors="replace"),
-        tier=tier,
+        isolation=level,
         cpu_seconds=report["candidate"]["cpu"] + report["judge"]["cpu"],
         wall_seconds=report["wall"]["seconds"],
     )
 
 
 def _exhausted(report: dict[str, Any], limits: Limits) -> str:
-    for who in ("candidate", "judge"):
-        spent, status = report[who]["cpu"], report[who]["status"]
+    """Return which process used up its CPU seconds, or nothing."""
+    for role in ("candidate", "judge"):
+        spent, status = report[role]["cpu"], report[role]["status"]
         # The limit counts clock ticks and is reached somewhat before or after the precise count.
         is_near = spent >= 0.6 * limits.cpu_seconds and status in (_SIGXCPU, _SIGKILL)
         if is_near or spent >= limits.cpu_seconds:
-            return f"{who} used {spent:.1f} s of CPU; the limit is {limits.cpu_seconds} s"
+            return f"{role} used {spent:.1f} s of CPU; the limit is {limits.cpu_seconds} s"
     return ""
 
 
-def _silent_judge(report: dict[str, Any]) -> dict[str, str]:
-    """The verdict when the judge gave none: the answers were too much for it, or it failed by itself."""
+def _verdict_without_judge(report: dict[str, Any]) -> dict[str, str]:
+    """Return the verdict where the judge sent none: the answers were too large for it, or it failed by itself."""
     status = report["judge"]["status"]
     if report["wall"]["exceeded"]:
         return {
@@ -132,6 +139,6 @@ def _silent_judge(report: dict[str, Any]) -> dict[str, str]:
         }
     if status in (_SIGXCPU, _SIGKILL):
         return {"verdict": "failed", "reason": "timeout", "detail": "comparing the answers took too long"}
-    if status == _OUT_OF_MEMORY:
+    if status == OUT_OF_MEMORY:
         return {"verdict": "failed", "reason": "memory", "detail": "the answers do not fit in memory"}
     return {"verdict": "unscored", "reason": "judge", "detail": f"the judge ended with status {status}"}

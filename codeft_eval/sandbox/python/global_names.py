@@ -1,4 +1,6 @@
-"""Which names a test takes from outside of itself: what the judge has to find for it."""
+"""Free names of a test: those that the judge has to resolve in the candidate or in the standard library."""
+
+from __future__ import annotations
 
 import symtable
 from functools import lru_cache
@@ -6,9 +8,9 @@ from functools import lru_cache
 
 @lru_cache(maxsize=256)
 def global_names(test: str) -> tuple[str, ...]:
-    """The global names that a test uses and does not define, built-in ones included; none where it is no Python.
+    """Return the global names that a test uses and does not define, built-in ones included; none for invalid Python.
 
-    Remembered, for the samples of one item have the same test, and a freshly forked judge finds them ten times slower.
+    Cached, since the samples of one item have the same test, and a freshly forked judge would be ten times slower.
     """
     try:
         tables = [symtable.symtable(test, "<test>", "exec")]

@@ -1,9 +1,11 @@
-"""Values across the jail's wall: tagged JSON in, plain built-in values out.
+"""Values between judge and candidate: tagged JSON on the wire, plain built-in values at both ends.
 
 Nothing that is decoded can run code: unknown tags are refused, and a value of a type with no tag becomes a handle,
-which is only a number until its owner is asked to call it. Subclasses are sent as the built-in type they extend, so
-an overloaded `__eq__` stays behind.
+which is only a number until its owner is requested to call it. Subclasses are sent as the built-in type they extend,
+so an overloaded ``__eq__`` stays behind.
 """
+
+from __future__ import annotations
 
 import base64
 import builtins
@@ -16,20 +18,21 @@ from collections.abc import Callable
 from typing import Any
 
 _EXACT_FLOAT_INTEGERS = 1 << 53
+"""Larger integers are sent as hexadecimal text, whose length the interpreter does not limit (decimal: 4,300 digits)."""
 
 
 class ProtocolError(Exception):
-    """What came through the wall is no message of ours."""
+    """The other side sent something that is not a message of this protocol."""
 
 
 Export = Callable[[Any], list]
-"""Makes a handle's encoding of a value that has no tag."""
+"""Returns the encoding of a handle for a value that has no tag."""
 Resolve = Callable[[str, list], Any]
-"""Gives the value of a handle (tag "h"), an argument (tag "a") or an own object sent back (tag "o")."""
+"""Returns the value of a handle (tag "h"), an argument (tag "a") or an own object sent back (tag "o")."""
 
 
 def encode(value: Any, export: Export) -> Any:
-    """`value` as JSON-ready lists; what has no tag goes through `export`."""
+    """Return ``value`` as JSON-ready lists; a value without a tag goes through ``export``."""
     if value is None or value is True or value is False or type(value) is str:
         return value
     if isinstance(value, int):
@@ -46,10 +49,10 @@ def encode(value: Any, export: Export) -> Any:
 
 
 def decode(data: Any, resolve: Resolve) -> Any:
-    """The value that `encode` was given, of built-in types only.
+    """Return the value that was encoded, of built-in types only.
 
     Raises:
-        ProtocolError: `data` is nothing that `encode` makes.
+        ProtocolError: ``encode`` never returns such ``data``.
     """
     if data is None or isinstance(data, (bool, int, str)):
         return data
@@ -67,15 +70,15 @@ def decode(data: Any, resolve: Resolve) -> Any:
 
 
 def dumps(message: Any) -> bytes:
-    """A message as bytes."""
+    """Return a message as bytes."""
     return json.dumps(message, separators=(",", ":")).encode()
 
 
 def loads(payload: bytes) -> Any:
-    """The message in `payload`.
+    """Return the message in ``payload``.
 
     Raises:
-        ProtocolError: it is no JSON, or nests deeper than Python's stack.
+        ProtocolError: it is not JSON, or nests deeper than Python's stack.
     """
     try:
         return json.loads(payload)
@@ -129,7 +132,7 @@ _DECODERS: dict[str, Callable[[list, Callable], Any]] = {
     "q": lambda content, recurse: fractions.Fraction(recurse(content[0]), recurse(content[1])),
     "m": lambda content, _: decimal.Decimal(content[0]),
     "n": lambda content, _: _named(content[0]),
-    # What a search found, for tests that only ask whether there was something: true, and equal to nothing.
+    # A re.Match, for tests that only check whether there was one: true, and equal to nothing.
     "k": lambda content, _: object(),
 }
 

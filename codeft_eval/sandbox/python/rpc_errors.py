@@ -1,4 +1,6 @@
-"""Exceptions across the jail's wall: names and a message, never an object."""
+"""Exceptions between judge and candidate: names and a message, never an object."""
+
+from __future__ import annotations
 
 import builtins
 from typing import Any
@@ -9,7 +11,7 @@ class RemoteError(Exception):
 
 
 def describe_exception(error: BaseException) -> list:
-    """The names of an exception's types, most derived first, and its message."""
+    """Return the names of an exception's types, most derived first, and its message."""
     try:
         text = str(error)[:2000]
     except Exception as nested:  # noqa: BLE001 - the program's own __str__ may raise anything
@@ -18,7 +20,7 @@ def describe_exception(error: BaseException) -> list:
 
 
 def restore_exception(description: Any) -> Exception:
-    """The exception described: of its nearest built-in type, never one that could end or steer the judge."""
+    """Return the exception described: of its nearest built-in type, never one that could end or steer the judge."""
     names, text = description if isinstance(description, list) and len(description) == 2 else ([], "")
     for name in names if isinstance(names, list) else []:
         kind = getattr(builtins, name, None) if isinstance(name, str) else None
@@ -31,5 +33,5 @@ def restore_exception(description: Any) -> Exception:
 def _with_text(kind: type[Exception], text: str, name: str) -> Exception:
     try:
         return kind(text)
-    except TypeError:  # UnicodeDecodeError and its like want more than a message
+    except TypeError:  # UnicodeDecodeError and others require more than a message
         return RemoteError(f"{name}: {text}")

@@ -1,8 +1,10 @@
-"""The fork server: a fresh interpreter in a jail that forks a judge and a candidate for each program.
+"""The Python worker: a fork server that isolates itself and forks a judge and a candidate for each program.
 
-Run by the pool as a script, never imported by it. It holds no secret: tests reach only the judge it forks, through a
-socket it does not read, so a candidate forked from it has nothing to find in its memory.
+Started by ``worker_process`` as a script of its own. It holds no secret: tests reach only the judge
+that it forks, through a socket it does not read, so a candidate forked from it has nothing to find in its memory.
 """
+
+from __future__ import annotations
 
 import gc
 import importlib
@@ -18,13 +20,14 @@ import time
 import traceback
 from collections.abc import Callable
 
-from codeft_eval.sandbox.isolation import syscalls, tiers
+from codeft_eval.sandbox.isolation import levels, syscalls
 from codeft_eval.sandbox.isolation.descriptors import read_line, write_all
+from codeft_eval.sandbox.isolation.levels import IsolationLevel
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.python import candidate, judge
-from codeft_eval.sandbox.python.rpc import Peer
+from codeft_eval.sandbox.python.rpc import RpcChannel
 
-# What programs import most, loaded once; all else of the standard library is imported in the jail.
+# The most imported modules, loaded once; each program imports the rest of the standard library by itself.
 PRELOADED = (
     *("abc", "ast", "base64", "bisect", "calendar", "cmath", "collections", "contextlib", "copy"),
     *("ctypes", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "heapq"),
@@ -33,38 +36,39 @@ PRELOADED = (
 )
 
 OUT_OF_MEMORY = 71
+"""Exit status of a child that ran out of memory; the interpreter itself exits with 0, 1, 2 or 120."""
 _WARM_UP = "import math\ndef f(items, x):\n    items.append(x)\n    return {items[0]: (x,)}\n"
 
 
 def main() -> None:
-    """Serves programs until the pool closes the control socket."""
+    """Serve programs until the pool closes the control socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
     for name in PRELOADED:
         importlib.import_module(name)
     _warm_up()
     try:
-        tier = tiers.prepare(sys.argv[2])
+        level = levels.enter(sys.argv[2])
     except OSError as error:
         control.send(json.dumps({"refused": str(error)}).encode())
         return
     os.environ.clear()
     sys.dont_write_bytecode = True
-    sys.path[:] = tiers.standard_library_folders() + [
+    sys.path[:] = levels.standard_library_folders() + [
         path for path in sys.path if path.endswith("lib-dynload") and "codeft" not in path
     ]
     sys.argv[:] = ["candidate"]
     gc.freeze()
     gc.disable()
-    assert threading.active_count() == 1, threading.enumerate()  # syscalls.fork repairs nothing that a thread left
+    assert threading.active_count() == 1, threading.enumerate()  # syscalls.fork skips Python's fork handlers
     control.send(json.dumps({"ready": os.getpid()}).encode())
-    while _serve_one(control, tier):
+    while _serve_one(control, level):
         pass
 
 
 def _warm_up() -> None:
-    """Judges a program of ours a few times, so that the interpreter's caches are filled before they are shared.
+    """Run one trusted program a few times, so that the interpreter's caches are filled before they are shared.
 
-    A child writes to what it specializes, and every page it writes is copied.
+    The interpreter specializes bytecode in place, and every page that a child writes is copied.
     """
     job = {
         "source": _WARM_UP,
@@ -75,9 +79,9 @@ def _warm_up() -> None:
     }
     for _ in range(16):
         judge_end, candidate_end = socket.socketpair()
-        inside = threading.Thread(target=candidate.serve_program, args=(Peer(candidate_end.fileno(), {}),))
+        inside = threading.Thread(target=candidate.serve_program, args=(RpcChannel(candidate_end.fileno(), {}),))
         inside.start()
-        verdict = judge.judge(Peer(judge_end.fileno(), dict(judge.JUDGE_SERVES)), job)
+        verdict = judge.run_tests(RpcChannel(judge_end.fileno(), judge.SERVED_OPERATIONS), job)
         judge_end.close()
         inside.join()
         candidate_end.close()
@@ -85,7 +89,7 @@ def _warm_up() -> None:
     del sys.modules["candidate"]
 
 
-def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
+def _serve_one(control: socket.socket, level: IsolationLevel) -> bool:
     message, descriptors, _, _ = socket.recv_fds(control, 4096, 2)
     if not message:
         return False
@@ -94,8 +98,8 @@ def _serve_one(control: socket.socket, tier: tiers.Tier) -> bool:
     job_descriptor, stderr = descriptors
     judge_end, candidate_end = socket.socketpair()
     children = {
-        "candidate": _fork(tier.fork_candidate, lambda: _be_candidate(tier, limits, candidate_end.fileno(), stderr)),
-        "judge": _fork(syscalls.fork, lambda: _be_judge(tier, limits, judge_end.fileno(), job_descriptor)),
+        "candidate": _fork(level.fork_candidate, lambda: _run_candidate(level, limits, candidate_end.fileno(), stderr)),
+        "judge": _fork(syscalls.fork, lambda: _run_judge(level, limits, judge_end.fileno(), job_descriptor)),
     }
     for descriptor in (job_descriptor, stderr):
         os.close(descriptor)
@@ -116,30 +120,30 @@ def _fork(fork: Callable[[], int], child: Callable[[], None]) -> int:
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY
-    except BaseException:  # noqa: BLE001 - the last words of a child; its caller sees the status
+    except BaseException:  # noqa: BLE001 - printed here; the parent sees only the status
         traceback.print_exc()
     finally:
         os._exit(status)
 
 
-def _be_candidate(tier: tiers.Tier, limits: Limits, channel: int, stderr: int) -> None:
-    tier.confine_candidate(limits)
+def _run_candidate(level: IsolationLevel, limits: Limits, channel: int, stderr: int) -> None:
+    level.confine_candidate(limits)
     _keep_only(channel, stderr=stderr)
     gc.enable()
-    candidate.serve_program(Peer(channel, {}))
+    candidate.serve_program(RpcChannel(channel, {}))
 
 
-def _be_judge(tier: tiers.Tier, limits: Limits, channel: int, job_descriptor: int) -> None:
-    tier.confine_judge(limits)
+def _run_judge(level: IsolationLevel, limits: Limits, channel: int, job_descriptor: int) -> None:
+    level.confine_judge(limits)
     _keep_only(channel, job_descriptor)
     gc.enable()
     job = json.loads(read_line(job_descriptor))
-    verdict = judge.judge(Peer(channel, dict(judge.JUDGE_SERVES)), job)
+    verdict = judge.run_tests(RpcChannel(channel, judge.SERVED_OPERATIONS), job)
     write_all(job_descriptor, json.dumps(verdict).encode() + b"\n")
 
 
 def _keep_only(*kept: int, stderr: int | None = None) -> None:
-    """Closes every descriptor but the given ones; standard input and output become empty."""
+    """Close every descriptor but the given ones; standard input and output become empty."""
     empty = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(empty, descriptor)
@@ -151,7 +155,7 @@ def _keep_only(*kept: int, stderr: int | None = None) -> None:
 
 
 def _wait(children: dict[str, int], wall_seconds: float, control: socket.socket) -> dict[str, dict]:
-    """Waits for the judge, then ends the candidate; past the deadline, or when the pool is gone, ends both."""
+    """Wait for the judge, then end the candidate; past the deadline, or when the pool is gone, end both."""
     deadline = time.monotonic() + wall_seconds
     judge_handle = os.pidfd_open(children["judge"])
     is_timely = judge_handle in select.select([judge_handle, control], [], [], wall_seconds)[0]

@@ -1,7 +1,9 @@
-"""The jails: namespaces with Landlock and seccomp; Landlock and seccomp alone; none, where a user insists.
+"""Isolation levels: namespaces with Landlock and seccomp; Landlock and seccomp alone; none, where a user insists.
 
-A tier prepares the fork server once and confines each child it forks. Nothing here runs in the caller's process.
+A level isolates the worker once and confines each child that it forks. Nothing here runs in the caller's process.
 """
+
+from __future__ import annotations
 
 import functools
 import os
@@ -12,16 +14,18 @@ from dataclasses import dataclass
 
 from codeft_eval.sandbox.isolation import landlock, syscalls
 from codeft_eval.sandbox.isolation.namespaces import Namespaces, Root
-from codeft_eval.sandbox.isolation.seccomp import program_filter, server_filter
+from codeft_eval.sandbox.isolation.seccomp import program_filter, worker_filter
 from codeft_eval.sandbox.programs import Limits
 
 NAMESPACES, LANDLOCK, UNSAFE = "namespaces", "landlock", "unsafe"
+LEVELS = (NAMESPACES, LANDLOCK)
+"""Strongest first; ``UNSAFE`` is never selected by itself."""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 DEVICE_RIGHTS = landlock.READ_FILE | landlock.WRITE_FILE
 
 
 @dataclass(frozen=True, slots=True)
-class Tier:
+class IsolationLevel:
     """How children are forked and confined."""
 
     fork_candidate: Callable[[], int]
@@ -29,29 +33,29 @@ class Tier:
     confine_judge: Callable[[Limits], None]
 
 
-def prepare(name: str) -> Tier:
-    """Builds the jail around the calling fork server and returns how its children are confined.
+def enter(name: str) -> IsolationLevel:
+    """Isolate the calling worker and return how its children are confined.
 
     Raises:
         OSError: the kernel refuses a part of it.
     """
-    return {NAMESPACES: _prepare_namespaces, LANDLOCK: _prepare_landlock, UNSAFE: _prepare_unsafe}[name]()
+    return {NAMESPACES: _enter_namespaces, LANDLOCK: _enter_landlock, UNSAFE: _enter_nothing}[name]()
 
 
 def standard_library_folders() -> list[str]:
-    """The folders Python imports its standard library from."""
+    """Return the folders that Python imports its standard library from."""
     return sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 
-def _prepare_namespaces() -> Tier:
+def _enter_namespaces() -> IsolationLevel:
     program = program_filter()
-    jail = Namespaces.enter(Root(folders=tuple(standard_library_folders()), files=DEVICES))
+    namespaces = Namespaces.enter(Root(folders=tuple(standard_library_folders()), files=DEVICES))
     # All but the scratch is mounted read-only; these rules add what mounts cannot refuse: devices, signals, sockets.
-    rules = ruleset_if_possible([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
-    _install(server_filter())
+    rules = landlock.ruleset_if_supported([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
+    _install(worker_filter())
 
     def confine_candidate(limits: Limits) -> None:
-        jail.mount_scratch(limits.file_bytes)
+        namespaces.mount_scratch(limits.file_bytes)
         confine_judge(limits)
 
     def confine_judge(limits: Limits) -> None:
@@ -61,22 +65,16 @@ def _prepare_namespaces() -> Tier:
             syscalls.landlock_restrict(rules)
         syscalls.install_seccomp(program)
 
-    return Tier(jail.fork, confine_candidate, confine_judge)
+    return IsolationLevel(namespaces.fork, confine_candidate, confine_judge)
 
 
-def ruleset_if_possible(rules: list[tuple[str, int]]) -> int | None:
-    """A ruleset's descriptor, or None where the kernel's Landlock is absent or too old."""
-    is_new_enough = syscalls.landlock_abi() >= landlock.MINIMUM_ABI
-    return landlock.ruleset(rules) if is_new_enough else None
-
-
-def _prepare_landlock() -> Tier:
+def _enter_landlock() -> IsolationLevel:
     program = program_filter()
     os.chdir("/")
     # Installed packages lie beneath the standard library; the benchmarks' answers may be among them.
     paths = [(path, landlock.READ) for path in _entries_without_packages(standard_library_folders())]
     rules = landlock.ruleset([*paths, *((device, DEVICE_RIGHTS) for device in DEVICES)])
-    _install(server_filter())
+    _install(worker_filter())
     syscalls.landlock_restrict(rules)
 
     def confine(limits: Limits) -> None:
@@ -84,11 +82,11 @@ def _prepare_landlock() -> Tier:
         syscalls.set_capabilities(0)
         syscalls.install_seccomp(program)
 
-    return Tier(syscalls.fork, confine, confine)
+    return IsolationLevel(syscalls.fork, confine, confine)
 
 
-def _prepare_unsafe() -> Tier:
-    return Tier(syscalls.fork, _limit, _limit)
+def _enter_nothing() -> IsolationLevel:
+    return IsolationLevel(syscalls.fork, _limit, _limit)
 
 
 def _entries_without_packages(folders: list[str]) -> list[str]:
@@ -108,7 +106,7 @@ def _limit(limits: Limits) -> None:
 
 @functools.cache
 def _bounds(limits: Limits) -> list[tuple[int, tuple[int, int]]]:
-    """What to set, within what the user may set at all."""
+    """Return the limits to set, capped at the user's own hard limits."""
     wanted = {
         # Soft and hard alike: the soft limit's signal would not reach process 1 of a pid namespace.
         resource.RLIMIT_CPU: limits.cpu_seconds,

@@ -1,0 +1,71 @@
+"""Checks that programs of a compiled or shell language are isolated and graded rightly before any of them counts."""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from codeft_eval.sandbox.isolation.levels import LANDLOCK, NAMESPACES
+from codeft_eval.sandbox.native.client import NativeWorker
+from codeft_eval.sandbox.native.toolchains import canary_programs, missing_tools
+from codeft_eval.sandbox.programs import Limits
+from codeft_eval.sandbox.provider import Isolation, SandboxError
+
+# canary -> verdict and reason; an empty reason stands for any
+_EXPECTED_GRADES = {"right": ("passed", "passed"), "wrong": ("failed", ""), "early_exit": ("failed", "exited")}
+
+
+class NativeProvider:
+    """Runs programs of one language other than Python; only namespaces can hold a tree of processes."""
+
+    def __init__(self, language: str) -> None:
+        self._language = language
+
+    def select_isolation(self, level: str | None, *, allow_unsafe: bool) -> Isolation:
+        """Return namespaces; ``allow_unsafe`` has no effect, since unconfined compilers are never run.
+
+        Raises:
+            SandboxError: namespaces do not work, another level was requested, a tool is missing, or a canary was
+                graded wrongly; the message has the reason.
+        """
+        reasons = {
+            NAMESPACES: check_language(self._language),
+            LANDLOCK: "Landlock alone neither gives a private scratch folder nor ends daemons",
+        }
+        if level in (None, NAMESPACES) and reasons[NAMESPACES] == "works":
+            return Isolation(level=NAMESPACES, reasons=reasons)
+        listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+        requested = f", {level} was requested" if level else ""
+        raise SandboxError(
+            f"no isolation for {self._language} programs on this machine ({listed}{requested}); install the missing "
+            "tools and allow user namespaces, or leave the benchmark out"
+        )
+
+    def start_worker(self, isolation: Isolation) -> NativeWorker:
+        """Start a worker; ``isolation`` is always namespaces."""
+        assert isolation.level == NAMESPACES, isolation
+        return NativeWorker(self._language)
+
+
+@functools.cache
+def check_language(language: str) -> str:
+    """Return ``works``, or why the language's programs cannot be graded, by running its three canaries."""
+    if sys.platform != "linux":
+        return f"{sys.platform} is not Linux"
+    if missing := missing_tools(language):
+        return f"not installed: {', '.join(missing)}"
+    try:
+        worker = NativeWorker(language)
+    except SandboxError as error:
+        return str(error)
+    try:
+        grades = {name: worker.run(program, Limits()) for name, program in canary_programs(language).items()}
+    except SandboxError as error:
+        return str(error)
+    finally:
+        worker.close()
+    for name, (verdict, reason) in _EXPECTED_GRADES.items():
+        grade = grades[name]
+        if grade.verdict != verdict or reason not in ("", grade.reason):
+            return f"the {name} canary was graded {grade.verdict}, {grade.reason}: {grade.stderr[-300:]}"
+    return "works"
