@@ -1,75 +1,17 @@
 """The catalogue: every dataset we use, one entry each. This is the one place to add a source.
 
 To add one: write its entry here and a few rows in upstream's shape as ``samples/<name>.jsonl``. Nothing else.
-Shapes, sizes and traps of each upstream were read from its card and viewer; a column nobody could confirm is given as a
-tuple of names to try.
+Shapes, sizes and traps of each upstream come from its card and viewer; a column that neither confirms is given as
+a tuple of names to try. The fields of an entry are in ``source.py``.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
-from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest import adapters, free_text
-from codeft_assets.curation.ingest.adapters import Adapter, PlainText, PromptResponse
-from codeft_assets.curation.ingest.rows import Lineage
-from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
-from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin, Origin
-
-THOUGHTS = ("train", "mask", "remove")
-_NAME = re.compile(r"^[a-z0-9]+(?:-[a-z0-9]+)*$")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One dataset: where its rows come from, how a row becomes a document, and how it is weighed."""
-
-    name: str
-    about: str
-    """One sentence for the web UI: what a row is."""
-    origin: Origin
-    adapter: Adapter
-    domain: str
-    format: str
-    license: str
-    homepage: str
-    priority: int = 50
-    """Which copy of a duplicate is kept: the source with the lower number."""
-    threshold: Threshold = NO_THRESHOLD
-    """What documents must score; curated instruct data is not held to the bar of raw web text."""
-    weight: float = 1.0
-    """Relative share of its domain's tokens."""
-    thoughts: str = "train"
-    """What training does with ``<think>`` spans: ``train`` on them, ``mask`` (read without loss) or ``remove``."""
-    max_rows: int | None = None
-    """Rows to read in the full profile; None reads everything."""
-    has_sample: bool = True
-    """False where the sample profile reads the real origin, because it needs no network."""
-
-    def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
-            raise ValueError(f"source name {self.name!r} must be lower-case words joined by '-'; rename the entry")
-        if self.domain not in DOMAINS or self.format not in FORMATS:
-            raise ValueError(
-                f"source {self.name!r}: domain {self.domain!r} must be one of {DOMAINS} and format {self.format!r} "
-                f"one of {FORMATS}; fix the entry in sources.py"
-            )
-        if self.thoughts not in THOUGHTS:
-            raise ValueError(
-                f"source {self.name!r}: thoughts {self.thoughts!r} is none of {THOUGHTS}; fix the entry in sources.py"
-            )
-        if self.weight <= 0:
-            raise ValueError(
-                f"source {self.name!r}: weight {self.weight} must be positive; fix the entry in sources.py"
-            )
-
-    def lineage(self, revision: str) -> Lineage:
-        """Return what all its documents at ``revision`` share."""
-        return Lineage(
-            source=self.name, revision=revision, domain=self.domain, format=self.format, license=self.license
-        )
-
+from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
+from codeft_assets.curation.quality.thresholds import Threshold
+from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin
+from codeft_assets.source import Source, sources_by_name
 
 _ENTRIES = (
     Source(
@@ -112,7 +54,7 @@ _ENTRIES = (
         homepage="https://huggingface.co/datasets/wassemgtk/CoT-O1-examples",
         priority=10,
         weight=0.1,
-        thoughts="mask",  # outlines of whatever fields a file has: worth reading, not worth imitating
+        think_spans="mask",  # outlines of whatever fields a file has: worth reading, not worth imitating
     ),
     Source(
         name="o1-journey",
@@ -228,7 +170,7 @@ _ENTRIES = (
     Source(
         name="tiny-textbooks",
         about="A short synthetic textbook written from a web page.",
-        origin=HubOrigin(repo_id="nampdn-ai/tiny-textbooks", gated=True),
+        origin=HubOrigin(repo_id="nampdn-ai/tiny-textbooks"),
         adapter=PlainText(columns=("textbook", "text")),
         domain="reasoning",
         format="textbook",
@@ -303,16 +245,4 @@ _ENTRIES = (
 )
 
 
-def catalogue(entries: tuple[Source, ...]) -> dict[str, Source]:
-    """Return ``entries`` by name.
-
-    Raises:
-        ValueError: two entries have the same name.
-    """
-    names = [entry.name for entry in entries]
-    if len(set(names)) != len(names):
-        raise ValueError(f"sources named twice: {sorted({n for n in names if names.count(n) > 1})}; rename one")
-    return {entry.name: entry for entry in entries}
-
-
-SOURCES = catalogue(_ENTRIES)
+SOURCES = sources_by_name(_ENTRIES)

@@ -264,7 +264,7 @@ def test_killed_in_the_deduplication_the_next_run_ends_in_the_same_hash(first_ru
     assert hashes(tmp_path / "home") == before
 
 
-def test_an_eighteenth_source_is_one_entry_and_one_sample_file(first_run, home, tmp_path):
+def test_another_source_is_one_entry_and_one_sample_file(first_run, home, tmp_path):
     shutil.copytree(ROOT / "codeft_assets" / "samples", tmp_path / "samples")
     shutil.copytree(home, tmp_path / "home")
     rows = [{"question": f"How do I add {i} to x in Python?", "answer": f"x = x + {i}"} for i in range(8)]
@@ -272,9 +272,10 @@ def test_an_eighteenth_source_is_one_entry_and_one_sample_file(first_run, home, 
     script = f"""
 import dagster as dg
 from codeft_assets import sources
-from codeft_assets.curation.adapters import PromptResponse
+from codeft_assets.curation.ingest.adapters import PromptResponse
 from codeft_assets.origins import HubOrigin
-sources.SOURCES["new-source"] = sources.Source(
+from codeft_assets.source import Source
+sources.SOURCES["new-source"] = Source(
     name="new-source", about="A question and its answer.", origin=HubOrigin(repo_id="me/new"),
     adapter=PromptResponse(prompt=("question",), response=("answer",)), domain="code", format="instruct",
     license="MIT", homepage="https://huggingface.co/datasets/me/new")
@@ -286,6 +287,6 @@ print("sources", len(sources.SOURCES))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "sources 18" in done.stdout
+    assert f"sources {len(SOURCES) + 1}" in done.stdout
     ledger = Store(str(tmp_path / "home")).table("corpus/ledger").read()
     assert ledger.filter(pl.col("source") == "new-source").height == 8

@@ -13,11 +13,11 @@ from typing import Protocol
 from codeft_assets.annotators.journal import Journal
 from codeft_assets.curation.quality.annotation import (
     MAX_ANSWERS,
-    Judgment,
+    Annotation,
     MalformedAnswerError,
     Question,
     is_well_formed,
-    read_answer,
+    parse_answer,
 )
 
 MALFORMED_ANSWER, REFUSED_BY_ANNOTATOR = "malformed_answer", "refused_by_annotator"
@@ -46,7 +46,7 @@ class Annotator(Protocol):
 class Judgments:
     """What an annotation came to; each question is in exactly one of the two."""
 
-    found: dict[str, Judgment]
+    found: dict[str, Annotation]
     """By the question's key."""
     left_out: dict[str, tuple[str, str]]
     """Drop reason and detail by the question's key."""
@@ -65,7 +65,7 @@ def judge(questions: Sequence[Question], annotator: Annotator, journal: Journal)
             _log.info("asking %d of %d questions", len(waiting), len(questions))
             annotator.ask(waiting, journal)
     read = {question.key: _read(question, journal) for question in questions}
-    found = {key: answer for key, answer in read.items() if isinstance(answer, Judgment)}
+    found = {key: answer for key, answer in read.items() if isinstance(answer, Annotation)}
     left_out = {key: answer for key, answer in read.items() if isinstance(answer, tuple)}
     if questions and not found:
         raise ValueError(
@@ -81,14 +81,14 @@ def _is_open(question: Question, journal: Journal) -> bool:
     return not judged and len(replies) < MAX_ANSWERS and journal.refusal(question.key) is None
 
 
-def _read(question: Question, journal: Journal) -> Judgment | tuple[str, str]:
+def _read(question: Question, journal: Journal) -> Annotation | tuple[str, str]:
     refusal = journal.refusal(question.key)
     if refusal is not None:
         return REFUSED_BY_ANNOTATOR, refusal
     detail = "no answer"
     for reply in journal.replies(question.key):
         try:
-            return read_answer(reply.content)
+            return parse_answer(reply.content)
         except MalformedAnswerError as error:
             detail = str(error)
     return MALFORMED_ANSWER, detail

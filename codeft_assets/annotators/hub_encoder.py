@@ -130,7 +130,7 @@ def open_encoder(model: str, *, max_tokens: int = 512) -> HubEncoder:
 def open_embedding(state: Mapping[str, Any]) -> Embedding:
     """Return the embedding that ``state`` describes, built in or from the Hub."""
     if state["kind"] != "hub":
-        return embedding.open_embedding(state)
+        return embedding.open_hashed_embedding(state)
     return HubEncoder(
         model=str(state["model"]),
         revision=str(state["revision"]),

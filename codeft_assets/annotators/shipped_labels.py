@@ -13,7 +13,7 @@ from pathlib import Path
 from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.curation.quality.labels import Label, LabeledDocuments, parse_labels, resolve_labels
 from codeft_assets.origins.sample import SampleOrigin
-from codeft_assets.sources import Source
+from codeft_assets.source import Source
 
 INTERPRETER = "cpython"
 """What a label calls the package of a file of the running interpreter's standard library."""
@@ -47,7 +47,7 @@ def sample_texts(sources: Iterable[Source]) -> dict[str, str]:
         origin = SampleOrigin(name=source.name)
         upstream = origin.resolve()
         for file in upstream.files:
-            for documents, _, _ in adapt_rows(origin.read(upstream, file), source.adapter, source.lineage("sample")):
+            for documents, _, _ in adapt_rows(origin.read(upstream, file), source.adapter, source.provenance("sample")):
                 keys = (key.hex() for key in documents["content_hash"].to_pylist())
                 texts.update(zip(keys, documents["text"].to_pylist(), strict=True))
     return texts

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
-from codeft_assets.sources import Source
+from codeft_assets.source import Source
 from codeft_assets.store.tables import Store
 
 PROFILES = ("sample", "full")

@@ -56,7 +56,6 @@ class HubOrigin:
     max_files: int | None = None
     revision: str | None = None
     """A commit or tag to hold the source back at; None follows the default branch."""
-    gated: bool = False
 
     def resolve(self) -> Upstream:
         """Return the commit and its data files.

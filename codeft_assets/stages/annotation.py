@@ -21,7 +21,8 @@ from codeft_assets.curation.corpus import redact as secrets
 from codeft_assets.curation.quality import annotation, labels
 from codeft_assets.curation.quality.labels import Label, is_held_out
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
-from codeft_assets.sources import SOURCES, Source
+from codeft_assets.source import Source
+from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import adapter_code, all_documents
 from codeft_assets.stages.dedup import read_texts
@@ -153,7 +154,7 @@ def _asked(request: AnnotationRequest) -> ShardResult:
 
 
 def _question(request: AnnotationRequest, row: Mapping[str, object], text: str, reading: int) -> annotation.Question:
-    return annotation.question_of(
+    return annotation.build_question(
         secrets.redact(text)[0],  # keys and addresses do not leave the machine
         language=str(row["language"]),
         name=_name(row),

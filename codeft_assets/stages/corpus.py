@@ -24,7 +24,7 @@ from codeft_assets.curation.dedup import groups
 from codeft_assets.curation.ingest import rows as ingest
 from codeft_assets.curation.report import StageReport
 from codeft_assets.origins import Origin, Upstream
-from codeft_assets.sources import Source
+from codeft_assets.source import Source
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.engine import ShardResult, Stage, Unit
 from codeft_assets.store.manifest import Shard
@@ -53,7 +53,7 @@ def documents_stage(source: Source, max_rows: int | None) -> Stage:
         code_version=code_version_of(read_documents, adapter_code(source)),
         parameters={
             "adapter": adapter.__qualname__ if inspect.isfunction(adapter) else repr(adapter),
-            "lineage": list(astuple(source.lineage(""))),
+            "provenance": list(astuple(source.provenance(""))),
             "max_rows": max_rows,
         },
     )
@@ -81,7 +81,7 @@ def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows:
     """Read the rows of the one file of ``upstream`` and turn them into documents and rejects."""
     rows = itertools.islice(origin.read(upstream, upstream.files[0]), max_rows)
     start = time.monotonic()
-    for accepted, rejected, report in ingest.adapt_rows(rows, source.adapter, source.lineage(upstream.revision)):
+    for accepted, rejected, report in ingest.adapt_rows(rows, source.adapter, source.provenance(upstream.revision)):
         now = time.monotonic()
         yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
         start = now
@@ -144,12 +144,12 @@ def plan_documents(
     """
     listed = all_documents(tables, ["document_id", "source", "domain", "format", "language", "num_chars"])
     scores = inputs["scores"].read(["document_id", "drop_reason", "educational_value"])
-    passing = ledger.passing(listed, scores, inputs["matches"].read(["document_id"]))
+    passing = ledger.documents_passing(listed, scores, inputs["matches"].read(["document_id"]))
     clusters = inputs["clusters"].read(["document_id", "representative_id"])
     signed = inputs["signatures"].read().join(passing.select("document_id"), on="document_id", how="semi")
     bands = [column for column in signed.columns if column.startswith("band_")]
     grouped = passing.join(clusters, on="document_id", how="anti").join(
-        groups.near_duplicate_groups(signed, clusters, bands), on="document_id"
+        groups.group_near_duplicates(signed, clusters, bands), on="document_id"
     )
     chosen, report = mixture.plan_mixture(grouped, weights, plan)
     yield ShardResult(rows=_arrow(chosen), report=report)
@@ -168,7 +168,7 @@ def decide_fates(
     listed = all_documents(tables, columns)
     quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
     chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
-    fates, report = ledger.write_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
+    fates, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
     yield ShardResult(rows=_arrow(fates), report=report)
 
 

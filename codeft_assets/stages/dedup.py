@@ -21,6 +21,7 @@ from codeft_assets.curation.dedup import deduplicate as dedup
 from codeft_assets.curation.dedup import minhash
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.dedup.minhash import MinHashParams
+from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import text_column
@@ -28,7 +29,6 @@ from codeft_assets.store.engine import ShardResult, Stage
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table, write_atomically
 
-Rows = npt.NDArray[np.int64]
 _HALF = pl.Series([1 << 64], dtype=pl.UInt128)
 
 
@@ -40,7 +40,7 @@ def signatures_stage(params: MinHashParams) -> Stage:
 def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterator[ShardResult]:
     """Compute the signature of every document of a shard."""
     rows = table.read_shard(shard, ["document_id", "content_hash", "text"])
-    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(minhash.signatures(text_column(rows), params))
+    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(minhash.compute_signatures(text_column(rows), params))
     yield ShardResult(rows=signed.to_arrow(), report=StageReport(num_in=signed.height, num_out=signed.height))
 
 
@@ -80,7 +80,7 @@ def cluster_documents(
         return texts.batches(places[rows])
 
     found = dedup.deduplicate(passing.drop("place"), band_keys, texts_of, params, evidence.read())
-    evidence.write(found.evidence)
+    evidence.write(found.similarities)
     named = found.clusters.with_columns(
         _as_hex(found.clusters[name]).alias(name) for name in ("document_id", "representative_id")
     )

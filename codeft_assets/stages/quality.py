@@ -74,7 +74,7 @@ def measure_documents(table: Table, shard: Shard, classifier_file: str, version:
     classifier = _loaded(classifier_file, version)
     rows = table.read_shard(shard, [*_ATTRIBUTES, "text"])
     text = rows["text"].combine_chunks().cast(pa.large_string())
-    scored = educational_value.score(classifier, text, rows["language"].combine_chunks())
+    scored = educational_value.score_documents(classifier, text, rows["language"].combine_chunks())
     measured = pl.DataFrame(rows.drop_columns(["text"])).hstack(scored)
     report = StageReport(num_in=measured.height, num_out=measured.height)
     yield ShardResult(rows=measured.select(*_ATTRIBUTES, *SIGNAL_COLUMNS).to_arrow(), report=report)
@@ -100,7 +100,7 @@ def load_classifier(path: Path) -> educational_value.Classifier:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; materialize quality/classifier first")
-    return educational_value.load(path.read_bytes(), open_embedding=open_embedding)
+    return educational_value.deserialize_classifier(path.read_bytes(), open_embedding=open_embedding)
 
 
 # -- decision ----------------------------------------------------------------------------------------------------------

@@ -122,10 +122,10 @@ def serving(endpoint):
 
 
 def questions(num):
-    from codeft_assets.curation.quality.annotation import question_of
+    from codeft_assets.curation.quality.annotation import build_question
 
     return [
-        question_of(
+        build_question(
             f"This is document number {number}.", language="text", name=f"document-{number}", annotator="fake",
             reading=0, max_chars=1000,
         )

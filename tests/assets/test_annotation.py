@@ -6,10 +6,10 @@ import pytest
 
 from codeft_assets.curation.quality.annotation import (
     MalformedAnswerError,
-    agreement,
+    build_question,
     fill_prompt,
-    question_of,
-    read_answer,
+    measure_agreement,
+    parse_answer,
     stratified_sample,
 )
 
@@ -24,7 +24,7 @@ from codeft_assets.curation.quality.annotation import (
     ],
 )
 def test_the_last_object_with_a_label_is_the_answer(answer):
-    judgment = read_answer(answer)
+    judgment = parse_answer(answer)
     assert (judgment.label, judgment.reason) == (4, "sorting, step by step")
 
 
@@ -49,7 +49,7 @@ def test_the_last_object_with_a_label_is_the_answer(answer):
 )
 def test_half_an_answer_is_malformed(answer):
     with pytest.raises(MalformedAnswerError):
-        read_answer(answer)
+        parse_answer(answer)
 
 
 def test_a_long_text_is_cut_and_says_so():
@@ -65,7 +65,7 @@ def test_a_text_cannot_fill_the_prompts_own_blanks():
 
 def ask(text="a", **changes):
     values = {"language": "text", "name": "n", "annotator": "m", "reading": 0, "max_chars": 100}
-    return question_of(text, **(values | changes)).key
+    return build_question(text, **(values | changes)).key
 
 
 def test_a_question_is_another_when_text_annotator_reading_or_prompt_change(monkeypatch):
@@ -112,7 +112,7 @@ def test_equal_texts_are_asked_about_once():
 
 
 def test_agreement_is_told_by_label():
-    found = agreement(np.array([0, 0, 3, 3, 5]), np.array([0, 1, 3, 3, 2]))
+    found = measure_agreement(np.array([0, 0, 3, 3, 5]), np.array([0, 1, 3, 3, 2]))
     assert found.same_fraction == pytest.approx(0.6)
     assert [(row.label, row.num_repeated, row.same_fraction, row.mean_difference) for row in found.by_label] == [
         (0, 2, 0.5, 0.5),
@@ -123,13 +123,13 @@ def test_agreement_is_told_by_label():
 
 def test_kappa_is_one_for_equal_readings_and_zero_for_chance():
     labels = np.array([0, 1, 2, 3, 4, 5] * 4)
-    assert agreement(labels, labels).weighted_kappa == 1
+    assert measure_agreement(labels, labels).weighted_kappa == 1
     # every label meets every label equally often
     first, second = np.repeat(np.arange(6), 6), np.tile(np.arange(6), 6)
-    assert agreement(first, second).weighted_kappa == pytest.approx(0)
+    assert measure_agreement(first, second).weighted_kappa == pytest.approx(0)
 
 
 def test_what_was_not_read_twice_has_no_agreement():
     nothing = np.zeros(0, dtype=np.int64)
-    assert agreement(nothing, nothing).same_fraction is None
-    assert agreement(np.array([2, 2]), np.array([2, 2])).weighted_kappa is None
+    assert measure_agreement(nothing, nothing).same_fraction is None
+    assert measure_agreement(np.array([2, 2]), np.array([2, 2])).weighted_kappa is None

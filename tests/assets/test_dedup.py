@@ -12,11 +12,9 @@ import xxhash
 
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
-from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.kernels import minhash as minhash_kernel
-from codeft_assets.curation.kernels import ngrams as overlap_kernel
-from codeft_assets.curation.kernels import words as words_kernel
+from codeft_assets.curation.kernels import words
 
 WORDS = [f"word{i}" for i in range(3000)]
 
@@ -57,15 +55,15 @@ def frame(texts, priorities=None):
         },
         schema_overrides={"document_id": pl.String, "content_hash": pl.Binary},
     )
-    return rows.hstack(signatures(arrow(texts), MinHashParams()))
+    return rows.hstack(compute_signatures(arrow(texts), MinHashParams()))
 
 
-def find(rows, texts, params=None, evidence=None, batch=50):
+def find(rows, texts, params=None, cached=None, batch=50):
     """Deduplicate ``rows``, whose ids number ``texts``."""
 
     ids = rows["document_id"]
 
-    def texts_of(wanted):
+    def read_texts(wanted):
         for first in range(0, len(wanted), batch):
             chosen = wanted[first : first + batch]
             yield np.arange(first, first + len(chosen)), arrow([texts[int(ids[int(row)])] for row in chosen])
@@ -73,7 +71,7 @@ def find(rows, texts, params=None, evidence=None, batch=50):
     def band_keys(band):
         return rows[f"band_{band}"].to_numpy()
 
-    return deduplicate(rows, band_keys, texts_of, params or DedupParams(), evidence)
+    return deduplicate(rows, band_keys, read_texts, params or DedupParams(), cached)
 
 
 def run(texts, priorities=None, params=None):
@@ -156,7 +154,7 @@ def test_the_source_with_the_lower_priority_number_is_kept():
     assert run([text, text], priorities=[1, 9])[0]["document_id"].to_list() == ["00001"]
 
 
-def test_an_exact_duplicate_of_a_removed_document_points_to_the_keeper():
+def test_an_exact_duplicate_of_a_removed_document_points_to_its_representative():
     base = text_of(3) + " and a longer end"
     near = edit(base, 2, seed=1)
     clusters, _ = run([base, near, near], priorities=[1, 2, 3])
@@ -190,31 +188,31 @@ def test_grouping_few_keys_at_a_time_gives_the_same_clusters(max_keys):
 
 def test_a_bucket_of_many_copies_costs_a_linear_number_of_pairs():
     texts = [text_of(1)] * 3000
-    signed = signatures(arrow(texts), MinHashParams())
+    signed = compute_signatures(arrow(texts), MinHashParams())
     later, earlier = candidate_pairs(np.arange(len(texts)), lambda band: signed[f"band_{band}"].to_numpy(), 14)
     assert len(texts) - 1 <= len(later) <= 2 * len(texts)
     assert (later > earlier).all()
 
 
-def test_evidence_spares_reading_and_changes_nothing():
+def test_cached_similarities_spare_reading_and_change_nothing():
     texts = corpus()
     rows = frame(texts)
     first = find(rows, texts)
     assert first.num_verified == first.num_pairs > 20
-    again = find(rows, texts, evidence=first.evidence)
+    again = find(rows, texts, cached=first.similarities)
     assert again.num_verified == 0
     assert again.clusters.equals(first.clusters)
-    assert again.evidence.equals(first.evidence)
+    assert again.similarities.equals(first.similarities)
 
 
 def test_after_a_change_only_the_pairs_of_changed_documents_are_read_again():
     texts = corpus()
-    evidence = find(frame(texts), texts).evidence
+    cached = find(frame(texts), texts).similarities
     changed = [texts[0], edit(texts[1], 1, seed=5), *texts[2:]]
     rows = frame(changed)
-    incremental, full = find(rows, changed, evidence=evidence), find(rows, changed)
+    incremental, full = find(rows, changed, cached=cached), find(rows, changed)
     assert incremental.clusters.equals(full.clusters)
-    assert incremental.evidence.equals(full.evidence)
+    assert incremental.similarities.equals(full.similarities)
     assert 0 < incremental.num_verified <= 3
 
 
@@ -222,17 +220,17 @@ def test_each_text_is_read_once():
     texts = corpus()
     rows, asked = frame(texts), []
 
-    def texts_of(wanted):
+    def read_texts(wanted):
         asked.extend(wanted.tolist())
         yield np.arange(len(wanted)), arrow([texts[row] for row in wanted])
 
-    deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), texts_of, DedupParams())
+    deduplicate(rows, lambda band: rows[f"band_{band}"].to_numpy(), read_texts, DedupParams())
     assert len(asked) == len(set(asked)) > 40
 
 
 def test_a_signature_depends_on_its_own_text_only():
-    alone = signatures(arrow([text_of(7)]), MinHashParams())
-    among = signatures(arrow([text_of(6), text_of(7), text_of(8)]), MinHashParams())
+    alone = compute_signatures(arrow([text_of(7)]), MinHashParams())
+    among = compute_signatures(arrow([text_of(6), text_of(7), text_of(8)]), MinHashParams())
     assert alone.row(0) == among.row(1)
 
 
@@ -267,10 +265,10 @@ def test_a_million_copies_leave_one_document_and_read_no_text():
     number = np.arange(10**6)
     rows, band_keys = synthetic(10**6, number // 10**6, [np.zeros(10**6, dtype=np.uint64)] * 2)
 
-    def texts_of(wanted):
+    def read_texts(wanted):
         raise AssertionError(f"{len(wanted)} texts were read")
 
-    found = deduplicate(rows, band_keys, texts_of, DedupParams())
+    found = deduplicate(rows, band_keys, read_texts, DedupParams())
     assert found.report.dropped == {"exact_duplicate": 10**6 - 1}
     assert found.clusters["representative_id"].unique().to_list() == [0]
 
@@ -281,13 +279,13 @@ def test_one_band_that_1e5_documents_share_costs_two_pairs_and_one_reading_each(
     rows, band_keys = synthetic(size, np.arange(size), [np.full(size, 7, dtype=np.uint64), unique])
     num_read = []
 
-    def texts_of(wanted):
+    def read_texts(wanted):
         for first in range(0, size, 10**4):
             part = wanted[first : first + 10**4]
             num_read.append(len(part))
             yield np.arange(first, first + len(part)), arrow([f"{i} has its own {i * 7} words {i * 3}" for i in part])
 
-    found = deduplicate(rows, band_keys, texts_of, DedupParams())
+    found = deduplicate(rows, band_keys, read_texts, DedupParams())
     assert found.num_pairs <= 2 * size
     assert sum(num_read) == size
     assert found.clusters.is_empty()
@@ -296,16 +294,21 @@ def test_one_band_that_1e5_documents_share_costs_two_pairs_and_one_reading_each(
 def test_a_document_of_50_megabytes_is_signed_whole():
     word = "thirty_two_characters_of_a_word "
     text = word * (50 * 10**6 // len(word))
-    signed = signatures(arrow([text + "the last words", text, "short"]), MinHashParams())
+    signed = compute_signatures(arrow([text + "the last words", text, "short"]), MinHashParams())
     assert signed["num_shingles"].to_list() == [len(text) // len(word) + 3 - 4, len(text) // len(word) - 4, 0]
     assert signed["shingle_sum"][0] != signed["shingle_sum"][1]
 
 
-def test_compiled_kernels_name_the_words_kernel_that_they_were_compiled_with():
+KERNELS = Path(words.__file__).parent
+
+
+@pytest.mark.parametrize("caller", sorted(path.name for path in KERNELS.glob("*.py")))
+def test_a_kernel_holds_the_hash_of_each_file_it_was_compiled_with(caller):
     # numba's cache sees a change of a kernel's own file only
-    used = xxhash.xxh3_64_hexdigest(Path(words_kernel.__file__).read_bytes())
-    assert used == minhash_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"
-    assert used == overlap_kernel.WORDS_KERNEL, "write this hash into minhash_kernel.py and overlap_kernel.py"
+    source = (KERNELS / caller).read_text()
+    for imported in re.findall(r"from codeft_assets\.curation\.kernels\.(\w+) import", source):
+        used = xxhash.xxh3_64_hexdigest((KERNELS / f"{imported}.py").read_bytes())
+        assert f'{imported.upper()}_KERNEL = "{used}"' in source, f"write this hash into {caller}"
 
 
 def test_no_text_is_read_of_documents_whose_shingles_are_the_same():

@@ -13,8 +13,13 @@ import skops.io
 import xxhash
 
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.quality.classifier import dump, fit_classifier, load, score
-from codeft_assets.curation.quality.classifier_report import evaluate, rank_correlation, ranking_auc
+from codeft_assets.curation.quality.classifier import (
+    deserialize_classifier,
+    fit_classifier,
+    score_documents,
+    serialize_classifier,
+)
+from codeft_assets.curation.quality.classifier_report import evaluate_classifier, rank_correlation, ranking_auc
 from codeft_assets.curation.quality.embedding import fit_embedding
 from codeft_assets.curation.quality.labels import HELD_OUT_OF, Label, LabeledDocuments, parse_labels, resolve_labels
 
@@ -49,7 +54,7 @@ def classifier(request):
 
 @pytest.fixture(scope="module")
 def stored(classifier):
-    return dump(classifier)
+    return serialize_classifier(classifier)
 
 
 @pytest.fixture(scope="module")
@@ -58,30 +63,32 @@ def state(stored):
 
 
 def test_a_lesson_scores_above_a_table(classifier):
-    value = score(classifier, pa.array([LESSON.format(9999), TABLE.format(9998)]), pa.array(["python"] * 2))
+    value = score_documents(classifier, pa.array([LESSON.format(9999), TABLE.format(9998)]), pa.array(["python"] * 2))
     assert value["educational_value"][0] > 0.8
     assert value["educational_value"][1] < 0.2
 
 
 def test_values_are_float32_of_zero_to_one(classifier):
-    value = score(classifier, documents().text, documents().language)["educational_value"].to_numpy()
+    value = score_documents(classifier, documents().text, documents().language)["educational_value"].to_numpy()
     assert value.dtype == np.float32
     assert ((value >= 0) & (value <= 1)).all()
 
 
 def test_no_documents_have_no_values(classifier):
-    assert len(score(classifier, pa.array([], pa.large_string()), pa.array([], pa.string()))) == 0
+    assert len(score_documents(classifier, pa.array([], pa.large_string()), pa.array([], pa.string()))) == 0
 
 
 def test_the_same_labels_and_seed_give_the_same_values(classifier):
     kind = classifier.ranker.state()["kind"]
-    again = score(fit_classifier(documents(), seed=1, kind=kind), documents().text, documents().language)
-    assert again.equals(score(classifier, documents().text, documents().language))
+    again = score_documents(fit_classifier(documents(), seed=1, kind=kind), documents().text, documents().language)
+    assert again.equals(score_documents(classifier, documents().text, documents().language))
 
 
 def test_a_stored_classifier_gives_the_same_values(classifier, stored):
     held = documents(10)
-    assert score(load(stored), held.text, held.language).equals(score(classifier, held.text, held.language))
+    assert score_documents(deserialize_classifier(stored), held.text, held.language).equals(
+        score_documents(classifier, held.text, held.language)
+    )
 
 
 def ran(path: str) -> None:
@@ -91,7 +98,7 @@ def ran(path: str) -> None:
 @pytest.mark.parametrize("poison", [os.system, functools.partial(os.system, "true"), ran, pytest.approx(1)])
 def test_a_poisoned_classifier_file_is_refused(state, poison):
     with pytest.raises(ValueError, match="could run code; do not load it"):
-        load(skops.io.dumps(state | {"ranker": poison}))
+        deserialize_classifier(skops.io.dumps(state | {"ranker": poison}))
 
 
 def test_a_pickle_is_refused_without_being_read(tmp_path):
@@ -100,13 +107,13 @@ def test_a_pickle_is_refused_without_being_read(tmp_path):
             return ran, (str(tmp_path / "exploded"),)
 
     with pytest.raises(ValueError, match="no skops archive"):
-        load(pickle.dumps(Bomb()))
+        deserialize_classifier(pickle.dumps(Bomb()))
     assert not (tmp_path / "exploded").exists()
 
 
 def test_a_classifier_of_other_signals_is_refused(state):
     with pytest.raises(ValueError, match="other signals"):
-        load(skops.io.dumps(state | {"signals": ["one"], "ranker": None}))
+        deserialize_classifier(skops.io.dumps(state | {"signals": ["one"], "ranker": None}))
 
 
 @pytest.mark.parametrize("labels", [[0] * 80, [5] * 80])
@@ -147,7 +154,7 @@ def test_similar_texts_have_similar_vectors():
 
 
 def test_the_report_ranks_perfectly_what_is_easy(classifier):
-    report = evaluate(classifier, documents(40))
+    report = evaluate_classifier(classifier, documents(40))
     assert report.auc == 1
     assert report.spearman is not None
     assert report.spearman > 0.8
@@ -159,7 +166,7 @@ def test_the_report_ranks_perfectly_what_is_easy(classifier):
 def test_worst_disagreements_come_first(classifier):
     wrong = documents(40)
     wrong.label[0] = 5
-    report = evaluate(classifier, wrong)
+    report = evaluate_classifier(classifier, wrong)
     worst = report.worst_disagreements[0]
     assert (worst.name, worst.label, worst.reason) == ("document-0", 5, "reason-0")
     assert TABLE.format(0).startswith(worst.excerpt[:80])
@@ -240,12 +247,12 @@ def test_a_malformed_label_is_refused_by_line(lines, message):
 
 
 def test_a_small_group_has_no_ranking(classifier):
-    few = evaluate(classifier, documents(8)).by_origin["even"]
+    few = evaluate_classifier(classifier, documents(8)).by_origin["even"]
     assert (few.num_documents, few.auc, few.spearman) == (4, None, None)
 
 
 def test_the_calibration_error_is_the_distance_of_value_and_share(classifier):
-    report = evaluate(classifier, documents(40))
+    report = evaluate_classifier(classifier, documents(40))
     by_hand = sum(row.num_documents * abs(row.mean_value - row.good_fraction) for row in report.calibration) / 40
     assert report.calibration_error == pytest.approx(by_hand)
     assert by_hand < 0.1

@@ -6,7 +6,12 @@ import pytest
 
 from codeft_assets.annotators import hub_encoder
 from codeft_assets.annotators.hub_encoder import length_buckets, open_embedding, open_encoder
-from codeft_assets.curation.quality.classifier import dump, fit_classifier, load, score
+from codeft_assets.curation.quality.classifier import (
+    deserialize_classifier,
+    fit_classifier,
+    score_documents,
+    serialize_classifier,
+)
 from codeft_assets.origins.errors import MissingUpstreamError
 from tests.assets.test_educational_value import documents
 
@@ -103,12 +108,12 @@ def test_the_forest_reads_the_encoder_and_opens_it_again(cache, model):
     encoder = open_encoder(model)
     classifier = fit_classifier(documents(), seed=1, embedding=encoder)
     held = documents(10)
-    expected = score(classifier, held.text, held.language)
+    expected = score_documents(classifier, held.text, held.language)
     assert {"encoder_0", "encoder_15"} <= set(classifier.ranker.feature_shares())
-    again = load(dump(classifier), open_embedding=open_embedding)
-    assert score(again, held.text, held.language).equals(expected)
+    again = deserialize_classifier(serialize_classifier(classifier), open_embedding=open_embedding)
+    assert score_documents(again, held.text, held.language).equals(expected)
     with pytest.raises(ValueError, match="embedding 'hub' is not built in"):
-        load(dump(classifier))
+        deserialize_classifier(serialize_classifier(classifier))
 
 
 def test_an_encoder_that_is_not_there_is_named(tmp_path):

@@ -5,10 +5,10 @@ import pytest
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, Message, content_hash, document_id
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
 from codeft_assets.curation.ingest.free_text import olympiad_text
-from codeft_assets.curation.ingest.normalize import language_of_path, language_of_text, normalize_text
-from codeft_assets.curation.ingest.rows import Lineage, MovedColumnError, adapt_rows
+from codeft_assets.curation.ingest.normalize import detect_language, language_from_path, normalize_text
+from codeft_assets.curation.ingest.rows import Provenance, SchemaChangedError, adapt_rows
 
-LINEAGE = Lineage(source="s", revision="r1", domain="code", format="raw", license="MIT")
+PROVENANCE = Provenance(source="s", revision="r1", domain="code", format="raw", license="MIT")
 
 
 def rows(*texts):
@@ -22,7 +22,7 @@ def one(iterator):
 
 def test_every_row_is_a_document_or_a_reject():
     documents, rejects, report = one(
-        adapt_rows(rows("good", None, "fine", 3, ""), PlainText(columns=("text",)), LINEAGE)
+        adapt_rows(rows("good", None, "fine", 3, ""), PlainText(columns=("text",)), PROVENANCE)
     )
     assert (documents.num_rows, rejects.num_rows) == (2, 3)
     assert report.num_in == 5
@@ -32,7 +32,7 @@ def test_every_row_is_a_document_or_a_reject():
 
 
 def test_a_reject_keeps_its_row_its_reason_and_the_detail():
-    rejects = one(adapt_rows(rows("good", 3), PlainText(columns=("text",)), LINEAGE))[1].to_pylist()
+    rejects = one(adapt_rows(rows("good", 3), PlainText(columns=("text",)), PROVENANCE))[1].to_pylist()
     assert rejects == [
         {
             "source": "s",
@@ -47,44 +47,44 @@ def test_a_reject_keeps_its_row_its_reason_and_the_detail():
 
 def test_an_unparsable_line_is_a_reject():
     report = one(
-        adapt_rows([("f#0", {"text": "x"}), ("f#1", {"malformed": "{oops"})], PlainText(columns=("text",)), LINEAGE)
+        adapt_rows([("f#0", {"text": "x"}), ("f#1", {"malformed": "{oops"})], PlainText(columns=("text",)), PROVENANCE)
     )[2]
     assert report.dropped == {"malformed_json": 1}
 
 
 def test_parts_of_a_row_count_one_by_one():
     text = "1. " + "A problem that is long enough to be one. " * 2 + "\n\nshort"
-    documents, rejects, report = one(adapt_rows(rows(text), olympiad_text, LINEAGE))
+    documents, rejects, report = one(adapt_rows(rows(text), olympiad_text, PROVENANCE))
     assert documents["source_row"].to_pylist() == ["file#0/0"]
     assert rejects["source_row"].to_pylist() == ["file#0/1"]
     assert report.num_in == 2
 
 
 def test_shards_hold_so_many_rows():
-    shards = list(adapt_rows(rows(*"abcdefg"), PlainText(columns=("text",)), LINEAGE, rows_per_shard=3))
+    shards = list(adapt_rows(rows(*"abcdefg"), PlainText(columns=("text",)), PROVENANCE, rows_per_shard=3))
     assert [documents.num_rows for documents, _, _ in shards] == [3, 3, 1]
 
 
 def test_a_moved_column_stops_the_source_and_names_what_was_found():
     moved = [("f#0", {"prompt": "Q", "reply": "A"})] * 30
     with pytest.raises(
-        MovedColumnError, match="source 's'.*'question'.*row has \\['prompt', 'reply'\\]; fix the entry"
+        SchemaChangedError, match="source 's'.*'question'.*row has \\['prompt', 'reply'\\]; fix the entry"
     ):
-        list(adapt_rows(moved, PromptResponse(prompt=("question",), response=("answer",)), LINEAGE))
+        list(adapt_rows(moved, PromptResponse(prompt=("question",), response=("answer",)), PROVENANCE))
 
 
 def test_one_row_without_the_column_does_not_stop_the_source():
-    documents = one(adapt_rows([("f#0", {}), *rows("fine")], PlainText(columns=("text",)), LINEAGE))[0]
+    documents = one(adapt_rows([("f#0", {}), *rows("fine")], PlainText(columns=("text",)), PROVENANCE))[0]
     assert documents.num_rows == 1
 
 
 def test_an_id_depends_on_source_and_row_not_on_revision_or_text():
     assert document_id("s", "file#1") == document_id("s", "file#1")
     assert document_id("s", "file#1") != document_id("t", "file#1")
-    later = Lineage(source="s", revision="r2", domain="code", format="raw", license="MIT")
+    later = Provenance(source="s", revision="r2", domain="code", format="raw", license="MIT")
     ids = [
         one(adapt_rows(rows(t), PlainText(columns=("text",)), at))[0]["document_id"]
-        for t, at in (("a", LINEAGE), ("b", later))
+        for t, at in (("a", PROVENANCE), ("b", later))
     ]
     assert ids[0] == ids[1]
 
@@ -120,12 +120,12 @@ def test_normalizing_keeps_indentation_and_composes_accents():
     ],
 )
 def test_the_language_of_code_is_recognized(text, language):
-    assert language_of_text(text) == language
+    assert detect_language(text) == language
 
 
 def test_a_suffix_names_a_language_or_none():
-    assert language_of_path("src/A.TSX") == "typescript"
-    assert language_of_path("README") is None
+    assert language_from_path("src/A.TSX") == "typescript"
+    assert language_from_path("README") is None
 
 
 def test_an_unknown_role_is_refused():

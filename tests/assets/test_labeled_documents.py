@@ -8,7 +8,7 @@ from codeft_assets.annotators.shipped_labels import (
     shipped_labels,
 )
 from codeft_assets.curation.quality.classifier import fit_classifier
-from codeft_assets.curation.quality.classifier_report import evaluate
+from codeft_assets.curation.quality.classifier_report import evaluate_classifier
 from codeft_assets.sources import SOURCES
 
 
@@ -35,7 +35,7 @@ def test_a_file_of_a_package_that_is_not_installed_is_absent():
 
 def test_the_shipped_labels_teach_a_classifier_that_ranks_held_out_documents():
     training, held_out = labeled_documents(SOURCES.values())
-    report = evaluate(fit_classifier(training, seed=0), held_out)
+    report = evaluate_classifier(fit_classifier(training, seed=0), held_out)
     assert report.auc is not None
     assert report.spearman is not None
     # Measured .985 and .879 with every document installed; fewer are on another interpreter.

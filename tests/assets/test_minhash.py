@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
 from codeft_assets.curation.dedup.shingle_sets import ShingleSets
 from codeft_assets.curation.kernels.minhash import _words, edges_scratch
 from codeft_assets.curation.kernels.ngrams import word_hashes
-from codeft_assets.curation.quality.signals import text_buffers
+from codeft_assets.curation.text_buffers import text_buffers
 
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 ALPHABET = "abcXYZ019__ \t\n.,;()=é漢\u00a0`~@[{\x7f"
@@ -60,7 +60,7 @@ def test_similarity_is_that_of_python_sets_on_noise(width):
 def test_words_of_every_length_that_differ_in_one_byte_are_told_apart(length):
     context = "one two three four"
     words = ["q" * at + "z" + "q" * (length - at - 1) for at in range(length)]
-    signed = signatures(arrow([f"{context} {word}" for word in words]), MinHashParams())
+    signed = compute_signatures(arrow([f"{context} {word}" for word in words]), MinHashParams())
     assert signed["num_shingles"].to_list() == [1] * length
     assert signed["shingle_sum"].n_unique() == length
 
@@ -70,41 +70,41 @@ def test_words_are_whole_wherever_a_block_or_a_part_ends(size):
     for shift in (0, 1, 5):
         text = ("alpha_beta " * (size // 11 + 2))[shift : size + shift]
         expected = len(words_of(text)) - 4
-        assert signatures(arrow([text]), MinHashParams())["num_shingles"].to_list() == [expected]
+        assert compute_signatures(arrow([text]), MinHashParams())["num_shingles"].to_list() == [expected]
 
 
 def test_a_word_longer_than_a_part_is_one_word():
     text = "a b " + "x" * 100_000 + " c d"
-    assert signatures(arrow([text]), MinHashParams())["num_shingles"].to_list() == [1]
+    assert compute_signatures(arrow([text]), MinHashParams())["num_shingles"].to_list() == [1]
 
 
 def test_a_signature_does_not_depend_on_where_in_the_buffer_its_text_lies():
     text = noise(5, 700)
-    alone = signatures(arrow([text]), MinHashParams()).row(0)
+    alone = compute_signatures(arrow([text]), MinHashParams()).row(0)
     for before in (0, 1, 13, 64):
         among = arrow(["x" * before, text, "tail"])
-        assert signatures(among, MinHashParams()).row(1) == alone
-        assert signatures(among.slice(1, 1), MinHashParams()).row(0) == alone
+        assert compute_signatures(among, MinHashParams()).row(1) == alone
+        assert compute_signatures(among.slice(1, 1), MinHashParams()).row(0) == alone
     exact = pa.Array.from_buffers(  # no padding behind the last byte
         pa.large_string(),
         1,
         [None, pa.py_buffer(np.array([0, len(text.encode())]).tobytes()), pa.py_buffer(text.encode())],
     )
-    assert signatures(exact, MinHashParams()).row(0) == alone
+    assert compute_signatures(exact, MinHashParams()).row(0) == alone
 
 
 def test_case_white_space_and_punctuation_do_not_matter_but_digits_and_accents_do():
     base = "return the first 10 items of the list"
     same = ["Return  the first\n10 ITEMS, of (the) list!", base]
     other = [base.replace("10", "11"), base.replace("first", "fïrst")]
-    signed = signatures(arrow([*same, *other]), MinHashParams())
+    signed = compute_signatures(arrow([*same, *other]), MinHashParams())
     assert signed["shingle_sum"].n_unique() == 3
     assert signed.row(0) == signed.row(1)
 
 
 def test_a_null_text_is_refused():
     with pytest.raises(ValueError, match="null"):
-        signatures(pa.array(["a", None], pa.large_string()), MinHashParams())
+        compute_signatures(pa.array(["a", None], pa.large_string()), MinHashParams())
 
 
 def test_a_band_key_is_shared_as_often_as_theory_says():
@@ -118,7 +118,7 @@ def test_a_band_key_is_shared_as_often_as_theory_says():
         for at in rng.choice(300, 8, replace=False):
             edited[at] = f"e{rng.integers(10**9)}"
         left, right = " ".join(base), " ".join(edited)
-        signed = signatures(arrow([left, right]), MinHashParams())
+        signed = compute_signatures(arrow([left, right]), MinHashParams())
         keys = signed.select(MinHashParams().band_columns()).to_numpy()
         shared += int((keys[0] == keys[1]).sum())
         total += 14

@@ -3,16 +3,16 @@
 import polars as pl
 import pytest
 
-from codeft_assets.curation.corpus.ledger import write_ledger
+from codeft_assets.curation.corpus.ledger import build_ledger
 from codeft_assets.curation.corpus.mixture import (
-    CHARS_PER_TOKEN,
     Mixture,
+    allocate_tokens,
     plan_mixture,
-    source_tokens,
     summarize,
-    wanted_tokens,
+    target_tokens,
 )
-from codeft_assets.curation.dedup.groups import near_duplicate_groups
+from codeft_assets.curation.dedup.groups import group_near_duplicates
+from codeft_assets.curation.documents import CHARS_PER_TOKEN
 
 SHARES = {"code": 0.5, "math": 0.25, "reasoning": 0.25}
 
@@ -86,7 +86,7 @@ def test_more_epochs_need_to_be_asked_for():
 def test_a_domain_of_share_zero_is_not_read_for_a_budget():
     capacity = pl.DataFrame({"source": ["a", "b"], "domain": ["code", "math"], "capacity": [400, 400]})
     mixture = Mixture(domain_shares={"code": 1.0, "math": 0.0, "reasoning": 0.0}, token_budget=600)
-    assert source_tokens(capacity, 600, {"a": 1, "b": 1}, mixture) == {"a": 400, "b": 0}
+    assert allocate_tokens(capacity, 600, {"a": 1, "b": 1}, mixture) == {"a": 400, "b": 0}
 
 
 def test_annealing_reads_its_formats_last_and_counts_against_the_limit():
@@ -154,7 +154,7 @@ def signatures(**keys):
 def test_a_removed_duplicate_links_the_two_it_lay_between():
     signed = signatures(a=(1, 10), b=(1, 11), c=(2, 11), d=(3, 12), e=(4, 13))
     removed = pl.DataFrame({"document_id": ["e"], "representative_id": ["d"]})
-    found = near_duplicate_groups(signed, removed, ["band_0", "band_1"])
+    found = group_near_duplicates(signed, removed, ["band_0", "band_1"])
     assert dict(found.iter_rows()) == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d"}
 
 
@@ -162,7 +162,7 @@ def test_groups_do_not_depend_on_the_order_of_documents():
     signed = signatures(**{f"{i:03d}": (i // 3, 1000 + i // 5) for i in range(100)})
     none = pl.DataFrame(schema={"document_id": pl.String, "representative_id": pl.String})
     shuffled = signed.sample(fraction=1, shuffle=True, seed=3)
-    first, second = (near_duplicate_groups(s, none, ["band_0", "band_1"]) for s in (signed, shuffled))
+    first, second = (group_near_duplicates(s, none, ["band_0", "band_1"]) for s in (signed, shuffled))
     assert first.equals(second)
 
 
@@ -192,8 +192,8 @@ def test_the_summary_adds_up_to_the_plan():
     assert (code["read"], code["repeated"], code["most_epochs"]) == (2700, 900, 2)
     assert (math["read"], math["repeated"], math["most_epochs"]) == (1400, 500, 2)
     assert code["share"] + math["share"] == pytest.approx(1)
-    assert wanted_tokens(plan, "domain", {"a": 1, "b": 1}, mixture) == {"code": 2000, "math": 1000, "reasoning": 1000}
-    assert wanted_tokens(plan, "source", {"a": 1, "b": 1}, mixture) == {"a": 2000, "b": 1000}
+    assert target_tokens(plan, "domain", {"a": 1, "b": 1}, mixture) == {"code": 2000, "math": 1000, "reasoning": 1000}
+    assert target_tokens(plan, "source", {"a": 1, "b": 1}, mixture) == {"a": 2000, "b": 1000}
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ CLUSTERS = pl.DataFrame(
 
 def ledger(plan_ids=("d",)):
     plan = pl.DataFrame([(name, "train", 2, 1) for name in plan_ids], schema=CHOSEN, orient="row")
-    return write_ledger(LISTED, SCORES, MATCHES, CLUSTERS, plan)
+    return build_ledger(LISTED, SCORES, MATCHES, CLUSTERS, plan)
 
 
 def test_the_first_stage_that_objects_decides():
@@ -286,4 +286,4 @@ def test_a_document_with_two_fates_is_an_error():
     twice = pl.concat([CLUSTERS, CLUSTERS.with_columns(representative_id=pl.lit("e"))])
     empty = pl.DataFrame(schema=CHOSEN)
     with pytest.raises(AssertionError, match="5 documents came in"):
-        write_ledger(LISTED, SCORES, MATCHES, twice, empty)
+        build_ledger(LISTED, SCORES, MATCHES, twice, empty)

@@ -156,7 +156,7 @@ def test_a_missing_dataset_says_where_to_look(hub):
 def test_a_gated_dataset_says_what_to_accept_and_what_to_set(hub):
     hub.commit("me/gated", {"train.jsonl": jsonl(ROWS)})
     hub.repos["me/gated"].gated = True
-    origin = HubOrigin(repo_id="me/gated", gated=True)
+    origin = HubOrigin(repo_id="me/gated")
     upstream = origin.resolve()
     with pytest.raises(GatedUpstreamError, match="accept the terms at .*/me/gated, then set HF_TOKEN") as caught:
         read(origin, upstream)
@@ -231,7 +231,7 @@ def test_the_hub_gives_the_documents_of_the_sample(hub, name):
         return sorted(
             text
             for file in upstream.files
-            for documents, _, _ in adapt_rows(origin.read(upstream, file), source.adapter, source.lineage("r"))
+            for documents, _, _ in adapt_rows(origin.read(upstream, file), source.adapter, source.provenance("r"))
             for text in documents["text"].to_pylist()
         )
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.quality.classifier import dump, fit_classifier
+from codeft_assets.curation.quality.classifier import fit_classifier, serialize_classifier
 from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.quality import (
@@ -59,7 +59,7 @@ def write_documents(store, name, texts):
 @pytest.fixture(scope="module")
 def classifier_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("classifier") / "classifier.skops"
-    path.write_bytes(dump(replace(fit_classifier(documents(), seed=1), version="v1")))
+    path.write_bytes(serialize_classifier(replace(fit_classifier(documents(), seed=1), version="v1")))
     return path
 
 
@@ -131,7 +131,7 @@ def test_scores_of_unchanged_text_are_reused_and_another_classifier_scores_again
     changed = measure(store, classifier_file)
     assert (changed.num_run, changed.num_skipped) == (1, 1)
     other = classifier_file.with_name("other.skops")
-    other.write_bytes(dump(replace(fit_classifier(documents(), seed=2), version="v2")))
+    other.write_bytes(serialize_classifier(replace(fit_classifier(documents(), seed=2), version="v2")))
     assert measure(store, other, version="v2").num_run == 2
 
 

@@ -24,13 +24,13 @@ def test_the_compiled_answer_is_the_log_odds_of_logistic_regression():
     counts.data = 1 + np.log(counts.data)
     matrix = normalize(counts.multiply(idf).tocsr())
     model = LogisticRegression(C=10.0, solver="liblinear", random_state=1).fit(matrix, labeled.label >= 3)
-    assert ranker.answers(None, labeled.text) == pytest.approx(model.decision_function(matrix), abs=0.05)
+    assert ranker.predict(None, labeled.text) == pytest.approx(model.decision_function(matrix), abs=0.05)
 
 
 def test_the_linear_model_is_calibrated_with_its_intercept():
     one_third = documents().select(np.arange(80) % 4 != 1)  # good ones are the fewer
     classifier = fit_classifier(one_third, seed=1, kind="linear")
-    lesson, table = (classifier.ranker.answers(None, pa.array([text])) for text in (LESSON.format(9), TABLE.format(9)))
+    lesson, table = (classifier.ranker.predict(None, pa.array([text])) for text in (LESSON.format(9), TABLE.format(9)))
     assert classifier.slope * lesson + classifier.offset > 0 > classifier.slope * table + classifier.offset
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.quality.signals import SIGNAL_NAMES, signals
+from codeft_assets.curation.quality.signals import SIGNAL_NAMES, measure_signals
 
 PYTHON = '''"""Add numbers."""
 import math
@@ -16,11 +16,11 @@ assert add_two(1, 2) == 3
 
 
 def measure(text: str, language: str = "python") -> dict[str, float]:
-    return signals(pa.array([text], pa.large_string()), pa.array([language])).row(0, named=True)
+    return measure_signals(pa.array([text], pa.large_string()), pa.array([language])).row(0, named=True)
 
 
 def test_every_signal_is_measured_once_and_is_a_float32():
-    frame = signals(pa.array([PYTHON], pa.large_string()), pa.array(["python"]))
+    frame = measure_signals(pa.array([PYTHON], pa.large_string()), pa.array(["python"]))
     assert frame.columns == list(SIGNAL_NAMES)
     assert {str(dtype) for dtype in frame.dtypes} == {"Float32"}
 
@@ -94,18 +94,20 @@ def test_the_kernel_version_stands_for_these_values():
 
 def test_a_document_is_measured_the_same_alone_and_among_others():
     texts = [PYTHON, "same words " * 50, "same words " * 50, "", "é" * 30_000]
-    together = signals(pa.array(texts, pa.large_string()), pa.array(["python"] * 5)).rows()
-    alone = [signals(pa.array([text], pa.large_string()), pa.array(["python"])).row(0) for text in texts]
+    together = measure_signals(pa.array(texts, pa.large_string()), pa.array(["python"] * 5)).rows()
+    alone = [measure_signals(pa.array([text], pa.large_string()), pa.array(["python"])).row(0) for text in texts]
     assert together == alone
 
 
 def test_a_slice_of_an_array_is_measured_like_a_copy():
     whole = pa.array(["ignored", PYTHON, "also ignored"], pa.large_string())
-    assert signals(whole.slice(1, 1), pa.array(["python"])).row(0) == tuple(measure(PYTHON).values())
+    assert measure_signals(whole.slice(1, 1), pa.array(["python"])).row(0) == tuple(measure(PYTHON).values())
 
 
 def test_short_string_arrays_are_accepted():
-    assert signals(pa.array([PYTHON], pa.string()), pa.array(["python"])).row(0) == tuple(measure(PYTHON).values())
+    assert measure_signals(pa.array([PYTHON], pa.string()), pa.array(["python"])).row(0) == tuple(
+        measure(PYTHON).values()
+    )
 
 
 @pytest.mark.parametrize("text", ["", "\n", "((((", "'", '"""', "/*", "`", "\\", "\x00", "a" * 100_000, "é", "```"])
@@ -115,14 +117,14 @@ def test_signals_are_finite_for_any_text(text: str, language: str):
 
 
 def test_no_documents_give_no_rows():
-    assert signals(pa.array([], pa.large_string()), pa.array([], pa.string())).shape == (0, len(SIGNAL_NAMES))
+    assert measure_signals(pa.array([], pa.large_string()), pa.array([], pa.string())).shape == (0, len(SIGNAL_NAMES))
 
 
 def test_a_null_text_is_refused():
     with pytest.raises(ValueError, match="1 of 2 texts are null"):
-        signals(pa.array(["a", None], pa.large_string()), pa.array(["text", "text"]))
+        measure_signals(pa.array(["a", None], pa.large_string()), pa.array(["text", "text"]))
 
 
 def test_each_text_needs_a_language():
     with pytest.raises(ValueError, match="2 texts but 1 languages"):
-        signals(pa.array(["a", "b"], pa.large_string()), pa.array(["text"]))
+        measure_signals(pa.array(["a", "b"], pa.large_string()), pa.array(["text"]))

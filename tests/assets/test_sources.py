@@ -1,4 +1,4 @@
-"""The catalogue: seventeen entries, each complete, and wrong ones refused."""
+"""The catalogue: each entry is complete and has a sample that its adapter accepts; wrong entries are refused."""
 
 from dataclasses import replace
 
@@ -7,25 +7,32 @@ import pytest
 from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.origins import SampleOrigin
 from codeft_assets.origins.errors import MissingUpstreamError
-from codeft_assets.sources import SOURCES, catalogue
+from codeft_assets.origins.sample import SAMPLES_FOLDER
+from codeft_assets.source import sources_by_name
+from codeft_assets.sources import SOURCES
 
 ENTRY = SOURCES["o1-journey"]
+SAMPLED = [source.name for source in SOURCES.values() if source.has_sample]
 
 
-def test_there_are_seventeen_sources():
-    assert len(SOURCES) == 17
+def test_every_sample_belongs_to_an_entry():
+    found = {path.stem for path in SAMPLES_FOLDER.iterdir() if path.name != "README.md"}
+    assert found == set(SAMPLED)
 
 
-@pytest.mark.parametrize("name", [source.name for source in SOURCES.values() if source.has_sample])
-def test_a_sample_gives_documents_and_its_accounts_balance(name):
+@pytest.mark.parametrize("name", SAMPLED)
+def test_the_adapter_accepts_the_rows_of_the_sample(name):
     source, origin = SOURCES[name], SampleOrigin(name=name)
     upstream = origin.resolve()
     reports = [
         report
         for file in upstream.files
-        for _, _, report in adapt_rows(origin.read(upstream, file), source.adapter, source.lineage(upstream.revision))
+        for _, _, report in adapt_rows(
+            origin.read(upstream, file), source.adapter, source.provenance(upstream.revision)
+        )
     ]
     assert sum(report.num_out for report in reports) >= 4
+    assert not any("missing_column" in report.dropped for report in reports)
     assert sum(report.num_in for report in reports) <= 40
 
 
@@ -42,7 +49,7 @@ def test_every_source_says_what_it_is_where_from_and_under_which_license():
         ({"name": "Bad Name"}, "name 'Bad Name' must be lower-case words joined by '-'"),
         ({"domain": "poetry"}, "domain 'poetry' must be one of"),
         ({"format": "xml"}, "format 'xml' one of"),
-        ({"thoughts": "drop"}, "thoughts 'drop' is none of"),
+        ({"think_spans": "drop"}, "think_spans 'drop' is none of"),
         ({"weight": 0.0}, "weight 0.0 must be positive"),
     ],
 )
@@ -51,9 +58,15 @@ def test_a_wrong_entry_is_refused(change, message):
         replace(ENTRY, **change)
 
 
+@pytest.mark.parametrize("name", ["", "a_b", "-a", "a-", "a--b", "a/b", "Ä"])
+def test_a_name_is_words_that_an_asset_key_and_a_folder_may_hold(name):
+    with pytest.raises(ValueError, match="must be lower-case words joined by '-'"):
+        replace(ENTRY, name=name)
+
+
 def test_a_name_given_twice_is_refused():
     with pytest.raises(ValueError, match="named twice: \\['o1-journey'\\]"):
-        catalogue((ENTRY, ENTRY))
+        sources_by_name((ENTRY, ENTRY))
 
 
 def test_a_source_without_a_sample_says_which_file_to_write():

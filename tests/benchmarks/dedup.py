@@ -28,7 +28,7 @@ import xxhash
 
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
-from codeft_assets.curation.dedup.minhash import MinHashParams, jaccard, signatures
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.stages.corpus import text_column
 
@@ -110,7 +110,7 @@ def ours(folder):
             "educational_value": np.zeros(len(text), dtype=np.float32),
             "num_chars": pl.Series(text).str.len_bytes(),
         }
-    ).hstack(signatures(text, MinHashParams()))
+    ).hstack(compute_signatures(text, MinHashParams()))
 
     def texts_of(wanted):
         yield np.arange(len(wanted)), text.take(pa.array(wanted))
@@ -272,7 +272,7 @@ def recall_of_copies(planted, first, removed):
 def with_a_neighbor(texts, threshold):
     """Return the documents that are similar to any other, by signatures so sensitive that they miss one in 10^7."""
     text, params = pa.array(texts, pa.large_string()), MinHashParams(num_bands=40, rows_per_band=3, seed=7)
-    signed = signatures(text, params)
+    signed = compute_signatures(text, params)
     rows = (signed["num_shingles"] > 0).arg_true().to_numpy().astype(np.int64)
     later, earlier = candidate_pairs(rows, lambda band: signed[f"band_{band}"].to_numpy(), params.num_bands)
     similar = jaccard(text, rows[later], rows[earlier], params) >= threshold
@@ -282,9 +282,11 @@ def with_a_neighbor(texts, threshold):
 def unsupported_removals(clusters, texts):
     """Count the removed documents that are not similar to their kept one, by Python sets."""
     removed, count = set(clusters["document_id"]), 0
-    for document, keeper in zip(clusters["document_id"], clusters["representative_id"], strict=True):
-        same = content_hash(texts[int(document)]) == content_hash(texts[int(keeper)])
-        count += keeper in removed or not (same or similarity(texts[int(document)], texts[int(keeper)]) >= 0.7)
+    for document, representative in zip(clusters["document_id"], clusters["representative_id"], strict=True):
+        same = content_hash(texts[int(document)]) == content_hash(texts[int(representative)])
+        count += representative in removed or not (
+            same or similarity(texts[int(document)], texts[int(representative)]) >= 0.7
+        )
     return count
 
 

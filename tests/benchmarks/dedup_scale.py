@@ -34,7 +34,7 @@ import pyarrow as pa
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.curation.kernels.buckets import greedy_keep
+from codeft_assets.curation.kernels.buckets import choose_representatives
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.dedup import (
     ClusterInputs,
@@ -86,8 +86,8 @@ def cluster_band_keys(folder, num_documents):
         return np.load(folder / f"band_{band}.npy")
 
     later, earlier = candidate_pairs(np.arange(num_documents), band_keys, PARAMS.minhash.num_bands)
-    keeper = greedy_keep(num_documents, later, earlier, np.ones(len(later), dtype=np.bool_))
-    return {"pairs": len(later), "removed": int((keeper != -1).sum())}
+    representative = choose_representatives(num_documents, later, earlier, np.ones(len(later), dtype=np.bool_))
+    return {"pairs": len(later), "removed": int((representative != -1).sum())}
 
 
 # -- the whole stage ---------------------------------------------------------------------------------------------------

@@ -24,13 +24,13 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.annotators.shipped_labels import labeled_documents
-from codeft_assets.curation.quality.classifier import fit_classifier, predict, score
-from codeft_assets.curation.quality.classifier_report import evaluate, rank_correlation, ranking_auc
+from codeft_assets.curation.quality.classifier import fit_classifier, predict_values, score_documents
+from codeft_assets.curation.quality.classifier_report import evaluate_classifier, rank_correlation, ranking_auc
 from codeft_assets.curation.quality.embedding import fit_embedding
 from codeft_assets.curation.quality.labels import MAX_LABEL, LabeledDocuments
-from codeft_assets.curation.quality.rankers import FITTERS, features
+from codeft_assets.curation.quality.rankers import FITTERS, build_features
 from codeft_assets.curation.quality.rules import drop_reasons
-from codeft_assets.curation.quality.signals import signals
+from codeft_assets.curation.quality.signals import measure_signals
 from codeft_assets.sources import SOURCES
 
 SEED = 0
@@ -74,7 +74,7 @@ def unseen_sources(documents: LabeledDocuments) -> dict[str, tuple[float, float]
         if num < MIN_UNSEEN_DOCUMENTS or ranking_auc(unseen.label, unseen.label.astype(np.float32)) is None:
             continue
         classifier = fit_classifier(documents.select(families != name), seed=SEED)
-        value = score(classifier, unseen.text, unseen.language)["educational_value"].to_numpy()
+        value = score_documents(classifier, unseen.text, unseen.language)["educational_value"].to_numpy()
         auc, rank = ranking_auc(unseen.label, value), rank_correlation(unseen.label, value)
         assert auc is not None, f"{name} has good and poor documents"
         assert rank is not None, f"{name} has several labels"
@@ -89,8 +89,11 @@ def boosted_values(training: LabeledDocuments, held_out: LabeledDocuments) -> np
 
     embedding = fit_embedding(training.text, seed=SEED)
     model = lightgbm.LGBMRegressor(n_estimators=200, learning_rate=0.05, random_state=SEED, n_jobs=1, verbose=-1)
-    model.fit(features(embedding, signals(training.text, training.language), training.text), training.label / MAX_LABEL)
-    return model.predict(features(embedding, signals(held_out.text, held_out.language), held_out.text))
+    model.fit(
+        build_features(embedding, measure_signals(training.text, training.language), training.text),
+        training.label / MAX_LABEL,
+    )
+    return model.predict(build_features(embedding, measure_signals(held_out.text, held_out.language), held_out.text))
 
 
 def side_by_side(training: LabeledDocuments, held_out: LabeledDocuments) -> dict[str, tuple[float, float]]:
@@ -98,9 +101,9 @@ def side_by_side(training: LabeledDocuments, held_out: LabeledDocuments) -> dict
     found = {}
     for kind in FITTERS:
         classifier = fit_classifier(training, seed=SEED, kind=kind)
-        value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+        value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
         found[kind] = compare(kind, held_out.label, value)
-        error = evaluate(classifier, held_out).calibration_error
+        error = evaluate_classifier(classifier, held_out).calibration_error
         say(f"  {kind:10} calibration error {error:.3f}")
     if importlib.util.find_spec("lightgbm"):
         found["lightgbm"] = compare("lightgbm", held_out.label, boosted_values(training, held_out))
@@ -115,7 +118,7 @@ def library_texts() -> list[str]:
 
 
 def filter_all(classifier: Any, text: pa.Array, language: pa.Array) -> pl.DataFrame:
-    scored = score(classifier, text, language).with_columns(
+    scored = score_documents(classifier, text, language).with_columns(
         pl.lit("raw").alias("format"),
         pl.lit("code").alias("domain"),
         pl.Series("language", language),
@@ -129,15 +132,15 @@ def speeds(classifier: Any, texts: list[str], linear: Any = None) -> float:
     text, language = pa.array(texts, pa.large_string()), pa.array(["python"] * len(texts))
     megabytes = sum(len(one.encode()) for one in texts) / 1e6
     filter_all(classifier, text.slice(0, 10), language.slice(0, 10))  # compiles
-    measured = signals(text, language)
-    matrix = features(classifier.ranker.embedding, measured, text)
+    measured = measure_signals(text, language)
+    matrix = build_features(classifier.ranker.embedding, measured, text)
     linear = classifier if linear is None else linear
-    predict(linear, measured.head(2), text.slice(0, 2))  # compiles
+    predict_values(linear, measured.head(2), text.slice(0, 2))  # compiles
     parts = {
-        "signals": lambda: signals(text, language),
+        "signals": lambda: measure_signals(text, language),
         "embedding": lambda: classifier.ranker.embedding.vectors(text),
         "forest": lambda: classifier.ranker.trees.predict(matrix),
-        "linear": lambda: predict(linear, measured, text),
+        "linear": lambda: predict_values(linear, measured, text),
     }
     for name, work in parts.items():
         seconds = cpu_seconds(work)
@@ -203,10 +206,10 @@ def main() -> None:
     say(f"{len(training)} training and {len(held_out)} held-out documents")
     say(f"{training.num_left_out + held_out.num_left_out} labels left out (not installed, or another version)")
     classifier = fit_classifier(training, seed=SEED)
-    report = evaluate(classifier, held_out)
+    report = evaluate_classifier(classifier, held_out)
     say("held out:")
     found = side_by_side(training, held_out)
-    value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+    value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
     is_file = np.array([family(origin) != "samples" for origin in held_out.origin])
     compare("  files", held_out.label[is_file], value[is_file])
     unseen = unseen_sources(together(training, held_out))

@@ -32,7 +32,7 @@ import xxhash
 
 from codeft_assets.annotators.shipped_labels import labeled_documents
 from codeft_assets.curation.ingest.normalize import normalize_text
-from codeft_assets.curation.quality.classifier import fit_classifier, score
+from codeft_assets.curation.quality.classifier import fit_classifier, score_documents
 from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.tables import Store
@@ -109,7 +109,7 @@ def collect(home: str, max_megabytes: float) -> Texts:
 
 def scored_texts(classifier, texts: list[str]) -> pl.DataFrame:
     language = pa.array(["python"] * len(texts))
-    scored = score(classifier, pa.array(texts, pa.large_string()), language).with_columns(
+    scored = score_documents(classifier, pa.array(texts, pa.large_string()), language).with_columns(
         text=pl.Series(texts),
         format=pl.lit("raw"),
         domain=pl.lit("code"),

@@ -37,14 +37,14 @@ LEDGER_COLUMNS = {
 }
 
 
-def passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
+def documents_passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
     """Return the documents that neither quality nor decontamination leaves out, with their educational value."""
     good = scores.filter(pl.col("drop_reason").is_null()).select("document_id", "educational_value")
     clean = good.join(matches.select("document_id").unique(), on="document_id", how="anti")
     return documents.join(clean, on="document_id", how="inner", maintain_order="left")
 
 
-def write_ledger(
+def build_ledger(
     documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame, clusters: pl.DataFrame, plan: pl.DataFrame
 ) -> tuple[pl.DataFrame, StageReport]:
     """Return one row per document by ``LEDGER_SCHEMA``; the first stage that leaves a document out decides.

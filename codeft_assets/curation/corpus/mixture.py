@@ -12,11 +12,9 @@ from dataclasses import dataclass, field
 import polars as pl
 import xxhash
 
-from codeft_assets.curation.documents import DOMAINS, FORMATS
+from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOMAINS, FORMATS
 from codeft_assets.curation.report import StageReport
 
-CHARS_PER_TOKEN = 3.3
-"""Used before there is a tokenizer: Qwen 2.5's on Python and English lies between 3.1 and 4.2; ours is smaller."""
 OVER_BUDGET = "over_budget"
 TRAIN, VALIDATION = "train", "validation"
 PLAN_SCHEMA = {
@@ -179,7 +177,7 @@ def _read(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], 
     capacity = documents.group_by("source", "domain").agg(
         (pl.col("num_tokens") * (limit - pl.col("epochs"))).sum().alias("capacity")
     )
-    given = source_tokens(capacity, budget, weights, mixture)
+    given = allocate_tokens(capacity, budget, weights, mixture)
     wanted = pl.DataFrame(list(given.items()), schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
     read = documents.join(wanted, on="source", how="left", maintain_order="left").with_columns(given=pl.lit(0.0))
     for round_number in range(1, limit + 1):
@@ -194,7 +192,7 @@ def _read(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], 
     return read.drop("given", "wanted")
 
 
-def source_tokens(
+def allocate_tokens(
     capacity: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture
 ) -> dict[str, float]:
     """Return how many of ``budget`` tokens each source gives, repetitions counted.
@@ -263,7 +261,7 @@ def summarize(plan: pl.DataFrame, by: str) -> pl.DataFrame:
     )
 
 
-def wanted_tokens(plan: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
+def target_tokens(plan: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
     """Return how many tokens the shares ask of each ``domain`` or ``source``, whatever is available.
 
     Args:

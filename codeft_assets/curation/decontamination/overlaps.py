@@ -17,9 +17,9 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.kernels.ngrams import find_code_grams, find_word_grams, make_table, word_hashes
-from codeft_assets.curation.quality.signals import text_buffers
+from codeft_assets.curation.text_buffers import text_buffers
 
-Table = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
+GramTable = tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
 Grams = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Text, n-gram, begin and end (bytes)."""
 
@@ -97,7 +97,7 @@ class ViewIndex:
     """``gram``, ``item``: which items hold an n-gram."""
     item_sizes: pl.DataFrame
     """``item``, ``num_grams`` (distinct ones that are not boilerplate), ``max_gap`` (bytes)."""
-    table: Table
+    table: GramTable
     """The n-grams as the kernels look them up."""
 
 
@@ -112,13 +112,13 @@ class BenchmarkIndex:
 
 def build_index(items: pl.DataFrame) -> BenchmarkIndex:
     """Return the index of benchmark ``items``: ``benchmark``, ``task_id``, ``kind``, ``field``, ``text``."""
-    whole = with_whole_tasks(items).with_row_index("item")
+    whole = add_full_tasks(items).with_row_index("item")
     postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
     views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
     return BenchmarkIndex(items=whole, views=views)
 
 
-def with_whole_tasks(items: pl.DataFrame) -> pl.DataFrame:
+def add_full_tasks(items: pl.DataFrame) -> pl.DataFrame:
     """Return ``items`` and a field ``full`` of each task of code: prompt and solution, as its parts may be short."""
     full = (
         items.filter((pl.col("kind") == "code") & pl.col("field").is_in(["prompt", "solution"]))
@@ -153,7 +153,7 @@ def _index_view(items: pl.DataFrame, view: View, postings: pl.DataFrame) -> View
     )
 
 
-def _find(text: pa.Array, tables: tuple[Table, ...], *, everything: bool = False) -> tuple[Grams, ...]:
+def _find(text: pa.Array, tables: tuple[GramTable, ...], *, everything: bool = False) -> tuple[Grams, ...]:
     """Return what each of ``VIEWS`` finds of its table, reading words once and code once."""
     data, offsets = text_buffers(text)
     words, *code = VIEWS
@@ -231,6 +231,6 @@ def _arrow(series: pl.Series) -> pa.Array:
 
 
 @functools.cache
-def _kept_words() -> Table:
+def _kept_words() -> GramTable:
     data, offsets = text_buffers(pa.array(_KEPT_WORDS, pa.large_string()))
     return make_table(word_hashes(data, offsets))

@@ -1,8 +1,4 @@
-"""Candidate pairs: documents that share a band key, one band in memory at a time.
-
-A pair of rows is one number, ``later << 32 | earlier`` with ``later > earlier``, so that sorted pairs are in the order
-in which the greedy choice decides.
-"""
+"""Candidate pairs: documents that share a band key, one band in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,20 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from codeft_assets.curation.dedup.pairs import Pairs, Rows, unpack_pairs
 from codeft_assets.curation.kernels.buckets import add_pairs, bucket_pairs
 
-Rows = npt.NDArray[np.int64]
-
-Pairs = npt.NDArray[np.uint64]
-"""Sorted, distinct pairs of row numbers: ``later << 32 | earlier``, ``later > earlier``."""
-
 BandKeys = Callable[[int], npt.NDArray[np.uint64]]
-"""Returns one band's keys, a document each."""
+"""Returns the keys of one band, one per document."""
 
 MAX_KEYS = 1 << 24
 """Band keys that are grouped at a time; bounds the memory of grouping at about 40 bytes a key."""
-
-_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 
 
 def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: int = MAX_KEYS) -> tuple[Rows, Rows]:
@@ -44,7 +34,7 @@ def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: i
         keys = band_keys(band)[rows]
         for part in range(1 << part_bits):
             found.add(bucket_pairs(keys, part, part_bits))
-    return halves(found.sorted())
+    return unpack_pairs(found.sorted())
 
 
 class _PairSet:
@@ -66,24 +56,3 @@ class _PairSet:
         pairs = self._held()
         pairs.sort()
         return pairs
-
-
-def _distinct(pairs: Pairs) -> Pairs:
-    """Sort and drop repeats; ``np.unique`` of numpy 2.4 hashes integers, 19 times slower (2.8 M pairs, measured)."""
-    pairs.sort()
-    return pairs[np.diff(pairs, prepend=~pairs[:1]) != 0]
-
-
-def halves(pairs: Pairs) -> tuple[Rows, Rows]:
-    """Return the later and the earlier row of each pair."""
-    return (pairs >> _HALF).astype(np.int64), (pairs & _LOWER).astype(np.int64)
-
-
-def numbered(later: Rows, earlier: Rows) -> Pairs:
-    """Return the number of each pair."""
-    return later.astype(np.uint64) << _HALF | earlier.astype(np.uint64)
-
-
-def distinct_pairs(one: Rows, other: Rows) -> Pairs:
-    """Return the pairs of ``one[i]`` and ``other[i]``, whichever is the later; none twice, no row with itself."""
-    return _distinct(numbered(np.maximum(one, other), np.minimum(one, other))[one != other])

@@ -1,8 +1,8 @@
 """Exact and near duplicates, without chains: a document goes only if it is verified similar to one that is kept.
 
 Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold (1.0
-for exact duplicates), and the result does not depend on the order or grouping of the input, nor on what evidence an
-earlier run left.
+for exact duplicates), and the result does not depend on the order or grouping of the input, nor on the
+similarities that an earlier run cached.
 """
 
 from __future__ import annotations
@@ -15,33 +15,26 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.dedup.candidates import (
-    MAX_KEYS,
-    BandKeys,
-    Pairs,
-    candidate_pairs,
-    distinct_pairs,
-    halves,
-    numbered,
-)
+from codeft_assets.curation.dedup.candidates import MAX_KEYS, BandKeys, candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
-from codeft_assets.curation.dedup.shingle_sets import Rows, ShingleSets
-from codeft_assets.curation.kernels.buckets import bucket_pairs, greedy_keep
+from codeft_assets.curation.dedup.pairs import Pairs, Rows, distinct_pairs, pack_pairs, unpack_pairs
+from codeft_assets.curation.dedup.shingle_sets import ShingleSets
+from codeft_assets.curation.kernels.buckets import bucket_pairs, choose_representatives
 from codeft_assets.curation.report import StageReport
 
 Similarity = npt.NDArray[np.float32]
 
-TextsOf = Callable[[Rows], Iterator[tuple[Rows, pa.Array]]]
-"""Yields the texts of documents by row in batches: positions among the rows, and their texts. Only candidates are asked
-for, and each of them once."""
+ReadTexts = Callable[[Rows], Iterator[tuple[Rows, pa.Array]]]
+"""Yields the texts of documents by row in batches: positions among the rows, and their texts. Only candidates are read,
+each of them once."""
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 MAX_ROUNDS = 6
-"""A document whose neighbor was removed is tested against the neighbor's keeper; chains longer than this stay kept."""
+"""A document whose neighbor was removed is tested against the neighbor's representative; longer chains stay kept."""
 
 CLUSTER_COLUMNS = ("document_id", "representative_id", "kind", "jaccard")
-EVIDENCE_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
-"""Similarities found before, by the two documents' ``shingle_sum``."""
+SIMILARITY_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
+"""Cached similarities, by the larger (``later``) and the smaller ``shingle_sum`` of the two documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +59,20 @@ class Duplicates:
 
     clusters: pl.DataFrame
     """One row per removed document, ``CLUSTER_COLUMNS``, by id; ids have the type they came with."""
-    evidence: pl.DataFrame
-    """The similarity of every pair that was looked at, by ``EVIDENCE_SCHEMA``, for the next run."""
+    similarities: pl.DataFrame
+    """The similarity of every candidate pair, by ``SIMILARITY_SCHEMA``: the cache for the next run."""
     num_pairs: int
     num_verified: int
-    """Pairs whose texts had to be read; the others were known."""
+    """Pairs whose texts had to be read; the others were cached."""
     report: StageReport
 
 
 def deduplicate(
     documents: pl.DataFrame,
     band_keys: BandKeys,
-    texts_of: TextsOf,
+    read_texts: ReadTexts,
     params: DedupParams,
-    evidence: pl.DataFrame | None = None,
+    cached: pl.DataFrame | None = None,
 ) -> Duplicates:
     """Find the documents to remove, each with the kept document it is similar to.
 
@@ -88,9 +81,9 @@ def deduplicate(
             stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this
             order: lower priority number, higher educational value, longer text, smaller id.
         band_keys: Keys of one band for all ``documents``, in their order.
-        texts_of: Gives the texts of candidates.
+        read_texts: Yields the texts of candidates.
         params: Similarity threshold and signature parameters.
-        evidence: What an earlier run returned, of these or other documents.
+        cached: ``similarities`` that an earlier run returned, of these or other documents.
 
     Raises:
         ValueError: there are 2^32 documents or more.
@@ -104,17 +97,17 @@ def deduplicate(
         .select("row", "document_id", "content_hash", "num_shingles", "shingle_sum")
         .collect()
     )
-    first = _first_of_equals(ranked["content_hash"])
+    first = _first_of_equal_hashes(ranked["content_hash"])
     is_copy = first != np.arange(ranked.height)
     same = np.ones(is_copy.sum(), dtype=np.float32)
-    exact = _clusters(ranked["document_id"], np.flatnonzero(is_copy), first[is_copy], EXACT, same)
+    exact = _build_clusters(ranked["document_id"], np.flatnonzero(is_copy), first[is_copy], EXACT, same)
     unique = ranked.drop("content_hash").filter(pl.Series(~is_copy))
-    similarities = _Similarities(unique, texts_of, params, evidence)
+    similarities = _Similarities(unique, read_texts, params, cached)
     near = _near_duplicates(unique, band_keys, similarities, params)
-    clusters = pl.concat([_follow(exact, near), near]).sort("document_id")
+    clusters = pl.concat([_repoint_exact(exact, near), near]).sort("document_id")
     return Duplicates(
         clusters=clusters,
-        evidence=similarities.evidence(),
+        similarities=similarities.by_content(),
         num_pairs=len(similarities.pairs),
         num_verified=similarities.num_verified,
         report=StageReport(
@@ -125,61 +118,63 @@ def deduplicate(
     )
 
 
-def _first_of_equals(hashes: pl.Series) -> Rows:
+def _first_of_equal_hashes(hashes: pl.Series) -> Rows:
     """Return for each row the first row of the same hash, itself if there is none; few rows are grouped at all."""
     rows, is_shared = np.arange(len(hashes)), np.zeros(len(hashes), dtype=np.bool_)
-    for shared in halves(bucket_pairs(hashes.hash(seed=1).to_numpy(), 0, 0)):
+    for shared in unpack_pairs(bucket_pairs(hashes.hash(seed=1).to_numpy(), 0, 0)):
         is_shared[shared] = True
     of_shared = pl.DataFrame({"row": np.flatnonzero(is_shared), "hash": hashes.filter(pl.Series(is_shared))})
     rows[is_shared] = of_shared.select(pl.col("row").first().over("hash"))["row"].to_numpy()
     return rows
 
 
-def _clusters(ids: pl.Series, removed: Rows, keeper: Rows, kind: str, jaccard: Similarity) -> pl.DataFrame:
+def _build_clusters(
+    ids: pl.Series, removed: Rows, representative: Rows, kind: str, jaccard: Similarity
+) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "document_id": ids.gather(removed),
-            "representative_id": ids.gather(keeper),
+            "representative_id": ids.gather(representative),
             "kind": pl.Series([kind], dtype=pl.String).new_from_index(0, len(removed)),
             "jaccard": jaccard,
         }
     )
 
 
-def _follow(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
-    """Point exact duplicates of a document that went as a near duplicate to the keeper of that document."""
+def _repoint_exact(exact: pl.DataFrame, near: pl.DataFrame) -> pl.DataFrame:
+    """Point exact duplicates of a document that was removed as a near duplicate to that document's representative."""
     moved = near.select(
-        pl.col("document_id").alias("representative_id"), keeper="representative_id", similarity="jaccard"
+        pl.col("document_id").alias("representative_id"), moved_to="representative_id", similarity="jaccard"
     )
     return (
         exact.join(moved, on="representative_id", how="left")
         .with_columns(
-            representative_id=pl.coalesce("keeper", "representative_id"), jaccard=pl.coalesce("similarity", "jaccard")
+            representative_id=pl.coalesce("moved_to", "representative_id"), jaccard=pl.coalesce("similarity", "jaccard")
         )
         .select(CLUSTER_COLUMNS)
     )
 
 
 class _Similarities:
-    """Exact similarities of pairs: known from earlier evidence, or verified by reading the two texts."""
+    """Exact similarities of pairs: cached by an earlier run, or computed from the two texts."""
 
     def __init__(
-        self, unique: pl.DataFrame, texts_of: TextsOf, params: DedupParams, evidence: pl.DataFrame | None
+        self, unique: pl.DataFrame, read_texts: ReadTexts, params: DedupParams, cached: pl.DataFrame | None
     ) -> None:
-        self._rows, self._texts_of = unique["row"].to_numpy(), texts_of
+        self._rows, self._read_texts = unique["row"].to_numpy(), read_texts
         self._sums = unique["shingle_sum"].to_numpy()
-        self._known = evidence if evidence is not None else pl.DataFrame(schema=EVIDENCE_SCHEMA)
+        self._cached = cached if cached is not None else pl.DataFrame(schema=SIMILARITY_SCHEMA)
         self._sets = ShingleSets(unique.height, params.minhash.shingle_words)
         self.pairs = np.empty(0, dtype=np.uint64)
         self.jaccard = np.empty(0, dtype=np.float32)
         self.num_verified = 0
 
     def extend(self, pairs: Pairs) -> None:
-        """Add ``pairs``, none of which is here yet."""
-        jaccard = self._look_up(pairs)
+        """Add ``pairs``, none of which was added before."""
+        jaccard = self._look_up_cached(pairs)
         jaccard[self._are_equal(pairs)] = 1.0
         unknown = np.flatnonzero(np.isnan(jaccard))
-        later, earlier = halves(pairs[unknown])
+        later, earlier = unpack_pairs(pairs[unknown])
         self._read(later, earlier)
         jaccard[unknown] = self._sets.jaccard(later, earlier)
         self.num_verified += len(unknown)
@@ -188,17 +183,17 @@ class _Similarities:
 
     def _are_equal(self, pairs: Pairs) -> npt.NDArray[np.bool_]:
         """Return which pairs have the same shingles: their 64-bit sums are equal, and no text need be read."""
-        later, earlier = halves(pairs)
+        later, earlier = unpack_pairs(pairs)
         return self._sums[later] == self._sums[earlier]
 
-    def _look_up(self, pairs: Pairs) -> Similarity:
-        if self._known.is_empty() or not len(pairs):
+    def _look_up_cached(self, pairs: Pairs) -> Similarity:
+        if self._cached.is_empty() or not len(pairs):
             return np.full(len(pairs), np.nan, dtype=np.float32)
-        found = self._keyed(pairs).join(self._known, on=["later", "earlier"], how="left", maintain_order="left")
+        found = self._keyed(pairs).join(self._cached, on=["later", "earlier"], how="left", maintain_order="left")
         return found["jaccard"].fill_null(float("nan")).to_numpy(writable=True)
 
     def _keyed(self, pairs: Pairs) -> pl.DataFrame:
-        later, earlier = halves(pairs)
+        later, earlier = unpack_pairs(pairs)
         left, right = self._sums[later], self._sums[earlier]
         return pl.DataFrame({"later": np.maximum(left, right), "earlier": np.minimum(left, right)})
 
@@ -207,17 +202,17 @@ class _Similarities:
         is_candidate[later] = is_candidate[earlier] = True
         wanted = self._sets.missing(np.flatnonzero(is_candidate))
         if len(wanted):
-            for positions, texts in self._texts_of(self._rows[wanted].astype(np.int64)):
+            for positions, texts in self._read_texts(self._rows[wanted].astype(np.int64)):
                 self._sets.add(wanted[positions], texts)
 
-    def jaccard_of(self, later: Rows, earlier: Rows) -> Similarity:
-        """Return the similarity of pairs that are here."""
-        return self.jaccard[np.searchsorted(self.pairs, numbered(later, earlier))]
+    def look_up(self, later: Rows, earlier: Rows) -> Similarity:
+        """Return the similarity of pairs that were added."""
+        return self.jaccard[np.searchsorted(self.pairs, pack_pairs(later, earlier))]
 
-    def evidence(self) -> pl.DataFrame:
-        """Return the similarity of every pair, by what it depends on and not by ids."""
+    def by_content(self) -> pl.DataFrame:
+        """Return the similarity of every pair by the shingle sums it depends on: it holds whatever the ids are."""
         rows = self._keyed(self.pairs).with_columns(jaccard=pl.Series(self.jaccard))
-        return rows.cast(EVIDENCE_SCHEMA).unique(["later", "earlier"]).sort("later", "earlier")  # type: ignore[arg-type]
+        return rows.cast(SIMILARITY_SCHEMA).unique(["later", "earlier"]).sort("later", "earlier")  # type: ignore[arg-type]
 
 
 def _near_duplicates(
@@ -227,22 +222,22 @@ def _near_duplicates(
     rows = unique["row"].to_numpy().astype(np.int64)[shingled]
     later, earlier = candidate_pairs(rows, band_keys, params.minhash.num_bands, params.max_keys)
     pairs = distinct_pairs(shingled[later], shingled[earlier])
-    keeper = np.full(unique.height, -1, dtype=np.int64)
+    representative = np.full(unique.height, -1, dtype=np.int64)
     for _ in range(1 + MAX_ROUNDS):
         if not len(pairs):
             break
         similarities.extend(pairs)
         similar = similarities.jaccard >= params.threshold
-        keeper = greedy_keep(unique.height, *halves(similarities.pairs), similar)
-        pairs = _pairs_with_keepers(keeper, similarities.pairs, similar)
-    removed = np.flatnonzero(keeper != -1)
-    known = similarities.jaccard_of(removed, keeper[removed])
-    return _clusters(unique["document_id"], removed, keeper[removed], NEAR, known)
+        representative = choose_representatives(unique.height, *unpack_pairs(similarities.pairs), similar)
+        pairs = _pairs_with_representatives(representative, similarities.pairs, similar)
+    removed = np.flatnonzero(representative != -1)
+    known = similarities.look_up(removed, representative[removed])
+    return _build_clusters(unique["document_id"], removed, representative[removed], NEAR, known)
 
 
-def _pairs_with_keepers(keeper: Rows, pairs: Pairs, similar: npt.NDArray[np.bool_]) -> Pairs:
-    """Return untested pairs of a kept document and the keeper of a similar document that was removed."""
-    later, earlier = halves(pairs[similar])
-    chosen = (keeper[later] == -1) & (keeper[earlier] != -1)
-    new = distinct_pairs(later[chosen], keeper[earlier[chosen]])
+def _pairs_with_representatives(representative: Rows, pairs: Pairs, similar: npt.NDArray[np.bool_]) -> Pairs:
+    """Return untested pairs of a kept document and the representative of a similar document that was removed."""
+    later, earlier = unpack_pairs(pairs[similar])
+    chosen = (representative[later] == -1) & (representative[earlier] != -1)
+    new = distinct_pairs(later[chosen], representative[earlier[chosen]])
     return new[~np.isin(new, pairs)]

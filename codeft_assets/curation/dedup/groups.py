@@ -1,7 +1,7 @@
-"""Groups of near duplicates: what may not be divided between training and validation.
+"""Groups of near duplicates: documents that must not be split between training and validation.
 
-Deduplication removes only what it verified to be similar to a document that stays. Documents may stay that are similar
-to one another all the same: below its threshold, or at the two ends of a chain whose middle went. So a group is wider
+Deduplication removes only documents that it verified to be similar to one that stays. Documents that stay may still be
+similar to one another: below its threshold, or at the two ends of a chain whose middle was removed. So a group is wider
 than a cluster: all documents that are connected by shared signature bands or by a removal, however long the chain.
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 
 
-def near_duplicate_groups(signatures: pl.DataFrame, clusters: pl.DataFrame, bands: list[str]) -> pl.DataFrame:
+def group_near_duplicates(signatures: pl.DataFrame, clusters: pl.DataFrame, bands: list[str]) -> pl.DataFrame:
     """Return ``document_id`` and ``group_id``, the smallest document id it is connected to, of every signed document.
 
     Args:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.kernels.minhash import band_keys, jaccard_of_pairs, shingle_sets
-from codeft_assets.curation.quality.signals import text_buffers
+from codeft_assets.curation.kernels.minhash import band_keys, pairwise_jaccard, shingle_sets
+from codeft_assets.curation.text_buffers import text_buffers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,14 @@ class MinHashParams:
         return [f"band_{band}" for band in range(self.num_bands)]
 
 
-def signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
+def compute_signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
     """Return ``num_shingles`` (uint32), ``shingle_sum`` and one key per band (uint64), a row per document.
 
-    The sum is equal for documents of equal shingles: what is known of one of them is known of the other.
+    ``shingle_sum`` is the sum of all shingle hashes modulo 2^64: equal for documents of the same
+    shingles, so that a similarity that was computed for one of them holds for the other.
     """
     data, offsets = text_buffers(text)
-    counts, sums, keys = band_keys(data, offsets, params.shingle_words, _odd_factors(params), params.num_bands)
+    counts, sums, keys = band_keys(data, offsets, params.shingle_words, _draw_odd_factors(params), params.num_bands)
     columns = dict(zip(params.band_columns(), keys, strict=True))
     return pl.DataFrame({"num_shingles": counts, "shingle_sum": sums, **columns})
 
@@ -53,11 +54,11 @@ def jaccard(
     """Return the exact Jaccard similarity of the shingle sets of documents ``left[i]`` and ``right[i]``."""
     data, offsets = text_buffers(text)
     flat, bounds = shingle_sets(data, offsets, params.shingle_words)
-    return jaccard_of_pairs(flat, bounds[:-1], bounds[1:], left, right)
+    return pairwise_jaccard(flat, bounds[:-1], bounds[1:], left, right)
 
 
-def _odd_factors(params: MinHashParams) -> npt.NDArray[np.uint32]:
-    """Return what permutes 32-bit numbers, one for each row of each band."""
+def _draw_odd_factors(params: MinHashParams) -> npt.NDArray[np.uint32]:
+    """Return the odd factors that permute 32-bit numbers (modulo 2^32), one for each row of each band."""
     num_hashes = params.num_bands * params.rows_per_band
     generator = np.random.default_rng(params.seed)
     return generator.integers(0, 2**31, num_hashes, dtype=np.uint32) * np.uint32(2) + np.uint32(1)

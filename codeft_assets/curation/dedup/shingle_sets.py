@@ -1,7 +1,7 @@
 """The distinct shingles of candidate documents: a text is read once, however many pairs it is in.
 
-Invariant: memory holds one batch of texts and at most ``max_held`` shingles at a time; what is more lies in a temporary
-file (about 0.8 bytes for each byte of text) that has no name, so that nothing is left of it even after a kill.
+Invariant: memory holds one batch of texts and at most ``max_held`` shingles at a time; the rest lies in a
+temporary file (about 0.8 bytes per byte of text) without a name, so that even a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from codeft_assets.curation.kernels.minhash import jaccard_of_pairs, shingle_sets
-from codeft_assets.curation.quality.signals import text_buffers
+from codeft_assets.curation.dedup.pairs import Rows
+from codeft_assets.curation.kernels.minhash import pairwise_jaccard, shingle_sets
+from codeft_assets.curation.text_buffers import text_buffers
 
-Rows = npt.NDArray[np.int64]
 MAX_HELD = 1 << 22
-"""Shingles of eight bytes that are held in memory before they go to the file."""
+"""Shingles of eight bytes that are held in memory before they are written to the file."""
 
 
 class ShingleSets:
@@ -28,16 +28,16 @@ class ShingleSets:
         self._width, self._max_held = shingle_words, max_held
         self._begins = np.full(num_rows, -1, dtype=np.int64)
         self._ends = np.full(num_rows, -1, dtype=np.int64)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="codeft-shingles-")  # noqa: SIM115  lives as long as we
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="codeft-shingles-")  # noqa: SIM115  open as long as this object
         self._held: list[npt.NDArray[np.uint64]] = []
         self._size, self._num_in_file = 0, 0
 
     def missing(self, rows: Rows) -> Rows:
-        """Return those of ``rows`` whose set is not here yet."""
+        """Return those of ``rows`` whose set was not added yet."""
         return rows[self._begins[rows] == -1]
 
     def add(self, rows: Rows, text: pa.Array) -> None:
-        """Keep the shingle sets of ``text``, the documents of ``rows``.
+        """Add the shingle sets of ``text``, the documents of ``rows``.
 
         Raises:
             OSError: the disk of the temporary folder (``TMPDIR``) is full.
@@ -59,7 +59,7 @@ class ShingleSets:
             return np.zeros(len(left), dtype=np.float32)
         order = np.argsort(right, kind="stable")
         similarity = np.empty(len(left), dtype=np.float32)
-        similarity[order] = jaccard_of_pairs(self._all(), self._begins, self._ends, left[order], right[order])
+        similarity[order] = pairwise_jaccard(self._all(), self._begins, self._ends, left[order], right[order])
         return similarity
 
     def _all(self) -> npt.NDArray[np.uint64]:

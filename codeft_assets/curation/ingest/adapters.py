@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from codeft_assets.curation.documents import Message, join_turns
-from codeft_assets.curation.ingest.normalize import language_of_path, normalize_text
+from codeft_assets.curation.ingest.normalize import language_from_path, normalize_text
 
 Row = Mapping[str, object]
 
@@ -26,7 +26,7 @@ class BadRowError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What an adapter makes of a row, or of one part of it, before identity and lineage are added."""
+    """What an adapter makes of a row, or of one part of it, before identity and provenance are added."""
 
     text: str
     messages: tuple[Message, ...] | None = None
@@ -105,9 +105,9 @@ def conversation(turns: Iterable[tuple[str, str]]) -> list[Draft]:
     return [Draft(text=join_turns(messages), messages=tuple(messages))]
 
 
-def think(thoughts: str, answer: str) -> str:
+def with_think_span(reasoning: str, answer: str) -> str:
     """Return an assistant turn that thinks before it answers, in the one form all sources share."""
-    return f"<think>\n{thoughts.strip()}\n</think>\n\n{answer.strip()}"
+    return f"<think>\n{reasoning.strip()}\n</think>\n\n{answer.strip()}"
 
 
 # -- the common cases: columns declared in the catalogue ---------------------------------------------------------------
@@ -124,7 +124,7 @@ class PlainText:
     def __call__(self, row: Row) -> list[Draft]:
         """Return the one document of ``row``."""
         path = row.get(self.path_column)
-        language = language_of_path(path) if isinstance(path, str) else None
+        language = language_from_path(path) if isinstance(path, str) else None
         return [Draft(text=first_column(row, self.columns), language=language)]
 
 
@@ -163,11 +163,13 @@ def two_turn_dialogue(row: Row) -> list[Draft]:
 
 def long_chain_of_thought(row: Row) -> list[Draft]:
     """o1-journey: a long chain of thought that ends with the answer again after ``####``."""
-    thoughts, _, closing = column(row, "longCOT").rpartition("####")
+    reasoning, _, closing = column(row, "longCOT").rpartition("####")
     answer = optional_column(row, "answer") or normalize_text(closing)
     if not answer:
         raise BadRowError("empty_text", "column 'answer' is empty and longCOT ends without '####'")
-    return conversation([("user", column(row, "question")), ("assistant", think(thoughts or closing, answer))])
+    return conversation(
+        [("user", column(row, "question")), ("assistant", with_think_span(reasoning or closing, answer))]
+    )
 
 
 _ROLE_OF = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
@@ -214,10 +216,13 @@ def whole_object(row: Row) -> list[Draft]:
         return _tool_conversation(row, answer_key)
     if prompt_key is None or answer_key is None:
         raise BadRowError("missing_column", f"no prompt {_PROMPT_KEYS} or answer {_ANSWER_KEYS}; row has {sorted(row)}")
-    thoughts = {key: value for key, value in row.items() if key not in {prompt_key, answer_key} and value is not None}
+    reasoning = {key: value for key, value in row.items() if key not in {prompt_key, answer_key} and value is not None}
     answer = outline(row[answer_key])
     return conversation(
-        [("user", outline(row[prompt_key])), ("assistant", think(outline(thoughts), answer) if thoughts else answer)]
+        [
+            ("user", outline(row[prompt_key])),
+            ("assistant", with_think_span(outline(reasoning), answer) if reasoning else answer),
+        ]
     )
 
 
@@ -258,7 +263,7 @@ def local_file(row: Row) -> list[Draft]:
     return [
         Draft(
             text=column(row, "text"),
-            language=language_of_path(path),
+            language=language_from_path(path),
             license=license_name if isinstance(license_name, str) and license_name else None,
         )
     ]

@@ -92,12 +92,12 @@ def normalize_text(text: str) -> str:
     return _TRAILING.sub("", text).strip("\n ")
 
 
-def language_of_path(path: str) -> str | None:
+def language_from_path(path: str) -> str | None:
     """Return the language a file's suffix names, None if it names none."""
     return LANGUAGE_BY_SUFFIX.get(PurePosixPath(path).suffix.lower())
 
 
-def language_of_text(text: str) -> str:
+def detect_language(text: str) -> str:
     """Return the language of the code in ``text``: of its fences, else of its telling lines, else ``text``."""
     fences = Counter(LANGUAGE_BY_FENCE[tag.lower()] for tag in _FENCE.findall(text) if tag.lower() in LANGUAGE_BY_FENCE)
     if fences:

@@ -15,23 +15,23 @@ import pyarrow as pa
 
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, content_hash, document_id
 from codeft_assets.curation.ingest.adapters import Adapter, BadRowError, Draft, Reject, Row
-from codeft_assets.curation.ingest.normalize import language_of_text
+from codeft_assets.curation.ingest.normalize import detect_language
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
 
 ROWS_PER_SHARD = 20_000
 """About 20 to 60 MB of text a shard: a worker's memory stays under half a gigabyte."""
 MAX_REJECT_CHARS = 4_000
 """A reject keeps this much of its row: enough to see what is wrong with it."""
-_MOVED_COLUMN_ROWS = 20
+_SCHEMA_CHECK_ROWS = 20
 """If this many first rows all miss the column, upstream has moved it: better told now than after six hours."""
 
 
-class MovedColumnError(ValueError):
+class SchemaChangedError(ValueError):
     """Upstream no longer has the columns the catalogue names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lineage:
+class Provenance:
     """What all documents of a source at one revision share."""
 
     source: str
@@ -42,21 +42,21 @@ class Lineage:
 
 
 def adapt_rows(
-    rows: Iterable[tuple[str, Row]], adapter: Adapter, lineage: Lineage, *, rows_per_shard: int = ROWS_PER_SHARD
+    rows: Iterable[tuple[str, Row]], adapter: Adapter, provenance: Provenance, *, rows_per_shard: int = ROWS_PER_SHARD
 ) -> Iterator[tuple[pa.Table, pa.Table, StageReport]]:
     """Yield ``(documents, rejects, report)`` for every ``rows_per_shard`` rows of ``(source_row, row)``.
 
     Raises:
-        MovedColumnError: the first rows all lack the column that the catalogue names.
+        SchemaChangedError: the first rows all lack the column that the catalogue names.
     """
     iterator = iter(rows)
     first = True
     while batch := list(itertools.islice(iterator, rows_per_shard)):
         pieces = [(key, row, piece) for key, row in batch for piece in _adapt(row, adapter)]
         if first:
-            _check_columns(lineage.source, [piece for _, _, piece in pieces[:_MOVED_COLUMN_ROWS]])
+            _check_columns(provenance.source, [piece for _, _, piece in pieces[:_SCHEMA_CHECK_ROWS]])
         first = False
-        yield _shard(pieces, lineage)
+        yield _shard(pieces, provenance)
 
 
 def _adapt(row: Row, adapter: Adapter) -> Sequence[Draft | Reject]:
@@ -71,7 +71,7 @@ def _adapt(row: Row, adapter: Adapter) -> Sequence[Draft | Reject]:
 def _check_columns(source: str, first: Sequence[Draft | Reject]) -> None:
     rejects = [piece for piece in first if isinstance(piece, Reject) and piece.reason == "missing_column"]
     if first and len(rejects) == len(first):
-        raise MovedColumnError(f"source {source!r}: adapter found {rejects[0].detail}; fix the entry in sources.py")
+        raise SchemaChangedError(f"source {source!r}: adapter found {rejects[0].detail}; fix the entry in sources.py")
 
 
 def _as_text(row: Row) -> str:
@@ -79,15 +79,15 @@ def _as_text(row: Row) -> str:
 
 
 def _shard(
-    pieces: Sequence[tuple[str, Row, Draft | Reject]], lineage: Lineage
+    pieces: Sequence[tuple[str, Row, Draft | Reject]], provenance: Provenance
 ) -> tuple[pa.Table, pa.Table, StageReport]:
     documents, rejects, examples = [], [], {}
     for key, _, piece in pieces:
         source_row = f"{key}/{piece.part}" if piece.part else key
         if isinstance(piece, Draft):
-            documents.append(_document(source_row, piece, lineage))
+            documents.append(_document(source_row, piece, provenance))
             continue
-        rejects.append(_reject(source_row, piece, lineage))
+        rejects.append(_reject(source_row, piece, provenance))
         shown = examples.get(piece.reason, ())
         examples[piece.reason] = (*shown, f"{source_row}: {piece.detail}")[:MAX_EXAMPLES]
     dropped = Counter(reject["reason"] for reject in rejects)
@@ -99,28 +99,28 @@ def _shard(
     )
 
 
-def _document(source_row: str, draft: Draft, lineage: Lineage) -> dict[str, object]:
+def _document(source_row: str, draft: Draft, provenance: Provenance) -> dict[str, object]:
     messages = draft.messages
     return {
-        "document_id": document_id(lineage.source, source_row),
-        "source": lineage.source,
-        "revision": lineage.revision,
+        "document_id": document_id(provenance.source, source_row),
+        "source": provenance.source,
+        "revision": provenance.revision,
         "source_row": source_row,
-        "domain": lineage.domain,
-        "format": lineage.format,
-        "language": draft.language or language_of_text(draft.text),
+        "domain": provenance.domain,
+        "format": provenance.format,
+        "language": draft.language or detect_language(draft.text),
         "messages": messages and [{"role": message.role, "content": message.content} for message in messages],
         "text": draft.text,
         "num_chars": len(draft.text),
         "content_hash": content_hash(draft.text),
-        "license": draft.license or lineage.license,
+        "license": draft.license or provenance.license,
     }
 
 
-def _reject(source_row: str, reject: Reject, lineage: Lineage) -> dict[str, object]:
+def _reject(source_row: str, reject: Reject, provenance: Provenance) -> dict[str, object]:
     return {
-        "source": lineage.source,
-        "revision": lineage.revision,
+        "source": provenance.source,
+        "revision": provenance.revision,
         "source_row": source_row,
         "reason": reject.reason,
         "detail": reject.detail,

@@ -7,46 +7,40 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-NUM_BUCKETS = 1 << 13  # of the embedding: counts of one document stay in the first-level cache
+from codeft_assets.curation.kernels.byte_classes import FNV_OFFSET, FNV_PRIME, FOLDED
+
+BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
+"""Hash of byte_classes.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+NUM_BUCKETS = 1 << 13  # of the embedding: counts of one document, 32 kB, stay in the first-level cache
 NUM_LINEAR_BUCKETS = 1 << 18  # of the linear model, where each bucket has its own weight; fastText takes 2 million
 _MAX_BYTES = 20_000  # what a document is about is said in its beginning; long ones cost no more
-_PAIR_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _folded_bytes() -> npt.NDArray[np.uint8]:
-    """Return each byte of a word (ASCII letters in lower case, digits, underscore, non-ASCII), 0 for all others."""
-    folded = np.zeros(256, dtype=np.uint8)
-    for byte in range(256):
-        if byte >= 128 or chr(byte).isalnum() or byte == ord("_"):
-            folded[byte] = ord(chr(byte).lower()) if byte < 128 else byte
-    return folded
-
-
-_FOLDED = _folded_bytes()
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing, read from the top bits
 
 
 @numba.njit(cache=True, nogil=True)
 def _count_document(data, start, end, counts, touched):
     """Count the hashed words and pairs of one document into ``counts``; return how many buckets were touched."""
     num_touched, before, at = 0, np.uint64(0), start
+    # A product's upper bits depend on all bits of the hash, its lower ones on few: as many upper bits as buckets need.
     shift = np.uint64(64 - int(np.round(np.log2(counts.size))))
     while at < end:
-        key = np.uint64(14695981039346656037)
-        while at < end and _FOLDED[data[at]]:
-            key = (key ^ np.uint64(_FOLDED[data[at]])) * np.uint64(1099511628211)
+        key = FNV_OFFSET
+        while at < end and FOLDED[data[at]]:
+            key = (key ^ np.uint64(FOLDED[data[at]])) * FNV_PRIME
             at += 1
-        if key == np.uint64(14695981039346656037):
+        if key == FNV_OFFSET:  # no word begins here: a word would have changed it
             at += 1
             continue
-        for hashed in (key * _PAIR_MULTIPLIER, (before + key) * _PAIR_MULTIPLIER):
-            bucket = hashed >> shift  # the top bits
+        # The word, and it behind the one before it: multiplied once more, "a b" is another pair than "b a". The first
+        # word has none before it and counts twice.
+        for hashed in (key * _GOLDEN, (before + key) * _GOLDEN):
+            bucket = hashed >> shift
             if counts[bucket] == 0:
                 touched[num_touched] = bucket
                 num_touched += 1
             counts[bucket] += 1
-        before = key * _PAIR_MULTIPLIER
+        before = key * _GOLDEN
     return num_touched
 
 
@@ -64,12 +58,13 @@ def bucket_counts(data, offsets, num_buckets):
         num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
         for at in range(num_touched):
             indices[filled], values[filled] = touched[at], counts[touched[at]]
-            counts[touched[at]] = 0
+            counts[touched[at]] = 0  # only what was touched: clearing all would cost more than a short document
             filled += 1
         indptr[document + 1] = filled
     return values[:filled], indices[:filled], indptr
 
 
+# fastmath lets sums be reordered into vector instructions: a vector may differ in its last bits between CPUs
 @numba.njit(cache=True, nogil=True, fastmath=True)
 def project(data, offsets, weights, components):
     """Return the unit vectors of all documents."""
@@ -80,18 +75,19 @@ def project(data, offsets, weights, components):
         num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
         for at in range(num_touched):
             bucket = touched[at]
+            # sublinear counts: a word that stands ten times says little more than one that stands twice
             weight = weights[bucket] * np.float32(1 + np.log(np.float32(counts[bucket])))
             counts[bucket] = 0
             for dimension in range(vector.size):
                 vector[dimension] += weight * components[bucket, dimension]
         norm = np.sqrt(np.sum(vector * vector))
-        if norm > 0:
+        if norm > 0:  # a text without words stays 0
             vector /= norm
     return vectors
 
 
 @numba.njit(cache=True, nogil=True)
-def linear_answers(data, offsets, weights, coefficients):
+def linear_predictions(data, offsets, weights, coefficients):
     """Return each document's unit vector of weighted counts times ``coefficients``."""
     counts, touched = np.zeros(weights.size, dtype=np.int32), np.zeros(weights.size, dtype=np.int32)
     answers = np.zeros(offsets.size - 1, dtype=np.float64)
@@ -102,6 +98,7 @@ def linear_answers(data, offsets, weights, coefficients):
             bucket = touched[at]
             weight = weights[bucket] * (1 + np.log(counts[bucket]))
             counts[bucket] = 0
+            # The dot product with the coefficients and the vector's length in one pass over the touched buckets.
             total += weight * coefficients[bucket]
             square += weight * weight
         answers[document] = total / np.sqrt(square) if square > 0 else 0.0

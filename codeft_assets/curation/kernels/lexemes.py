@@ -1,7 +1,7 @@
 """The compiled scan of comments, strings, brackets and markup: a lexer coarse enough to run at memory speed.
 
 Invariant: it never fails. A text that is no code yields shares near zero, broken code yields unbalanced brackets.
-Like each file of kernels it calls no compiled function of another file: numba's cache would not see that one change.
+It calls no compiled function of another file, whose changes numba's cache would not see: see ``hash_tables``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ COMMENT_STYLE_BY_LANGUAGE = {
     **dict.fromkeys(("kotlin", "swift", "css"), SLASH),
     **dict.fromkeys(("sql", "lua", "haskell"), DASH),
 }
-"""Language -> comment style; what is not named has no comments."""
+"""Language -> comment style; languages that are not named have no comments."""
 
+# The order counts: a backslash escapes from ``_STRING`` on.
 _CODE, _COMMENT, _BLOCK, _STRING, _DOCSTRING = 0, 1, 2, 3, 4
 _QUOTE, _APOSTROPHE, _BACKTICK, _NEWLINE, _BACKSLASH = 34, 39, 96, 10, 92
 
@@ -28,6 +29,7 @@ _QUOTE, _APOSTROPHE, _BACKTICK, _NEWLINE, _BACKSLASH = 34, 39, 96, 10, 92
 def _event_bytes() -> npt.NDArray[np.bool_]:
     """Return by state which bytes need a look; all others are skipped in a tight loop."""
     events = np.zeros((5, 256), dtype=np.bool_)
+    # code: what may open something, brackets and tags; comment: its end; block: its end; then quotes and escapes
     for state, chars in enumerate(("#/-\"'`()[]{}<", "\n", "*", "\"'`\n\\", "\"'\\")):
         events[state, [ord(char) for char in chars]] = True
     return events
@@ -38,7 +40,7 @@ _EVENTS = _event_bytes()
 
 @numba.njit(cache=True, nogil=True)
 def _is_letter(byte):
-    return 97 <= byte | 32 <= 122
+    return 97 <= byte | 32 <= 122  # bit 32 is the difference of a and A
 
 
 @numba.njit(cache=True, nogil=True)
@@ -48,6 +50,7 @@ def _is_contraction(data, at, start, end):
         return False
     before = data[at - 1] | 32
     is_prefix = before == 98 or before == 102 or before == 114 or before == 117  # b f r u
+    # a prefix stands alone; the b of "grab's" has a letter before it
     return not is_prefix or (at - start > 1 and _is_letter(data[at - 2]))
 
 
@@ -56,6 +59,7 @@ def _opens(data, at, start, end, style):
     """Return what begins at ``at`` in code: the state entered and the length of its opener; (0, 1) if nothing does."""
     byte = data[at]
     second = data[at + 1] if at + 1 < end else np.uint8(0)
+    # 35 "#", 47 "/", 42 "*", 45 "-"
     if style == HASH and byte == 35:
         return _COMMENT, 1
     if style == SLASH and byte == 47 and second == 47:
@@ -83,6 +87,7 @@ def _closes(data, at, end, state, opener):
     if state == _BLOCK:
         return 2 if byte == 42 and at + 1 < end and data[at + 1] == 47 else 0
     if state == _STRING:
+        # a quote that is never closed ends with its line, so that one apostrophe cannot take the rest of a file
         return 1 if byte == opener or (byte == _NEWLINE and opener != _BACKTICK) else 0
     return 3 if byte == opener and at + 2 < end and data[at + 1] == opener and data[at + 2] == opener else 0
 
@@ -90,6 +95,7 @@ def _closes(data, at, end, state, opener):
 @numba.njit(cache=True, nogil=True)
 def _brackets(byte, depths):
     """Count ``byte`` if it is a bracket; return 1 for a closing one that nothing opened."""
+    # 40 and 41 are ( and ), 91 and 93 [ and ], 123 and 125 { and }
     kind = 0 if byte == 40 or byte == 41 else 1 if byte == 91 or byte == 93 else 2
     if byte == 40 or byte == 91 or byte == 123:
         depths[kind] += 1
@@ -126,11 +132,12 @@ def _scan_document(data, start, end, style, row):
         if state != _CODE:
             skip = 2 if byte == _BACKSLASH and state >= _STRING else 0
             closed = 0 if skip else _closes(data, at, end, state, opener)
-            length = max(skip, closed, 1)
+            length = max(skip, closed, 1)  # at least one: the scan always ends
             sizes[state] += length
             state = _CODE if closed else state
             at += length
             continue
+        # 60 "<", 47 "/": a tag opens or closes
         if byte == 60 and at + 1 < end and (data[at + 1] == 47 or _is_letter(data[at + 1])):
             tags += 1
         if style != NO_COMMENTS:
@@ -141,6 +148,7 @@ def _scan_document(data, start, end, style, row):
         at += length
     size = max(end - start, 1)
     row[0], row[1], row[2] = sizes[_COMMENT] / size, (sizes[_BLOCK] + sizes[_DOCSTRING]) / size, sizes[_STRING] / size
+    # closing brackets that nothing opened and opening ones that nothing closed
     row[3] = (stray + depths[0] + depths[1] + depths[2]) / max(depths[3], 1)
     row[4] = tags / size
 

@@ -1,12 +1,13 @@
 """Numba kernels over Arrow string buffers: word shingles, MinHash band keys, exact Jaccard.
 
-A shingle is a few neighboring words (``words_kernel`` says what a word is; folding digits would make every GSM8K
+A shingle is a few neighboring words (``words`` defines a word; folding digits would make every GSM8K
 problem a duplicate of its variants, measured 1.000 against 0.001), hashed to 64 bits.
 """
 
 import numba
 import numpy as np
 
+from codeft_assets.curation.kernels.hash_tables import find_slot, table_size
 from codeft_assets.curation.kernels.words import (
     AT_ONCE,
     READ_AHEAD,
@@ -20,22 +21,25 @@ from codeft_assets.curation.kernels.words import (
     readable,
 )
 
-WORDS_KERNEL = "0d5ea20a366c9c7a"
-"""Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-_PRIME = np.uint64(1099511628211)
+WORDS_KERNEL = "54ca5a42c677693c"
+"""Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+"""Hash of hash_tables.py, for the same reason."""
+_PRIME = np.uint64(1099511628211)  # FNV's 64-bit prime
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
-_ROTATION = 13
+_ROTATION = 13  # bits; prime to 64, so that no two of 64 places in a shingle rotate alike
 _USUAL_WIDTH = 5
-_PART_BYTES = 1 << 14
-_STEP = 512
+_PART_BYTES = 1 << 14  # a part, its edges and its hashes stay in a core's second-level cache
+_STEP = 512  # shingles: 4 kB, an eighth of the first-level cache
+_SMALLEST_TABLE = 16
 
 
 @numba.njit(cache=True, nogil=True)
 def _words(data, start, end, edges, out):
     """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number.
 
-    Of all words of a part the first bytes, then the rest of the few that are long: no branch that is mispredicted at
-    each of them.
+    The first bytes of all words of a part are hashed before the rest of the few long ones: a branch for each word would
+    often be mispredicted.
     """
     num_words, long_words = 0, edges[len(edges) // 2 :]
     while start < end:
@@ -43,6 +47,7 @@ def _words(data, start, end, edges, out):
         num_found, num_long, found = find_edges(data, start, stop, edges), 0, out[num_words:]
         for i in range(num_found):
             found[i] = hash_start(data, edges[2 * i], edges[2 * i + 1])
+            # written for every word, counted for long ones: a store costs less than a branch that is mispredicted
             long_words[num_long] = i
             num_long += edges[2 * i + 1] - edges[2 * i] > AT_ONCE
         for i in long_words[:num_long]:
@@ -66,13 +71,15 @@ def _combine(out, num_words, width):
         size = min(_STEP, num_shingles - first)
         step[:size] = out[first : first + size]
         for place in range(1, width):
+            # Rotated by its place, a word that stands twice does not cancel itself, and the order of words counts.
             left = np.uint64(place * _ROTATION % 64)
             right = (_WORD_BITS - left) % _WORD_BITS
             for i in range(size):
                 word = out[first + place + i]
                 step[i] ^= (word << left) | (word >> right)
         for i in range(size):
-            out[first + i] = mix(step[i]) | _ONE  # 0 marks a free place in a table; MinHash uses the upper half
+            # never 0, which marks a free slot in a table; MinHash reads the upper half only
+            out[first + i] = mix(step[i]) | _ONE
     return num_shingles
 
 
@@ -92,7 +99,7 @@ def shingle(data, start, end, width, edges, out):
         num_words = _words(data, start, end, edges, out)
     else:
         num_words = _words(padded(data, start, end), 0, end - start, edges, out)
-    if width == _USUAL_WIDTH:  # a width that is known when this is compiled: a third of the time
+    if width == _USUAL_WIDTH:  # LLVM unrolls a width that it knows when it compiles: a third of the time
         return _combine(out, num_words, _USUAL_WIDTH)
     return _combine(out, num_words, width)
 
@@ -117,6 +124,7 @@ def _lower_minima(shingles, num_shingles, factors, minima):
     shingles). Measured on Zen 4: 375 M shingles a second for 112 permutations; 250 M with a term and four a step, 59 M
     with 64-bit products one by one.
     """
+    # uint32 products wrap modulo 2^32: an odd factor has an inverse there, so multiplication permutes the numbers.
     at = 0
     while at + 8 <= num_shingles:
         a, b = np.uint32(shingles[at] >> _HIGH), np.uint32(shingles[at + 1] >> _HIGH)
@@ -147,6 +155,7 @@ def band_keys(data, offsets, width, factors, num_bands):
     """Return the number and the sum of the shingles and the band keys of each document; all 0 without shingles."""
     num_documents, num_hashes = len(offsets) - 1, len(factors)
     rows = num_hashes // num_bands
+    # a word takes a byte and a separator: n bytes hold at most (n + 1) / 2 words, and no more shingles
     edges, shingles = edges_scratch(), np.empty(_longest(offsets) // 2 + 2, dtype=np.uint64)
     counts, sums = np.zeros(num_documents, dtype=np.uint32), np.zeros(num_documents, dtype=np.uint64)
     keys = np.zeros((num_bands, num_documents), dtype=np.uint64)
@@ -157,32 +166,20 @@ def band_keys(data, offsets, width, factors, num_bands):
         if num_shingles == 0:
             continue
         sums[document] = shingles[:num_shingles].sum()
-        minima[:] = np.uint32(0xFFFFFFFF)
+        minima[:] = np.uint32(0xFFFFFFFF)  # the largest: any hash lowers it
         _lower_minima(shingles, num_shingles, factors, minima)
         for band in range(num_bands):
-            key = np.uint64(band + 1)
+            key = np.uint64(band + 1)  # equal minima in two bands give different keys
             for row in range(rows):
                 key = mix(key ^ np.uint64(minima[band * rows + row])) * _PRIME
             keys[band, document] = key
     return counts, sums, keys
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, inline="always")
 def _find(table, shingle_hash):
-    """Return the place of ``shingle_hash`` in an open-addressing table, or the free place where it belongs."""
-    mask = np.uint64(len(table) - 1)
-    at = (shingle_hash >> _ONE) & mask
-    while table[at] != 0 and table[at] != shingle_hash:
-        at = (at + _ONE) & mask
-    return at
-
-
-@numba.njit(cache=True, nogil=True)
-def _table_size(num_shingles):
-    size = 16
-    while size < 2 * num_shingles:
-        size *= 2
-    return size
+    """Return the slot of ``shingle_hash``; its lowest bit is always 1 and would leave every other slot empty."""
+    return find_slot(table, shingle_hash, shingle_hash >> _ONE)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -190,39 +187,40 @@ def shingle_sets(data, offsets, width):
     """Return the distinct shingles of each document in one flat array, and where each document's begin."""
     num_documents = len(offsets) - 1
     bounds = np.zeros(num_documents + 1, dtype=np.int64)
+    # room for the shingles of all documents; those of the next are written behind the distinct ones of the last
     flat = np.empty((offsets[-1] - offsets[0]) // 2 + num_documents + 2, dtype=np.uint64)
-    edges, room = edges_scratch(), np.zeros(16, dtype=np.uint64)
+    edges, room = edges_scratch(), np.zeros(_SMALLEST_TABLE, dtype=np.uint64)
     used = 0
     for document in range(num_documents):
         num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, flat[used:])
-        size, first = _table_size(num_shingles), used
+        size, first = table_size(num_shingles, _SMALLEST_TABLE), used
         if size > len(room):
             room = np.zeros(size, dtype=np.uint64)
-        table = room[:size]
+        table = room[:size]  # as small as the document allows, to be cleared fast and to stay in the cache
         table[:] = 0
         for i in range(first, first + num_shingles):
             at = _find(table, flat[i])
             if table[at] == 0:
                 table[at] = flat[i]
-                flat[used] = flat[i]
+                flat[used] = flat[i]  # ``used`` never passes ``i``
                 used += 1
         bounds[document + 1] = used
     return flat[:used].copy(), bounds  # a slice would hold the room of all shingles, distinct or not
 
 
 @numba.njit(cache=True, nogil=True)
-def jaccard_of_pairs(flat, begins, ends, left, right):
+def pairwise_jaccard(flat, begins, ends, left, right):
     """Return the Jaccard similarity of the sets of each pair; pairs with one ``right`` should be neighbors."""
     similarity = np.zeros(len(left), dtype=np.float32)
-    room = np.zeros(16, dtype=np.uint64)
+    room = np.zeros(_SMALLEST_TABLE, dtype=np.uint64)
     table, held = room, np.int64(-1)
     for pair in range(len(left)):
         i, i_end = begins[left[pair]], ends[left[pair]]
         j, j_end = begins[right[pair]], ends[right[pair]]
         if min(i_end - i, j_end - j) == 0:
             continue
-        if right[pair] != held:
-            size = _table_size(j_end - j)
+        if right[pair] != held:  # the table of ``right`` serves all its pairs that follow one another
+            size = table_size(j_end - j, _SMALLEST_TABLE)
             if size > len(room):
                 room = np.zeros(size, dtype=np.uint64)
             table, held = room[:size], right[pair]
@@ -231,6 +229,6 @@ def jaccard_of_pairs(flat, begins, ends, left, right):
                 table[_find(table, flat[at])] = flat[at]
         shared = 0
         for at in range(i, i_end):
-            shared += table[_find(table, flat[at])] != 0
+            shared += table[_find(table, flat[at])] != 0  # a sum and no branch
         similarity[pair] = shared / ((i_end - i) + (j_end - j) - shared)
     return similarity

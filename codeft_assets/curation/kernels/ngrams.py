@@ -1,9 +1,9 @@
 """Numba kernels that turn text into n-gram hashes: by words, by code tokens, and by the shape of code.
 
-Words: as in ``words_kernel``, with at least one letter; numbers are passed over, so number tables match nothing. Code
+Words: as in ``words``, with at least one letter; numbers are skipped, so number tables match nothing. Code
 tokens: words and single other characters, with comments, docstrings and layout left out; a string is one token. Shape:
-the same tokens with literals and names made alike, so that renaming hides nothing; attributes (``.append``), keywords
-and built-in functions keep theirs, as whoever renames a program's own names must leave them.
+the same tokens with all literals alike and all names alike, so that renaming hides nothing; attributes (``.append``),
+keywords and built-in functions keep their names, for renaming a program's own names leaves them.
 
 Texts are read part by part and n-grams roll, so memory does not depend on a text's length.
 """
@@ -11,6 +11,7 @@ Texts are read part by part and n-grams roll, so memory does not depend on a tex
 import numba
 import numpy as np
 
+from codeft_assets.curation.kernels.hash_tables import find_slot, table_size
 from codeft_assets.curation.kernels.words import (
     READ_AHEAD,
     find_edges,
@@ -22,41 +23,39 @@ from codeft_assets.curation.kernels.words import (
     readable,
 )
 
-WORDS_KERNEL = "0d5ea20a366c9c7a"
-"""Of words_kernel.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-_IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)
+WORDS_KERNEL = "54ca5a42c677693c"
+"""Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+"""Hash of hash_tables.py, for the same reason."""
+_IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)  # control characters: no token is one, for layout is skipped
+# Of the rolling hash: any large odd number will do (this is of MurmurHash3). Odd, for an even one would shift the older
+# tokens out of 64 bits.
 _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
-_PART_BYTES = 1 << 14
+_PART_BYTES = 1 << 14  # a part and its edges stay in a core's second-level cache
 _RING = 32
-"""Tokens that are remembered: the largest width of an n-gram."""
+"""Tokens that are remembered: the largest width of an n-gram. A power of two: the remainder is a mask."""
+_SMALLEST_TABLE = 64  # its bit map has 16 words of 64 bits
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _holds(table, value):
     """Return whether a table of ``make_table`` holds ``value``: a bit map says no to nearly all that it does not."""
     slots, bits = table
+    # Nearly every n-gram of a document is in no benchmark: one bit of a map that fits into the cache says so, and one
+    # of 32 bits is set, so that it errs for 3 % of them.
     place = value & np.uint64(len(bits) * 64 - 1)
     if not (bits[place >> np.uint64(6)] >> (place & np.uint64(63))) & np.uint64(1):
         return False
-    mask = np.uint64(len(slots) - 1)
-    slot = value & mask
-    while slots[slot] != 0 and slots[slot] != value:
-        slot = (slot + np.uint64(1)) & mask
-    return slots[slot] == value
+    return slots[find_slot(slots, value, value)] == value
 
 
 @numba.njit(cache=True)
 def make_table(hashes):
     """Return an open-addressing table that holds ``hashes``: its slots (0: free), and 32 bits for each in a bit map."""
-    size = 64
-    while size < 2 * len(hashes):
-        size *= 2
-    slots, bits, mask = np.zeros(size, dtype=np.uint64), np.zeros(size // 4, dtype=np.uint64), np.uint64(size - 1)
+    size = table_size(len(hashes), _SMALLEST_TABLE)
+    slots, bits = np.zeros(size, dtype=np.uint64), np.zeros(size // 4, dtype=np.uint64)
     for value in hashes:
-        slot = value & mask
-        while slots[slot] != 0 and slots[slot] != value:
-            slot = (slot + np.uint64(1)) & mask
-        slots[slot] = value
+        slots[find_slot(slots, value, value)] = value
         place = value & np.uint64(len(bits) * 64 - 1)
         bits[place >> np.uint64(6)] |= np.uint64(1) << (place & np.uint64(63))
     return slots, bits
@@ -64,6 +63,7 @@ def make_table(hashes):
 
 @numba.njit(cache=True, nogil=True)
 def _power(width):
+    """Return the factor of the token that leaves an n-gram: ``_MULTIPLIER`` to the power of ``width``, modulo 2^64."""
     product = np.uint64(1)
     for _ in range(width):
         product *= _MULTIPLIER
@@ -72,6 +72,7 @@ def _power(width):
 
 @numba.njit(cache=True, nogil=True)
 def _is_number(data, begin, end):
+    """Return whether a word is digits and underscores only: 1_000 is a number, 0x1f and 3rd are words."""
     at = begin
     while at < end and (48 <= data[at] <= 57 or data[at] == 95):
         at += 1
@@ -82,6 +83,7 @@ def _is_number(data, begin, end):
 def _skip_string(data, at, end):
     """Return the end of the string literal at ``at``, or ``at`` if the line ends first."""
     quote = data[at]
+    # a string of three quotes crosses lines, and one that never ends takes the rest of the text
     if at + 2 < end and data[at + 1] == quote and data[at + 2] == quote:
         stop = at + 3
         while stop + 2 < end and not (data[stop] == quote and data[stop + 1] == quote and data[stop + 2] == quote):
@@ -89,15 +91,16 @@ def _skip_string(data, at, end):
         return min(stop + 3, end)
     stop = at + 1
     while stop < end and data[stop] != quote:
-        if data[stop] == 10:
+        if data[stop] == 10:  # an apostrophe, not a string
             return at
-        stop += 2 if data[stop] == 92 else 1
+        stop += 2 if data[stop] == 92 else 1  # a backslash and what it escapes
     return min(stop + 1, end) if stop < end else at
 
 
 @numba.njit(cache=True, nogil=True)
 def _skip_comment(data, at, end):
     """Return the end of the comment at ``at``, or ``at`` if there is none."""
+    # of any language, for a benchmark's solution is sought in all of them: ``#``, ``//`` and ``/* */``
     two = at + 1 < end
     if data[at] == 35 or (two and data[at] == 47 and data[at + 1] == 47):
         while at < end and data[at] != 10:
@@ -114,6 +117,7 @@ def _skip_comment(data, at, end):
 @numba.njit(cache=True, nogil=True, inline="always")
 def _roll(state, ring, count, width, leaving, token):
     """Return the rolling hash with ``token`` in and the token ``width`` places before it out."""
+    # state = sum of token[i] * multiplier^(width - 1 - i), modulo 2^64: each step multiplies, adds and subtracts
     gone = ring[(count - width) % _RING] if count >= width else np.uint64(0)
     return state * _MULTIPLIER + token - gone * leaving
 
@@ -134,13 +138,13 @@ def _word_grams(data, start, end, text, width, table, everything, hits):
         stop = next_part(data, at, end, _PART_BYTES)
         for i in range(find_edges(data, at, stop, edges)):
             begin, until = edges[2 * i], edges[2 * i + 1]
-            if data[begin] <= 57 and _is_number(data, begin, until):
+            if data[begin] <= 57 and _is_number(data, begin, until):  # of word bytes only digits are 57 ("9") or less
                 continue
             token = hash_word(data, begin, until)
             state = _roll(state, ring, count, width, leaving, token)
             ring[count % _RING], begins[count % _RING] = token, begin
             count += 1
-            gram = mix(state)
+            gram = mix(state)  # tables read the lowest bits, which a sum of products mixes badly
             if count >= width and (everything or _holds(table, gram)):
                 hits.append((text, gram, begins[(count - width) % _RING] - start, until - start))
         at = stop
@@ -179,24 +183,26 @@ def _code_grams(data, start, end, text, kept_words, widths, tables, everything, 
                 at += 1
                 continue
             if is_word(byte):
-                while edges[2 * word] < at:
+                while edges[2 * word] < at:  # passes the words of strings and comments, which were skipped
                     word += 1
                 at = edges[2 * word + 1]
                 token = hash_word(data, begin, at)
                 shape = token
                 if 48 <= byte <= 57:
                     shape = literal
+                # 46: a name behind a dot is an attribute
                 elif not (begin > start and data[begin - 1] == 46) and not _holds(kept_words, token):
                     shape = identifier
             elif byte == 34 or byte == 39:
                 at = _skip_string(data, at, end)
+                # 34 and 39 are quotes. More than two quotes of three each: a docstring, which is a comment.
                 if at - begin > 5 and data[begin + 1] == byte and data[begin + 2] == byte:
                     continue
                 token = literal if at != begin else mix(np.uint64(byte))
                 shape = token
                 at = max(at, begin + 1)
             else:
-                if byte == 35 or byte == 47:
+                if byte == 35 or byte == 47:  # "#" and "/" may begin a comment
                     at = _skip_comment(data, at, end)
                     if at != begin:
                         continue
@@ -218,6 +224,7 @@ def _code_grams(data, start, end, text, kept_words, widths, tables, everything, 
 
 @numba.njit(cache=True, nogil=True)
 def _no_hits():
+    # an empty list of the hits' type: numba infers it from the element that the loop never makes
     return [(np.int64(0), np.uint64(0), np.int64(0), np.int64(0)) for _ in range(0)]
 
 

@@ -1,59 +1,44 @@
 """The compiled half of the signals: three short scans of a document's bytes while they are in the cache.
 
 Invariant: a document's row depends on its own bytes and language only, never on its neighbors in the batch. Scratch
-tables are shared by the documents of a batch for speed; entries are tagged with the document, so none leaks. Like each
-file of kernels it calls no compiled function of another file: numba's cache would not see that one change.
+tables are shared by the documents of a batch for speed; entries are tagged with the document, so none leaks.
 """
 
 from __future__ import annotations
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-LETTER, DIGIT, SPACE, WORD = 1, 2, 4, 8
+from codeft_assets.curation.kernels.byte_classes import (
+    BYTE_CLASSES,
+    DIGIT,
+    FNV_OFFSET,
+    FNV_PRIME,
+    FOLDED,
+    LETTER,
+    SPACE,
+)
+from codeft_assets.curation.kernels.hash_tables import find_slot
 
+BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
+"""Hash of byte_classes.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+"""Hash of hash_tables.py, for the same reason."""
 _NUM_BYTE_SIGNALS, _NUM_LINE_SIGNALS, _NUM_WORD_SIGNALS = 7, 11, 14
 
 _SCRATCH_BITS = 14  # one slot a hash, last writer wins: stays in cache; past some 5k words repeats are undercounted
 _LONG_WORD_BYTES = 40  # hashes, base64 and minified names; longer than any word people write
 _MIN_DUPLICATE_LINE_BYTES = 10  # "return x" and "}" repeat in good code
-
-
-def _byte_classes() -> npt.NDArray[np.uint8]:
-    classes = np.zeros(256, dtype=np.uint8)
-    for byte in range(256):
-        char = chr(byte)
-        if byte < 128 and char.isalpha():
-            classes[byte] |= LETTER | WORD
-        if byte < 128 and char.isdigit():
-            classes[byte] |= DIGIT | WORD
-        if char in " \t\n\r\x0b\x0c":
-            classes[byte] |= SPACE
-        if char == "_" or byte >= 128:
-            classes[byte] |= WORD
-    return classes
-
-
-def _folded_bytes() -> npt.NDArray[np.uint8]:
-    """Return each byte of a word in lower case, 0 for bytes that end a word."""
-    classes = _byte_classes()
-    folded = np.arange(256, dtype=np.uint8)
-    folded[65:91] += 32
-    folded[classes & WORD == 0] = 0
-    return folded
-
-
-_CLASSES = _byte_classes()
-_FOLDED = _folded_bytes()
 _SCRATCH_SIZE = 1 << _SCRATCH_BITS
-_NGRAM_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads hashes and rolls n-grams
 
 
 @numba.njit(cache=True, nogil=True)
 def _seen(table, key, document):
     """Return whether ``key`` was met before in this document, and remember it."""
-    mixed = key * _NGRAM_MULTIPLIER
+    mixed = key * _GOLDEN
+    # The slot by the upper bits, the tag by the lower 32: a hash is taken for another once in 2^46. A document's number
+    # plus one is never 0, so a cleared table holds no document's hash.
     slot = mixed >> np.uint64(64 - _SCRATCH_BITS)
     tag = (np.uint64(document + 1) << np.uint64(32)) | (mixed & np.uint64(0xFFFFFFFF))
     known = table[slot] == tag
@@ -64,6 +49,7 @@ def _seen(table, key, document):
 @numba.njit(cache=True, nogil=True)
 def _byte_signals(data, start, end, row):
     """Size and alphabet, from the histogram of byte values."""
+    # One addition a byte and no branch; what the bytes are is asked of 256 sums and not of each byte.
     counts = np.zeros(256, dtype=np.int64)
     for at in range(start, end):
         counts[data[at]] += 1
@@ -71,11 +57,11 @@ def _byte_signals(data, start, end, row):
     letters = digits = spaces = upper = high = 0
     entropy = 0.0
     for byte in range(256):
-        count, kind = counts[byte], _CLASSES[byte]
+        count, kind = counts[byte], BYTE_CLASSES[byte]
         letters += count if kind & LETTER else 0
         digits += count if kind & DIGIT else 0
         spaces += count if kind & SPACE else 0
-        upper += count if 65 <= byte <= 90 else 0
+        upper += count if 65 <= byte <= 90 else 0  # A to Z
         high += count if byte >= 128 else 0
         if count:
             entropy -= count / size * np.log2(count / size)
@@ -95,11 +81,12 @@ def _line_kinds(data, first, last, counts):
     second = data[first + 1] if last - first > 1 else np.uint8(0)
     if (head == 45 or head == 42) and second == 32:  # "- " or "* "
         counts[0] += 1
-    spaces = letters = 0
+    spaces = letters = 0  # a byte of a non-ASCII character counts as a letter: prose is not only English
     for at in range(first, last):
-        kind = _CLASSES[data[at]]
+        kind = BYTE_CLASSES[data[at]]
         letters += 1 if kind & LETTER or data[at] >= 128 else 0
         spaces += 1 if data[at] == 32 else 0
+    # A sentence: five words, an end of . ! ? or :, and more than 60 % letters, which code rarely has.
     if spaces >= 4 and (tail == 46 or tail == 33 or tail == 63 or tail == 58) and letters * 10 > (last - first) * 6:
         counts[1] += 1
     counts[2] += 1 if tail == 63 else 0
@@ -117,15 +104,15 @@ def _line_signals(data, start, end, seen, document, row):
     at = start
     while at < end:
         begin = at
-        key = np.uint64(14695981039346656037)
+        key = FNV_OFFSET  # of the line as it stands, indentation included
         while at < end and data[at] != 10:
-            key = (key ^ np.uint64(data[at])) * np.uint64(1099511628211)
+            key = (key ^ np.uint64(data[at])) * FNV_PRIME
             at += 1
         first, last = begin, at
         at += 1
-        while first < last and _CLASSES[data[first]] & SPACE:
+        while first < last and BYTE_CLASSES[data[first]] & SPACE:
             first += 1
-        while last > first and _CLASSES[data[last - 1]] & SPACE:
+        while last > first and BYTE_CLASSES[data[last - 1]] & SPACE:
             last -= 1
         if first == last:
             continue
@@ -135,7 +122,7 @@ def _line_signals(data, start, end, seen, document, row):
         indented += 1 if first > begin else 0
         if last - first >= _MIN_DUPLICATE_LINE_BYTES and _seen(seen, key, document):
             duplicates += 1
-        if last - first >= 3 and data[first] == 96 and data[first + 1] == 96 and data[first + 2] == 96:
+        if last - first >= 3 and data[first] == 96 and data[first + 1] == 96 and data[first + 2] == 96:  # ```
             in_fence = not in_fence
         fenced += 1 if in_fence else 0
         _line_kinds(data, first, last, counts)
@@ -148,29 +135,26 @@ def _line_signals(data, start, end, seen, document, row):
 
 @numba.njit(cache=True, nogil=True)
 def _word_flags(key, keys, flags):
-    """Return the vocabulary flags of the word with hash ``key``, 0 if the table does not hold it."""
-    slot = key & np.uint64(keys.size - 1)
-    while keys[slot] != 0:
-        if keys[slot] == key:
-            return flags[slot]
-        slot = (slot + np.uint64(1)) & np.uint64(keys.size - 1)
-    return np.uint16(0)
+    """Return the vocabulary flags of the word with hash ``key``; a free slot has none."""
+    return flags[find_slot(keys, key, key)]
 
 
 @numba.njit(cache=True, nogil=True)
 def _scan_word(data, at, end):
     """Return the end of the word at ``at``, its hash (ASCII case folded) and if it is a snake or camel compound."""
-    key, begin, joints, lower = np.uint64(14695981039346656037), at, 0, False
+    key, begin, joints, lower = FNV_OFFSET, at, 0, False
     while at < end:
         byte = data[at]
-        folded = _FOLDED[byte]
+        folded = FOLDED[byte]
         if folded == 0:
             break
+        # Sums of comparisons, for a branch would be mispredicted at every name: an underscore (95) joins two words,
+        # and so does a capital (folding changes it) behind a small letter.
         joints += (byte == 95) | (lower & (byte != folded))
         lower = (byte == folded) & (byte >= 97)
-        key = (key ^ np.uint64(folded)) * np.uint64(1099511628211)
+        key = (key ^ np.uint64(folded)) * FNV_PRIME
         at += 1
-    return at, key, joints > (data[begin] == 95)
+    return at, key, joints > (data[begin] == 95)  # the underscore of _private joins nothing
 
 
 @numba.njit(cache=True, nogil=True)
@@ -183,7 +167,7 @@ def _word_signals(data, start, end, seen, document, vocabulary, row):
     ring = np.zeros(5, dtype=np.uint64)  # hashes of the last five, four, ... one words
     stop_words, num_lines, fresh_line, at = 0, 0, True, start
     while at < end:
-        if _FOLDED[data[at]] == 0:
+        if FOLDED[data[at]] == 0:
             fresh_line |= data[at] == 10
             at += 1
             continue
@@ -193,15 +177,16 @@ def _word_signals(data, start, end, seen, document, vocabulary, row):
         counts[1] += at - begin
         counts[2] += 0 if _seen(seen[0], key, document) else 1
         for back in range(4):
-            ring[back] = ring[back + 1] * _NGRAM_MULTIPLIER + key
+            # a polynomial of the words: one more word for each shorter one, so that nothing need leave
+            ring[back] = ring[back + 1] * _GOLDEN + key
         ring[4] = key
         if counts[0] >= 5 and _seen(seen[1], ring[0], document):
             counts[3] += 1
-        counts[4] += 1 if _CLASSES[data[begin]] & DIGIT else 0
+        counts[4] += 1 if BYTE_CLASSES[data[begin]] & DIGIT else 0
         counts[5] += 1 if compound else 0
         counts[6] += at - begin if at - begin >= _LONG_WORD_BYTES else 0
         flags = _word_flags(key, vocabulary[0], vocabulary[1])
-        stop_words |= flags >> 8
+        stop_words |= flags >> 8  # a bit each: how many different ones
         for bit in range(6):
             kinds[bit] += (flags >> bit) & 1
         if fresh_line:

@@ -31,7 +31,7 @@ class MalformedAnswerError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgment:
+class Annotation:
     """What an annotator says of a document."""
 
     label: int
@@ -48,7 +48,7 @@ class Question:
     prompt: str
 
 
-def question_of(text: str, *, language: str, name: str, annotator: str, reading: int, max_chars: int) -> Question:
+def build_question(text: str, *, language: str, name: str, annotator: str, reading: int, max_chars: int) -> Question:
     """Return the question about ``text``.
 
     Args:
@@ -72,7 +72,7 @@ def fill_prompt(text: str, *, language: str, max_chars: int) -> str:
     return before.replace("{language}", language) + shown + after  # in this order: a text may hold "{language}"
 
 
-def read_answer(answer: str) -> Judgment:
+def parse_answer(answer: str) -> Annotation:
     """Return the judgment in a model's answer: its last JSON object with a label, whatever stands around it.
 
     Raises:
@@ -86,13 +86,13 @@ def read_answer(answer: str) -> Judgment:
         raise MalformedAnswerError(f"label {label!r} is not an integer of 0..{MAX_LABEL}")
     if not isinstance(reason, str) or not reason.strip():
         raise MalformedAnswerError(f"label {label} has no reason")
-    return Judgment(label=label, reason=" ".join(reason.split())[:_MAX_REASON_CHARS])
+    return Annotation(label=label, reason=" ".join(reason.split())[:_MAX_REASON_CHARS])
 
 
 def is_well_formed(answer: str) -> bool:
     """Return whether an answer holds a judgment."""
     try:
-        read_answer(answer)
+        parse_answer(answer)
     except MalformedAnswerError:
         return False
     return True
@@ -156,7 +156,7 @@ class Agreement:
     by_label: tuple[LabelAgreement, ...]
 
 
-def agreement(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> Agreement:
+def measure_agreement(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> Agreement:
     """Return how far the labels ``first`` and ``second`` of the same documents agree."""
     difference = np.abs(first - second)
     by_label = tuple(

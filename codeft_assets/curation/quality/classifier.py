@@ -16,10 +16,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.quality.embedding import Embedding, OpenEmbedding, fit_embedding, open_embedding
+from codeft_assets.curation.quality.embedding import Embedding, OpenEmbedding, fit_embedding, open_hashed_embedding
 from codeft_assets.curation.quality.labels import GOOD_LABEL, LabeledDocuments
 from codeft_assets.curation.quality.rankers import FITTERS, Ranker, open_ranker
-from codeft_assets.curation.quality.signals import SIGNAL_NAMES, signals
+from codeft_assets.curation.quality.signals import SIGNAL_NAMES, measure_signals
 
 MIN_LABELED_DOCUMENTS = 50
 """Fewer labels than this cannot rank documents; training refuses."""
@@ -76,22 +76,22 @@ def _calibrate(answers: npt.NDArray[np.float64], good: npt.NDArray[np.bool_]) ->
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def predict(classifier: Classifier, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float32]:
+def predict_values(classifier: Classifier, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float32]:
     """Return the educational value, 0..1, of each text, whose signals are ``measured``."""
     if len(text) == 0:
         return np.zeros(0, dtype=np.float32)
-    answers = classifier.ranker.answers(measured, text)
+    answers = classifier.ranker.predict(measured, text)
     return (1 / (1 + np.exp(-(classifier.slope * answers + classifier.offset)))).astype(np.float32)
 
 
-def score(classifier: Classifier, text: pa.Array, language: pa.Array) -> pl.DataFrame:
+def score_documents(classifier: Classifier, text: pa.Array, language: pa.Array) -> pl.DataFrame:
     """Return the signals and the ``educational_value`` (float32, 0..1) of each document."""
-    measured = signals(text, language)
-    value = predict(classifier, measured, text)
+    measured = measure_signals(text, language)
+    value = predict_values(classifier, measured, text)
     return measured.with_columns(pl.Series("educational_value", value, dtype=pl.Float32))
 
 
-def dump(classifier: Classifier) -> bytes:
+def serialize_classifier(classifier: Classifier) -> bytes:
     """Return the classifier as a skops archive: JSON and arrays, no pickle."""
     import skops.io
 
@@ -107,7 +107,7 @@ def dump(classifier: Classifier) -> bytes:
     return skops.io.dumps(state)
 
 
-def load(content: bytes, *, open_embedding: OpenEmbedding = open_embedding) -> Classifier:
+def deserialize_classifier(content: bytes, *, open_embedding: OpenEmbedding = open_hashed_embedding) -> Classifier:
     """Return the classifier that ``dump`` stored.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from codeft_assets.curation.quality.classifier import Classifier, score
+from codeft_assets.curation.quality.classifier import Classifier, score_documents
 from codeft_assets.curation.quality.labels import GOOD_LABEL, MAX_LABEL, POOR_LABEL, LabeledDocuments
 
 _NUM_BINS, _NUM_TOP_FEATURES, _NUM_DISAGREEMENTS = 10, 20, 20
@@ -73,9 +73,9 @@ class ClassifierReport:
     worst_disagreements: tuple[Disagreement, ...]
 
 
-def evaluate(classifier: Classifier, held_out: LabeledDocuments) -> ClassifierReport:
+def evaluate_classifier(classifier: Classifier, held_out: LabeledDocuments) -> ClassifierReport:
     """Return how ``classifier`` ranks and scores ``held_out``."""
-    value = score(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
+    value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
     bins = _calibration(held_out.label, value)
     return ClassifierReport(
         num_trained=classifier.num_labels,

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from codeft_assets.curation.quality.signals import text_buffers
+from codeft_assets.curation.text_buffers import text_buffers
 
 NUM_DIMENSIONS = 48
 
@@ -66,7 +66,7 @@ class HashedEmbedding:
         return {"kind": "hashed", "weights": self.weights, "components": self.components}
 
 
-def open_embedding(state: Mapping[str, Any]) -> Embedding:
+def open_hashed_embedding(state: Mapping[str, Any]) -> Embedding:
     """Return the built-in embedding that ``state`` describes.
 
     Raises:

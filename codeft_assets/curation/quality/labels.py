@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from codeft_assets.curation.ingest.normalize import language_of_path, language_of_text, normalize_text
+from codeft_assets.curation.ingest.normalize import detect_language, language_from_path, normalize_text
 
 MAX_LABEL = 5
 GOOD_LABEL, POOR_LABEL = 3, 1
@@ -153,7 +153,7 @@ def label_text(label: Label, read_file: Callable[[Label], bytes | None], samples
 
 def label_language(label: Label, text: str) -> str:
     """Return the language of the document a label judges."""
-    return language_of_path(label.path) or language_of_text(text)
+    return language_from_path(label.path) or detect_language(text)
 
 
 def _labeled_documents(pairs: Sequence[tuple[Label, str]], *, num_asked: int) -> LabeledDocuments:

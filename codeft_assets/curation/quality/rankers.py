@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from codeft_assets.curation.quality.embedding import Embedding, OpenEmbedding
 from codeft_assets.curation.quality.labels import GOOD_LABEL, MAX_LABEL, LabeledDocuments
-from codeft_assets.curation.quality.signals import SIGNAL_NAMES, signals, text_buffers
+from codeft_assets.curation.quality.signals import SIGNAL_NAMES, measure_signals
+from codeft_assets.curation.text_buffers import text_buffers
 
 NUM_TREES = 300
 _NUM_FOLDS = 5
@@ -25,7 +26,7 @@ _NUM_FOLDS = 5
 class Ranker(Protocol):
     """Orders documents by what they teach."""
 
-    def answers(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
+    def predict(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
         """Return a number per document, higher for better ones; ``measured`` are the signals of ``text``."""
         ...
 
@@ -46,9 +47,9 @@ class Forest:
     trees: Any
     """A ``sklearn.ensemble.ExtraTreesRegressor``: a random forest whose cuts are random too."""
 
-    def answers(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
+    def predict(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
         """Return the mean answer of the trees."""
-        return self.trees.predict(features(self.embedding, measured, text))
+        return self.trees.predict(build_features(self.embedding, measured, text))
 
     def feature_shares(self) -> dict[str, float]:
         """Return each feature's share of the variance that the trees explain."""
@@ -69,12 +70,12 @@ class Linear:
     coefficients: npt.NDArray[np.float32]
     intercept: float
 
-    def answers(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
+    def predict(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
         """Return the log-odds of a good label."""
-        from codeft_assets.curation.kernels.embedding import linear_answers
+        from codeft_assets.curation.kernels.embedding import linear_predictions
 
         data, offsets = text_buffers(text)
-        return linear_answers(data, offsets, self.weights, self.coefficients) + self.intercept
+        return linear_predictions(data, offsets, self.weights, self.coefficients) + self.intercept
 
     def feature_shares(self) -> dict[str, float]:
         """Return nothing: a bucket has no name."""
@@ -86,7 +87,7 @@ class Linear:
         return {"kind": "linear", "intercept": self.intercept, **arrays}
 
 
-def features(embedding: Embedding, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float32]:
+def build_features(embedding: Embedding, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float32]:
     """Return the forest's feature matrix: the signals ``measured`` of ``text``, then its embedding."""
     return np.hstack([measured.select(SIGNAL_NAMES).to_numpy(), embedding.vectors(text)])
 
@@ -99,7 +100,7 @@ def fit_forest(documents: LabeledDocuments, embedding: Embedding, *, seed: int) 
     """Return the forest that ``documents`` teach."""
     from sklearn.ensemble import ExtraTreesRegressor
 
-    matrix = features(embedding, signals(documents.text, documents.language), documents.text)
+    matrix = build_features(embedding, measure_signals(documents.text, documents.language), documents.text)
     # Random cuts (Geurts 2006) instead of best ones: AUC .96 against .94 on packages without a label, .99 and .98 on
     # held-out documents (tests/benchmarks/quality.py). Bootstrap leaves answers out of the bag, which calibrate.
     trees = ExtraTreesRegressor(

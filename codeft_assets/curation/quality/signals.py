@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.quality.vocabulary import word_table
+from codeft_assets.curation.text_buffers import text_buffers
 
 _GOPHER = "Gopher, arXiv 2112.11446 table A1"
 _OPENCODER = "OpenCoder, arXiv 2411.04905 appendix A"
@@ -101,24 +102,7 @@ SIGNALS: tuple[Signal, ...] = (
 SIGNAL_NAMES: tuple[str, ...] = tuple(signal.name for signal in SIGNALS)
 
 
-def text_buffers(text: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """Return the bytes of ``text`` and the offsets of its values, without a copy if it is a ``large_string`` array.
-
-    Raises:
-        ValueError: A text is null.
-    """
-    if text.null_count:
-        raise ValueError(f"{text.null_count} of {len(text)} texts are null; a document has a text: drop the row before")
-    array = text.cast(pa.large_string())
-    if len(array) == 0:
-        return np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
-    _, offsets, values = array.buffers()
-    starts = np.frombuffer(offsets, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
-    data = np.frombuffer(values, dtype=np.uint8) if values is not None else np.zeros(0, dtype=np.uint8)
-    return data, starts
-
-
-def signals(text: pa.Array, language: pa.Array) -> pl.DataFrame:
+def measure_signals(text: pa.Array, language: pa.Array) -> pl.DataFrame:
     """Return one row per document and one float32 column per entry of ``SIGNALS``."""
     from codeft_assets.curation.kernels.lexemes import COMMENT_STYLE_BY_LANGUAGE, NO_COMMENTS, lexeme_signals
     from codeft_assets.curation.kernels.signals import text_signals

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from codeft_assets.curation.corpus.mixture import CHARS_PER_TOKEN
+from codeft_assets.curation.documents import CHARS_PER_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ def parse_threshold(text: str) -> Threshold:
         ) from error
 
 
-def yields(decided: pl.DataFrame) -> pl.DataFrame:
+def keep_rates(decided: pl.DataFrame) -> pl.DataFrame:
     """Return, by source, what quality keeps: documents, tokens, the share of both, and the values of both sides.
 
     Args:
@@ -89,7 +89,7 @@ def yields(decided: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def borderline(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def nearest_to_threshold(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return, of each source, the kept document that scores lowest and the dropped one that scores highest.
 
     These two show a threshold: the first should still teach something, the second should not be missed.

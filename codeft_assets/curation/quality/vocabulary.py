@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from codeft_assets.curation.kernels.byte_classes import fnv1a
+
 KEYWORDS = (
     "abstract and as assert async await begin bool boolean break case catch char class const continue def default "
     "defer del delete do double elif else elseif elsif end enum except export extends extern false final finally "
@@ -44,16 +46,7 @@ STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """The eight of Gopher (arXiv 2112.11446, table A1): a page of prose holds at least two of them."""
 
 _FUNCTION_WORD = 1  # the place of FUNCTION_WORDS in WORD_LISTS
-_TABLE_SIZE = 2048
-_FNV_OFFSET, _FNV_PRIME, _MASK = 14695981039346656037, 1099511628211, (1 << 64) - 1
-
-
-def hash_word(word: str) -> int:
-    """Return the 64-bit FNV-1a hash of ``word``, as the kernels compute it."""
-    key = _FNV_OFFSET
-    for byte in word.encode():
-        key = ((key ^ byte) * _FNV_PRIME) & _MASK
-    return key
+_TABLE_SIZE = 2048  # a power of two for the kernel's mask; seven times the words: look-ups rarely take a second slot
 
 
 def word_table() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint16]]:
@@ -66,8 +59,9 @@ def word_table() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint16]]:
         flags[word] = flags.get(word, 0) | 1 << _FUNCTION_WORD | 1 << 8 + bit
     keys, values = np.zeros(_TABLE_SIZE, dtype=np.uint64), np.zeros(_TABLE_SIZE, dtype=np.uint16)
     for word, bits in flags.items():
-        slot = hash_word(word) % _TABLE_SIZE
+        key = fnv1a(word)
+        slot = key % _TABLE_SIZE
         while keys[slot]:
             slot = (slot + 1) % _TABLE_SIZE
-        keys[slot], values[slot] = hash_word(word), bits
+        keys[slot], values[slot] = key, bits
     return keys, values

@@ -12,7 +12,7 @@ from codeft_assets.annotators.annotate import Annotator
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, EndpointAnnotator
 from codeft_assets.annotators.journal import Journal, Totals
 from codeft_assets.annotators.local_model import LocalModelAnnotator
-from codeft_assets.curation.quality.annotation import Agreement, agreement
+from codeft_assets.curation.quality.annotation import Agreement, measure_agreement
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -167,7 +167,11 @@ def _metadata(table: Table) -> dict[str, Any]:
         "labels": bar_plot(counts, title="labels", unit="documents"),
         "preview": md.markdown_table(shown.columns, shown.iter_rows()),
         "left_out": _left_out(table),
-        **(_agreement(agreement(*(repeated[name].to_numpy() for name in repeated.columns))) if len(repeated) else {}),
+        **(
+            _agreement(measure_agreement(*(repeated[name].to_numpy() for name in repeated.columns)))
+            if len(repeated)
+            else {}
+        ),
         "dagster/column_schema": md.column_schema(table, ANNOTATION_COLUMNS),
     }
 

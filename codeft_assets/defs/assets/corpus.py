@@ -10,8 +10,7 @@ import xxhash
 from pydantic import Field
 
 from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS
-from codeft_assets.curation.corpus.mixture import CHARS_PER_TOKEN
-from codeft_assets.curation.documents import DOCUMENT_COLUMNS
+from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOCUMENT_COLUMNS
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import mixture_plan
@@ -224,7 +223,7 @@ def packed(
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
     command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens), "--fim-rate", str(config.fim_rate)]
-    thoughts = {name: source.thoughts for name, source in SOURCES.items() if source.thoughts != "train"}
+    thoughts = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
     command += [part for name, word in sorted(thoughts.items()) for part in ("--thoughts", f"{name}={word}")]
     return program_result(context, pipes, command)
 

@@ -129,7 +129,7 @@ def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table)
     """Return contaminated spans, each beside the item that it holds."""
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
-    item = decontaminate.with_whole_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
+    item = decontaminate.add_full_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
     keys = ["benchmark", "task_id", "field"]
     shown = matches_shown.join(item.select(*keys, "text"), on=keys, how="left", maintain_order="left")
     texts = read_texts(tables, shown["document_id"].to_list())

@@ -4,8 +4,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from codeft_assets.curation.corpus.mixture import CHARS_PER_TOKEN
-from codeft_assets.curation.documents import DOCUMENT_COLUMNS
+from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOCUMENT_COLUMNS
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
@@ -14,7 +13,8 @@ from codeft_assets.defs.web_ui.plots import bar_plot
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UpstreamError
-from codeft_assets.sources import SOURCES, Source
+from codeft_assets.source import Source
+from codeft_assets.sources import SOURCES
 from codeft_assets.stages.corpus import documents_stage, file_units, read_documents
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table

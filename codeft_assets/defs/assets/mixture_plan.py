@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, wanted_tokens
+from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, target_tokens
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS, FORMATS
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters, signatures
@@ -116,11 +116,11 @@ def plan_metadata(frame: pl.DataFrame, plan: Mixture, weights: Mapping[str, floa
         for row in by_source.sort("read", descending=True).iter_rows(named=True)
     }
     return {
-        "num_tokens_wanted": sum(wanted_tokens(frame, "domain", weights, plan).values()),
+        "num_tokens_wanted": sum(target_tokens(frame, "domain", weights, plan).values()),
         **{f"num_tokens_{name}": int(value or 0) for name, value in totals[0].items()},
         "num_validation_groups": num_groups,
         **{
-            f"by_{by}": _table(summarize(frame, by), by, wanted_tokens(frame, by, weights, plan))
+            f"by_{by}": _table(summarize(frame, by), by, target_tokens(frame, by, weights, plan))
             for by in ("domain", "source")
         },
         **{f"by_{by}": _table(summarize(frame, by), by, {}) for by in ("language", "format")},

@@ -85,10 +85,10 @@ def classifier(
     choices = (config.kind, str(config.seed), repr(encoder.state()) if encoder else "built in")
     # the archive holds time stamps; its version is what the weights are decided by: labels, choices and code
     version = combined_hash((table.manifest().content_hash, *choices, CLASSIFIER_VERSION))
-    content = educational_value.dump(replace(fitted, version=version))
+    content = educational_value.serialize_classifier(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     write_atomically(table.filesystem, str(path), content)
-    card = classifier_report.evaluate(fitted, held_out)
+    card = classifier_report.evaluate_classifier(fitted, held_out)
     context.log.info(f"{config.kind}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels")
     return dg.MaterializeResult(
         metadata=md.in_reading_order(

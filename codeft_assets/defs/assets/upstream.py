@@ -19,7 +19,8 @@ from codeft_assets.defs.automation.rules import OBSERVATION_INTERVAL_SECONDS
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UnreachableUpstreamError, UpstreamError
-from codeft_assets.sources import SOURCES, Source
+from codeft_assets.source import Source
+from codeft_assets.sources import SOURCES
 
 DATA_VERSION_TAG = "dagster/data_version"
 SENSOR_NAME = "upstream_sensor"

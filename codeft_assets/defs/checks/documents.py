@@ -18,7 +18,7 @@ from codeft_assets.curation.decontamination import overlaps as decontaminate
 from codeft_assets.curation.dedup import minhash
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
-from codeft_assets.curation.dedup.shingle_sets import Rows
+from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
 from codeft_assets.defs.assets.corpus import fates, mixture
 from codeft_assets.defs.assets.held_out import SOURCE, benchmark_environment
@@ -27,7 +27,8 @@ from codeft_assets.defs.assets.scores import PRESENT, score_key
 from codeft_assets.defs.checks.quality import keeps_enough_of_every_source, ranks_held_out_labels
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.sources import SOURCES, Source
+from codeft_assets.source import Source
+from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import ACCOUNTS_SQL, catalog_path, write_catalog
 from codeft_eval.benchmarks.catalogue import Benchmark
 from codeft_eval.benchmarks.held_out import problem_of
@@ -80,7 +81,7 @@ def _mixture_texts(workspace: Workspace) -> pl.DataFrame:
 
 
 def _second_look(text: pa.Array) -> tuple[Rows, Rows]:
-    signed = minhash.signatures(text, _SECOND_LOOK)
+    signed = minhash.compute_signatures(text, _SECOND_LOOK)
     shingled = (signed["num_shingles"] > 0).arg_true().to_numpy().astype(np.int64)
     bands = _SECOND_LOOK.band_columns()
     later, earlier = candidate_pairs(shingled, lambda band: signed[bands[band]].to_numpy(), len(bands))

@@ -4,8 +4,8 @@ import dagster as dg
 import polars as pl
 
 from codeft_assets.curation.documents import FORMATS
-from codeft_assets.curation.quality.classifier_report import evaluate
-from codeft_assets.curation.quality.thresholds import borderline, yields
+from codeft_assets.curation.quality.classifier_report import evaluate_classifier
+from codeft_assets.curation.quality.thresholds import keep_rates, nearest_to_threshold
 from codeft_assets.defs.assets.quality import CLASSIFIER_FILE, classifier, scores
 from codeft_assets.defs.run_stage import document_tables
 from codeft_assets.defs.web_ui import metadata as md
@@ -26,7 +26,7 @@ def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
     """Measure the stored classifier again on the held-out labels."""
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     held_out = labeled(workspace.store.table("quality/annotations"), held_out=True)
-    card = evaluate(load_classifier(path), held_out)
+    card = evaluate_classifier(load_classifier(path), held_out)
     passed = card.auc is not None and card.auc >= MINIMUM_AUC
     metadata = {"num_held_out": card.num_held_out} | ({} if card.auc is None else {"auc": card.auc})
     return dg.AssetCheckResult(passed=passed, metadata=metadata)
@@ -45,7 +45,7 @@ def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
     wanted = pl.col("source").replace_strict(
         {name: MINIMUM_TOKEN_YIELD[source.format] for name, source in SOURCES.items()}, return_dtype=pl.Float64
     )
-    by_source = yields(joined).with_columns(wanted_yield=wanted)
+    by_source = keep_rates(joined).with_columns(wanted_yield=wanted)
     starved = by_source.filter(pl.col("token_yield") < pl.col("wanted_yield"))["source"].to_list()
     shown = dict(by_source.select("source", "token_yield").iter_rows())
     return dg.AssetCheckResult(
@@ -64,7 +64,7 @@ _DECIDED = ("educational_value", "minimum_educational_value", "drop_reason", "dr
 
 def _next_to_the_threshold(workspace: Workspace, joined: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """Return, source by source, the worst document that is kept and the best that is dropped."""
-    kept, dropped = borderline(joined)
+    kept, dropped = nearest_to_threshold(joined)
     said = pl.format("kept, educational value {}", pl.col("educational_value").round(4))
     chosen = pl.concat([kept.with_columns(note=said), dropped.with_columns(note="dropped, " + pl.col("drop_detail"))])
     texts = [table.scan().select("document_id", "source_row", "text") for table in document_tables(workspace)]

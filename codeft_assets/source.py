@@ -1,0 +1,79 @@
+"""The fields of a catalogue entry, checked when the entry is made. The entries themselves are in ``sources.py``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from codeft_assets.curation.documents import DOMAINS, FORMATS
+from codeft_assets.curation.ingest.adapters import Adapter
+from codeft_assets.curation.ingest.rows import Provenance
+from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
+from codeft_assets.origins import Origin
+
+THINK_SPAN_POLICIES = ("train", "mask", "remove")
+_NAME = re.compile(r"^[a-z0-9]+(?:-[a-z0-9]+)*$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One dataset: where its rows come from, how a row becomes a document, and its weight in the mixture."""
+
+    name: str
+    about: str
+    """One sentence for the web UI: what a row is."""
+    origin: Origin
+    adapter: Adapter
+    domain: str
+    format: str
+    license: str
+    homepage: str
+    priority: int = 50
+    """Which copy of a duplicate is kept: the source with the lower number."""
+    threshold: Threshold = NO_THRESHOLD
+    """Minimum educational value; curated instruct data need not reach that of raw web text."""
+    weight: float = 1.0
+    """Relative share of its domain's tokens."""
+    think_spans: str = "train"
+    """How training treats ``<think>`` spans: ``train`` on them, ``mask`` them from the loss, or ``remove`` them."""
+    max_rows: int | None = None
+    """Rows to read in the full profile; None reads everything."""
+    has_sample: bool = True
+    """False where the sample profile reads the real origin, because it needs no network."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise ValueError(f"source name {self.name!r} must be lower-case words joined by '-'; rename the entry")
+        if self.domain not in DOMAINS or self.format not in FORMATS:
+            raise ValueError(
+                f"source {self.name!r}: domain {self.domain!r} must be one of {DOMAINS} and format {self.format!r} "
+                f"one of {FORMATS}; fix the entry in sources.py"
+            )
+        if self.think_spans not in THINK_SPAN_POLICIES:
+            raise ValueError(
+                f"source {self.name!r}: think_spans {self.think_spans!r} is none of {THINK_SPAN_POLICIES}; "
+                f"fix the entry in sources.py"
+            )
+        if self.weight <= 0:
+            raise ValueError(
+                f"source {self.name!r}: weight {self.weight} must be positive; fix the entry in sources.py"
+            )
+
+    def provenance(self, revision: str) -> Provenance:
+        """Return what all documents of the source at ``revision`` share."""
+        return Provenance(
+            source=self.name, revision=revision, domain=self.domain, format=self.format, license=self.license
+        )
+
+
+def sources_by_name(entries: Sequence[Source]) -> dict[str, Source]:
+    """Return ``entries`` by name.
+
+    Raises:
+        ValueError: two entries have the same name.
+    """
+    names = [entry.name for entry in entries]
+    if len(set(names)) != len(names):
+        raise ValueError(f"sources named twice: {sorted({n for n in names if names.count(n) > 1})}; rename one")
+    return {entry.name: entry for entry in entries}
