@@ -234,7 +234,7 @@ def test_the_language_of_a_labeled_file_is_its_suffix():
     [
         (["{not json"], "line 1 is no label"),
         (['{"kind": "package"}'], "line 1 is no label"),
-        ([line(), line(label=4)], "line 2 judges .* a second time"),
+        ([line(), line(label=4)], "line 2 labels .* a second time"),
         ([line(label=6)], "label 6 is not an integer of 0..5"),
         ([line(label=2.5)], "label 2.5 is not"),
         ([line(reason=" ")], "has no reason"),

@@ -1,7 +1,7 @@
-"""Annotation: which documents a model is asked about, the question, what its answer says, and how far it agrees.
+"""Annotation by a model: the sample of documents, the question, the parsing of its answer, and its agreement.
 
-Invariant: sample, question and reading of an answer depend on documents, prompt and seed only; a label is an integer of
-0 to 5 with a reason, or the answer is malformed. Nothing is guessed from half an answer.
+Invariant: sample, question and annotation depend on documents, prompt, answer and seed only; a label is an integer of 0
+to 5 with a reason, or the answer is malformed. Nothing is guessed from half an answer.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ PROMPT = Path(__file__).with_name("annotation_prompt.md").read_text(encoding="ut
 PROMPT_HASH = xxhash.xxh3_64_hexdigest(PROMPT)
 """Part of the code version: another prompt is another annotation."""
 MAX_ANSWERS = 2
-"""A malformed answer is asked for once more, then its document is left out by name."""
+"""A question is asked once more after a malformed answer; after a second one its document is left out by name."""
 _LENGTH_CLASSES_CHARS = (1_000, 4_000, 16_000)
 _MAX_REASON_CHARS = 300
 
 
 class MalformedAnswerError(ValueError):
-    """An answer that holds no label of ours."""
+    """An answer without a valid label and reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What an annotator says of a document."""
+    """The label of a document, with the annotator's reason."""
 
     label: int
     reason: str
@@ -40,10 +40,10 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One reading of one document that an annotator is asked for."""
+    """The prompt for one reading of one document."""
 
     key: str
-    """Of annotator, prompt, text and number of the reading: what has this key is asked and paid once."""
+    """Hash of annotator, prompt, text and number of the reading: a key is asked, and paid for, once."""
     name: str
     prompt: str
 
@@ -53,11 +53,11 @@ def build_question(text: str, *, language: str, name: str, annotator: str, readi
 
     Args:
         text: The document.
-        language: Of the document.
-        name: What to call the document if it is left out.
-        annotator: Identity of the model that answers, with what decides its answers.
+        language: The document's.
+        name: Names the document if it is left out.
+        annotator: Identity of the model that answers, with everything that decides its answers.
         reading: 0, or 1 for the second reading that measures agreement.
-        max_chars: How much of the text the annotator reads.
+        max_chars: Characters of the text that the annotator reads.
     """
     prompt = fill_prompt(text, language=language, max_chars=max_chars)
     key = xxhash.xxh3_128_hexdigest(f"{annotator}\n{reading}\n{prompt}")
@@ -73,12 +73,12 @@ def fill_prompt(text: str, *, language: str, max_chars: int) -> str:
 
 
 def parse_answer(answer: str) -> Annotation:
-    """Return the judgment in a model's answer: its last JSON object with a label, whatever stands around it.
+    """Return the annotation in a model's answer: its last JSON object with a label, whatever text surrounds it.
 
     Raises:
-        MalformedAnswerError: there is no such object, or label or reason is not what was asked for.
+        MalformedAnswerError: there is no such object, or its label or reason is not valid.
     """
-    found = [value for value in _objects(answer) if "label" in value]
+    found = [value for value in _json_objects(answer) if "label" in value]
     if not found:
         raise MalformedAnswerError(f"no JSON object with a label in {answer[:80]!r}")
     label, reason = found[-1]["label"], found[-1].get("reason")
@@ -90,7 +90,7 @@ def parse_answer(answer: str) -> Annotation:
 
 
 def is_well_formed(answer: str) -> bool:
-    """Return whether an answer holds a judgment."""
+    """Return whether an answer holds an annotation."""
     try:
         parse_answer(answer)
     except MalformedAnswerError:
@@ -98,7 +98,7 @@ def is_well_formed(answer: str) -> bool:
     return True
 
 
-def _objects(answer: str) -> list[dict[str, object]]:
+def _json_objects(answer: str) -> list[dict[str, object]]:
     decoder, found, at = json.JSONDecoder(), [], answer.find("{")
     while at >= 0:
         try:
@@ -112,12 +112,12 @@ def _objects(answer: str) -> list[dict[str, object]]:
 
 
 def stratified_sample(documents: pl.DataFrame, num_wanted: int, *, seed: int) -> pl.DataFrame:
-    """Return ``num_wanted`` of ``documents``, as evenly as there are some over source, language and length.
+    """Return ``num_wanted`` of ``documents``, as evenly as possible over source, language and length.
 
     Args:
         documents: ``document_id``, ``content_hash``, ``source``, ``language`` and ``num_chars``, in any order.
-        num_wanted: How many; fewer come if there are fewer. Equal texts count once.
-        seed: Of the draw within each group.
+        num_wanted: Sample size; fewer are returned if there are fewer. Equal texts count once.
+        seed: Seed of the draw within each group.
     """
     draws = [xxhash.xxh3_64_intdigest(value, seed=seed) for value in documents["document_id"]]
     length = pl.col("num_chars").cut(list(_LENGTH_CLASSES_CHARS)).to_physical()
@@ -135,18 +135,18 @@ def stratified_sample(documents: pl.DataFrame, num_wanted: int, *, seed: int) ->
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelAgreement:
-    """How a second reading of the documents with one label went."""
+    """Agreement of the second reading of the documents that the first gave one label."""
 
     label: int
     num_repeated: int
     same_fraction: float
     mean_difference: float
-    """Of the two labels, without its sign."""
+    """Mean absolute difference of the two labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How far two readings of the same documents agree."""
+    """Agreement of two readings of the same documents."""
 
     num_repeated: int
     same_fraction: float | None
@@ -157,7 +157,7 @@ class Agreement:
 
 
 def measure_agreement(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> Agreement:
-    """Return how far the labels ``first`` and ``second`` of the same documents agree."""
+    """Return the agreement of the labels ``first`` and ``second`` of the same documents."""
     difference = np.abs(first - second)
     by_label = tuple(
         LabelAgreement(
@@ -177,5 +177,9 @@ def measure_agreement(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64
 
 
 def _weighted_kappa(first: npt.NDArray[np.int64], second: npt.NDArray[np.int64]) -> float | None:
-    by_chance = float(np.square(first[:, None] - second[None, :]).mean()) if len(first) else 0.0
-    return 1 - float(np.square(first - second).mean()) / by_chance if by_chance else None
+    from sklearn.metrics import cohen_kappa_score
+
+    if len(np.union1d(first, second)) < 2:
+        return None
+    # all labels are named: the weights are squares of differences of labels, not of ranks among those that occur
+    return float(cohen_kappa_score(first, second, labels=range(MAX_LABEL + 1), weights="quadratic"))

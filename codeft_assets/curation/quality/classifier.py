@@ -1,8 +1,8 @@
 """Educational value: how much a student of coding would learn from a document, as phi-1 filtered its web data.
 
-A ranker learns labels of 0 to 5; a logistic map makes its answer the probability that a reader gives 3 or more (phi-1,
-arXiv 2306.11644 section 2.1, with FineWeb-Edu's scale). Invariant: the same labels and seed give the same classifier; a
-stored one holds arrays and trees only, and loading runs no code.
+A ranker learns labels of 0 to 5; a logistic map turns its prediction into the probability that a reader gives 3 or more
+(phi-1, arXiv 2306.11644 section 2.1, with FineWeb-Edu's scale). Invariant: the same labels and seed give the same
+classifier; a stored one holds arrays and trees only, and loading runs no code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FORMAT = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
-    """A fitted ranker and the logistic map of its answer to a probability."""
+    """A fitted ranker and the logistic map of its prediction to a probability."""
 
     ranker: Ranker
     slope: float
@@ -37,19 +37,19 @@ class Classifier:
     num_labels: int
     """Documents it was trained on."""
     version: str = ""
-    """Of labels, code and choices: what was scored by the same version need not be scored again."""
+    """Hash of labels, code and choices: documents that the same version scored need not be scored again."""
 
 
 def fit_classifier(
     documents: LabeledDocuments, *, seed: int, kind: str = "forest", embedding: Embedding | None = None
 ) -> Classifier:
-    """Return the classifier that ``documents`` teach.
+    """Return the classifier fitted to ``documents``.
 
     Args:
         documents: The training side of the labels.
-        seed: Of the ranker and of the embedding's fit.
+        seed: Seed of the ranker and of the embedding's fit.
         kind: One of ``rankers.FITTERS``.
-        embedding: What the forest reads besides signals; None fits the built-in one on the documents.
+        embedding: Read by the forest besides signals; None fits the built-in one to the documents.
 
     Raises:
         ValueError: no such kind, too few documents, or only good or no good ones.
@@ -62,26 +62,26 @@ def fit_classifier(
             f"{len(documents)} labeled documents, {int(good.sum())} of them {GOOD_LABEL} or more, cannot train: a "
             f"classifier takes {MIN_LABELED_DOCUMENTS} of both kinds; add labels ({documents.num_left_out} left out)"
         )
-    read = embedding or fit_embedding(documents.text, seed=seed)
-    ranker, unseen_answers = FITTERS[kind](documents, read, seed=seed)
-    slope, offset = _calibrate(unseen_answers, good)
+    fitted_embedding = embedding or fit_embedding(documents.text, seed=seed)
+    ranker, unseen_predictions = FITTERS[kind](documents, fitted_embedding, seed=seed)
+    slope, offset = _calibrate(unseen_predictions, good)
     return Classifier(ranker=ranker, slope=slope, offset=offset, num_labels=len(documents))
 
 
-def _calibrate(answers: npt.NDArray[np.float64], good: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and offset of the logistic map of ``answers`` to P(good), Platt's method."""
+def _calibrate(predictions: npt.NDArray[np.float64], good: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and offset of the logistic map of ``predictions`` to P(good), Platt's method."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=100.0).fit(answers.reshape(-1, 1), good)
+    fitted = LogisticRegression(C=100.0).fit(predictions.reshape(-1, 1), good)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
 def predict_values(classifier: Classifier, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float32]:
-    """Return the educational value, 0..1, of each text, whose signals are ``measured``."""
+    """Return the educational value, 0..1, of each text; ``measured`` are the signals of the texts."""
     if len(text) == 0:
         return np.zeros(0, dtype=np.float32)
-    answers = classifier.ranker.predict(measured, text)
-    return (1 / (1 + np.exp(-(classifier.slope * answers + classifier.offset)))).astype(np.float32)
+    predictions = classifier.ranker.predict(measured, text)
+    return (1 / (1 + np.exp(-(classifier.slope * predictions + classifier.offset)))).astype(np.float32)
 
 
 def score_documents(classifier: Classifier, text: pa.Array, language: pa.Array) -> pl.DataFrame:
@@ -108,11 +108,11 @@ def serialize_classifier(classifier: Classifier) -> bytes:
 
 
 def deserialize_classifier(content: bytes, *, open_embedding: OpenEmbedding = open_hashed_embedding) -> Classifier:
-    """Return the classifier that ``dump`` stored.
+    """Return the classifier that ``serialize_classifier`` stored.
 
     Args:
         content: The archive.
-        open_embedding: Opens the embedding; the default knows the built-in one.
+        open_embedding: Opens the embedding; the default opens the built-in one only.
 
     Raises:
         ValueError: No skops archive, a type in it that is not a forest's, or other signals than ours.

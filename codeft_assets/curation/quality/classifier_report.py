@@ -1,4 +1,4 @@
-"""What a classifier is worth on documents it has not seen: ranking, calibration, and where it errs most.
+"""Evaluation of a classifier on held-out documents: ranking, calibration, and its worst errors.
 
 Invariant: a number that cannot be measured (no good or no poor document) is missing, not zero.
 """
@@ -14,7 +14,7 @@ from codeft_assets.curation.quality.classifier import Classifier, score_document
 from codeft_assets.curation.quality.labels import GOOD_LABEL, MAX_LABEL, POOR_LABEL, LabeledDocuments
 
 _NUM_BINS, _NUM_TOP_FEATURES, _NUM_DISAGREEMENTS = 10, 20, 20
-_MIN_GROUP = 10  # a ranking of fewer documents says nothing
+_MIN_GROUP = 10  # documents; the AUC of fewer is mostly chance
 _EXCERPT_CHARS = 240
 
 
@@ -31,7 +31,7 @@ class CalibrationBin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupReport:
-    """How the documents of one source or language are ranked among themselves."""
+    """The ranking of the documents of one source or language among themselves."""
 
     num_documents: int
     good_fraction: float
@@ -48,7 +48,7 @@ class Disagreement:
     label: int
     educational_value: float
     reason: str
-    """What the annotator said."""
+    """The annotator's."""
     excerpt: str
 
 
@@ -74,7 +74,7 @@ class ClassifierReport:
 
 
 def evaluate_classifier(classifier: Classifier, held_out: LabeledDocuments) -> ClassifierReport:
-    """Return how ``classifier`` ranks and scores ``held_out``."""
+    """Return the ranking and calibration of ``classifier`` on ``held_out``."""
     value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
     bins = _calibration(held_out.label, value)
     return ClassifierReport(
@@ -93,23 +93,26 @@ def evaluate_classifier(classifier: Classifier, held_out: LabeledDocuments) -> C
 
 
 def ranking_auc(label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]) -> float | None:
-    """Return the chance that a good document scores above a poor one; None without both kinds."""
+    """Return the chance that a good document scores above a poor one; None without both kinds.
+
+    Documents between good and poor are left out.
+    """
     from sklearn.metrics import roc_auc_score
 
-    told = (label >= GOOD_LABEL) | (label <= POOR_LABEL)
-    good = label[told] >= GOOD_LABEL
+    is_clear = (label >= GOOD_LABEL) | (label <= POOR_LABEL)
+    good = label[is_clear] >= GOOD_LABEL
     if good.all() or not good.any():
         return None
-    return float(roc_auc_score(good, value[told]))
+    return float(roc_auc_score(good, value[is_clear]))
 
 
 def rank_correlation(label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]) -> float | None:
     """Return Spearman's rank correlation; None where one side does not vary."""
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(np.unique(label)) < 2 or len(np.unique(value)) < 2:
         return None
-    return float(np.corrcoef(rankdata(label), rankdata(value))[0, 1])
+    return float(spearmanr(label, value).statistic)  # type: ignore[attr-defined]
 
 
 def _by_group(
@@ -131,6 +134,7 @@ def _by_group(
 
 
 def _calibration(label: npt.NDArray[np.int64], value: npt.NDArray[np.float32]) -> tuple[CalibrationBin, ...]:
+    # sklearn's calibration_curve gives the two means of a bin, but not the documents in it, which weight the error
     which = np.minimum((value * _NUM_BINS).astype(np.int64), _NUM_BINS - 1)
     return tuple(
         CalibrationBin(

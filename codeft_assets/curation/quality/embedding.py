@@ -1,4 +1,4 @@
-"""Embeddings: what a text is about, as a vector. The built-in one needs no download: a fitted SVD of hashed words.
+"""Embeddings: the topic of a text as a vector. The built-in one needs no download: a fitted SVD of hashed words.
 
 Invariant: a document's vector depends on its text only and has length 1, or 0 for a text without words; the same texts
 and seed fit the same embedding. The built-in one is hashing TF-IDF with truncated SVD (latent semantic analysis).
@@ -32,7 +32,7 @@ class Embedding(Protocol):
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return ``kind`` and, as arrays, numbers and strings, what opens this embedding again."""
+        """Return ``kind`` and the arrays, numbers and strings from which it is opened again."""
         ...
 
 
@@ -78,7 +78,7 @@ def open_hashed_embedding(state: Mapping[str, Any]) -> Embedding:
 
 
 def fit_embedding(text: pa.Array, *, seed: int, num_dimensions: int = NUM_DIMENSIONS) -> HashedEmbedding:
-    """Return the embedding whose dimensions keep most of what tells ``text`` apart (truncated SVD of TF-IDF).
+    """Return the embedding whose dimensions keep most of the variance of ``text`` (truncated SVD of TF-IDF).
 
     Raises:
         ValueError: Fewer texts than dimensions.
@@ -90,7 +90,7 @@ def fit_embedding(text: pa.Array, *, seed: int, num_dimensions: int = NUM_DIMENS
 
     if len(text) < num_dimensions:
         raise ValueError(
-            f"{len(text)} texts cannot fit {num_dimensions} dimensions; hand more texts or fewer dimensions"
+            f"{len(text)} texts cannot fit {num_dimensions} dimensions; give more texts or fewer dimensions"
         )
     data, offsets = text_buffers(text)
     values, indices, indptr = bucket_counts(data, offsets, NUM_BUCKETS)

@@ -1,7 +1,7 @@
-"""Labels: documents that a person or a model has judged by reading them, 0 (teaches nothing) to 5 (textbook).
+"""Labels: documents that a person or a model has read and labeled, from 0 (teaches nothing) to 5 (textbook).
 
 Invariant: a label names its document by content. One whose document is absent or has changed is left out and counted,
-never applied to other text. The held-out split depends on the content hash alone, so no document changes sides.
+never applied to other text. The held-out split depends on the content hash alone, so no document changes splits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from codeft_assets.curation.ingest.normalize import detect_language, language_fr
 
 MAX_LABEL = 5
 GOOD_LABEL, POOR_LABEL = 3, 1
-"""A document is good from 3 (FineWeb-Edu's cut) and poor up to 1; the AUC compares the two."""
+"""A document is good from 3 (FineWeb-Edu's threshold) and poor up to 1; the AUC compares the two."""
 HELD_OUT_OF = 4
 """One content hash of four is held out: of 1,106 labels 265, which measure an AUC to about 0.01."""
 
@@ -54,7 +54,7 @@ class Label:
 
     @property
     def name(self) -> str:
-        """What to call the document in a report."""
+        """The document's name in reports: origin, and path or hash."""
         return f"{self.origin}/{self.path or self.content_hash[:12]}"
 
     @property
@@ -73,9 +73,9 @@ class LabeledDocuments:
     origin: tuple[str, ...]
     """Package or source of each document."""
     name: tuple[str, ...]
-    """What to call each document in a report: a path, or source and hash."""
+    """Names of the documents in reports."""
     reason: tuple[str, ...]
-    """What the annotator said of each document."""
+    """The annotator's reason for each label."""
     num_left_out: int
     """Labels whose document was absent or had changed."""
 
@@ -105,7 +105,7 @@ def parse_labels(lines: Iterable[str]) -> list[Label]:
     """Return the labels of a JSON Lines file, sorted by content hash.
 
     Raises:
-        ValueError: A line is no label, or two lines judge the same content.
+        ValueError: A line is no label, or two lines label the same content.
     """
     labels: dict[str, Label] = {}
     for number, line in enumerate(lines, start=1):
@@ -116,7 +116,7 @@ def parse_labels(lines: Iterable[str]) -> list[Label]:
         except (json.JSONDecodeError, TypeError) as error:
             raise ValueError(f"label line {number} is no label: {line[:80]!r}; its keys are those of Label") from error
         if label.content_hash in labels:
-            raise ValueError(f"label line {number} judges {label.content_hash} a second time; keep one of the two")
+            raise ValueError(f"label line {number} labels {label.content_hash} a second time; keep one of the two")
         labels[label.content_hash] = label
     return [labels[key] for key in sorted(labels)]
 
@@ -132,17 +132,15 @@ def resolve_labels(
         samples: Text of each sample document by the hex of its ``documents.content_hash``.
     """
     found = [(label, label_text(label, read_file, samples)) for label in labels]
-    sides = []
-    for held_out in (False, True):
-        side = [(label, text) for label, text in found if label.is_held_out == held_out]
-        sides.append(
-            _labeled_documents([(label, text) for label, text in side if text is not None], num_asked=len(side))
-        )
-    return sides[0], sides[1]
+    training, held_out = (
+        _build_documents([(label, text) for label, text in found if label.is_held_out == is_held_out])
+        for is_held_out in (False, True)
+    )
+    return training, held_out
 
 
 def label_text(label: Label, read_file: Callable[[Label], bytes | None], samples: Mapping[str, str]) -> str | None:
-    """Return the document a label judges, None if it is absent or has changed."""
+    """Return the text of a label's document, None if it is absent or has changed."""
     if label.kind == "sample":
         return samples.get(label.content_hash)
     content = read_file(label)
@@ -152,11 +150,12 @@ def label_text(label: Label, read_file: Callable[[Label], bytes | None], samples
 
 
 def label_language(label: Label, text: str) -> str:
-    """Return the language of the document a label judges."""
+    """Return the language of a label's document."""
     return language_from_path(label.path) or detect_language(text)
 
 
-def _labeled_documents(pairs: Sequence[tuple[Label, str]], *, num_asked: int) -> LabeledDocuments:
+def _build_documents(resolved: Sequence[tuple[Label, str | None]]) -> LabeledDocuments:
+    pairs = [(label, text) for label, text in resolved if text is not None]
     return LabeledDocuments(
         text=pa.array([text for _, text in pairs], pa.large_string()),
         language=pa.array([label_language(label, text) for label, text in pairs], pa.string()),
@@ -164,7 +163,7 @@ def _labeled_documents(pairs: Sequence[tuple[Label, str]], *, num_asked: int) ->
         origin=tuple(label.origin for label, _ in pairs),
         name=tuple(label.name for label, _ in pairs),
         reason=tuple(label.reason for label, _ in pairs),
-        num_left_out=num_asked - len(pairs),
+        num_left_out=len(resolved) - len(pairs),
     )
 
 
@@ -172,4 +171,4 @@ def _check_label(label: int, reason: str) -> None:
     if label not in range(MAX_LABEL + 1):
         raise ValueError(f"label {label!r} is not an integer of 0..{MAX_LABEL}; read the document again and correct it")
     if not reason.strip():
-        raise ValueError(f"label {label} has no reason; say in one line what a student would learn from the document")
+        raise ValueError(f"label {label} has no reason; write in one line what a student would learn from the document")

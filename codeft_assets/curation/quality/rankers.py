@@ -1,4 +1,4 @@
-"""What ranks documents: a forest on signals and an embedding, as in phi-1, or a linear model of words, as in fastText.
+"""Rankers of documents: a forest on signals and an embedding, as in phi-1, or a linear model of words, as in fastText.
 
 Invariant: a ranker is arrays and trees, fitted from labels and a seed; its state holds nothing that runs when loaded.
 """
@@ -24,18 +24,18 @@ _NUM_FOLDS = 5
 
 
 class Ranker(Protocol):
-    """Orders documents by what they teach."""
+    """A model that orders documents by educational value."""
 
     def predict(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
         """Return a number per document, higher for better ones; ``measured`` are the signals of ``text``."""
         ...
 
     def feature_shares(self) -> dict[str, float]:
-        """Return how much each named feature decides; {} where features have no names."""
+        """Return the share of each named feature in the predictions; {} where features have no names."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return ``kind`` and what the ranker is made of."""
+        """Return ``kind`` and the parts from which ``open_ranker`` makes the ranker again."""
         ...
 
 
@@ -48,7 +48,7 @@ class Forest:
     """A ``sklearn.ensemble.ExtraTreesRegressor``: a random forest whose cuts are random too."""
 
     def predict(self, measured: pl.DataFrame, text: pa.Array) -> npt.NDArray[np.float64]:
-        """Return the mean answer of the trees."""
+        """Return the mean prediction of the trees."""
         return self.trees.predict(build_features(self.embedding, measured, text))
 
     def feature_shares(self) -> dict[str, float]:
@@ -93,16 +93,16 @@ def build_features(embedding: Embedding, measured: pl.DataFrame, text: pa.Array)
 
 
 Fitted = tuple[Ranker, npt.NDArray[np.float64]]
-"""A ranker and its answers to its training documents, each given by a part that has not seen the document."""
+"""A ranker and its predictions of its training documents, each by a part that was fitted without the document."""
 
 
 def fit_forest(documents: LabeledDocuments, embedding: Embedding, *, seed: int) -> Fitted:
-    """Return the forest that ``documents`` teach."""
+    """Return the forest fitted to ``documents``."""
     from sklearn.ensemble import ExtraTreesRegressor
 
     matrix = build_features(embedding, measure_signals(documents.text, documents.language), documents.text)
     # Random cuts (Geurts 2006) instead of best ones: AUC .96 against .94 on packages without a label, .99 and .98 on
-    # held-out documents (tests/benchmarks/quality.py). Bootstrap leaves answers out of the bag, which calibrate.
+    # held-out documents (tests/benchmarks/quality.py). Bootstrap gives predictions out of the bag, which calibrate.
     trees = ExtraTreesRegressor(
         NUM_TREES, max_features=1 / 3, min_samples_leaf=2, bootstrap=True, oob_score=True, random_state=seed, n_jobs=1
     )
@@ -111,7 +111,7 @@ def fit_forest(documents: LabeledDocuments, embedding: Embedding, *, seed: int) 
 
 
 def fit_linear(documents: LabeledDocuments, embedding: Embedding, *, seed: int) -> Fitted:
-    """Return the linear model that ``documents`` teach; it has words of its own and reads no embedding."""
+    """Return the linear model fitted to ``documents``; it hashes words itself and reads no embedding."""
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -136,14 +136,14 @@ def fit_linear(documents: LabeledDocuments, embedding: Embedding, *, seed: int) 
 
 
 FITTERS: dict[str, Callable[..., Fitted]] = {"forest": fit_forest, "linear": fit_linear}
-"""The rankers by name: what the launchpad offers."""
+"""The rankers by name, as the launchpad offers them."""
 
 
 def open_ranker(state: Mapping[str, Any], open_embedding: OpenEmbedding) -> Ranker:
     """Return the ranker that ``state`` describes.
 
     Raises:
-        ValueError: it is of a kind this version does not know.
+        ValueError: its kind is unknown to this version.
     """
     if state["kind"] == "forest":
         return Forest(open_embedding(state["embedding"]), state["trees"])

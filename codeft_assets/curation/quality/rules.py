@@ -1,8 +1,8 @@
 """Quality rules: published bounds on signals, and the one reason for which a document would be left out.
 
-Invariant: a rule is data. It names its signal, inclusive bounds, the documents it judges and the paper it comes from;
-rules made for prose never judge code, rules made for raw web text never judge curated conversations. To add a rule,
-add an entry; to see what it drops, query the scores by ``drop_reason``.
+Invariant: a rule is data. It names its signal, inclusive bounds, the documents it applies to and the paper it comes
+from; rules made for prose never apply to code, rules made for raw web text never to curated conversations. To add a
+rule, add an entry; to list the documents it drops, query the scores by ``drop_reason``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class QualityRule:
     formats: tuple[str, ...] = FORMATS
     domains: tuple[str, ...] = DOMAINS
     languages: tuple[str, ...] = ()
-    """Languages judged; empty for all."""
+    """Languages it applies to; empty for all."""
     origin: str
     """The paper and place of the threshold, or our measurement."""
 
@@ -77,7 +77,7 @@ _PROSE_RULES = (
     ("prose_stop_words", "num_stop_words", 2, 8, ("code", "reasoning"), _GOPHER),
     ("math_stop_words", "num_stop_words", 1, 8, ("math",), f"codeFT: a problem is a sentence, not a page; {_GOPHER}"),
     ("prose_duplicate_lines", "duplicate_line_fraction", 0, 0.3, DOMAINS, _GOPHER),
-    # C4's and FineWeb's line-end rules delete pages of LaTeX (FineMath), so mathematics is not judged by them.
+    # C4's and FineWeb's line-end rules delete pages of LaTeX (FineMath), so they do not apply to mathematics.
     ("prose_sentences", "sentence_line_fraction", 0.01, 1, ("code", "reasoning"), f"{_C4}; after {_FINEWEB}, at 0.01"),
     ("prose_encoded", "encoded_fraction", 0, 0.4, DOMAINS, _OPENCODER),
 )
@@ -109,7 +109,7 @@ QUALITY_RULES: tuple[QualityRule, ...] = (
         for name, signal, low, high, origin in _CURATED_RULES
     ),
 )
-"""All rules; the first that a document breaks, in this order, is its drop reason."""
+"""All rules; the first one that a document breaks, in this order, is its drop reason."""
 
 
 def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALITY_RULES) -> pl.DataFrame:
@@ -128,14 +128,16 @@ def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALI
         pl.coalesce([pl.when(breaks).then(measured.cast(pl.Float64)) for _, measured, breaks in broken]).alias("value"),
         minimum.cast(pl.Float64).alias("minimum"),
     )
-    signal_of = {rule.name: f"{rule.signal} = " for rule in rules} | {LOW_EDUCATIONAL_VALUE: "educational_value = "}
-    claim_of = {rule.name: _claim(rule) for rule in rules}
+    signal_by_rule = {rule.name: f"{rule.signal} = " for rule in rules} | {
+        LOW_EDUCATIONAL_VALUE: "educational_value = "
+    }
+    claim_by_rule = {rule.name: _claim(rule) for rule in rules}
     below = pl.concat_str(pl.lit(" is below the source's minimum "), _short("minimum"))
     reason = pl.col("drop_reason")
     detail = pl.concat_str(
-        reason.replace_strict(signal_of, default=None, return_dtype=pl.String),
+        reason.replace_strict(signal_by_rule, default=None, return_dtype=pl.String),
         _short("value"),
-        pl.coalesce(reason.replace_strict(claim_of, default=None, return_dtype=pl.String), below),
+        pl.coalesce(reason.replace_strict(claim_by_rule, default=None, return_dtype=pl.String), below),
     )
     return found.select("drop_reason", pl.when(reason.is_not_null()).then(detail).alias("drop_detail"))
 

@@ -1,4 +1,4 @@
-"""Thresholds: the educational value that a source's documents must reach, and what it costs each source.
+"""Thresholds: the educational value that a source's documents must reach, and the share of each source that does.
 
 Invariant: a threshold is decided from stored scores alone; no text is read to change one.
 """
@@ -15,12 +15,12 @@ from codeft_assets.curation.documents import CHARS_PER_TOKEN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A minimum for all documents of a source, or the share of them, its lowest, that is dropped; or none of both."""
+    """A minimum value for the documents of a source, or the share of lowest ones to drop, or neither."""
 
     value: float | None = None
-    """Educational value, 0..1: what scores below is dropped."""
+    """Educational value, 0..1: documents below it are dropped."""
     quantile: float | None = None
-    """Share of the source's documents that may be dropped: the lowest; ties are kept."""
+    """Share of the source's documents, the lowest, that may be dropped; ties are kept."""
 
     def __post_init__(self) -> None:
         if self.value is not None and self.quantile is not None:
@@ -45,10 +45,10 @@ NO_THRESHOLD = Threshold()
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Return the threshold that ``text`` says: ``0.3`` is a value, ``20%`` a share of the documents, ``none`` neither.
+    """Return the threshold written as ``text``: ``0.3`` is a value, ``20%`` a share of the documents, ``none`` neither.
 
     Raises:
-        ValueError: it says nothing of the kind.
+        ValueError: ``text`` is none of these.
     """
     stripped = text.strip()
     if stripped == "none":
@@ -65,7 +65,7 @@ def parse_threshold(text: str) -> Threshold:
 
 
 def keep_rates(decided: pl.DataFrame) -> pl.DataFrame:
-    """Return, by source, what quality keeps: documents, tokens, the share of both, and the values of both sides.
+    """Return, by source, how many documents and tokens quality keeps, and the median values of kept and dropped ones.
 
     Args:
         decided: ``source``, ``num_chars``, ``educational_value``, ``minimum_educational_value`` and ``drop_reason``.
@@ -92,7 +92,7 @@ def keep_rates(decided: pl.DataFrame) -> pl.DataFrame:
 def nearest_to_threshold(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return, of each source, the kept document that scores lowest and the dropped one that scores highest.
 
-    These two show a threshold: the first should still teach something, the second should not be missed.
+    The two show whether a threshold is right: the first should still teach something, the second should be no loss.
     """
     order = ["source", "educational_value", "document_id"]
     is_kept = pl.col("drop_reason").is_null()

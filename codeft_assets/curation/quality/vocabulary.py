@@ -41,11 +41,11 @@ TESTS = (
     "unittest"
 )
 WORD_LISTS = (KEYWORDS, FUNCTION_WORDS, EXPLANATIONS, IMPORTS, DEFINITIONS, TESTS)
-"""The words of each flag, in the order of the bits."""
+"""The words of each flag, in the order of its bit."""
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 """The eight of Gopher (arXiv 2112.11446, table A1): a page of prose holds at least two of them."""
 
-_FUNCTION_WORD = 1  # the place of FUNCTION_WORDS in WORD_LISTS
+_FUNCTION_WORD = 1  # index of FUNCTION_WORDS in WORD_LISTS
 _TABLE_SIZE = 2048  # a power of two for the kernel's mask; seven times the words: look-ups rarely take a second slot
 
 
