@@ -16,8 +16,7 @@ DOMAINS = ("code", "math", "reasoning")
 FORMATS = ("raw", "instruct", "textbook", "cot", "review", "agent")
 ROLES = ("system", "user", "assistant")
 CHARS_PER_TOKEN = 3.3
-"""Estimates tokens before there is a tokenizer: Qwen 2.5's on Python and English lies between 3.1 and 4.2; ours is
-smaller."""
+"""Estimates tokens before there is a tokenizer: Qwen 2.5's has 3.1 to 4.2 on Python and English; ours is smaller."""
 
 MESSAGE_TYPE = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
@@ -58,7 +57,7 @@ DOCUMENT_COLUMNS = {
     "format": "raw, instruct, textbook, cot, review or agent",
     "language": "programming language of the code; text if there is none",
     "messages": "the turns of a conversation (system, user, assistant); null for plain text",
-    "text": "what filters, deduplication and training read",
+    "text": "the text that filters, deduplication and training read",
     "num_chars": "length of text in characters",
     "content_hash": "xxh3-128 of the normalized text: equal for exact duplicates",
     "license": "the source's license",

@@ -1,6 +1,6 @@
-"""What a stage says of itself: how many documents came in, went out and were dropped, and why.
+"""Row counts of a stage: how many documents came in, went out and were dropped, and for which reasons.
 
-Invariant, checked at construction: ``num_in == num_out + sum(dropped.values())``. Nothing leaves the accounts.
+Invariant, checked at construction: ``num_in == num_out + sum(dropped.values())``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MAX_EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """The accounts of one stage over one or more shards."""
+    """The row counts of one stage over one or more shards."""
 
     num_in: int
     num_out: int
@@ -29,17 +29,18 @@ class StageReport:
     def __post_init__(self) -> None:
         num_dropped = sum(self.dropped.values())
         assert self.num_in == self.num_out + num_dropped, (
-            f"accounts do not balance: {self.num_in} in, {self.num_out} out, {num_dropped} dropped {dict(self.dropped)}"
+            f"row counts do not reconcile: {self.num_in} in, {self.num_out} out, "
+            f"{num_dropped} dropped {dict(self.dropped)}"
         )
 
     @property
     def num_dropped(self) -> int:
-        """All that was dropped, whatever the reason."""
+        """Rows dropped for any reason."""
         return sum(self.dropped.values())
 
 
 def merge_reports(reports: Iterable[StageReport]) -> StageReport:
-    """Return the accounts of all ``reports`` together; the first examples of each reason are kept."""
+    """Return the sum of ``reports``, with the first examples of each reason."""
     num_in, num_out, seconds = 0, 0, 0.0
     dropped: Counter[str] = Counter()
     examples: dict[str, tuple[str, ...]] = {}

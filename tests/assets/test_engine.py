@@ -355,6 +355,6 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_accounts_that_do_not_balance_are_refused():
+def test_row_counts_that_do_not_reconcile_are_refused():
     with pytest.raises(AssertionError, match="3 in, 1 out, 1 dropped"):
         StageReport(num_in=3, num_out=1, dropped={"odd": 1})

@@ -1,4 +1,4 @@
-"""The plan keeps to shares, caps, phases and budget, divides no group, and every document has exactly one fate."""
+"""The plan keeps to shares, caps, phases and budget, divides no group, and every document has exactly one outcome."""
 
 import polars as pl
 import pytest
@@ -278,7 +278,7 @@ def test_the_detail_names_what_decided():
 
 
 def test_a_document_that_was_left_out_and_is_trained_on_is_an_error():
-    with pytest.raises(AssertionError, match="left out and are in the mixture"):
+    with pytest.raises(AssertionError, match="are dropped by the ledger but trained on"):
         ledger(plan_ids=("a", "d"))
 
 

@@ -1,4 +1,4 @@
-"""The ledger: exactly one fate for every document, kept or dropped, with the stage and the detail of the decision.
+"""The ledger: exactly one outcome for every document, kept or dropped, with the stage and the detail of the decision.
 
 Invariant, asserted: ``num_in == num_kept + sum(num_dropped[reason])`` per source and in total.
 """
@@ -38,7 +38,7 @@ LEDGER_COLUMNS = {
 
 
 def documents_passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame) -> pl.DataFrame:
-    """Return the documents that neither quality nor decontamination leaves out, with their educational value."""
+    """Return the documents that neither quality nor decontamination drops, with their educational value."""
     good = scores.filter(pl.col("drop_reason").is_null()).select("document_id", "educational_value")
     clean = good.join(matches.select("document_id").unique(), on="document_id", how="anti")
     return documents.join(clean, on="document_id", how="inner", maintain_order="left")
@@ -47,18 +47,18 @@ def documents_passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl
 def build_ledger(
     documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame, clusters: pl.DataFrame, plan: pl.DataFrame
 ) -> tuple[pl.DataFrame, StageReport]:
-    """Return one row per document by ``LEDGER_SCHEMA``; the first stage that leaves a document out decides.
+    """Return one row per document by ``LEDGER_SCHEMA``; the first stage that drops a document decides.
 
     The order of the stages is quality, decontamination, deduplication, mixture: so no document is dropped as a
-    duplicate of one that is itself left out.
+    duplicate of one that is itself dropped.
     """
     decided = (
-        documents.join(_quality(scores), on="document_id", how="left")
-        .join(_decontamination(matches), on="document_id", how="left")
-        .join(_deduplication(clusters), on="document_id", how="left")
+        documents.join(_quality_drops(scores), on="document_id", how="left")
+        .join(_contaminated(matches), on="document_id", how="left")
+        .join(_duplicates(clusters), on="document_id", how="left")
         .join(plan, on="document_id", how="left")
     )
-    fate = pl.coalesce(
+    outcome = pl.coalesce(
         "quality",
         "decontamination",
         "deduplication",
@@ -69,23 +69,23 @@ def build_ledger(
     stage = pl.coalesce(*(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in stages), pl.lit("mixture"))
     detail = pl.coalesce(*(f"{name}_detail" for name in stages), pl.lit(""))
     ledger = (
-        decided.with_columns(fate=fate, stage=stage, detail=detail)
+        decided.with_columns(fate=outcome, stage=stage, detail=detail)
         .with_columns(pl.col("epochs", "annealing_epochs").fill_null(0))
         .select(list(LEDGER_SCHEMA))
         .cast(LEDGER_SCHEMA)  # type: ignore[arg-type]
         .sort("document_id")
     )
-    _check(ledger, documents)
+    _check_ledger(ledger, documents)
     return ledger, _report(ledger)
 
 
-def _quality(scores: pl.DataFrame) -> pl.DataFrame:
+def _quality_drops(scores: pl.DataFrame) -> pl.DataFrame:
     return scores.filter(pl.col("drop_reason").is_not_null()).select(
         "document_id", quality="drop_reason", quality_detail="drop_detail"
     )
 
 
-def _decontamination(matches: pl.DataFrame) -> pl.DataFrame:
+def _contaminated(matches: pl.DataFrame) -> pl.DataFrame:
     strongest = matches.sort("document_id", "overlap", descending=[False, True]).unique(
         "document_id", keep="first", maintain_order=True
     )
@@ -93,18 +93,18 @@ def _decontamination(matches: pl.DataFrame) -> pl.DataFrame:
     return strongest.select("document_id", decontamination=pl.lit(CONTAMINATED), decontamination_detail=detail)
 
 
-def _deduplication(clusters: pl.DataFrame) -> pl.DataFrame:
+def _duplicates(clusters: pl.DataFrame) -> pl.DataFrame:
     detail = pl.format("of {}: Jaccard {}", "representative_id", pl.col("jaccard").round(3))
     return clusters.select("document_id", deduplication="kind", deduplication_detail=detail)
 
 
-def _check(ledger: pl.DataFrame, documents: pl.DataFrame) -> None:
+def _check_ledger(ledger: pl.DataFrame, documents: pl.DataFrame) -> None:
     assert ledger.height == documents.height == ledger["document_id"].n_unique(), (
         f"{documents.height} documents came in, the ledger has {ledger.height} rows for "
         f"{ledger['document_id'].n_unique()} of them"
     )
     trained = ledger.filter((pl.col("fate") != KEPT) & (pl.col("epochs") > 0))
-    assert trained.is_empty(), f"{trained.height} documents were left out and are in the mixture all the same"
+    assert trained.is_empty(), f"{trained.height} documents are dropped by the ledger but trained on by the mixture"
 
 
 def _report(ledger: pl.DataFrame) -> StageReport:

@@ -1,4 +1,4 @@
-"""Which documents train, how often, and which are held out: shares per domain, weights per source, a token budget.
+"""The mixture plan: shares per domain, weights per source, a token budget; epochs and split of each document.
 
 Invariant: the plan depends on the documents, the mixture and its seed only. A document is in training or in validation,
 never in both; near duplicates are on the same side; none is trained on more than ``max_epochs`` times.
@@ -40,12 +40,12 @@ PLAN_COLUMNS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """How much of what."""
+    """Proportions, size and phases of the training data."""
 
     domain_shares: Mapping[str, float] = field(default_factory=lambda: {"code": 0.65, "math": 0.15, "reasoning": 0.20})
     """Share of the training tokens; a share that its documents cannot fill goes to the other domains."""
     token_budget: int | None = None
-    """Training tokens wanted, counted with repetitions; None takes every document once and repeats none."""
+    """Training tokens, repetitions included; None reads every document once."""
     max_epochs: int = 4
     """Repeating up to four times is nearly as good as fresh data (arXiv 2305.16264)."""
     annealing_share: float = 0.0
@@ -76,11 +76,11 @@ class Mixture:
 
     @property
     def epoch_limit(self) -> int:
-        """How often a document may be read: without a budget once."""
+        """Most epochs of a document; 1 without a budget."""
         return 1 if self.token_budget is None else self.max_epochs
 
     def wants(self, domain: str) -> bool:
-        """Whether documents of ``domain`` are read at all: a share of 0 means none of a budget."""
+        """Whether documents of ``domain`` are read at all: with a budget, a share of 0 means none."""
         return self.token_budget is None or self.domain_shares[domain] > 0
 
 
@@ -90,7 +90,7 @@ MIXTURE = Mixture()
 def plan_mixture(
     documents: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture = MIXTURE
 ) -> tuple[pl.DataFrame, StageReport]:
-    """Return one row per document by ``PLAN_SCHEMA``, and the accounts.
+    """Return one row per document by ``PLAN_SCHEMA``, and the row counts.
 
     Args:
         documents: ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``num_chars`` and ``group_id`` of
@@ -99,7 +99,7 @@ def plan_mixture(
         mixture: Shares, budget, phases and seed.
     """
     drawn = _hold_out(_draw(documents, mixture), mixture)
-    training = _read_in_phases(drawn.filter(~pl.col("is_validation")), weights, mixture)
+    training = _assign_epochs_by_phase(drawn.filter(~pl.col("is_validation")), weights, mixture)
     held_out = drawn.filter("is_validation").with_columns(
         split=pl.lit(VALIDATION), epochs=pl.lit(1), annealing_epochs=pl.lit(0)
     )
@@ -115,7 +115,7 @@ def plan_mixture(
 
 
 def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
-    """Give each document and each group a number that depends on its id and the seed only."""
+    """Add to each document and each group a random number that depends on its id and the seed only, and sort by it."""
 
     def drawn(column: str) -> pl.Series:
         numbers = [xxhash.xxh3_64_intdigest(value, seed=mixture.seed) for value in documents[column]]
@@ -130,8 +130,8 @@ def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
 def _hold_out(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
     """Mark whole groups for validation, in drawing order, until each source has given its fraction.
 
-    A group counts where its first document is at home. One larger than the fraction is trained on: held out, it would
-    be the whole validation of its source.
+    A group belongs to the source of its first document. A group larger than the fraction is trained on: held out, it
+    would be all of its source's validation.
     """
     groups = drawn.group_by("group_id").agg(
         pl.col("group_draw").first(), home=pl.col("source").sort_by("document_id").first(), size=pl.len()
@@ -151,34 +151,35 @@ def _hold_out(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
     )
 
 
-def _read_in_phases(training: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
-    """Return ``training`` with how often each document is read in all and in the annealing phase.
+def _assign_epochs_by_phase(training: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
+    """Return ``training`` with the epochs of each document, in total and in the annealing phase.
 
-    Annealing takes its part first; what it read counts against the limit when the broad phase is filled.
+    The annealing phase is filled first; its epochs count against the limit when the broad phase is filled.
     """
     budget = mixture.token_budget or int(training["num_tokens"].sum())
     unread = training.with_columns(epochs=pl.lit(0), annealing_epochs=pl.lit(0))
     curated = unread.filter(pl.col("format").is_in(mixture.annealing_formats))
-    annealed = _read(curated, budget * mixture.annealing_share, weights, mixture)
+    annealed = _add_epochs(curated, budget * mixture.annealing_share, weights, mixture)
     others = unread.filter(~pl.col("format").is_in(mixture.annealing_formats))
     begun = pl.concat([annealed.with_columns(annealing_epochs="epochs"), others]).sort("source", "draw", "document_id")
     rest = budget - int((begun["num_tokens"] * begun["epochs"]).sum())
-    return _read(begun, rest, weights, mixture).with_columns(
+    return _add_epochs(begun, rest, weights, mixture).with_columns(
         split=pl.when(pl.col("epochs") > 0).then(pl.lit(TRAIN)).otherwise(pl.lit(None, dtype=pl.String))
     )
 
 
-def _read(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
+def _add_epochs(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
     """Return ``documents`` with ``epochs`` raised until ``budget`` further tokens are read.
 
-    Readings go round by round in drawing order: no document is read a third time before all of its source are twice.
+    Epochs are added round by round in drawing order: no document is read a third time before all of its source were
+    read twice.
     """
     limit = mixture.epoch_limit
     capacity = documents.group_by("source", "domain").agg(
         (pl.col("num_tokens") * (limit - pl.col("epochs"))).sum().alias("capacity")
     )
-    given = allocate_tokens(capacity, budget, weights, mixture)
-    wanted = pl.DataFrame(list(given.items()), schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
+    allocated = allocate_tokens(capacity, budget, weights, mixture)
+    wanted = pl.DataFrame(list(allocated.items()), schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
     read = documents.join(wanted, on="source", how="left", maintain_order="left").with_columns(given=pl.lit(0.0))
     for round_number in range(1, limit + 1):
         is_open = pl.col("epochs") < round_number
@@ -195,7 +196,7 @@ def _read(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], 
 def allocate_tokens(
     capacity: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture
 ) -> dict[str, float]:
-    """Return how many of ``budget`` tokens each source gives, repetitions counted.
+    """Return the tokens of ``budget`` that each source contributes, repetitions included.
 
     Shares are filled like connected vessels: a source that has no more to give leaves its part to the others of its
     domain in proportion, a domain that is exhausted to the other domains.
@@ -206,7 +207,7 @@ def allocate_tokens(
         weights: Relative weight of each source within its domain.
         mixture: The shares of the domains.
     """
-    domain_of = dict(capacity.select("source", "domain").iter_rows())
+    domain_by_source = dict(capacity.select("source", "domain").iter_rows())
     limit = {
         source: float(n) if mixture.wants(domain) else 0.0 for source, domain, n in capacity.sort("source").iter_rows()
     }
@@ -216,28 +217,28 @@ def allocate_tokens(
     open_sources = {source for source in limit if limit[source] > 0}
     while open_sources and budget - sum(given.values()) > 1:
         rest = budget - sum(given.values())
-        for source, share in _shares(open_sources, domain_of, weights, mixture).items():
+        for source, share in _shares(open_sources, domain_by_source, weights, mixture).items():
             given[source] = min(given[source] + rest * share, limit[source])
         open_sources = {source for source in open_sources if limit[source] - given[source] > 0.5}
     return given
 
 
 def _shares(
-    sources: set[str], domain_of: Mapping[str, str], weights: Mapping[str, float], mixture: Mixture
+    sources: set[str], domain_by_source: Mapping[str, str], weights: Mapping[str, float], mixture: Mixture
 ) -> dict[str, float]:
-    """Return the share of each of ``sources`` when only these have something to give; they add up to 1."""
+    """Return the share of each of ``sources`` when only these have capacity left; the shares add up to 1."""
     in_domain: dict[str, float] = {}
     for source in sources:
-        in_domain[domain_of[source]] = in_domain.get(domain_of[source], 0.0) + weights[source]
+        in_domain[domain_by_source[source]] = in_domain.get(domain_by_source[source], 0.0) + weights[source]
     total = sum(mixture.domain_shares[domain] for domain in in_domain)
     if not total:  # without a budget shares do not exclude: documents of share 0 are left, each to be read once
         return {source: 1 / len(sources) for source in sorted(sources)}
     share = {domain: mixture.domain_shares[domain] / total / in_domain[domain] for domain in in_domain}
-    return {source: share[domain_of[source]] * weights[source] for source in sorted(sources)}
+    return {source: share[domain_by_source[source]] * weights[source] for source in sorted(sources)}
 
 
 def summarize(plan: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Return what a plan takes by a column: documents and tokens available, read, repeated, annealed, held out.
+    """Return a plan's totals by a column: documents, and tokens available, read, repeated, annealed and held out.
 
     ``available`` are the tokens of documents that may train, each once; ``read`` counts repetitions; ``repeated`` is
     the part of ``read`` that is not seen for the first time.
@@ -262,23 +263,23 @@ def summarize(plan: pl.DataFrame, by: str) -> pl.DataFrame:
 
 
 def target_tokens(plan: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
-    """Return how many tokens the shares ask of each ``domain`` or ``source``, whatever is available.
+    """Return the tokens that the shares allot to each ``domain`` or ``source``, whether available or not.
 
     Args:
         plan: As ``plan_mixture`` returns it.
         by: ``domain`` or ``source``.
         weights: Relative weight of each source within its domain.
-        mixture: Shares and budget; without a budget, what is available in all is what is wanted in all.
+        mixture: Shares and budget; without a budget, the target is all that is available.
     """
     training = plan.filter(pl.col("split").ne_missing(VALIDATION))
     budget = mixture.token_budget or int(training["num_tokens"].sum())
     if by == "domain":
         return {domain: round(budget * share) for domain, share in mixture.domain_shares.items()}
-    domain_of = dict(training.select("source", "domain").unique().iter_rows())
+    domain_by_source = dict(training.select("source", "domain").unique().iter_rows())
     in_domain: dict[str, float] = {}
-    for source, domain in domain_of.items():
+    for source, domain in domain_by_source.items():
         in_domain[domain] = in_domain.get(domain, 0.0) + weights[source]
     return {
         source: round(budget * mixture.domain_shares[domain] * weights[source] / in_domain[domain])
-        for source, domain in sorted(domain_of.items())
+        for source, domain in sorted(domain_by_source.items())
     }

@@ -1,8 +1,8 @@
 """Keys, mail addresses and IP addresses in text, replaced by typed placeholders.
 
-Invariant: redaction is idempotent (a placeholder is never found again) and touches nothing but what a detector matched.
+Invariant: redaction is idempotent (no detector matches a placeholder) and changes only the matches of detectors.
 Addresses under the reserved example domains and IP addresses that are private, loopback, documentation or version
-numbers are left alone: they identify nobody.
+numbers stay: they identify nobody.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Detector:
     pattern: str
     """The whole match is replaced, or the group ``secret`` where there is one."""
     accepts: Callable[[str], bool] | None = None
-    """A second look at what the pattern matched."""
+    """Whether a match is a secret; None accepts every match."""
     origin: str
 
     @property
     def placeholder(self) -> str:
-        """What stands in the corpus instead."""
+        """The text that replaces the secret."""
         return f"<{self.kind.upper()}>"
 
 
@@ -102,7 +102,7 @@ DETECTORS: tuple[Detector, ...] = (
     ),
 )
 _COMPILED = tuple((detector, re.compile(detector.pattern)) for detector in DETECTORS)
-# One cheap Rust scan tells which documents need a second look: most have no '@', no key mark and no dotted quad.
+# One cheap Rust scan finds the documents that need the detectors: most have no '@', no key mark and no dotted quad.
 _SUSPECT = (
     r"@[A-Za-z0-9-]+\.|PRIVATE KEY|AKIA|ASIA|gh[pousr]_|github_pat_|eyJ|\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}"
     r"|[23][0-9A-Fa-f]{3}:[0-9A-Fa-f]{1,4}:"
@@ -134,7 +134,7 @@ def find_suspects(text: pl.Series) -> pl.Series:
 
 
 def count_secrets(text: pl.Series) -> dict[str, int]:
-    """Return how many secrets of each kind ``text`` holds in all: nothing after redaction."""
+    """Return how many secrets of each kind all of ``text`` holds: none after redaction."""
     counts: Counter[str] = Counter()
     for suspect in text.filter(find_suspects(text)):
         counts.update(redact(suspect)[1])

@@ -1,7 +1,7 @@
-"""Finds benchmark items inside documents: containment of an item's n-grams, by words and by the shape of its code.
+"""Overlaps of documents with benchmark items: containment of an item's n-grams, by words and by the shape of its code.
 
-Invariant: every match names the benchmark, the task, the field, how much of it was found and where. N-grams that many
-tasks share are boilerplate and count for nothing; number tables have no n-grams at all.
+Invariant: every match names the benchmark, the task, the field, the overlap and its place. N-grams that many tasks
+share are boilerplate and are not counted; number tables have no n-grams at all.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ MATCH_SCHEMA = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One way of reading text as tokens, and when an item counts as found in it."""
+    """One way of splitting text into tokens, and the overlap from which on an item is a match."""
 
     name: str
     width: int
@@ -48,9 +48,9 @@ class View:
     minimum_hits: int
     """Distinct n-grams of the item that this place holds."""
     kinds: tuple[str, ...]
-    """Kinds of item that are read this way."""
+    """Kinds of item that this view is for."""
     fields: tuple[str, ...] = ()
-    """Fields that are read this way; empty for all."""
+    """Fields that this view is for; empty for all."""
 
 
 # tests/benchmarks/decontamination.py, 10,417 clean files: these flag one for HumanEval (Euclid's algorithm, letter for
@@ -76,7 +76,7 @@ VIEWS = (
     ),
 )
 MINIMUM_GAP_BYTES = 200
-"""Hits that lie further apart than this, and than the item is long, are not one place."""
+"""Hits further apart than this, and than the item is long, are different places."""
 MAX_TASKS_PER_GRAM = 3
 """An n-gram that more tasks share is the benchmark's own boilerplate."""
 _CONTROL_WORDS = (
@@ -103,7 +103,7 @@ class ViewIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkIndex:
-    """What documents are compared with."""
+    """The benchmark items that documents are compared with."""
 
     items: pl.DataFrame
     """``benchmark``, ``task_id``, ``kind``, ``field``, ``text``; the row number is the item."""
@@ -112,10 +112,10 @@ class BenchmarkIndex:
 
 def build_index(items: pl.DataFrame) -> BenchmarkIndex:
     """Return the index of benchmark ``items``: ``benchmark``, ``task_id``, ``kind``, ``field``, ``text``."""
-    whole = add_full_tasks(items).with_row_index("item")
-    postings = [_postings(whole, view, number) for number, view in enumerate(VIEWS)]
-    views = tuple(_index_view(whole, view, found) for view, found in zip(VIEWS, postings, strict=True))
-    return BenchmarkIndex(items=whole, views=views)
+    numbered = add_full_tasks(items).with_row_index("item")
+    postings = [_postings(numbered, view, number) for number, view in enumerate(VIEWS)]
+    views = tuple(_index_view(numbered, view, found) for view, found in zip(VIEWS, postings, strict=True))
+    return BenchmarkIndex(items=numbered, views=views)
 
 
 def add_full_tasks(items: pl.DataFrame) -> pl.DataFrame:
@@ -136,7 +136,7 @@ def _postings(items: pl.DataFrame, view: View, number: int) -> pl.DataFrame:
     if view.fields:
         chosen = chosen.filter(pl.col("field").is_in(view.fields))
     nothing = make_table(np.empty(0, dtype=np.uint64))
-    owners, grams, _, _ = _find(_arrow(chosen["text"]), (nothing,) * len(VIEWS), everything=True)[number]
+    owners, grams, _, _ = _find_grams(_arrow(chosen["text"]), (nothing,) * len(VIEWS), everything=True)[number]
     postings = pl.DataFrame({"gram": grams, "item": chosen["item"].gather(owners)}).unique()
     task = chosen.select("item", task=pl.concat_str("benchmark", "task_id", separator="\x1f"))
     shared = pl.col("task").n_unique().over("gram")
@@ -153,8 +153,8 @@ def _index_view(items: pl.DataFrame, view: View, postings: pl.DataFrame) -> View
     )
 
 
-def _find(text: pa.Array, tables: tuple[GramTable, ...], *, everything: bool = False) -> tuple[Grams, ...]:
-    """Return what each of ``VIEWS`` finds of its table, reading words once and code once."""
+def _find_grams(text: pa.Array, tables: tuple[GramTable, ...], *, everything: bool = False) -> tuple[Grams, ...]:
+    """Return the n-grams of each of ``VIEWS`` that its table holds, scanning words once and code once."""
     data, offsets = text_buffers(text)
     words, *code = VIEWS
     in_words = find_word_grams(data, offsets, words.width, tables[0], everything)
@@ -164,7 +164,7 @@ def _find(text: pa.Array, tables: tuple[GramTable, ...], *, everything: bool = F
 
 def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex) -> pl.DataFrame:
     """Return one row per document, item and view that match, by ``MATCH_SCHEMA``; spans are byte offsets."""
-    grams = _find(text, tuple(view.table for view in index.views))
+    grams = _find_grams(text, tuple(view.table for view in index.views))
     found = [_matches(hits, view) for hits, view in zip(grams, index.views, strict=True)]
     matches = pl.concat(found).join(index.items.select("item", "benchmark", "task_id", "field"), on="item")
     return (
@@ -176,19 +176,19 @@ def find_overlaps(document_id: pl.Series, text: pa.Array, index: BenchmarkIndex)
 
 
 def find_own_documents(documents: pl.DataFrame, items: pl.DataFrame) -> pl.DataFrame:
-    """Return a match, by ``MATCH_SCHEMA``, of each document that an item was made of, however short its text.
+    """Return a match, by ``MATCH_SCHEMA``, of each document that an item was made from, however short its text.
 
     Args:
         documents: ``document_id`` and ``num_bytes`` of the text.
-        items: As for ``build_index``; ``document_id`` is empty where an item is made of none of our documents.
+        items: As for ``build_index``; ``document_id`` is empty where an item was made from none of our documents.
     """
     own = documents.join(items.filter(pl.col("document_id") != ""), on="document_id")
-    whole = {"view": pl.lit("document"), "overlap": 1.0, "num_hits": 0, "span_start": 0, "span_end": "num_bytes"}
-    return own.with_columns(**whole).select(list(MATCH_SCHEMA)).cast(MATCH_SCHEMA)  # type: ignore[arg-type]
+    all_of_it = {"view": pl.lit("document"), "overlap": 1.0, "num_hits": 0, "span_start": 0, "span_end": "num_bytes"}
+    return own.with_columns(**all_of_it).select(list(MATCH_SCHEMA)).cast(MATCH_SCHEMA)  # type: ignore[arg-type]
 
 
 def _matches(found: Grams, index: ViewIndex) -> pl.DataFrame:
-    """Return the best place of each item in each document, if it is good enough."""
+    """Return the best place of each item in each document, if its overlap is large enough."""
     view = index.view
     owners, grams, begins, ends = found
     hits = pl.DataFrame({"document": owners, "gram": grams, "begin": begins, "end": ends})

@@ -1,7 +1,7 @@
 """Upstream row -> documents. A source declares column names in the common case and names a function for an odd shape.
 
-Invariant: an adapter returns every part of a row as a draft or as a reject, or raises ``BadRowError``; nothing that was
-in the row goes missing without a reason.
+Invariant: an adapter returns every part of a row as a draft or as a reject, or raises ``BadRowError``; no part
+of a row is lost without a reason.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class BadRowError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What an adapter makes of a row, or of one part of it, before identity and provenance are added."""
+    """The document that an adapter makes of a row, or of one part of it, before identity and provenance are added."""
 
     text: str
     messages: tuple[Message, ...] | None = None
@@ -73,7 +73,7 @@ def column(row: Row, name: str) -> str:
 
 
 def optional_column(row: Row, name: str) -> str:
-    """Return a text column, normalized; empty where the row has none or says that it has nothing to say."""
+    """Return a text column, normalized; empty where the row has none, or a phrase such as "n/a"."""
     value = row.get(name)
     if not isinstance(value, str):
         return ""
@@ -82,7 +82,7 @@ def optional_column(row: Row, name: str) -> str:
 
 
 def first_column(row: Row, names: Sequence[str]) -> str:
-    """Return the first of ``names`` that the row has: for upstreams whose columns nobody could confirm."""
+    """Return the first of ``names`` that the row has: for upstreams whose columns are not documented."""
     for name in names:
         if name in row:
             return column(row, name)
@@ -106,7 +106,7 @@ def conversation(turns: Iterable[tuple[str, str]]) -> list[Draft]:
 
 
 def with_think_span(reasoning: str, answer: str) -> str:
-    """Return an assistant turn that thinks before it answers, in the one form all sources share."""
+    """Return an assistant turn with its reasoning in a ``<think>`` span, the one form that all sources share."""
     return f"<think>\n{reasoning.strip()}\n</think>\n\n{answer.strip()}"
 
 
@@ -136,7 +136,7 @@ class PromptResponse:
     response: tuple[str, ...]
     system: str = ""
     extra: str = ""
-    """A column appended to the prompt where it says something."""
+    """A column appended to the prompt unless it is empty."""
 
     def __call__(self, row: Row) -> list[Draft]:
         """Return the one exchange of ``row``."""
@@ -172,7 +172,7 @@ def long_chain_of_thought(row: Row) -> list[Draft]:
     )
 
 
-_ROLE_OF = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
+_ROLE_BY_NAME = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 
 
 def _turns(records: object, role_key: str, content_key: str) -> list[tuple[str, str]]:
@@ -180,7 +180,7 @@ def _turns(records: object, role_key: str, content_key: str) -> list[tuple[str, 
         raise BadRowError("wrong_type", f"turns are {type(records).__name__}, not a list")
     turns = []
     for record in records:
-        role = _ROLE_OF.get(str(record.get(role_key)).lower()) if isinstance(record, Mapping) else None
+        role = _ROLE_BY_NAME.get(str(record.get(role_key)).lower()) if isinstance(record, Mapping) else None
         if role is None or not isinstance(record.get(content_key), str):
             raise BadRowError("malformed_turn", f"turn {str(record)[:120]!r} needs {role_key!r} and {content_key!r}")
         turns.append((role, record[content_key]))
@@ -209,7 +209,7 @@ _ANSWER_KEYS = ("final_answer", "answer", "response", "conclusion", "function_ca
 
 
 def whole_object(row: Row) -> list[Draft]:
-    """CoT-O1: a file is one nested object whose keys differ per file; what is neither prompt nor answer is thought."""
+    """CoT-O1: a file is one nested object whose keys differ per file; all other keys become the reasoning."""
     prompt_key = next((key for key in _PROMPT_KEYS if key in row), None)
     answer_key = next((key for key in _ANSWER_KEYS if key in row), None)
     if isinstance(row.get("messages"), Sequence) and not isinstance(row["messages"], str):

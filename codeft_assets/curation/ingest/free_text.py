@@ -14,7 +14,7 @@ _MIN_PROBLEM_CHARS, _MAX_PROBLEM_CHARS = 40, 6000
 
 
 def olympiad_text(row: Row) -> list[Draft | Reject]:
-    """comp-math: one text file of problems, split at numbers and blank lines; what does not split is rejected."""
+    """comp-math: one text file of problems, split at numbers and blank lines; pieces of a wrong size are rejected."""
     pieces = [_olympiad_piece(str(i), piece) for i, piece in enumerate(_olympiad_blocks(column(row, "text")))]
     return [piece for piece in pieces if piece is not None]
 
@@ -54,7 +54,7 @@ _MIN_PAGE_CHARS = 200
 
 
 def reader_page(row: Row) -> list[Draft]:
-    """Jina Reader: a preamble of fields, then Markdown; image stubs and lines that are only links go."""
+    """Jina Reader: a preamble of fields, then Markdown; image stubs and lines of links only are removed."""
     body = column(row, "body")
     if not body.startswith("Title:") or "Warning:" in body[:600]:
         raise BadRowError("not_a_page", f"the reader answered {body[:120]!r}")

@@ -98,7 +98,7 @@ def language_from_path(path: str) -> str | None:
 
 
 def detect_language(text: str) -> str:
-    """Return the language of the code in ``text``: of its fences, else of its telling lines, else ``text``."""
+    """Return the language of the code in ``text``: of its fences, else of its distinctive lines, else ``text``."""
     fences = Counter(LANGUAGE_BY_FENCE[tag.lower()] for tag in _FENCE.findall(text) if tag.lower() in LANGUAGE_BY_FENCE)
     if fences:
         return fences.most_common(1)[0][0]

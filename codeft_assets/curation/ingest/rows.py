@@ -21,9 +21,9 @@ from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
 ROWS_PER_SHARD = 20_000
 """About 20 to 60 MB of text a shard: a worker's memory stays under half a gigabyte."""
 MAX_REJECT_CHARS = 4_000
-"""A reject keeps this much of its row: enough to see what is wrong with it."""
+"""Characters of the row that a reject keeps: enough to see the fault."""
 _SCHEMA_CHECK_ROWS = 20
-"""If this many first rows all miss the column, upstream has moved it: better told now than after six hours."""
+"""If so many first rows all lack a column, upstream has renamed it: fail now, not after six hours."""
 
 
 class SchemaChangedError(ValueError):
@@ -32,7 +32,7 @@ class SchemaChangedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """What all documents of a source at one revision share."""
+    """The fields that all documents of a source at one revision share."""
 
     source: str
     revision: str
@@ -61,7 +61,7 @@ def adapt_rows(
 
 def _adapt(row: Row, adapter: Adapter) -> Sequence[Draft | Reject]:
     try:
-        if set(row) == {"malformed"}:  # an origin's word for a line that it could not parse
+        if set(row) == {"malformed"}:  # how an origin marks a line that it could not parse
             raise BadRowError("malformed_json", f"the line is no JSON object: {str(row['malformed'])[:120]!r}")
         return adapter(row)
     except BadRowError as error:
