@@ -22,7 +22,7 @@ class Source:
 
     name: str
     about: str
-    """One sentence for the web UI: what a row is."""
+    """One sentence for the web UI that describes a row."""
     origin: Origin
     adapter: Adapter
     domain: str
@@ -30,7 +30,7 @@ class Source:
     license: str
     homepage: str
     priority: int = 50
-    """Which copy of a duplicate is kept: the source with the lower number."""
+    """Of duplicates, the copy from the source with the lowest number is kept."""
     threshold: Threshold = NO_THRESHOLD
     """Minimum educational value; curated instruct data need not reach that of raw web text."""
     weight: float = 1.0
@@ -61,7 +61,7 @@ class Source:
             )
 
     def provenance(self, revision: str) -> Provenance:
-        """Return what all documents of the source at ``revision`` share."""
+        """Return the fields that all documents of the source at ``revision`` share."""
         return Provenance(
             source=self.name, revision=revision, domain=self.domain, format=self.format, license=self.license
         )

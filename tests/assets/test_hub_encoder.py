@@ -13,7 +13,7 @@ from codeft_assets.curation.quality.classifier import (
     serialize_classifier,
 )
 from codeft_assets.origins.errors import MissingUpstreamError
-from tests.assets.test_educational_value import documents
+from tests.assets.test_classifier import documents
 
 WORDS = ["a", "loop", "counts", "to", "ten", "because", "it", "must"]
 TEXTS = ["a loop counts to ten", "because", "", "it must " * 40, "ten " * 7]

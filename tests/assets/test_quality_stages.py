@@ -23,7 +23,7 @@ from codeft_assets.stages.quality import (
 )
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
 from codeft_assets.store.tables import Store
-from tests.assets.test_educational_value import LESSON, TABLE, documents
+from tests.assets.test_classifier import LESSON, TABLE, documents
 
 
 def rows_of(source, texts):

@@ -6,7 +6,7 @@ import pytest
 
 from codeft_assets.curation.quality.classifier import fit_classifier
 from codeft_assets.curation.quality.rankers import fit_linear, open_ranker
-from tests.assets.test_educational_value import LESSON, TABLE, documents
+from tests.assets.test_classifier import LESSON, TABLE, documents
 
 
 def test_the_compiled_answer_is_the_log_odds_of_logistic_regression():

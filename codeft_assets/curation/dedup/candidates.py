@@ -23,7 +23,7 @@ def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: i
     One band is in memory at a time, and of that band only the keys of one part are grouped at a time.
 
     Args:
-        rows: Documents that take part, as positions in what ``band_keys`` returns; better ranked ones first.
+        rows: Documents that take part, as positions in the result of ``band_keys``; better ranked ones first.
         band_keys: Keys of one band.
         num_bands: How many bands there are.
         max_keys: About how many keys to group at a time.

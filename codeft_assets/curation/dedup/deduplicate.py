@@ -48,14 +48,14 @@ class DedupParams:
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold {self.threshold} must lie in (0, 1]; 0.7 is what peers use")
+            raise ValueError(f"threshold {self.threshold} must lie in (0, 1]; 0.7 is usual")
         if self.max_keys < 1:
             raise ValueError(f"max_keys {self.max_keys} must be at least 1; {1 << 24} take about 700 MB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """What deduplication found."""
+    """The result of deduplication."""
 
     clusters: pl.DataFrame
     """One row per removed document, ``CLUSTER_COLUMNS``, by id; ids have the type they came with."""

@@ -14,7 +14,7 @@ BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 """Hash of byte_classes.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 NUM_BUCKETS = 1 << 13  # of the embedding: counts of one document, 32 kB, stay in the first-level cache
 NUM_LINEAR_BUCKETS = 1 << 18  # of the linear model, where each bucket has its own weight; fastText takes 2 million
-_MAX_BYTES = 20_000  # what a document is about is said in its beginning; long ones cost no more
+_MAX_BYTES = 20_000  # the beginning shows the topic of a document, and long documents cost no more
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: Fibonacci hashing, read from the top bits
 
 
@@ -58,7 +58,7 @@ def bucket_counts(data, offsets, num_buckets):
         num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
         for at in range(num_touched):
             indices[filled], values[filled] = touched[at], counts[touched[at]]
-            counts[touched[at]] = 0  # only what was touched: clearing all would cost more than a short document
+            counts[touched[at]] = 0  # touched buckets only: clearing all would cost more than a short document
             filled += 1
         indptr[document + 1] = filled
     return values[:filled], indices[:filled], indptr
@@ -75,7 +75,7 @@ def project(data, offsets, weights, components):
         num_touched = _count_document(data, start, min(offsets[document + 1], start + _MAX_BYTES), counts, touched)
         for at in range(num_touched):
             bucket = touched[at]
-            # sublinear counts: a word that stands ten times says little more than one that stands twice
+            # logarithmic counts: ten occurrences carry little more information than two
             weight = weights[bucket] * np.float32(1 + np.log(np.float32(counts[bucket])))
             counts[bucket] = 0
             for dimension in range(vector.size):

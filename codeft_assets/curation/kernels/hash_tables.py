@@ -28,7 +28,7 @@ def find_slot(table, value, start):
     """Return the slot that holds ``value``, or the free one where it belongs.
 
     Args:
-        table: Hashes, 0 where free; never full, or a search for what it does not hold would not end.
+        table: Hashes, 0 where free; never full, or the search for a missing value would not end.
         value: A hash other than 0.
         start: uint64 that decides the first slot by its lowest bits: the hash, or its better mixed part.
     """

@@ -29,7 +29,7 @@ _QUOTE, _APOSTROPHE, _BACKTICK, _NEWLINE, _BACKSLASH = 34, 39, 96, 10, 92
 def _event_bytes() -> npt.NDArray[np.bool_]:
     """Return by state which bytes need a look; all others are skipped in a tight loop."""
     events = np.zeros((5, 256), dtype=np.bool_)
-    # code: what may open something, brackets and tags; comment: its end; block: its end; then quotes and escapes
+    # in code: openers, brackets and tags; in a comment or block its end; in strings quotes and escapes
     for state, chars in enumerate(("#/-\"'`()[]{}<", "\n", "*", "\"'`\n\\", "\"'\\")):
         events[state, [ord(char) for char in chars]] = True
     return events
@@ -56,7 +56,7 @@ def _is_contraction(data, at, start, end):
 
 @numba.njit(cache=True, nogil=True)
 def _opens(data, at, start, end, style):
-    """Return what begins at ``at`` in code: the state entered and the length of its opener; (0, 1) if nothing does."""
+    """Return the state that ``at`` opens in code and the length of its opener; (``_CODE``, 1) if none."""
     byte = data[at]
     second = data[at + 1] if at + 1 < end else np.uint8(0)
     # 35 "#", 47 "/", 42 "*", 45 "-"
@@ -80,7 +80,7 @@ def _opens(data, at, start, end, style):
 
 @numba.njit(cache=True, nogil=True)
 def _closes(data, at, end, state, opener):
-    """Return the length of what ends ``state`` at ``at``, 0 if it goes on."""
+    """Return the length of the closer of ``state`` at ``at``, 0 if there is none."""
     byte = data[at]
     if state == _COMMENT:
         return 1 if byte == _NEWLINE else 0

@@ -21,9 +21,9 @@ from codeft_assets.curation.kernels.words import (
     readable,
 )
 
-WORDS_KERNEL = "54ca5a42c677693c"
+WORDS_KERNEL = "3cd5bf217994a116"
 """Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
 _PRIME = np.uint64(1099511628211)  # FNV's 64-bit prime
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)

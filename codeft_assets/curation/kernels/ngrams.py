@@ -23,9 +23,9 @@ from codeft_assets.curation.kernels.words import (
     readable,
 )
 
-WORDS_KERNEL = "54ca5a42c677693c"
+WORDS_KERNEL = "3cd5bf217994a116"
 """Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
 _IDENTIFIER, _LITERAL = np.uint64(0x1D), np.uint64(0x11)  # control characters: no token is one, for layout is skipped
 # Of the rolling hash: any large odd number will do (this is of MurmurHash3). Odd, for an even one would shift the older
@@ -39,10 +39,10 @@ _SMALLEST_TABLE = 64  # its bit map has 16 words of 64 bits
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _holds(table, value):
-    """Return whether a table of ``make_table`` holds ``value``: a bit map says no to nearly all that it does not."""
+    """Return whether a table of ``make_table`` holds ``value``; its bit map excludes nearly all values it does not."""
     slots, bits = table
-    # Nearly every n-gram of a document is in no benchmark: one bit of a map that fits into the cache says so, and one
-    # of 32 bits is set, so that it errs for 3 % of them.
+    # Nearly every n-gram of a document is in no benchmark, and one bit of a map that fits into the cache excludes it.
+    # One bit of 32 is set at most: 3 % of these n-grams are looked up in the table for nothing.
     place = value & np.uint64(len(bits) * 64 - 1)
     if not (bits[place >> np.uint64(6)] >> (place & np.uint64(63))) & np.uint64(1):
         return False
@@ -93,7 +93,7 @@ def _skip_string(data, at, end):
     while stop < end and data[stop] != quote:
         if data[stop] == 10:  # an apostrophe, not a string
             return at
-        stop += 2 if data[stop] == 92 else 1  # a backslash and what it escapes
+        stop += 2 if data[stop] == 92 else 1  # a backslash escapes the next byte
     return min(stop + 1, end) if stop < end else at
 
 

@@ -22,7 +22,7 @@ from codeft_assets.curation.kernels.hash_tables import find_slot
 
 BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 """Hash of byte_classes.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-HASH_TABLES_KERNEL = "a8c27cd7ba2870ce"
+HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
 _NUM_BYTE_SIGNALS, _NUM_LINE_SIGNALS, _NUM_WORD_SIGNALS = 7, 11, 14
 
@@ -49,7 +49,7 @@ def _seen(table, key, document):
 @numba.njit(cache=True, nogil=True)
 def _byte_signals(data, start, end, row):
     """Size and alphabet, from the histogram of byte values."""
-    # One addition a byte and no branch; what the bytes are is asked of 256 sums and not of each byte.
+    # One addition a byte and no branch; the classes of bytes are looked up for 256 sums, not for each byte.
     counts = np.zeros(256, dtype=np.int64)
     for at in range(start, end):
         counts[data[at]] += 1
@@ -76,7 +76,7 @@ def _byte_signals(data, start, end, row):
 
 @numba.njit(cache=True, nogil=True)
 def _line_kinds(data, first, last, counts):
-    """Add what the line ``data[first:last]``, stripped and not empty, is to ``counts``."""
+    """Count the kinds of the line ``data[first:last]``, stripped and not empty, in ``counts``."""
     head, tail = data[first], data[last - 1]
     second = data[first + 1] if last - first > 1 else np.uint8(0)
     if (head == 45 or head == 42) and second == 32:  # "- " or "* "
@@ -97,7 +97,7 @@ def _line_kinds(data, first, last, counts):
 
 @numba.njit(cache=True, nogil=True)
 def _line_signals(data, start, end, seen, document, row):
-    """Line shape, duplicate lines and what lines are: bullets, sentences, questions, data, fenced, doctests."""
+    """Line shape, duplicate lines and kinds of lines: bullets, sentences, questions, data, fenced, doctests."""
     counts = np.zeros(5, dtype=np.int64)
     num_lines = total = longest = indented = duplicates = fenced = 0
     in_fence = False

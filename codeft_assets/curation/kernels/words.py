@@ -63,7 +63,7 @@ def _word_bits(typingctx, data, at):  # type: ignore[no-untyped-def]
             return ir.Constant(lanes, [value] * _NUM_LANES)
 
         def between(values, low, high):
-            # one comparison for two: what lies below ``low`` wraps to a large number
+            # one comparison for two: a byte below ``low`` wraps to a large number
             return builder.icmp_unsigned("<", builder.sub(values, every(ord(low))), every(ord(high) - ord(low) + 1))
 
         is_letter = between(builder.or_(chunk, every(0x20)), "a", "z")  # bit 0x20 is the difference of a and A

@@ -43,7 +43,7 @@ class Signal:
     name: str
     definition: str
     source: str
-    """Where the signal comes from: the paper that filters by it, or codeFT."""
+    """The paper that filters by it, or codeFT."""
 
 
 def _signal(name: str, definition: str, source: str = _CODEFT) -> Signal:
