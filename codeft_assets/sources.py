@@ -244,5 +244,4 @@ _ENTRIES = (
     ),
 )
 
-
 SOURCES = sources_by_name(_ENTRIES)

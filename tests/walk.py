@@ -95,8 +95,8 @@ def environment(folder, hub):
 def insert(block, place):
     """Put the block's entry at the end of the catalogue's list, as the page says."""
     path = place / _INTO.match(block.note)["file"]
-    before, after = path.read_text().rsplit("\n)\n\n\ndef catalogue", 1)
-    path.write_text(f"{before}\n{block.text.rstrip()},\n)\n\n\ndef catalogue{after}")
+    before, after = path.read_text().rsplit("\n)\n\nSOURCES = ", 1)
+    path.write_text(f"{before}\n{block.text.rstrip()},\n)\n\nSOURCES = {after}")
 
 
 def walk(page, place, surroundings, *, long):

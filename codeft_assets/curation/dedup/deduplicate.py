@@ -90,13 +90,7 @@ def deduplicate(
     """
     if documents.height >= 1 << 32:
         raise ValueError(f"{documents.height} documents: pairs are numbered in 32 bits; deduplicate in parts")
-    ranked = (
-        documents.lazy()
-        .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
-        .sort(["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False])
-        .select("row", "document_id", "content_hash", "num_shingles", "shingle_sum")
-        .collect()
-    )
+    ranked = _rank_documents(documents)
     first = _first_of_equal_hashes(ranked["content_hash"])
     is_copy = first != np.arange(ranked.height)
     same = np.ones(is_copy.sum(), dtype=np.float32)
@@ -115,6 +109,17 @@ def deduplicate(
             num_out=documents.height - clusters.height,
             dropped={kind: part.height for kind, part in ((EXACT, exact), (NEAR, near)) if part.height},
         ),
+    )
+
+
+def _rank_documents(documents: pl.DataFrame) -> pl.DataFrame:
+    """Return ``documents`` with their row numbers, sorted so that of two duplicates the first stays."""
+    return (
+        documents.lazy()
+        .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
+        .sort(["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False])
+        .select("row", "document_id", "content_hash", "num_shingles", "shingle_sum")
+        .collect()
     )
 
 
