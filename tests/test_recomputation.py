@@ -14,25 +14,26 @@ import pytest
 from codeft_assets.defs.assets import decontamination, held_out
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import annotation as annotation_stage
-from codeft_assets.stages import corpus as stages
-from codeft_assets.stages import dedup as dedup_stages
-from codeft_assets.stages import quality as quality_stages
-from codeft_assets.stages.code_version import Definition, covered_definitions
+from codeft_assets.stages import annotation, corpus, dedup, documents, quality
+from codeft_assets.stages import decontamination as matching
+from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
+from codeft_assets.store.tables import Store
 from tests.test_end_to_end import CORPUS, execute
 
 ROOT = Path(__file__).parents[1]
 WORKSPACE = Workspace(root="", profile="sample")
 PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
-ADAPTERS = tuple(map(stages.adapter_code, SOURCES.values()))
-ORIGINS = {type(WORKSPACE.origin(source)) for source in SOURCES.values()}
+ADAPTERS = tuple(map(documents.adapter_code, SOURCES.values()))
+ORIGINS = tuple({type(WORKSPACE.origin(source)) for source in SOURCES.values()})
+ALONE = (
+    *(matching.match_documents, corpus.plan_documents, corpus.decide_outcomes, corpus.collect_mixture),
+    *(dedup.sign_documents, dedup.cluster_documents, quality.measure_documents, quality.decide_documents),
+    *(decontamination.collect_items, held_out.collect_rows),
+)
 ROOTS = {
-    stages.read_documents: (*ADAPTERS, *ORIGINS),
-    **dict.fromkeys((stages.match_documents, stages.plan_documents, stages.decide_fates, stages.collect_mixture), ()),
-    **dict.fromkeys((dedup_stages.sign_documents, dedup_stages.cluster_documents), ()),
-    **dict.fromkeys((quality_stages.measure_documents, quality_stages.decide_documents), ()),
-    annotation_stage.annotate: ADAPTERS,
-    **dict.fromkeys((decontamination.collect_items, held_out.collect_rows), ()),
+    **dict.fromkeys(ALONE, ()),
+    documents.read_documents: (*ADAPTERS, *ORIGINS),
+    annotation.annotate: ADAPTERS,
 }
 """Each stage's function, and what its stage or its units name besides."""
 MOVES_BYTES = "codeft_assets.store"
@@ -144,6 +145,16 @@ def moved(tmp_path_factory):
     assert edit(folder, r"\b_is_random\b", "_looks_random") > 1
     assert edit(folder, r"\bnear_duplicate_groups\b", "groups_of_similar") > 1
     return folder
+
+
+@pytest.mark.usefixtures("traced")
+def test_the_tables_name_the_version_of_these_roots(home):
+    written = {table.manifest().stage: table.manifest().code_version for table in Store(str(home)).tables()}
+    by_stage = {**dict.fromkeys(map(code_version_of, ALONE)), code_version_of(annotation.annotate, *ADAPTERS): None}
+    found = {version.split("-")[0] for stage, version in written.items() if stage != "documents"}
+    assert found == set(by_stage)
+    sources = {key: code_version_of(documents.read_documents, documents.adapter_code(SOURCES[key])) for key in SOURCES}
+    assert all(Store(str(home)).table(f"documents/{key}").manifest().code_version == sources[key] for key in SOURCES)
 
 
 @pytest.mark.usefixtures("traced")

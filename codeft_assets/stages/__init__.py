@@ -1,1 +1,4 @@
-"""Curation bound to shards: the functions that run in worker processes, and the identity of each stage."""
+"""Curation bound to shards: functions that run in worker processes, one call a unit of work.
+
+Each function takes picklable arguments and yields ``ShardResult``s; each ``*_stage`` names what its result depends on.
+"""

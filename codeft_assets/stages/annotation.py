@@ -1,4 +1,4 @@
-"""Binds annotation to the engine: the labels that ship with the project, and those that a model gives a sample.
+"""Annotation on shards: the labels that ship with the project, and those that a model gives a sample.
 
 Invariant: a unit of work is decided by labels, or by annotator, prompt and sample; what was answered is in a journal
 beside the table, so that a run that was killed asks only for the rest.
@@ -17,15 +17,15 @@ import xxhash
 from codeft_assets.annotators.annotate import Annotator, judge
 from codeft_assets.annotators.journal import Journal
 from codeft_assets.annotators.shipped_labels import read_labeled_file, sample_texts, shipped_labels
-from codeft_assets.curation.corpus import redact as secrets
+from codeft_assets.curation.corpus.redact import redact
 from codeft_assets.curation.quality import annotation, labels
 from codeft_assets.curation.quality.labels import Label, is_held_out
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import adapter_code, all_documents
-from codeft_assets.stages.dedup import read_texts
+from codeft_assets.stages.documents import adapter_code
+from codeft_assets.stages.texts import all_documents, read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit
 from codeft_assets.store.manifest import combined_hash
 from codeft_assets.store.tables import Table
@@ -155,7 +155,7 @@ def _asked(request: AnnotationRequest) -> ShardResult:
 
 def _question(request: AnnotationRequest, row: Mapping[str, object], text: str, reading: int) -> annotation.Question:
     return annotation.build_question(
-        secrets.redact(text)[0],  # keys and addresses do not leave the machine
+        redact(text)[0],  # keys and addresses do not leave the machine
         language=str(row["language"]),
         name=_name(row),
         annotator=request.annotator.identity,

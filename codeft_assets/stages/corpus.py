@@ -1,124 +1,24 @@
-"""Binds the pure functions of ``curation`` to shards: what runs in a worker process, one call a unit of work.
-
-Each function takes picklable arguments and yields ``ShardResult``s; each ``*_stage`` says what its result depends on.
-"""
+"""The corpus on shards: the plan of the mixture, the ledger of outcomes, and the redacted training documents."""
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import json
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, replace
-from typing import Any
+from dataclasses import astuple
 
 import polars as pl
-import pyarrow as pa
 
-from codeft_assets.curation.corpus import ledger, mixture
-from codeft_assets.curation.corpus import redact as secrets
-from codeft_assets.curation.corpus.mixture import Mixture
-from codeft_assets.curation.decontamination import overlaps as decontaminate
-from codeft_assets.curation.dedup import groups
-from codeft_assets.curation.ingest import rows as ingest
+from codeft_assets.curation.corpus import ledger
+from codeft_assets.curation.corpus.mixture import Mixture, plan_mixture
+from codeft_assets.curation.corpus.redact import find_suspects, redact
+from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.report import StageReport
-from codeft_assets.origins import Origin, Upstream
-from codeft_assets.source import Source
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.store.engine import ShardResult, Stage, Unit
+from codeft_assets.stages.texts import all_documents
+from codeft_assets.store.engine import ShardResult, Stage
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table
-
-
-def _arrow(frame: pl.DataFrame) -> pa.Table:
-    return frame.to_arrow()
-
-
-def text_column(table: pa.Table) -> pa.Array:
-    """Return the texts as one Arrow array, which the kernels read in place."""
-    column = table["text"]
-    whole = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies even a single chunk
-    return whole.cast(pa.large_string())
-
-
-# -- documents ---------------------------------------------------------------------------------------------------------
-
-
-def documents_stage(source: Source, max_rows: int | None) -> Stage:
-    """Identify the ingest of one source: the code of its own adapter, not of others'."""
-    adapter = source.adapter
-    return Stage(
-        name="documents",
-        code_version=code_version_of(read_documents, adapter_code(source)),
-        parameters={
-            "adapter": adapter.__qualname__ if inspect.isfunction(adapter) else repr(adapter),
-            "provenance": list(astuple(source.provenance(""))),
-            "max_rows": max_rows,
-        },
-    )
-
-
-def adapter_code(source: Source) -> Any:
-    """Return the function or the class that adapts a source's rows."""
-    return source.adapter if inspect.isfunction(source.adapter) else type(source.adapter)
-
-
-def file_units(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> list[Unit]:
-    """Return one unit per upstream file: an unchanged file is read again only when the code that reads it changed."""
-    reader = code_version_of(type(origin))
-    return [
-        Unit(
-            name=f"{source.name}/{file.path}",
-            fingerprint=f"{file.path} {file.fingerprint} {reader}",
-            args=(source, origin, replace(upstream, files=(file,)), max_rows),
-        )
-        for file in upstream.files
-    ]
-
-
-def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> Iterator[ShardResult]:
-    """Read the rows of the one file of ``upstream`` and turn them into documents and rejects."""
-    rows = itertools.islice(origin.read(upstream, upstream.files[0]), max_rows)
-    start = time.monotonic()
-    for accepted, rejected, report in ingest.adapt_rows(rows, source.adapter, source.provenance(upstream.revision)):
-        now = time.monotonic()
-        yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
-        start = now
-
-
-# -- decontamination ---------------------------------------------------------------------------------------------------
-
-
-def matches_stage() -> Stage:
-    """Identify the search for benchmark items; the hash of the items is part of each unit."""
-    return Stage(
-        name="decontamination/matches",
-        code_version=code_version_of(match_documents),
-        parameters={},
-    )
-
-
-def match_documents(table: Table, shard: Shard, benchmark_texts: Table) -> Iterator[ShardResult]:
-    """Compare the documents of a shard with every benchmark item."""
-    items = benchmark_texts.read()
-    rows = table.read_shard(shard, ["document_id", "text"])
-    document_ids = pl.Series("document_id", rows["document_id"].combine_chunks())
-    found = decontaminate.find_overlaps(document_ids, text_column(rows), decontaminate.build_index(items))
-    sizes = pl.DataFrame({"document_id": document_ids, "num_bytes": pl.Series(text_column(rows)).str.len_bytes()})
-    matches = pl.concat([found, decontaminate.find_own_documents(sizes, items)])
-    num_found = matches["document_id"].n_unique()
-    dropped = {ledger.CONTAMINATED: num_found} if num_found else {}
-    report = StageReport(num_in=rows.num_rows, num_out=rows.num_rows - num_found, dropped=dropped)
-    yield ShardResult(rows=_arrow(matches), report=report)
-
-
-def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
-    """Return columns of all documents of all sources; never ``text`` of everything."""
-    return pl.concat([table.scan().select(columns) for table in tables]).collect()
-
-
-# -- corpus ------------------------------------------------------------------------------------------------------------
 
 
 def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
@@ -149,27 +49,27 @@ def plan_documents(
     signed = inputs["signatures"].read().join(passing.select("document_id"), on="document_id", how="semi")
     bands = [column for column in signed.columns if column.startswith("band_")]
     grouped = passing.join(clusters, on="document_id", how="anti").join(
-        groups.group_near_duplicates(signed, clusters, bands), on="document_id"
+        group_near_duplicates(signed, clusters, bands), on="document_id"
     )
-    chosen, report = mixture.plan_mixture(grouped, weights, plan)
-    yield ShardResult(rows=_arrow(chosen), report=report)
+    chosen, report = plan_mixture(grouped, weights, plan)
+    yield ShardResult(rows=chosen.to_arrow(), report=report)
 
 
 def ledger_stage() -> Stage:
     """Identify the ledger; its inputs' hashes are part of the unit."""
-    return Stage(name="corpus/ledger", code_version=code_version_of(decide_fates), parameters={})
+    return Stage(name="corpus/ledger", code_version=code_version_of(decide_outcomes))
 
 
-def decide_fates(
+def decide_outcomes(
     tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Table
 ) -> Iterator[ShardResult]:
-    """Give every document its fate."""
+    """Give every document its one outcome."""
     columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
     listed = all_documents(tables, columns)
     quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
     chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
     fates, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
-    yield ShardResult(rows=_arrow(fates), report=report)
+    yield ShardResult(rows=fates.to_arrow(), report=report)
 
 
 MIXTURE_COLUMNS = [
@@ -195,18 +95,18 @@ def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardR
         num_out=kept.height,
         dropped={"left_out": rows.height - kept.height} if rows.height > kept.height else {},
     )
-    yield ShardResult(rows=_arrow(clean.select(MIXTURE_COLUMNS)), report=report)
+    yield ShardResult(rows=clean.select(MIXTURE_COLUMNS).to_arrow(), report=report)
 
 
 def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``rows`` with secrets replaced in ``text`` and ``messages``; ``redacted`` names the kind of each."""
-    suspect = secrets.find_suspects(rows["text"])
+    suspect = find_suspects(rows["text"])
     texts, turns, kinds = rows["text"].to_list(), rows["messages"].to_list(), [[] for _ in range(rows.height)]
     for i in suspect.arg_true():  # a row loop over the few documents that need one
-        texts[i], found = secrets.redact(texts[i])
+        texts[i], found = redact(texts[i])
         kinds[i] = sorted(itertools.chain.from_iterable([kind] * count for kind, count in found.items()))
         if turns[i] is not None and found:
-            turns[i] = [turn | {"content": secrets.redact(turn["content"])[0]} for turn in turns[i]]
+            turns[i] = [turn | {"content": redact(turn["content"])[0]} for turn in turns[i]]
     return rows.with_columns(
         text=pl.Series(texts, dtype=pl.String),
         messages=pl.Series(turns, dtype=rows.schema["messages"]),
@@ -214,7 +114,7 @@ def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(num_redacted=pl.col("redacted").list.len().cast(pl.UInt32))
 
 
-def lineage_of(mixture_table: Table, fates: pl.DataFrame, licenses: Mapping[str, str]) -> str:
+def build_lineage(mixture_table: Table, fates: pl.DataFrame, licenses: Mapping[str, str]) -> str:
     """Return the corpus's lineage as JSON for the model card: sources, revisions, licenses, what was dropped."""
     revisions = mixture_table.scan().group_by("source").agg(pl.col("revision").unique().sort()).collect()
     revision_of = {source: ", ".join(found) for source, found in revisions.iter_rows()}

@@ -17,19 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from codeft_assets.curation.dedup import deduplicate as dedup
-from codeft_assets.curation.dedup import minhash
-from codeft_assets.curation.dedup.deduplicate import DedupParams
-from codeft_assets.curation.dedup.minhash import MinHashParams
+from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures
 from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import text_column
+from codeft_assets.stages.texts import TextsByPlace, text_column
 from codeft_assets.store.engine import ShardResult, Stage
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table, write_atomically
 
-_HALF = pl.Series([1 << 64], dtype=pl.UInt128)
+_TWO_TO_64 = pl.Series([1 << 64], dtype=pl.UInt128)
 
 
 def signatures_stage(params: MinHashParams) -> Stage:
@@ -40,7 +38,7 @@ def signatures_stage(params: MinHashParams) -> Stage:
 def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterator[ShardResult]:
     """Compute the signature of every document of a shard."""
     rows = table.read_shard(shard, ["document_id", "content_hash", "text"])
-    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(minhash.compute_signatures(text_column(rows), params))
+    signed = pl.DataFrame(rows.drop_columns(["text"])).hstack(compute_signatures(text_column(rows), params))
     yield ShardResult(rows=signed.to_arrow(), report=StageReport(num_in=signed.height, num_out=signed.height))
 
 
@@ -64,11 +62,11 @@ class ClusterInputs:
 
 
 def cluster_documents(
-    inputs: ClusterInputs, evidence: Evidence, params: DedupParams, priorities: Mapping[str, int]
+    inputs: ClusterInputs, cache: SimilarityCache, params: DedupParams, priorities: Mapping[str, int]
 ) -> Iterator[ShardResult]:
     """Find the duplicates among the documents that pass quality and decontamination."""
-    passing = pl.concat(_passing(inputs, priorities))
-    places = passing["place"].to_numpy()
+    participants = pl.concat(_participants(inputs, priorities))
+    places = participants["place"].to_numpy()
     texts = TextsByPlace(inputs.documents)
 
     bands = _Bands(signatures=inputs.signatures, names=params.minhash.band_columns(), max_keys=params.max_keys)
@@ -76,18 +74,18 @@ def cluster_documents(
     def band_keys(band: int) -> npt.NDArray[np.uint64]:
         return bands.keys(band)[places]
 
-    def texts_of(rows: Rows) -> Iterator[tuple[Rows, pa.Array]]:
+    def read_texts(rows: Rows) -> Iterator[tuple[Rows, pa.Array]]:
         return texts.batches(places[rows])
 
-    found = dedup.deduplicate(passing.drop("place"), band_keys, texts_of, params, evidence.read())
-    evidence.write(found.similarities)
+    found = deduplicate(participants.drop("place"), band_keys, read_texts, params, cache.read())
+    cache.write(found.similarities)
     named = found.clusters.with_columns(
         _as_hex(found.clusters[name]).alias(name) for name in ("document_id", "representative_id")
     )
     yield ShardResult(rows=named.to_arrow(), report=found.report)
 
 
-def _passing(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Iterator[pl.DataFrame]:
+def _participants(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Iterator[pl.DataFrame]:
     """Yield of each shard the documents that take part, ids and hashes as numbers, and their place among all."""
     matched = inputs.matches.read(["document_id"])["document_id"].unique()
     priority = pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32)
@@ -137,13 +135,13 @@ def _read(table: Table, shard: Shard, columns: list[str]) -> pl.LazyFrame:
 
 
 def _as_number(sixteen_bytes: pl.Expr) -> pl.Expr:
-    """Sorts as the hex digits do; a third of their memory."""
+    """Return ids as numbers, which sort as their hex digits do in a third of the memory."""
     return sixteen_bytes.bin.reinterpret(dtype=pl.UInt128, endianness="big")
 
 
 def _as_hex(numbers: pl.Series) -> pl.Series:
-    """Return what ``_as_number`` was made of, in hex digits."""
-    halves = [half.cast(pl.UInt64).to_numpy() for half in (numbers // _HALF, numbers % _HALF)]
+    """Return the hex digits of numbers that ``_as_number`` made."""
+    halves = [half.cast(pl.UInt64).to_numpy() for half in (numbers // _TWO_TO_64, numbers % _TWO_TO_64)]
     buffer = pa.py_buffer(np.stack(halves, axis=1).astype(">u8"))
     sixteen_bytes = pa.Array.from_buffers(pa.binary(16), len(numbers), [None, buffer]).cast(pa.binary())
     return pl.Series(sixteen_bytes).bin.encode("hex")
@@ -167,71 +165,31 @@ class _Bands:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
-    """Similarities of pairs that earlier runs verified, beside the clusters' table: lost, it is only made again."""
+class SimilarityCache:
+    """Similarities of pairs that earlier runs verified, beside the clusters' table; a lost cache is computed again."""
 
     clusters: Table
     version: str
-    """Of the shingles: similarities of other shingles say nothing."""
+    """Of code and parameters: the similarity of other shingles is another."""
 
     @classmethod
-    def of(cls, clusters: Table, params: MinHashParams) -> Evidence:
-        """Return the evidence beside ``clusters`` that the present code made with ``params``."""
+    def of(cls, clusters: Table, params: MinHashParams) -> SimilarityCache:
+        """Return the cache beside ``clusters`` of the present code and ``params``."""
         return cls(clusters, xxhash.xxh3_64_hexdigest(f"{code_version_of(cluster_documents)} {params}"))
 
     def _path(self) -> str:
-        return self.clusters.path(f"evidence-{self.version}.parquet")
+        return self.clusters.path(f"similarities-{self.version}.parquet")
 
     def read(self) -> pl.DataFrame | None:
-        """Return the evidence, None if there is none that can be trusted."""
+        """Return the similarities, None if there are none that can be trusted."""
         try:
             with self.clusters.filesystem.open(self._path(), "rb") as file:
                 return pl.DataFrame(pq.read_table(file, page_checksum_verification=True))
         except (FileNotFoundError, pa.ArrowException, OSError):
             return None
 
-    def write(self, evidence: pl.DataFrame) -> None:
-        """Replace the evidence."""
+    def write(self, similarities: pl.DataFrame) -> None:
+        """Replace the similarities."""
         buffer = io.BytesIO()
-        pq.write_table(evidence.to_arrow(), buffer, compression="zstd", write_page_checksum=True)
+        pq.write_table(similarities.to_arrow(), buffer, compression="zstd", write_page_checksum=True)
         write_atomically(self.clusters.filesystem, self._path(), buffer.getvalue())
-
-
-class TextsByPlace:
-    """Gives texts by a document's place among all documents: shards in order, rows in order."""
-
-    def __init__(self, tables: list[Table]) -> None:
-        self._shards = [(table, shard) for table in tables for shard in table.manifest().shards]
-        self._begins = np.cumsum([0, *(shard.num_rows for _, shard in self._shards)])
-
-    def batches(self, places: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[Rows, pa.Array]]:
-        """Yield, shard by shard, positions in ``places`` and the texts of these documents; a text is read once.
-
-        Raises:
-            CorruptShardError: a shard's bytes changed since it was written.
-        """
-        order = np.argsort(places, kind="stable")
-        bounds = np.searchsorted(places[order], self._begins)
-        for number in np.flatnonzero(np.diff(bounds)):
-            positions = order[bounds[number] : bounds[number + 1]]
-            table, shard = self._shards[number]
-            rows = places[positions].astype(np.int64) - self._begins[number]
-            yield positions, text_column(table.read_rows(shard, rows, ["text"]))
-
-
-def read_texts(tables: list[Table], document_ids: list[str]) -> list[str]:
-    """Return the texts of a few documents, in order.
-
-    Raises:
-        ValueError: a document is in none of ``tables``.
-    """
-    ids = pl.concat([table.scan().select("document_id") for table in tables]).with_row_index("place")
-    place = dict(ids.filter(pl.col("document_id").is_in(document_ids)).select("document_id", "place").collect().rows())
-    if missing := set(document_ids) - set(place):
-        raise ValueError(f"no documents/* table has {sorted(missing)[:3]}; materialize the sources again")
-    wanted = np.array([place[document_id] for document_id in document_ids], dtype=np.uint32)
-    texts = [""] * len(wanted)
-    for positions, found in TextsByPlace(tables).batches(wanted):
-        for position, text in zip(positions, found.to_pylist(), strict=True):
-            texts[position] = text
-    return texts

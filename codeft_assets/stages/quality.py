@@ -1,6 +1,5 @@
-"""Binds measurement and decision to shards: what quality says of a document, and what it would drop it for.
+"""Quality on shards: signals and educational value, then the drop reasons that follow from them.
 
-Each function takes picklable arguments and yields ``ShardResult``s; each ``*_stage`` says what its result depends on.
 Only measurement reads text; a decision reads what was measured, so that another threshold costs no reading.
 """
 
@@ -14,13 +13,19 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.annotators.hub_encoder import open_embedding
-from codeft_assets.curation.quality import classifier as educational_value
-from codeft_assets.curation.quality import rules as quality
-from codeft_assets.curation.quality import signals as signals_module
+from codeft_assets.curation.quality.classifier import (
+    Classifier,
+    deserialize_classifier,
+    fit_classifier,
+    score_documents,
+)
 from codeft_assets.curation.quality.labels import LabeledDocuments
+from codeft_assets.curation.quality.rules import drop_reasons
+from codeft_assets.curation.quality.signals import SIGNALS
 from codeft_assets.curation.quality.thresholds import Threshold
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.stages.texts import text_column
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table
@@ -42,13 +47,13 @@ def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
     )
 
 
-CLASSIFIER_VERSION = code_version_of(labeled, educational_value.fit_classifier)
+CLASSIFIER_VERSION = code_version_of(labeled, fit_classifier)
 """Of the code that trains a classifier; what applies it is part of the stage that measures."""
 
 
 SIGNAL_COLUMNS = {
     "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
-} | {signal.name: signal.definition for signal in signals_module.SIGNALS}
+} | {signal.name: signal.definition for signal in SIGNALS}
 _ATTRIBUTES = ["document_id", "source", "domain", "format", "language", "num_chars"]
 
 
@@ -73,15 +78,14 @@ def measure_documents(table: Table, shard: Shard, classifier_file: str, version:
     """
     classifier = _loaded(classifier_file, version)
     rows = table.read_shard(shard, [*_ATTRIBUTES, "text"])
-    text = rows["text"].combine_chunks().cast(pa.large_string())
-    scored = educational_value.score_documents(classifier, text, rows["language"].combine_chunks())
+    scored = score_documents(classifier, text_column(rows), rows["language"].combine_chunks())
     measured = pl.DataFrame(rows.drop_columns(["text"])).hstack(scored)
     report = StageReport(num_in=measured.height, num_out=measured.height)
     yield ShardResult(rows=measured.select(*_ATTRIBUTES, *SIGNAL_COLUMNS).to_arrow(), report=report)
 
 
 @functools.lru_cache(maxsize=1)
-def _loaded(classifier_file: str, version: str) -> educational_value.Classifier:
+def _loaded(classifier_file: str, version: str) -> Classifier:
     """Return the classifier; a worker loads it once for all its shards, which takes half a second."""
     classifier = load_classifier(Path(classifier_file))
     if classifier.version != version:
@@ -92,7 +96,7 @@ def _loaded(classifier_file: str, version: str) -> educational_value.Classifier:
     return classifier
 
 
-def load_classifier(path: Path) -> educational_value.Classifier:
+def load_classifier(path: Path) -> Classifier:
     """Return the stored classifier, whatever embedding it reads.
 
     Raises:
@@ -100,7 +104,7 @@ def load_classifier(path: Path) -> educational_value.Classifier:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; materialize quality/classifier first")
-    return educational_value.deserialize_classifier(path.read_bytes(), open_embedding=open_embedding)
+    return deserialize_classifier(path.read_bytes(), open_embedding=open_embedding)
 
 
 # -- decision ----------------------------------------------------------------------------------------------------------
@@ -144,7 +148,7 @@ def decide_documents(table: Table, shard: Shard, minimum: float | None) -> Itera
     measured = pl.DataFrame(table.read_shard(shard)).with_columns(
         minimum_educational_value=pl.lit(minimum, dtype=pl.Float32)
     )
-    decided = measured.hstack(quality.drop_reasons(measured))
+    decided = measured.hstack(drop_reasons(measured))
     dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
     report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
     yield ShardResult(rows=decided.select("document_id", "source", *SCORE_COLUMNS).to_arrow(), report=report)

@@ -5,11 +5,7 @@ import sys
 
 import pytest
 
-from codeft_assets.stages import annotation as annotation_stage
-from codeft_assets.stages import code_version
-from codeft_assets.stages import corpus as stages
-from codeft_assets.stages import dedup as dedup_stages
-from codeft_assets.stages import quality as quality_stages
+from codeft_assets.stages import annotation, code_version, corpus, dedup, quality
 from codeft_assets.stages.code_version import code_version_of, covered_definitions
 
 _NUMBERS = itertools.count()
@@ -146,24 +142,24 @@ def names_of(*roots):
 
 
 def test_the_mixture_depends_on_the_code_that_redacts():
-    assert {"redact_documents", "redact", "DETECTORS", "_is_random"} <= names_of(stages.collect_mixture)
+    assert {"redact_documents", "redact", "DETECTORS", "_is_random"} <= names_of(corpus.collect_mixture)
 
 
 def test_signatures_and_clusters_depend_on_the_kernels():
-    assert {"hash_start", "band_keys"} <= names_of(dedup_stages.sign_documents)
-    assert {"jaccard_of_pairs", "text_column"} <= names_of(dedup_stages.cluster_documents)
+    assert {"hash_start", "band_keys"} <= names_of(dedup.sign_documents)
+    assert {"pairwise_jaccard", "text_column"} <= names_of(dedup.cluster_documents)
 
 
 def test_signals_depend_on_words_vocabulary_and_classifier_and_scores_on_the_rules():
-    assert {"WORD_LISTS", "STOP_WORDS", "Classifier"} <= names_of(quality_stages.measure_documents)
-    assert {"QUALITY_RULES"} <= names_of(quality_stages.decide_documents)
+    assert {"WORD_LISTS", "STOP_WORDS", "Classifier"} <= names_of(quality.measure_documents)
+    assert {"QUALITY_RULES"} <= names_of(quality.decide_documents)
 
 
 def test_annotations_depend_on_redaction_and_the_annotators():
-    assert {"redact", "read_answer", "judge"} <= names_of(annotation_stage.annotate)
+    assert {"redact", "parse_answer", "judge"} <= names_of(annotation.annotate)
 
 
 def test_nothing_that_only_moves_bytes_is_part_of_a_version():
-    found = covered_definitions(stages.collect_mixture)
+    found = covered_definitions(corpus.collect_mixture)
     assert all(not code_version._content(one)[0] for one in found if one.module == "codeft_assets.store.tables")
     assert any(one.module == "codeft_assets.store.tables" for one in found)

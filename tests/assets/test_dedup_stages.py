@@ -13,14 +13,13 @@ from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.dedup import (
     ClusterInputs,
-    Evidence,
-    TextsByPlace,
+    SimilarityCache,
     cluster_documents,
     clusters_stage,
-    read_texts,
     sign_documents,
     signatures_stage,
 )
+from codeft_assets.stages.texts import TextsByPlace, read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
 from codeft_assets.store.tables import Store
 
@@ -113,11 +112,11 @@ class Home:
         inputs = ClusterInputs(documents=self.documents(), signatures=signatures, scores=scores, matches=matches)
         output = self.store.table("dedup/clusters")
         read = [*self.documents(), signatures, scores, matches]
-        units = whole_unit("all", read, inputs, self.evidence(), PARAMS, SOURCES)
+        units = whole_unit("all", read, inputs, self.cache(), PARAMS, SOURCES)
         return map_shards(cluster_documents, units, output, stage=clusters_stage(PARAMS, SOURCES))
 
-    def evidence(self):
-        return Evidence.of(self.store.table("dedup/clusters"), PARAMS.minhash)
+    def cache(self):
+        return SimilarityCache.of(self.store.table("dedup/clusters"), PARAMS.minhash)
 
     def clusters(self):
         return self.store.table("dedup/clusters").read()
@@ -171,7 +170,7 @@ def test_one_more_shard_signs_one_shard_and_ends_as_if_it_had_always_been_there(
     anew = run(tmp_path / "anew", more)
     assert home.clusters().equals(anew.clusters())
     assert home.clusters().height > first.clusters().height
-    assert home.evidence().read().equals(anew.evidence().read())
+    assert home.cache().read().equals(anew.cache().read())
 
 
 def test_documents_that_other_stages_left_out_are_no_representatives(first, tmp_path):
@@ -181,10 +180,10 @@ def test_documents_that_other_stages_left_out_are_no_representatives(first, tmp_
 
 
 @pytest.mark.parametrize("damage", ["absent", "truncated", "flipped"])
-def test_damaged_evidence_is_made_again(first, tmp_path, damage):
+def test_a_damaged_cache_of_similarities_is_computed_again(first, tmp_path, damage):
     shutil.copytree(first.store.root, tmp_path / "home")
     home = Home(tmp_path / "home")
-    [path] = (tmp_path / "home" / "tables" / "dedup" / "clusters").glob("evidence-*.parquet")
+    [path] = (tmp_path / "home" / "tables" / "dedup" / "clusters").glob("similarities-*.parquet")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
     path.unlink()

@@ -10,7 +10,7 @@ from codeft_assets.defs.assets.held_out import benchmark_environment
 from codeft_assets.defs.assets.scores import leaked_items
 from codeft_assets.defs.checks.documents import no_held_out_problem
 from codeft_assets.defs.workspace import Workspace
-from codeft_assets.stages.corpus import match_documents
+from codeft_assets.stages.decontamination import match_documents
 from codeft_assets.store.manifest import Manifest
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.benchmarks.datafiles import read_rows

@@ -30,7 +30,7 @@ from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
 from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
 from codeft_assets.curation.documents import content_hash
-from codeft_assets.stages.corpus import text_column
+from codeft_assets.stages.texts import text_column
 
 BINS = (0.95, 0.90, 0.85, 0.80)
 KINDS = ("exact", "white space", "words", "words", "block", "block")

@@ -38,7 +38,7 @@ from codeft_assets.curation.kernels.buckets import choose_representatives
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.dedup import (
     ClusterInputs,
-    Evidence,
+    SimilarityCache,
     cluster_documents,
     clusters_stage,
     sign_documents,
@@ -181,9 +181,9 @@ def cluster(folder):
         matches=store.table("decontamination/matches"),
     )
     output = store.table("dedup/clusters")
-    evidence = Evidence(clusters=output, version=PARAMS.minhash.version)
+    cache = SimilarityCache.of(output, PARAMS.minhash)
     read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
-    units = whole_unit("all documents", read, inputs, evidence, PARAMS, PRIORITIES)
+    units = whole_unit("all documents", read, inputs, cache, PARAMS, PRIORITIES)
     return map_shards(cluster_documents, units, output, stage=clusters_stage(PARAMS, PRIORITIES))
 
 

@@ -22,7 +22,7 @@ from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import collect_mixture, decide_fates, ledger_stage, mixture_stage
+from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger_stage, mixture_stage
 from codeft_assets.store.catalog import ACCOUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
@@ -50,7 +50,7 @@ def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materia
     keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
     inputs = [store.table(key) for key in keys]
     units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
-    table, outcome = run_stage(context, workspace, decide_fates, units, ledger_stage())
+    table, outcome = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
     write_catalog(store)
     return result(table, outcome, _ledger_metadata(table))
 

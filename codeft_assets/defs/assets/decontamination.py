@@ -18,8 +18,8 @@ from codeft_assets.defs.web_ui.plots import stacked_bars
 from codeft_assets.defs.web_ui.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import match_documents, matches_stage
-from codeft_assets.stages.dedup import read_texts
+from codeft_assets.stages.decontamination import match_documents, matches_stage
+from codeft_assets.stages.texts import read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.tables import Table
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, benchmark_texts, is_available

@@ -15,16 +15,15 @@ from codeft_assets.defs.web_ui.plots import histogram, stacked_bars
 from codeft_assets.defs.web_ui.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.corpus import all_documents
 from codeft_assets.stages.dedup import (
     ClusterInputs,
-    Evidence,
+    SimilarityCache,
     cluster_documents,
     clusters_stage,
-    read_texts,
     sign_documents,
     signatures_stage,
 )
+from codeft_assets.stages.texts import all_documents, read_texts
 from codeft_assets.store.engine import table_units, whole_unit
 from codeft_assets.store.tables import Table
 
@@ -102,9 +101,9 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
         scores=store.table("quality/scores"),
         matches=store.table("decontamination/matches"),
     )
-    evidence = Evidence.of(store.table("dedup/clusters"), params.minhash)
+    cache = SimilarityCache.of(store.table("dedup/clusters"), params.minhash)
     read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
-    units = whole_unit("all documents", read, inputs, evidence, params, PRIORITIES)
+    units = whole_unit("all documents", read, inputs, cache, params, PRIORITIES)
     stage = clusters_stage(params, PRIORITIES)
     table, outcome = run_stage(context, workspace, cluster_documents, units, stage)
     frame = table.read()

@@ -15,7 +15,7 @@ from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.corpus import documents_stage, file_units, read_documents
+from codeft_assets.stages.documents import documents_stage, file_units, read_documents
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
 

@@ -21,7 +21,7 @@ from codeft_assets.defs.web_ui.plots import line_plot
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import lineage_of
+from codeft_assets.stages.corpus import build_lineage
 from codeft_assets.stages.eval_texts import probe_lines
 from codeft_assets.store.files import exclusive
 from codeft_assets.store.retention import keep_checkpoint
@@ -122,7 +122,7 @@ def _lineage(workspace: Workspace) -> str:
     store = workspace.store
     fates = store.table("corpus/ledger").read(["source", "fate"])
     licenses = {name: source.license for name, source in SOURCES.items()}
-    lineage = json.loads(lineage_of(store.table("corpus/mixture"), fates, licenses))
+    lineage = json.loads(build_lineage(store.table("corpus/mixture"), fates, licenses))
     tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
     return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
 
