@@ -85,13 +85,16 @@ class PipesReporter:
 
 
 @contextmanager
-def open_reporter() -> Iterator[Reporter]:
-    """Yield the reporter of this process: silent for ranks above 0, Pipes where Dagster started it, else terminal."""
+def open_reporter(*, terminal: Reporter | None = None) -> Iterator[Reporter]:
+    """Yield the reporter of this process: silent for ranks above 0, Pipes where Dagster started it, else terminal.
+
+    ``terminal`` takes the place of a ``TerminalReporter``, for a program that prints its results itself.
+    """
     rank = os.environ.get("RANK", "0")
     if rank != "0":
         yield SilentReporter(f"process {rank}")
     elif "DAGSTER_PIPES_CONTEXT" not in os.environ:
-        yield TerminalReporter()
+        yield terminal or TerminalReporter()
     else:
         # not of the standard library: imported only where Dagster, and so this package, is there
         from dagster_pipes import open_dagster_pipes

@@ -1,4 +1,4 @@
-"""The embedded benchmark while a model trains: its process writes completions, this one judges them meanwhile."""
+"""The embedded benchmark while a model trains: its process writes completions, this one grades them meanwhile."""
 
 import json
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ import dagster as dg
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.sandbox.provider import SandboxError
-from codeft_eval.scoring.in_training import PASS_AT_1, judge_completions
+from codeft_eval.scoring.in_training import PASS_AT_1, grade_completions
 from codeft_training.measure.samples import COMPLETIONS
 
 
 class ProbeScores:
-    """Judges what a run writes, each step once."""
+    """Grades the completions that a run writes, each step once."""
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
         self._log = context.log
@@ -36,7 +36,7 @@ class ProbeScores:
     def _judged(self, step: int, completions: Mapping[str, str]) -> dict[str, float]:
         if step not in self._by_step:
             try:
-                self._by_step[step] = judge_completions(BENCHMARKS["embedded"], completions)
+                self._by_step[step] = grade_completions(BENCHMARKS["embedded"], completions)
             except SandboxError as error:  # a score while training is not worth the training
                 self._by_step[step] = {}
                 self._log.warning(f"step {step}: completions are not judged: {error}")

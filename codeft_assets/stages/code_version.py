@@ -25,6 +25,7 @@ import xxhash
 
 _PACKAGES = ("codeft_assets", "codeft_eval", "codeft_training")
 _NOT_COMPUTING = (
+    "codeft_assets.base",
     "codeft_assets.stages.code_version",
     "codeft_assets.store.engine",
     "codeft_assets.store.files",

@@ -1,8 +1,10 @@
 """A benchmark's data: a file of this package, of the folders CODEFT_BENCHMARKS, or of the Hub at a pinned revision.
 
 Rows are checked against the hash and the number that the entry records, wherever they came from. Reading downloads
-nothing; `fetch` does, once, into the Hub's own cache, and honors HF_ENDPOINT as the Hub's client does.
+nothing; ``fetch`` does, once, into the Hub's own cache, and honors HF_ENDPOINT as the Hub's client does.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -23,7 +25,7 @@ class HubFiles:
 
     repo: str
     revision: str
-    "a commit, never a branch"
+    """A commit, never a branch."""
     paths: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -33,44 +35,44 @@ class HubFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFile:
-    """Rows of JSON or Parquet, and what they must be."""
+    """Rows of JSON or Parquet, with their number and hash."""
 
     name: str
-    "in a folder of CODEFT_BENCHMARKS (several are divided as in PATH), or in this package"
+    """In a folder of CODEFT_BENCHMARKS (several are divided as in PATH), or in this package."""
     columns: tuple[str, ...]
-    "what is read of a row, and hashed"
+    """The columns that are read and hashed."""
     rows_sha256: str = ""
-    "of the columns, so that one figure holds for every way the rows are stored"
+    """Of the columns, so that one figure holds for every way the rows are stored."""
     file_sha256: str = ""
-    "of the one file's bytes, where that is what is known"
+    """Of the file's bytes, where only that is known."""
     num_rows: int | None = None
     origin: str
     hub: HubFiles | None = None
     is_packaged: bool = False
-    "part of this package, whose revision identifies it"
+    """Part of this package, whose revision identifies it."""
     is_built: bool = False
-    "made here from the sources of the corpus: its hash is part of each score, and none is recorded"
+    """Made here from the sources of the corpus: its hash is part of each score, and none is recorded."""
 
     def __post_init__(self) -> None:
         if not (self.is_packaged or self.is_built or self.rows_sha256 or self.file_sha256):
-            raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in benchmarks.py")
+            raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in its entry")
 
 
 def is_present(data: DataFile) -> bool:
-    """Whether the rows can be read here without any download."""
+    """Return whether the rows can be read here without any download."""
     return data.is_packaged or bool(_places(data))
 
 
 @cache
 def read_rows(data: DataFile) -> list[dict[str, Any]]:
-    """The rows' columns, checked against what the entry records.
+    """Return the rows' columns, checked against the entry.
 
     Raises:
-        ValueError: the file is absent, or is not what the entry records.
+        ValueError: the file is absent or differs from the entry's record.
     """
     rows = [{column: row.get(column) for column in data.columns} for row in _read_all(data)]
     if data.num_rows not in (None, len(rows)):
-        raise ValueError(f"benchmark file {data.name!r} has {len(rows)} rows, expected {data.num_rows}; fetch it anew")
+        raise ValueError(f"benchmark file {data.name!r} has {len(rows)} rows, expected {data.num_rows}; fetch it again")
     found = rows_sha256(rows)
     if data.rows_sha256 and found != data.rows_sha256:
         raise ValueError(
@@ -81,7 +83,7 @@ def read_rows(data: DataFile) -> list[dict[str, Any]]:
 
 
 def rows_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A hash of rows, whatever they were stored in."""
+    """Return a hash of rows, whatever they were stored in."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
@@ -89,10 +91,10 @@ def rows_sha256(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def fetch(data: DataFile) -> list[Path]:
-    """Downloads a benchmark's file from the Hub into its cache and checks it.
+    """Download a benchmark's file from the Hub into its cache and check it.
 
     Raises:
-        ValueError: it is not on the Hub, cannot be reached, or is not what the entry records.
+        ValueError: it is not on the Hub, cannot be reached, or differs from the entry's record.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -140,7 +142,7 @@ def _parse(name: str, content: bytes) -> list[dict[str, Any]]:
 
 
 def _places(data: DataFile) -> list[Path]:
-    """The first folder's file, or else the Hub's in its cache; empty when neither is there."""
+    """Return the first folder's file, or else the Hub's in its cache; empty when neither is there."""
     folders = filter(None, os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep))
     own = next((place for folder in folders if (place := Path(folder) / data.name).is_file()), None)
     if own is not None:
@@ -153,7 +155,7 @@ def _places(data: DataFile) -> list[Path]:
 
 
 def _hub_cache() -> Path:
-    """Where the Hub's client keeps its files; importing the client for this would slow every start."""
+    """Return where the Hub's client keeps its files; importing the client for this would slow every start."""
     home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()
 

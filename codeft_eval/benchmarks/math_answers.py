@@ -1,14 +1,16 @@
 r"""When two answers to a math problem are the same: by text after the usual normalizations of MATH, or by value.
 
-The normalizations follow Hendrycks et al., arXiv 2103.03874 (`is_equiv`): spacing commands, units and currency marks
-go, `\dfrac` is `\frac`, `1/2` is `\frac{1}{2}`. A number is equal to a number by value.
+The normalizations follow Hendrycks et al., arXiv 2103.03874 (``is_equiv``): spacing commands, units and currency marks
+go, ``\dfrac`` is ``\frac``, ``1/2`` is ``\frac{1}{2}``. A number is equal to a number by value.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from fractions import Fraction
 
-_SAID = re.compile(r"(?:final )?answer is:?\s*(.+?)(?:\.\s|\.?$|\n)", re.IGNORECASE)
+_STATED = re.compile(r"(?:final )?answer is:?\s*(.+?)(?:\.\s|\.?$|\n)", re.IGNORECASE)
 _REMOVED = (
     r"\left",
     r"\right",
@@ -33,8 +35,8 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
 _FRACTION = re.compile(r"(-?)\\frac\{(-?\d+)\}\{(-?\d+)\}")
 
 
-def boxed(text: str) -> str | None:
-    r"""What the last `\boxed{…}` or `\fbox{…}` of a text holds; None when there is none that closes."""
+def boxed_answer(text: str) -> str | None:
+    r"""Return the content of the last ``\boxed{…}`` or ``\fbox{…}`` of a text; None when there is none that closes."""
     start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
     if start < 0:
         return None
@@ -50,36 +52,36 @@ def boxed(text: str) -> str | None:
 
 
 def stated_answer(completion: str) -> str | None:
-    """The answer that a completion gives: boxed, or after "the answer is"."""
-    found = boxed(completion)
+    """Return the answer that a completion gives: boxed, or after "the answer is"."""
+    found = boxed_answer(completion)
     if found is not None:
         return found
-    said = _SAID.findall(completion)
-    return said[-1].strip() if said else None
+    stated = _STATED.findall(completion)
+    return stated[-1].strip() if stated else None
 
 
 def closing_answer(text: str) -> str | None:
-    """The answer that a solution states, or else the value of the equation that it ends on."""
+    """Return the answer that a solution states, or else the value of the equation that it ends on."""
     closing = _CLOSING.search(text)
     return stated_answer(text) or (closing[1] if closing else None)
 
 
 def reference_answer(problem: str, solution: str) -> str:
-    """The answer of a solved problem that asks for a value; empty for proofs and where the solution names none."""
+    """Return the answer of a problem that asks for a value; empty for proofs and where the solution has none."""
     return (_ASKS.search(problem) and closing_answer(solution)) or ""
 
 
 def is_same_answer(given: str, expected: str) -> bool:
-    """Whether two answers are equal by text or by value."""
+    """Return whether two answers are equal by text or by value."""
     left, right = normalize(given), normalize(expected)
     if left == right:
         return True
-    values = value_of(left), value_of(right)
+    values = parse_value(left), parse_value(right)
     return None not in values and values[0] == values[1]
 
 
 def normalize(answer: str) -> str:
-    """The answer without what does not change it."""
+    """Return the answer without the marks that do not change it."""
     text = _UNITS.sub("", answer.strip().rstrip("."))
     for old, new in _REPLACED:
         text = text.replace(old, new)
@@ -95,8 +97,8 @@ def normalize(answer: str) -> str:
     return re.sub(r"^(-?\d+)/(\d+)$", r"\\frac{\1}{\2}", text)
 
 
-def value_of(text: str) -> Fraction | None:
-    """The value of a plain number or fraction."""
+def parse_value(text: str) -> Fraction | None:
+    """Return the value of a plain number or fraction."""
     readers: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Fraction]], ...] = (
         (_NUMBER, lambda match: Fraction(match[0])),
         (_FRACTION, lambda match: Fraction(int(match[1] + "1") * int(match[2]), int(match[3]))),

@@ -1,21 +1,22 @@
 """MultiPL-E: HumanEval's items translated to other languages; their last test line is made to print a nonce.
 
-The upstream files hold no solutions; multiple_solutions.py has what stands in for them in the harness check. `failing`
-names the items that no program can pass, with the reason.
+The upstream files hold no solutions; the harness check uses those of ``multipl_e_solutions``. ``failing`` names the
+items that no program can pass, with the reason.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, Rows
 from codeft_eval.benchmarks.datafiles import DataFile
-from codeft_eval.benchmarks.entries import Benchmark, PublishedFigure
-from codeft_eval.benchmarks.items import Item, Rows
 from codeft_eval.sandbox.native.toolchains import NONCE
 
 
-def reading(language: str) -> Callable[[Rows, Rows], Iterable[Item]]:
-    """The reader of one language's file."""
+def item_reader(language: str) -> Callable[[Rows, Rows], Iterable[Item]]:
+    """Return the reader of one language's file."""
 
     def read(rows: Rows, shots: Rows) -> Iterable[Item]:
         for row in rows:
@@ -42,7 +43,7 @@ def _at_the_end(line: str) -> Callable[[str], str]:
 
 
 def _before_brace(line: str, num_braces: int = 1) -> Callable[[str], str]:
-    """Puts a line before the brace that closes the test function."""
+    """Put a line before the brace that closes the test function."""
 
     def insert(test: str) -> str:
         place = len(test)
@@ -67,7 +68,7 @@ _ENDINGS: dict[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Translation:
-    """What differs between the languages."""
+    """The differences between the languages."""
 
     suffix: str
     language: str
@@ -171,8 +172,7 @@ def _entry(translation: _Translation) -> Benchmark:
             num_rows=translation.num_rows,
             origin="deepseek-ai/DeepSeek-Coder@2f9fd859 Evaluation/HumanEval/data",
         ),
-        read=reading(translation.language),
-        oracle="nonce",
+        read=item_reader(translation.language),
         stops=translation.stops,
         max_new_tokens=768,
         published=PublishedFigure(
@@ -184,5 +184,5 @@ def _entry(translation: _Translation) -> Benchmark:
     )
 
 
-MULTIPLE = tuple(map(_entry, _TRANSLATIONS))
+MULTIPL_E = tuple(map(_entry, _TRANSLATIONS))
 """The entries, for BENCHMARKS."""

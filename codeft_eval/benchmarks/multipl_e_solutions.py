@@ -1,20 +1,22 @@
 """Stand-ins for MultiPL-E's missing solutions: a program that gives, for each call that the tests make, their answer.
 
-It shows that the harness accepts a right answer on every item, compilers included; it says nothing about the problem.
+It shows that the harness accepts a right answer on every item, compilers included; it proves nothing about the problem.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from codeft_eval.benchmarks.items import Item
+from codeft_eval.benchmarks.benchmark import Item
 
 _OPENING, _CLOSING = "([{", ")]}"
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One test: the arguments of a call and what it must give, as source text."""
+    """One test: the arguments of a call and the value it must return, as source text."""
 
     arguments: str
     expected: str
@@ -22,20 +24,20 @@ class _Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Style:
-    """How a language's tests look, and how its table does."""
+    """The form of a language's tests, and of its table."""
 
     call: str
-    "what comes before the arguments, as a regular expression"
+    """The text before the arguments, as a regular expression."""
     until: tuple[str, ...]
-    "what comes between the arguments and the expected value, and after it"
+    """The texts between the arguments and the expected value, and the one after it."""
     row: Callable[[Sequence[str], _Case], str]
     ending: str
     has_names_first: bool = False
-    "in the signature: `lst []int`, not `long lst`"
+    """In the signature: ``lst []int``, not ``long lst``."""
 
 
 def table_solution(item: Item) -> str:
-    """A completion that passes the item's tests.
+    """Return a completion that passes the item's tests.
 
     Raises:
         ValueError: the tests are not of the form that their language's file has.
@@ -65,7 +67,7 @@ def _cases(item: Item, style: _Style) -> Iterator[_Case]:
 
 
 def _closing(text: str, start: int) -> int:
-    """The place of the bracket that closes the one before `start`."""
+    """Return the place of the bracket that closes the one before ``start``."""
     depth = 1
     for place, character in _outside_strings(text, start):
         depth += (character in _OPENING) - (character in _CLOSING)
@@ -84,7 +86,7 @@ def _end_of_value(text: str, ending: str) -> int:
 
 
 def _outside_strings(text: str, start: int) -> Iterator[tuple[int, str]]:
-    """Places and characters that are no part of a quoted string; a quote itself is given."""
+    """Yield places and characters that are no part of a quoted string, and the quotes themselves."""
     quote, is_escaped = "", False
     for place in range(start, len(text)):
         character = text[place]
@@ -98,7 +100,7 @@ def _outside_strings(text: str, start: int) -> Iterator[tuple[int, str]]:
 
 
 def split_arguments(text: str) -> list[str]:
-    """The arguments of a call, separated at the commas of its own level."""
+    """Return the arguments of a call, separated at the commas of its own level."""
     depth, begin, parts = 0, 0, []
     for place, character in _outside_strings(text, 0):
         depth += (character in _OPENING) - (character in _CLOSING)
@@ -109,7 +111,7 @@ def split_arguments(text: str) -> list[str]:
 
 
 def _parameters(prompt: str, style: _Style) -> list[str]:
-    """The names in the signature, which is the prompt's last line."""
+    """Return the names in the signature, which is the prompt's last line."""
     line = prompt.rstrip().splitlines()[-1]
     start = line.find("(") + 1
     if not start or line.rstrip().endswith("() {"):
@@ -120,14 +122,14 @@ def _parameters(prompt: str, style: _Style) -> list[str]:
 
 
 def _name(parameter: str, style: _Style) -> str:
-    """`lst` of `lst: Vec`, of `long lst`, of `lst []int` and of `lst`."""
+    """Return ``lst`` of ``lst: Vec``, of ``long lst``, of ``lst []int`` and of ``lst``."""
     before_colon = parameter.split(":")[0] if ":" in parameter and "::" not in parameter.split(" ")[0] else ""
     words = re.findall(r"[\w$]+", before_colon or parameter)
     return words[0] if before_colon or style.has_names_first else words[-1]
 
 
 def _equal_each(template: str) -> Callable[[Sequence[str], _Case], str]:
-    """A condition on every parameter; `P` is its name and `A` the argument."""
+    """Return a condition on every parameter; ``P`` is its name and ``A`` the argument."""
 
     def row(names: Sequence[str], case: _Case) -> str:
         pairs = zip(names, split_arguments(case.arguments), strict=True)

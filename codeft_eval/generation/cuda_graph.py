@@ -1,30 +1,32 @@
-"""Writes on behind a batch of prompts with one decoding step recorded as a CUDA graph and replayed for every token.
+"""Generation for a batch of prompts, one decoding step recorded as a CUDA graph and replayed for every token.
 
 A small model's step is hundreds of kernels of a few microseconds each, so a GPU waits for Python to launch them; a
 replay launches all of them at once. Shapes must not change, hence a cache of fixed length and no row that leaves early.
 Without a GPU the same steps run one by one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
 STEPS_BETWEEN_LOOKS = 16
-"""Whether the rows are done is asked this often: each question waits for the GPU, and a row that went on is cut."""
-Choose = Callable[[Any], Any]
+"""Steps from one look at whether the rows are done to the next: a look waits for the GPU, and later text is cut."""
+SelectToken = Callable[[Any], Any]
 """From the logits [rows, vocabulary] to the next tokens [rows]."""
 IsDone = Callable[[Any], bool]
 """Whether the tokens written so far, [rows, steps], are all that is wanted."""
 
 
-def is_recordable(config: Any) -> bool:
-    """Whether one mask serves all layers of a model: full attention in each, no sliding window."""
+def supports_cuda_graph(config: Any) -> bool:
+    """Return whether one mask serves all layers of a model: full attention in each, no sliding window."""
     is_sliding = getattr(config, "sliding_window", None) is not None
     kinds = getattr(config, "layer_types", None) or ["sliding_attention" if is_sliding else "full_attention"]
     return set(kinds) == {"full_attention"}
 
 
-def write_tokens(model: Any, tokens: Any, mask: Any, num_new: int, choose: Choose, is_done: IsDone) -> Any:
-    """The new tokens [rows, at most num_new] behind `tokens` [rows, width], which `mask` says are no padding."""
+def generate(model: Any, tokens: Any, mask: Any, num_new: int, select_token: SelectToken, is_done: IsDone) -> Any:
+    """Return the new tokens [rows, at most num_new] behind ``tokens`` [rows, width]; ``mask`` is 0 at padding."""
     import torch
     from transformers import StaticCache
 
@@ -36,11 +38,11 @@ def write_tokens(model: Any, tokens: Any, mask: Any, num_new: int, choose: Choos
         )
         step = _Step(model, cache, mask, positions[:, -1:] + 1)
         written = torch.zeros((len(tokens), num_new), dtype=tokens.dtype, device=tokens.device)
-        written[:, 0] = choose(found.logits[:, -1])
+        written[:, 0] = select_token(found.logits[:, -1])
         for number in range(1, num_new):
             if number % STEPS_BETWEEN_LOOKS == 0 and is_done(written[:, :number]):
                 return written[:, :number]
-            written[:, number] = choose(step(written[:, number - 1 : number]))
+            written[:, number] = select_token(step(written[:, number - 1 : number]))
         return written
 
 

@@ -3,6 +3,8 @@
 Invariant: recording the checkpoint that was recorded last changes nothing.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,28 +12,30 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from codeft_eval.scoring.scores import PASS_AT_1, Measurement, read_measurement
+from codeft_assets.base.files import replacing_folder
+from codeft_eval.scoring.samples import SAMPLES_FILE
+from codeft_eval.scoring.scores import PASS_AT_1, SCORES_FILE, Measurement, read_measurement
 from codeft_eval.statistics.comparison import holm, paired, paired_bits
 
 FORMAT = 1
-_FILES = ("scores.json", "samples.jsonl")
+_ENTRY_FILE = "entry.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class HistoryEntry:
     """A checkpoint and its scores."""
 
     model_hash: str
     num_tokens: int | None
     order: int
-    "how many checkpoints were recorded before it"
+    """The number of checkpoints recorded before it."""
     scores: Mapping[str, Measurement]
     folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one benchmark gained and lost between two checkpoints."""
+    """The items that one benchmark gained and lost between two checkpoints."""
 
     benchmark: str
     title: str
@@ -39,15 +43,15 @@ class Change:
     before_tokens: int | None
     n: int
     gained: tuple[str, ...]
-    "items that pass now and did not before, or pass more often"
+    """Items that pass now and did not before, or pass more often."""
     lost: tuple[str, ...]
     difference: float
     p_value: float
-    "exact McNemar, adjusted for the number of benchmarks (Holm)"
+    """Exact McNemar, adjusted for the number of benchmarks (Holm)."""
 
 
-def record(history: Path, folders: Sequence[Path], num_tokens: int | None) -> list[Recorded]:
-    """Adds a checkpoint's scores as the newest entry and returns all entries, oldest first.
+def record(history: Path, folders: Sequence[Path], num_tokens: int | None) -> list[HistoryEntry]:
+    """Add a checkpoint's scores as the newest entry and return all entries, oldest first.
 
     Raises:
         ValueError: the folders hold scores of several models, or the history is of another format.
@@ -60,36 +64,33 @@ def record(history: Path, folders: Sequence[Path], num_tokens: int | None) -> li
         )
     model_hash = hashes.pop()
     earlier = [entry for entry in read_history(history) if entry.model_hash != model_hash]
-    name = _name(model_hash)
-    temporary = history / f".tmp-{name}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    for folder, own in measured.items():
-        (temporary / own.score.benchmark).mkdir(parents=True)
-        for file in _FILES:
-            shutil.copyfile(folder / file, temporary / own.score.benchmark / file)
     facts = {
         "model_hash": model_hash,
         "num_tokens": num_tokens,
         "order": max((e.order for e in earlier), default=-1) + 1,
     }
-    (temporary / "entry.json").write_text(json.dumps({"format": FORMAT, **facts}, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(history / name, ignore_errors=True)
-    temporary.rename(history / name)
+    with replacing_folder(history / _folder_name(model_hash)) as temporary:
+        for folder, own in measured.items():
+            (temporary / own.score.benchmark).mkdir()
+            for file in (SCORES_FILE, SAMPLES_FILE):
+                shutil.copyfile(folder / file, temporary / own.score.benchmark / file)
+        document = json.dumps({"format": FORMAT, **facts}, indent=2) + "\n"
+        (temporary / _ENTRY_FILE).write_text(document, encoding="utf-8")
     return read_history(history)
 
 
-def read_history(history: Path) -> list[Recorded]:
-    """All recorded checkpoints, oldest first.
+def read_history(history: Path) -> list[HistoryEntry]:
+    """Return all recorded checkpoints, oldest first.
 
     Raises:
         ValueError: an entry is of another format.
     """
-    folders = [path.parent for path in history.glob("*/entry.json") if not path.parent.name.startswith(".")]
+    folders = [path.parent for path in history.glob(f"*/{_ENTRY_FILE}") if not path.parent.name.startswith(".")]
     return sorted(map(_read_entry, folders), key=lambda entry: entry.order)
 
 
-def changes(entries: Sequence[Recorded]) -> list[Change]:
-    """What the newest checkpoint gained and lost against the one before; scores by other protocols are left out."""
+def find_changes(entries: Sequence[HistoryEntry]) -> list[Change]:
+    """Return gains and losses of the newest checkpoint against the one before, where the protocol is the same."""
     if len(entries) < 2:
         return []
     before, now = entries[-2:]
@@ -99,11 +100,11 @@ def changes(entries: Sequence[Recorded]) -> list[Change]:
     return [replace(change, p_value=p_value) for change, p_value in zip(found, adjusted, strict=True)]
 
 
-def steps_that_count(entries: Sequence[Recorded], benchmark: str, metric: str = PASS_AT_1) -> list[bool]:
-    """For each entry with the benchmark: whether it differs from the one before (p < 0.05 after Holm)."""
-    having = [entry.scores[benchmark] for entry in entries if benchmark in entry.scores]
-    p_values = [_p_value(before, now, metric) for before, now in pairwise(having)]
-    return [False, *(p_value < 0.05 for p_value in holm(p_values))][: len(having)]
+def significant_changes(entries: Sequence[HistoryEntry], benchmark: str, metric: str = PASS_AT_1) -> list[bool]:
+    """Return, for each entry with the benchmark, whether it differs from the one before (p < 0.05 after Holm)."""
+    measured = [entry.scores[benchmark] for entry in entries if benchmark in entry.scores]
+    p_values = [_p_value(before, now, metric) for before, now in pairwise(measured)]
+    return [False, *(p_value < 0.05 for p_value in holm(p_values))][: len(measured)]
 
 
 def _p_value(before: Measurement, now: Measurement, metric: str) -> float:
@@ -116,7 +117,7 @@ def _p_value(before: Measurement, now: Measurement, metric: str) -> float:
     return 1.0 if found is None else found
 
 
-def _change(before: Recorded, now: Recorded, name: str) -> Change:
+def _change(before: HistoryEntry, now: HistoryEntry, name: str) -> Change:
     found = paired(now.scores[name].pass_rates, before.scores[name].pass_rates)
     assert found.p_value is not None, "paired comparisons have one"
     return Change(
@@ -138,20 +139,20 @@ def _alike(before: Measurement, now: Measurement) -> bool:
     return same and PASS_AT_1 in before.score.metrics and bool(before.pass_rates.keys() & now.pass_rates.keys())
 
 
-def _read_entry(folder: Path) -> Recorded:
-    document = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
+def _read_entry(folder: Path) -> HistoryEntry:
+    document = json.loads((folder / _ENTRY_FILE).read_text(encoding="utf-8"))
     if document.pop("format", None) != FORMAT:
         raise ValueError(f"{str(folder)!r} is not of format {FORMAT}; delete it: its checkpoint can be scored again")
-    names = sorted(path.parent.name for path in folder.glob("*/scores.json"))
-    return Recorded(**document, folder=folder, scores={name: read_measurement(folder / name) for name in names})
+    names = sorted(path.parent.name for path in folder.glob(f"*/{SCORES_FILE}"))
+    return HistoryEntry(**document, folder=folder, scores={name: read_measurement(folder / name) for name in names})
 
 
-def _name(model_hash: str) -> str:
+def _folder_name(model_hash: str) -> str:
     return "".join(letter for letter in model_hash if letter.isalnum())[:24]
 
 
-def as_points(entries: Sequence[Recorded]) -> list[dict[str, object]]:
-    """The history as plain data: checkpoint, tokens, and each benchmark's metrics."""
+def as_points(entries: Sequence[HistoryEntry]) -> list[dict[str, object]]:
+    """Return the history as plain data: checkpoint, tokens, and each benchmark's metrics."""
     return [
         {
             "model_hash": entry.model_hash,

@@ -1,11 +1,14 @@
 """The scoreboard's plots, as transparent SVG that reads on light and dark."""
 
+from __future__ import annotations
+
+import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from codeft_eval.scoreboard.history import Recorded, steps_that_count
+from codeft_eval.scoreboard.history import HistoryEntry, significant_changes
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard
 from codeft_eval.scoreboard.tables import show_tokens
@@ -15,14 +18,14 @@ from codeft_eval.statistics.intervals import Estimate
 # Middle tones: at least 3:1 contrast on white and on near-black alike.
 INK, OURS, MEASURED, PUBLISHED = "#7d8590", "#2f81f7", "#2da44e", "#bf8700"
 _REFERENCES_SHOWN = REFERENCE_MODELS[:4]
-"""Base models: what a base model of ours is measured against."""
+"""Base models, as ours is one."""
 _WIDTH_INCHES = 4.4
-"""Of every plot: what a phone shows without shrinking the letters much."""
+"""Of every plot: a phone shows it without shrinking the letters much."""
 _COLOR_OF = {"measured": MEASURED, "published": PUBLISHED}
 
 
 def plot_svg(board: Scoreboard) -> str:
-    """Pass rates with their intervals, and the reference models' below them; narrow enough for a phone."""
+    """Return pass rates with their intervals, the reference models' below them; narrow enough for a phone."""
     groups = [rows for rows in _groups(board) if rows]
 
     def draw(figure: Any) -> None:
@@ -38,8 +41,8 @@ def plot_svg(board: Scoreboard) -> str:
     return _svg((_WIDTH_INCHES, 0.6 + 0.4 * num_lines), draw)
 
 
-def progress_svgs(entries: Sequence[Recorded], board: Scoreboard) -> list[str]:
-    """A panel for each metric and benchmark over the tokens trained on; none where no entry knows its tokens.
+def progress_svgs(entries: Sequence[HistoryEntry], board: Scoreboard) -> list[str]:
+    """Return a panel for each metric and benchmark over the tokens trained on; none where no entry knows its tokens.
 
     Bits per byte comes first: it moves while pass@1 is still 0. A filled marker is a checkpoint that differs from the
     one before (p < 0.05 after Holm); dashed lines are reference models.
@@ -49,22 +52,28 @@ def progress_svgs(entries: Sequence[Recorded], board: Scoreboard) -> list[str]:
     panels = []
     for metric in (BITS_PER_BYTE, PASS_AT_1):
         for name in names:
-            having = [entry for entry in known if name in entry.scores and metric in entry.scores[name].score.metrics]
+            measured = [entry for entry in known if name in entry.scores and metric in entry.scores[name].score.metrics]
             rows = [row for row in board.rows if (row.benchmark, row.metric) == (name, metric)]
-            if having:
+            if measured:
                 panels.append(
-                    _svg((_WIDTH_INCHES, 2.5), partial(_panel, having=having, rows=rows, name=name, metric=metric))
+                    _svg((_WIDTH_INCHES, 2.5), partial(_panel, measured=measured, rows=rows, name=name, metric=metric))
                 )
     return panels
 
 
-def _panel(figure: Any, *, having: Sequence[Recorded], rows: Sequence[Row], name: str, metric: str) -> None:
+def markdown_images(svgs: Iterable[str]) -> str:
+    """Return plots as Markdown images that hold their data."""
+    encoded = [base64.b64encode(svg.encode()).decode() for svg in svgs]
+    return "\n\n".join(f"![plot](data:image/svg+xml;base64,{code})" for code in encoded)
+
+
+def _panel(figure: Any, *, measured: Sequence[HistoryEntry], rows: Sequence[Row], name: str, metric: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axes = figure.subplots()
-    _curve(axes, having, name, metric)
+    _curve(axes, measured, name, metric)
     _reference_lines(axes, rows)
-    title = having[-1].scores[name].score.title
+    title = measured[-1].scores[name].score.title
     axes.set_title(f"{title}: {'bits per byte' if metric == BITS_PER_BYTE else 'pass@1, %'}", color=INK, fontsize=9)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -76,14 +85,14 @@ def _panel(figure: Any, *, having: Sequence[Recorded], rows: Sequence[Row], name
     _color(axes, "y")
 
 
-def _curve(axes: Any, having: Sequence[Recorded], name: str, metric: str) -> None:
-    points = [(entry.num_tokens or 0, entry.scores[name].score.metrics[metric]) for entry in having]
+def _curve(axes: Any, measured: Sequence[HistoryEntry], name: str, metric: str) -> None:
+    points = [(entry.num_tokens or 0, entry.scores[name].score.metrics[metric]) for entry in measured]
     scale = 1 if metric == BITS_PER_BYTE else 100
     for run in _rising(points):
         tokens, bounds = [x for x, _ in run], [(scale * e.low, scale * e.high) for _, e in run]
         axes.plot(tokens, [scale * e.value for _, e in run], color=OURS, linewidth=1.5)
         axes.fill_between(tokens, *zip(*bounds, strict=True), color=OURS, alpha=0.2, linewidth=0)
-    filled = steps_that_count(having, name, metric)
+    filled = significant_changes(measured, name, metric)
     for (tokens, estimate), is_step in zip(points, filled, strict=True):
         face = OURS if is_step else "none"
         reach = [[scale * (estimate.value - estimate.low)], [scale * (estimate.high - estimate.value)]]
@@ -92,7 +101,7 @@ def _curve(axes: Any, having: Sequence[Recorded], name: str, metric: str) -> Non
 
 
 def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Estimate]]]:
-    """The points in stretches of growing tokens: a training that began anew is another line."""
+    """Return the points in stretches of growing tokens: a training that began again is another line."""
     runs: list[list[tuple[int, Estimate]]] = []
     for point in points:
         if runs and point[0] > runs[-1][-1][0]:
@@ -103,7 +112,7 @@ def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Esti
 
 
 def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
-    """Dashed lines with their names, in turn below on the left and above on the right: lines can lie close together."""
+    """Draw dashed lines, named in turn below on the left and above on the right: lines can lie close together."""
     scale = 1 if rows and rows[0].metric == BITS_PER_BYTE else 100
     lines = [(scale * row.reference, row) for row in rows if row.reference is not None and _is_shown(row)]
     for number, (height, row) in enumerate(sorted(lines, key=lambda line: line[0])):
@@ -133,7 +142,7 @@ def _is_shown(row: Row) -> bool:
 
 
 def _bars(axes: Any, groups: Sequence[Sequence[Row]]) -> int:
-    """Draws the bars with their names above them and returns how many there are."""
+    """Draw the bars with their names above them and return how many there are."""
     position = 0
     for rows in groups:
         ours = rows[0].ours

@@ -1,30 +1,37 @@
 """Writes the scoreboard of a checkpoint: Markdown, pages, JSON and plots, and its entry in the history."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from codeft_eval.scoreboard.history import Change, Recorded, as_points, changes, record
-from codeft_eval.scoreboard.page import MAX_SHOWN, Samples, to_html, write_page
+from codeft_assets.base.files import write_atomically
+from codeft_eval.scoreboard.history import Change, HistoryEntry, as_points, find_changes, record
+from codeft_eval.scoreboard.pages import SAMPLES_PAGE, ChangedSamples, samples_html, scoreboard_html
 from codeft_eval.scoreboard.plots import plot_svg, progress_svgs
 from codeft_eval.scoreboard.rows import Scoreboard, to_json
-from codeft_eval.scoreboard.sample_page import SAMPLES_PAGE, first_samples, samples_html
 from codeft_eval.scoreboard.summaries import make_scoreboard
 from codeft_eval.scoreboard.tables import to_markdown
-from codeft_eval.scoring.scores import read_measurement, read_samples
+from codeft_eval.scoring.samples import read_samples
+from codeft_eval.scoring.scores import Measurement, read_measurement
+
+MAX_SHOWN = 40
+"""Changed items of a benchmark that are shown in full; the others are on the samples' page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """What was written."""
+    """The scoreboard as it was written."""
 
     board: Scoreboard
     markdown: str
     json: str
     bars: str
     progress: tuple[str, ...]
-    "a panel a benchmark and metric; none while no checkpoint knows its tokens"
+    """A panel a benchmark and metric; none while no checkpoint knows its tokens."""
     page: Path
     samples_page: Path
 
@@ -37,7 +44,7 @@ def publish(
     leaked: Path | None = None,
     num_tokens: int | None = None,
 ) -> Published:
-    """Writes everything under `output`, where `output/history` keeps every checkpoint's scores and samples.
+    """Write everything under ``output``, where ``output/history`` keeps every checkpoint's scores and samples.
 
     Args:
         folders: One checkpoint's scores, a folder a benchmark.
@@ -49,34 +56,49 @@ def publish(
     Raises:
         ValueError: a folder holds no finished score, or several models are mixed.
     """
-    measured: dict[str, list] = {}
-    for name, folder in references:
-        measured.setdefault(name, []).append(read_measurement(folder))
     history = record(output / "history", folders, num_tokens)
-    found = changes(history)
+    found = find_changes(history)
     scores = [read_measurement(folder) for folder in folders]
     board = make_scoreboard(
-        scores, measured, leaked=read_leaked(leaked) if leaked else None, num_tokens=num_tokens, changes=found
+        scores,
+        _read_references(references),
+        leaked=read_leaked(leaked) if leaked else None,
+        num_tokens=num_tokens,
+        changes=found,
     )
-    bars, progress, text = plot_svg(board), tuple(progress_svgs(history, board)), to_markdown(board)
-    document = json.dumps(to_json(board) | {"history": as_points(history)}, indent=2, allow_nan=False) + "\n"
+    done = _render(board, history, output)
     named = {own.score.title: read_samples(folder) for own, folder in zip(scores, folders, strict=True)}
-    write_page(output, "scoreboard.json", document)
-    write_page(output, "scoreboard.md", text)
-    write_page(output, "scoreboard.svg", bars)
+    changed = _changed_samples(found, history)
+    write_atomically(output / "scoreboard.json", done.json)
+    write_atomically(output / "scoreboard.md", done.markdown)
+    write_atomically(output / "scoreboard.svg", done.bars)
+    write_atomically(done.page, scoreboard_html(board, done.bars, done.progress, changed))
+    write_atomically(done.samples_page, samples_html(board.model_hash, named))
+    return done
+
+
+def _render(board: Scoreboard, history: Sequence[HistoryEntry], output: Path) -> Published:
+    document = to_json(board) | {"history": as_points(history)}
     return Published(
         board=board,
-        markdown=text,
-        json=document,
-        bars=bars,
-        progress=progress,
-        page=write_page(output, "scoreboard.html", to_html(board, bars, progress, _changed_samples(found, history))),
-        samples_page=write_page(output, SAMPLES_PAGE, samples_html(board.model_hash, named)),
+        markdown=to_markdown(board),
+        json=json.dumps(document, indent=2, allow_nan=False) + "\n",
+        bars=plot_svg(board),
+        progress=tuple(progress_svgs(history, board)),
+        page=output / "scoreboard.html",
+        samples_page=output / SAMPLES_PAGE,
     )
+
+
+def _read_references(references: Sequence[tuple[str, Path]]) -> dict[str, list[Measurement]]:
+    measured: dict[str, list[Measurement]] = {}
+    for name, folder in references:
+        measured.setdefault(name, []).append(read_measurement(folder))
+    return measured
 
 
 def read_leaked(path: Path) -> dict[str, list[str]]:
-    """The leaked items in a file.
+    """Return the leaked items in a file.
 
     Raises:
         ValueError: it is not JSON {benchmark: [task ids]}.
@@ -85,13 +107,19 @@ def read_leaked(path: Path) -> dict[str, list[str]]:
         document = json.loads(path.read_text(encoding="utf-8"))
         return {str(benchmark): [str(item) for item in items] for benchmark, items in document.items()}
     except (json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is not JSON {{benchmark: [task ids]}}: {error}; write it anew") from error
+        raise ValueError(f"{str(path)!r} is not JSON {{benchmark: [task ids]}}: {error}; write it again") from error
 
 
-def _changed_samples(found: Sequence[Change], history: Sequence[Recorded]) -> Mapping[str, Samples]:
-    shown: dict[str, Samples] = {}
+def _changed_samples(found: Sequence[Change], history: Sequence[HistoryEntry]) -> ChangedSamples:
+    shown = {}
     for change in found:
         items = (*change.gained[:MAX_SHOWN], *change.lost[:MAX_SHOWN])
-        before, now = (first_samples(read_samples(entry.folder / change.benchmark), items) for entry in history[-2:])
+        before, now = (_first_samples(entry.folder / change.benchmark, items) for entry in history[-2:])
         shown[change.benchmark] = {item: (now[item], before.get(item)) for item in items if item in now}
     return shown
+
+
+def _first_samples(folder: Path, items: Collection[str]) -> dict[str, Mapping[str, Any]]:
+    """Return the first sample of each of ``items``."""
+    wanted = set(items)
+    return {row["task_id"]: row for row in read_samples(folder) if row["sample"] == 0 and row["task_id"] in wanted}

@@ -1,16 +1,20 @@
-"""Published figures of Qwen 2.5 and its neighbors: whose they are, where they stand, and under which protocol.
+"""Published figures of Qwen 2.5 and its neighbors: authors, sources and protocols.
 
 A published figure is somebody else's measurement with somebody else's harness. It carries its source wherever it goes
 and is never mixed with what this harness measured.
 """
 
+from __future__ import annotations
+
 import csv
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Literal, get_args
 
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, Benchmark
+from codeft_assets.base import markdown
+from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
 
 REFERENCE_MODELS = (
     "Qwen2.5-Coder-0.5B",
@@ -23,8 +27,8 @@ REFERENCE_MODELS = (
     "Qwen2.5-1.5B-Instruct",
 )
 """The models the scoreboard compares with; the first is the headline."""
-Tier = Literal["official", "official-artifact", "secondary", "rerun"]
-_TIERS = ("official", "official-artifact", "secondary", "rerun")
+Provenance = Literal["official", "official-artifact", "secondary", "rerun"]
+_PROVENANCES = get_args(Provenance)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +38,28 @@ class ReferenceScore:
     model: str
     params: str
     benchmark: str
-    "as its source calls it"
+    """As its source calls it."""
     metric: str
     shots: str
     score: float
-    "a fraction"
+    """A fraction."""
     kind: str
-    tier: Tier
-    "official: the authors; secondary: another paper; rerun: a user's own measurement"
+    tier: Provenance
+    """Official: the authors; secondary: another paper; rerun: a user's own measurement."""
     source: str
     note: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score <= 1 or self.tier not in _TIERS:
+        if not 0 <= self.score <= 1 or self.tier not in _PROVENANCES:
             raise ValueError(
                 f"reference {self.model!r} on {self.benchmark!r}: score {self.score} lies in 0..1 and tier "
-                f"{self.tier!r} is one of {_TIERS}; fix the row in reference_scores.csv"
+                f"{self.tier!r} is one of {_PROVENANCES}; fix the row in reference_scores.csv"
             )
 
 
 @cache
 def reference_scores() -> tuple[ReferenceScore, ...]:
-    """All published figures, as the package carries them.
+    """Return all published figures, as the package carries them.
 
     Raises:
         ValueError: a figure is out of range, or one source gives two for the same thing.
@@ -71,7 +75,7 @@ def reference_scores() -> tuple[ReferenceScore, ...]:
 
 
 def published_for(benchmark: Benchmark) -> list[ReferenceScore]:
-    """The authors' own figures that may stand beside the benchmark, in the order of `REFERENCE_MODELS`."""
+    """Return the authors' own figures that may stand beside the benchmark, in the order of ``REFERENCE_MODELS``."""
     if benchmark.published is None:
         return []
     official = {
@@ -83,21 +87,18 @@ def published_for(benchmark: Benchmark) -> list[ReferenceScore]:
 
 
 def reference_table() -> str:
-    """Published figures for every benchmark of ours, as Markdown."""
-    lines = ["| benchmark | model | published | protocol | source |", "|---|---|---:|---|---|"]
+    """Return published figures for every benchmark of ours, as Markdown."""
+    rows: list[tuple[object, ...]] = []
     for benchmark in BENCHMARKS.values():
-        rows = published_for(benchmark)
-        lines += [
-            f"| {benchmark.title} | {row.model} | {100 * row.score:.1f} % | {shots(row)} | {row.source} |"
-            for row in rows
-        ]
-        if not rows:
-            lines.append(f"| {benchmark.title} | – | none | – | Qwen publishes no figure for it |")
-    return "\n".join(lines)
+        found = published_for(benchmark)
+        rows += [(benchmark.title, row.model, f"{100 * row.score:.1f} %", show_shots(row), row.source) for row in found]
+        if not found:
+            rows.append((benchmark.title, None, "none", None, "Qwen publishes no figure for it"))
+    return markdown.table(("benchmark", "model", "published", "protocol", "source"), rows, numeric=("published",))
 
 
-def shots(row: ReferenceScore) -> str:
-    """The figure's protocol in words."""
+def show_shots(row: ReferenceScore) -> str:
+    """Return the figure's protocol in words."""
     count, _, style = row.shots.partition(" ")
     if not count.isdigit():
         return "shots not stated"
@@ -115,7 +116,7 @@ _VERDICTS_OF = {
 
 @cache
 def reference_verdicts(model: str, benchmark: str) -> dict[str, float]:
-    """Item -> 1 or 0, as the model's authors published it for a benchmark of ours; empty when they did not."""
+    """Return item -> 1 or 0, as the model's authors published it for a benchmark of ours; empty when they did not."""
     published = _VERDICTS_OF.get(benchmark)
     return {
         row["item"]: float(row["passed"])

@@ -1,8 +1,10 @@
-"""The scoreboard: our scores relative to Qwen 2.5's, each comparison labelled with what may be concluded from it.
+"""The scoreboard: our scores relative to Qwen 2.5's, each comparison labelled with its basis.
 
 Pure: scores and references in, rows out. A ratio appears only where both sides are pass rates on the same, whole set of
 items; everywhere else stands the reason why there is none.
 """
+
+from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +12,7 @@ from typing import Any, Literal
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.scoreboard.history import Change
-from codeft_eval.scoreboard.reference import ReferenceScore, published_for, reference_verdicts, shots
+from codeft_eval.scoreboard.reference import ReferenceScore, published_for, reference_verdicts, show_shots
 from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score
 from codeft_eval.statistics.comparison import PAIRED, Comparison, Interval, paired, paired_bits, unpaired
 from codeft_eval.statistics.intervals import Estimate, mean_of_items, proportion
@@ -31,22 +33,22 @@ class Row:
     num_items: int
     num_unscored: int
     num_leaked: int | None
-    "items that some source document holds; None when nobody looked"
+    """Items that some source document holds; None when nobody looked."""
     clean: Estimate | None
-    "ours without the leaked items; None when nobody looked or none is left"
+    """Ours without the leaked items; None when nobody looked or none is left."""
     reference_model: str
-    "empty when there is nothing to compare with"
+    """Empty when there is nothing to compare with."""
     reference: float | None
     reference_interval: tuple[float, float] | None
-    "only of a measured reference: published figures come without one"
+    """Only of a measured reference: published figures come without one."""
     provenance: Provenance | None
-    "published: their harness; measured: this harness, same protocol"
+    """Published: their harness; measured: this harness, same protocol."""
     source: str
     comparison: Comparison | None
     clean_ratio: Interval | None
-    "the ratio without the leaked items, where items can be paired"
+    """The ratio without the leaked items, where items can be paired."""
     note: str
-    "what the comparison rests on, or why there is none"
+    """The basis of the comparison, or why there is none."""
 
     @property
     def ratio(self) -> Interval | None:
@@ -60,10 +62,10 @@ class Summary:
 
     name: str
     ours: Estimate | None
-    "pass rate over all their items; translations of one problem count as one draw"
+    """Pass rate over all their items; translations of one problem count as one draw."""
     ratio: Interval | None
     note: str
-    "over what, or why there is no ratio"
+    """The benchmarks, or why there is no ratio."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +75,12 @@ class Scoreboard:
     model: str
     model_hash: str
     num_tokens: int | None
-    "tokens the model was trained on; None when unknown"
+    """Tokens the model was trained on; None when unknown."""
     rows: tuple[Row, ...]
     overall: Summary
     by_language: tuple[Summary, ...]
     changes: tuple[Change, ...]
-    "since the checkpoint before; empty for the first"
+    """Since the checkpoint before; empty for the first."""
     warnings: tuple[str, ...]
 
 
@@ -87,9 +89,9 @@ def benchmark_rows(
     measured: Mapping[str, Sequence[Measurement]],
     leaked: Mapping[str, Collection[str]] | None,
 ) -> list[Row]:
-    """The comparisons of one benchmark; `measured` references take the place of published figures.
+    """Return the comparisons of one benchmark; ``measured`` references take the place of published figures.
 
-    `leaked` holds the items of each benchmark that a source document holds; None when nobody looked.
+    ``leaked`` holds the items of each benchmark that a source document holds; None when nobody looked.
     """
     found = None if leaked is None else frozenset(leaked.get(ours.score.benchmark, ())) & ours.pass_rates.keys()
     rows = []
@@ -106,12 +108,12 @@ def benchmark_rows(
 
 
 def to_json(board: Scoreboard) -> dict[str, Any]:
-    """The scoreboard as plain data."""
+    """Return the scoreboard as plain data."""
     return {"format": 2, **asdict(board)}
 
 
-def warnings_of(score: Score) -> list[str]:
-    """What a reader must know before believing the score."""
+def score_warnings(score: Score) -> list[str]:
+    """Return the caveats that a reader must know before believing the score."""
     found = []
     if score.tainted:
         found.append(f"{score.title}: programs ran unconfined (allow_unsafe); nothing vouches for these verdicts")
@@ -125,7 +127,7 @@ def warnings_of(score: Score) -> list[str]:
 
 
 def pass_rate(rates: Collection[float]) -> Estimate | None:
-    """The mean of pass rates, one an item; None without items."""
+    """Return the mean of pass rates, one an item; None without items."""
     if not rates:
         return None
     whole = set(rates) <= {0.0, 1.0}
@@ -176,7 +178,7 @@ def _published_row(ours: Measurement, row: ReferenceScore, leaked: frozenset[str
         return _row(ours, PASS_AT_1, leaked, note=note, **facts)
     published = BENCHMARKS[score.benchmark].published
     assert published is not None, "only benchmarks with one have published figures"
-    note = f"ours measured here, theirs published by its authors ({shots(row)}). {published.difference}"
+    note = f"ours measured here, theirs published by its authors ({show_shots(row)}). {published.difference}"
     verdicts = reference_verdicts(row.model, score.benchmark)
     if ours.pass_rates.keys() <= verdicts.keys():
         note += f"; paired with the verdicts its authors published, on {n} items"
@@ -223,7 +225,7 @@ def _row(
 
 
 def _difference(ours: Score, theirs: Score, metric: str) -> str:
-    """Why two measured scores may not be compared; empty when they may."""
+    """Return why two measured scores may not be compared; empty when they may."""
     counts = [score.metrics[metric].n if metric in score.metrics else 0 for score in (ours, theirs)]
     if counts[0] != counts[1]:
         return f"no ratio: {metric} rests on {counts[0]} items here and {counts[1]} there; measure both on the same"

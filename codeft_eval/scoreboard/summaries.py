@@ -1,11 +1,13 @@
 """Puts a scoreboard together, and many ratios into one: overall and by language, with an interval that stays honest."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Collection, Mapping, Sequence
 
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
-from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary, benchmark_rows, pass_rate, warnings_of
+from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary, benchmark_rows, pass_rate, score_warnings
 from codeft_eval.scoring.scores import PASS_AT_1, Measurement
 from codeft_eval.statistics.comparison import Interval
 from codeft_eval.statistics.intervals import Estimate, mean_of_items
@@ -22,10 +24,10 @@ def make_scoreboard(
     num_tokens: int | None = None,
     changes: Sequence[Change] = (),
 ) -> Scoreboard:
-    """The scoreboard of one model's scores.
+    """Return the scoreboard of one model's scores.
 
-    `measured` holds the scores of reference models by this harness, by model name; they take the place of published
-    figures. `leaked` holds each benchmark's items that a source document holds; None when nobody looked.
+    ``measured`` holds the scores of reference models by this harness, by model name; they take the place of published
+    figures. ``leaked`` holds each benchmark's items that a source document holds; None when nobody looked.
 
     Raises:
         ValueError: no scores, or scores of several models.
@@ -42,12 +44,12 @@ def make_scoreboard(
         overall=_overall(rows, scores),
         by_language=tuple(_languages(rows, scores)),
         changes=tuple(changes),
-        warnings=tuple(warning for own in scores for warning in warnings_of(own.score)),
+        warnings=tuple(warning for own in scores for warning in score_warnings(own.score)),
     )
 
 
 def geometric_mean(ratios: Mapping[str, Interval], families: Mapping[str, str]) -> Interval:
-    """The geometric mean of benchmarks' ratios, none of several below `RATIO_FLOOR`.
+    """Return the geometric mean of benchmarks' ratios, none of several below ``RATIO_FLOOR``.
 
     Intervals are carried over by the method of variance estimates recovery (Zou and Donner 2008), on the log scale:
     asymmetric as they are, and valid where ours is 0. Benchmarks of one family share problems; their errors are taken
@@ -68,8 +70,8 @@ def geometric_mean(ratios: Mapping[str, Interval], families: Mapping[str, str]) 
     return Interval(value=value, low=low, high=high)
 
 
-def families_of(scores: Sequence[Measurement]) -> dict[str, str]:
-    """Benchmark -> the first benchmark that shares an item with it, directly or through others."""
+def group_families(scores: Sequence[Measurement]) -> dict[str, str]:
+    """Return benchmark -> the first benchmark that shares an item with it, directly or through others."""
     family: dict[str, str] = {}
     items: dict[str, set[str]] = {}
     for own in scores:
@@ -89,7 +91,7 @@ def _overall(rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
     kinds = sorted({str(row.provenance) for row in mine})
     ratio, note = None, "it takes ratios on two benchmarks or more, all to published or all to measured figures"
     if len(mine) >= 2 and len(kinds) == 1:
-        ratio = geometric_mean(_ratios(mine), families_of(scores))
+        ratio = geometric_mean(_ratios(mine), group_families(scores))
         note = f"geometric mean over {_titles(mine)}, {kinds[0]} references"
     else:
         note += f"; there are {len(mine)}" + (f" ({' and '.join(kinds)})" if kinds else "")
@@ -108,7 +110,7 @@ def _language(name: str, rows: Sequence[Row], scores: Sequence[Measurement]) -> 
     kinds = sorted({str(row.provenance) for row in mine})
     ratio, note = None, f"no ratio to {REFERENCE_MODELS[0]} on {_titles(rows)}"
     if len(kinds) == 1:
-        ratio, note = geometric_mean(_ratios(mine), families_of(scores)), f"{_titles(mine)}, {kinds[0]} references"
+        ratio, note = geometric_mean(_ratios(mine), group_families(scores)), f"{_titles(mine)}, {kinds[0]} references"
     elif kinds:
         note = f"no ratio: {_titles(mine)} have published and measured references; measure all"
     return Summary(name=name, ours=_pooled(own), ratio=ratio, note=note)
@@ -123,12 +125,12 @@ def _pooled(scores: Sequence[Measurement]) -> Estimate | None:
 
 
 def _cluster(item: str) -> str:
-    """What translations and stricter versions of a problem have in common: EvalPlus writes Mbpp/2, others MBPP/2."""
+    """Return the name that all versions of a problem share: EvalPlus writes Mbpp/2, others MBPP/2."""
     return item.lower()
 
 
 def _relative(rows: Sequence[Row]) -> list[Row]:
-    """The pass rates that have a ratio to the headline reference."""
+    """Return the pass rates that have a ratio to the headline reference."""
     return [row for row in rows if row.metric == PASS_AT_1 and row.reference_model == REFERENCE_MODELS[0] and row.ratio]
 
 

@@ -1,7 +1,10 @@
 """The scoreboard as text: the cells of its tables, and all of it as Markdown."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
+from codeft_assets.base import markdown
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary
@@ -37,7 +40,7 @@ ABOUT = (
 
 
 def cells(row: Row) -> list[str]:
-    """A row as text, one entry a column."""
+    """Return a row as text, one entry a column."""
     n = str(row.ours.n if row.ours else 0)
     return [
         row.title,
@@ -55,7 +58,7 @@ def cells(row: Row) -> list[str]:
 
 
 def summary_cells(summary: Summary) -> list[str]:
-    """A language, or all of them, as text."""
+    """Return a language, or all of them, as text."""
     ours = summary.ours
     return [
         summary.name,
@@ -67,7 +70,7 @@ def summary_cells(summary: Summary) -> list[str]:
 
 
 def change_cells(change: Change) -> list[str]:
-    """A change as text."""
+    """Return a change as text."""
     return [
         change.title,
         str(change.n),
@@ -79,7 +82,7 @@ def change_cells(change: Change) -> list[str]:
 
 
 def show(estimate: Estimate | None, metric: str) -> str:
-    """An estimate with its standard error and interval, in percent for pass rates."""
+    """Return an estimate with its standard error and interval, in percent for pass rates."""
     if estimate is None:
         return "no score"
     value, stderr, low, high = estimate.value, estimate.stderr, estimate.low, estimate.high
@@ -89,17 +92,17 @@ def show(estimate: Estimate | None, metric: str) -> str:
 
 
 def show_ratio(ratio: Interval | None) -> str:
-    """A ratio with its interval."""
+    """Return a ratio with its interval."""
     return f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "n/a"
 
 
 def show_p(p_value: float) -> str:
-    """A p-value to two digits that mean something."""
+    """Return a p-value to two digits that mean something."""
     return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
 
 
 def show_tokens(num_tokens: int | None) -> str:
-    """A number of tokens for people."""
+    """Return a number of tokens for people."""
     if num_tokens is None:
         return "tokens unknown"
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
@@ -108,13 +111,13 @@ def show_tokens(num_tokens: int | None) -> str:
     return f"{num_tokens} tokens"
 
 
-def since(changes: Sequence[Change]) -> str:
-    """Which checkpoint the changes are counted from."""
+def show_since(changes: Sequence[Change]) -> str:
+    """Return the checkpoint that the changes are counted from."""
     return f"{changes[0].before_hash[:16]} ({show_tokens(changes[0].before_tokens)})"
 
 
 def to_markdown(board: Scoreboard) -> str:
-    """The scoreboard as Markdown; what each comparison rests on stands below its table, numbered."""
+    """Return the scoreboard as Markdown; the basis of each comparison follows its table, numbered."""
     notes = list(dict.fromkeys(row.note for row in board.rows))
     rows = [[*cells(row)[:-1], f"({notes.index(row.note) + 1})"] for row in board.rows]
     for row, source in zip(rows, board.rows, strict=True):
@@ -122,11 +125,11 @@ def to_markdown(board: Scoreboard) -> str:
     columns = [name for name in COLUMNS if name != "whose figure"]
     shown = [[cell for name, cell in zip(COLUMNS, row, strict=True) if name in columns] for row in rows]
     parts = ["# Scoreboard", f"Checkpoint `{board.model_hash[:16]}`, {show_tokens(board.num_tokens)}"]
-    parts += [f"> **{_cell(warning)}**" for warning in board.warnings]
+    parts += [f"> **{markdown.escape(warning)}**" for warning in board.warnings]
     parts += [f"Overall, relative to {REFERENCE_MODELS[0]}: {_overall(board.overall)}"]
-    parts += [_table(SUMMARY_COLUMNS, [summary_cells(summary) for summary in board.by_language])]
+    parts += [markdown.table(SUMMARY_COLUMNS, [summary_cells(summary) for summary in board.by_language])]
     parts += _changes(board.changes)
-    parts += ["## Every comparison", _table(columns, shown)]
+    parts += ["## Every comparison", markdown.table(columns, shown)]
     parts += ["\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)), ABOUT]
     return "\n\n".join(parts) + "\n"
 
@@ -144,18 +147,8 @@ def _changes(changes: Sequence[Change]) -> list[str]:
         for name, items in (("gained", change.gained), ("lost", change.lost))
         if items
     ]
-    table = _table(CHANGE_COLUMNS, [change_cells(change) for change in changes])
-    return [f"## Since checkpoint `{since(changes)}`", table, *(["\n".join(lists)] if lists else [])]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    table = markdown.table(CHANGE_COLUMNS, [change_cells(change) for change in changes])
+    return [f"## Since checkpoint `{show_since(changes)}`", table, *(["\n".join(lists)] if lists else [])]
 
 
 def _show_clean(row: Row) -> str:

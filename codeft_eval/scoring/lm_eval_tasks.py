@@ -1,96 +1,106 @@
-"""What the task files under tasks/ call: rows in, verdicts and metrics out.
+"""The adapter to lm-eval: our items as its tasks, and one call of its evaluator. Importing this loads lm-eval.
 
-lm-eval prompts, generates and filters; the active `Scoring` says which benchmark is meant and who judges. Nothing
-here talks to the Hub: rows are handed over in memory.
+lm-eval owns the interface of language models (``LM``; its ``HFLM`` loads checkpoints, encodes texts and computes
+log-likelihoods), the interface of tasks, and the evaluator, which builds a task's requests, sends them to the model by
+kind and hands the responses back; a task of its own registry can stand beside ours in one call. Prompts and stops are
+a benchmark's; batching and storing are the model's (``generation``); grading and statistics come after.
 """
 
-import contextvars
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
 from typing import Any
 
-from codeft_eval.benchmarks.items import Item
-from codeft_eval.sandbox.programs import Grade
+from lm_eval.api.instance import Instance, OutputType
+from lm_eval.api.model import LM
+from lm_eval.api.task import Task
+from lm_eval.evaluator import simple_evaluate
+from lm_eval.tasks import TaskManager
+
+from codeft_eval.benchmarks.benchmark import Item
 
 
-@dataclass(frozen=True, slots=True)
-class Scoring:
-    """The items of one run and the judge of their completions."""
+class ItemTask(Task):
+    """Items as documents of a task of lm-eval, with one kind of request: one for each sample of an item."""
 
-    items: Sequence[Item]
-    judge: Callable[[Sequence[Item], Sequence[str]], list[Grade]]
-    num_samples: int = 1
-    "completions an item"
+    VERSION = 1
 
-    @property
-    def repeated_items(self) -> list[Item]:
-        """Each item as often as it has completions, those of an item together."""
-        return [item for item in self.items for _ in range(self.num_samples)]
+    def __init__(self, kind: OutputType, items: Sequence[Item], num_samples: int = 1) -> None:
+        self.OUTPUT_TYPE = kind
+        self._kind: OutputType = kind
+        self._items, self._num_samples = list(items), num_samples
+        super().__init__()
+        self.set_config("task", f"codeft_{kind}")
 
+    def download(self, *arguments: Any, **options: Any) -> None:
+        """Do nothing: the items are here."""
 
-_ACTIVE: contextvars.ContextVar[Scoring] = contextvars.ContextVar("scoring")
+    def has_training_docs(self) -> bool:
+        """Return False: solved examples are part of a prompt."""
+        return False
 
+    def has_validation_docs(self) -> bool:
+        """Return False."""
+        return False
 
-@contextmanager
-def scoring(active: Scoring) -> Iterator[None]:
-    """Makes `active` the run that the task files mean."""
-    token = _ACTIVE.set(active)
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
+    def has_test_docs(self) -> bool:
+        """Return True: the items."""
+        return True
 
+    def test_docs(self) -> list[Item]:
+        """Return the items."""
+        return self._items
 
-def dataset(**_metadata: Any) -> dict[str, Any]:
-    """The rows of the active run as the `test` split: one for each completion."""
-    active = _ACTIVE.get()
-    return _as_split((item, sample) for item in active.items for sample in range(active.num_samples))
+    def doc_to_text(self, doc: Item) -> str:
+        """Return the text that the model continues."""
+        return doc.prompt
 
+    def doc_to_target(self, doc: Item) -> str:
+        """Return the canonical continuation."""
+        return doc.solution
 
-def solutions(**_metadata: Any) -> dict[str, Any]:
-    """One row for each item that has a canonical solution."""
-    return _as_split((item, 0) for item in _ACTIVE.get().items if item.solution)
+    def construct_requests(self, doc: Item, ctx: str, **options: Any) -> list[Instance]:
+        """Return the requests of an item; their ``idx`` is the number of the sample."""
+        arguments = (ctx, {} if self._kind == "generate_until" else doc.solution)
+        document: Any = doc  # lm-eval's type is dict, and it takes any object
+        return [
+            Instance(self._kind, document, arguments, number, options["metadata"])
+            for number in range(self._num_samples)
+        ]
 
+    def process_results(self, doc: Item, results: Sequence[Any]) -> dict[str, Any]:
+        """Return no metrics: verdicts come from the grader, for all completions at once."""
+        return {}
 
-def _as_split(rows: Iterable[tuple[Item, int]]) -> dict[str, Any]:
-    from datasets import Dataset
+    def aggregation(self) -> dict[str, Any]:
+        """Return no metrics."""
+        return {}
 
-    columns = ("task_id", "prompt", "solution", "weighed_text", "is_judged")
-    plain = [{column: getattr(item, column) for column in columns} | {"sample": sample} for item, sample in rows]
-    return {"test": Dataset.from_list(plain)}
-
-
-def judge_completions(responses: list[list[str]], rows: list[dict[str, Any]]) -> list[str]:
-    """Judges all completions of the task at once; each becomes its outcome as JSON."""
-    active = _ACTIVE.get()
-    items = {item.task_id: item for item in active.items}
-    outcomes = active.judge([items[row["task_id"]] for row in rows], [response[0] for response in responses])
-    return [json.dumps(asdict(outcome)) for outcome in outcomes]
-
-
-def completion_metrics(_row: dict[str, Any], results: list[str]) -> dict[str, Any]:
-    """1 or 0 for a verdict; None for an item that has none."""
-    outcome = json.loads(results[0])
-    return {"passed": {"passed": 1, "failed": 0, "unscored": None}[outcome["verdict"]]}
-
-
-def solution_metrics(row: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, Any]:
-    """The log-likelihood and size of one canonical solution."""
-    return {"bits_per_byte": (results[0][0], len(row["weighed_text"].encode()))}
+    def higher_is_better(self) -> dict[str, bool]:
+        """Return no metrics."""
+        return {}
 
 
-def mean_of_scored(values: list[int | None]) -> float:
-    """The mean over items that have a verdict."""
-    scored = [value for value in values if value is not None]
-    return sum(scored) / len(scored) if scored else math.nan
+def run_lm_eval(model: LM, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return lm-eval's results of tasks, without any network.
+
+    ``["samples"][task]`` holds a row for each document, in order, with ``resps``, one list for each request.
+    """
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    results = simple_evaluate(
+        model=model,
+        tasks=list(tasks),
+        task_manager=TaskManager(include_defaults=False),
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    assert results is not None, "the only process is the first"
+    return dict(results)
 
 
-def bits_per_byte(values: list[tuple[float, int]]) -> float:
-    """Bits for a byte over the solutions that fit the model's context."""
-    weighed = [(value, size) for value, size in values if not math.isnan(value)]
-    if not weighed:
-        return math.nan
-    return -sum(value for value, _ in weighed) / math.log(2) / sum(size for _, size in weighed)
+def responses(results: dict[str, Any], task: ItemTask) -> list[list[Any]]:
+    """Return the responses to a task's requests: for each item, one for each sample."""
+    return [[answers[0] for answers in sample["resps"]] for sample in results["samples"][task.task_name]]

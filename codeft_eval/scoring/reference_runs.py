@@ -1,37 +1,41 @@
-"""Measures reference models with our own harness, where their weights can be had; where not, says why.
+"""Reference models measured with our own harness, where their weights can be had; where not, the reason.
 
 A measured reference is the only one that shares our protocol, so it takes the place of the published figure.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from codeft_eval.benchmarks.catalogue import Benchmark
-from codeft_eval.scoring.scores import Score
+from codeft_assets.base import markdown
+from codeft_assets.base.files import write_atomically
+from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.scoring.scores import PASS_AT_1, Score
 
 FORMAT = 1
 MEASURED_FILE = "measured.json"
 _PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
-NOT_ASKED = "the Hub is not asked in this profile; set CODEFT_PROFILE=full, or give NAME=FOLDER with the weights"
+OFFLINE = "the Hub is not asked in this profile; set CODEFT_PROFILE=full, or give NAME=FOLDER with the weights"
 
 Run = Callable[[Path, Benchmark, Path], Score]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredReference:
-    """A reference model, and what became of measuring it."""
+    """A reference model with its scores, or with the reason why there are none."""
 
     name: str
     location: str
-    "a folder or a Hub id"
+    """A folder or a Hub id."""
     revision: str = ""
-    "the commit on the Hub; empty for a folder"
+    """The commit on the Hub; empty for a folder."""
     benchmarks: tuple[str, ...] = ()
-    "measured; their scores are in NAME/BENCHMARK"
+    """Measured; their scores are in NAME/BENCHMARK."""
     unreachable: str = ""
-    "why nothing was measured; empty when something was"
+    """Why nothing was measured; empty when something was."""
     scores: tuple[Score, ...] = field(default=(), repr=False)
 
 
@@ -43,20 +47,18 @@ def measure_references(
     run: Run,
     may_download: bool = True,
 ) -> list[MeasuredReference]:
-    """Measures each (name, folder or Hub id) on each benchmark and writes `measured.json` beside the scores.
+    """Measure each (name, folder or Hub id) on each benchmark and write ``measured.json`` beside the scores.
 
-    A model that cannot be had is told with the reason; the others are measured.
+    A model that cannot be had is recorded with the reason; the others are measured.
     """
     done = [_measure(name, location, benchmarks, output, run, may_download) for name, location in models]
     rows = [{key: value for key, value in asdict(model).items() if key != "scores"} for model in done]
-    output.mkdir(parents=True, exist_ok=True)
-    document = json.dumps({"format": FORMAT, "models": rows}, indent=2) + "\n"
-    (output / MEASURED_FILE).write_text(document, encoding="utf-8")
+    write_atomically(output / MEASURED_FILE, json.dumps({"format": FORMAT, "models": rows}, indent=2) + "\n")
     return done
 
 
 def find_weights(location: str, *, may_download: bool) -> tuple[Path, str]:
-    """The folder of a model and its revision, downloaded from the Hub (HF_ENDPOINT) unless it is one already.
+    """Return the folder of a model and its revision, downloaded from the Hub (HF_ENDPOINT) unless it is one already.
 
     Raises:
         OSError: the Hub or the model cannot be reached.
@@ -65,7 +67,7 @@ def find_weights(location: str, *, may_download: bool) -> tuple[Path, str]:
     if Path(location).is_dir():
         return Path(location), ""
     if not may_download:
-        raise OSError(NOT_ASKED)
+        raise OSError(OFFLINE)
     from huggingface_hub import snapshot_download
 
     folder = Path(snapshot_download(location, allow_patterns=list(_PATTERNS)))
@@ -90,17 +92,16 @@ def _measure(
 
 
 def measured_table(models: Sequence[MeasuredReference]) -> str:
-    """What was measured, as Markdown; published figures stand in for the rest."""
-    lines = ["| model | from | benchmark | pass@1 (95 %) | n |", "|---|---|---|---:|---:|"]
+    """Return the measured scores as a Markdown table, and why others are missing."""
+    columns = ("model", "from", "benchmark", "pass@1 (95 %)", "n")
+    rows: list[tuple[object, ...]] = []
     for model in models:
         source = f"{model.location} {model.revision[:12]}".strip()
         if model.unreachable:
-            lines.append(f"| {model.name} | {source} | – | not measured: {model.unreachable.replace('|', '/')} | – |")
+            rows.append((model.name, source, None, f"not measured: {model.unreachable}", None))
         for score in model.scores:
-            lines += [
-                f"| {model.name} | {source} | {score.title} | {100 * found.value:.1f} % "
-                f"({100 * found.low:.1f}–{100 * found.high:.1f}) | {found.n} |"
-                for metric, found in score.metrics.items()
-                if metric == "pass@1"
-            ]
-    return "\n".join(lines)
+            found = score.metrics.get(PASS_AT_1)
+            if found:
+                shown = f"{100 * found.value:.1f} % ({100 * found.low:.1f}–{100 * found.high:.1f})"
+                rows.append((model.name, source, score.title, shown, found.n))
+    return markdown.table(columns, rows, numeric=columns[3:])

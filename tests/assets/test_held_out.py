@@ -14,7 +14,7 @@ from codeft_assets.stages.decontamination import match_documents
 from codeft_assets.store.manifest import Manifest
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.benchmarks.datafiles import read_rows
-from codeft_eval.benchmarks.held_out import Problem, problem_of
+from codeft_eval.benchmarks.held_out_problems import Problem, to_problem
 
 KEYS = ("documents/comp-math", "decontamination/held_out", "decontamination/benchmark_texts")
 
@@ -54,7 +54,7 @@ def matches(workspace):
 def test_every_held_out_problem_is_matched_also_one_too_short_for_n_grams_and_no_other(workspace):
     documents = workspace.store.table("documents/comp-math").read()
     expected = {
-        row["document_id"] for row in documents.iter_rows(named=True) if problem_of(row).problem in (SHORT, SOLVED)
+        row["document_id"] for row in documents.iter_rows(named=True) if to_problem(row).problem in (SHORT, SOLVED)
     }
     found = matches(workspace)
     assert documents.height == 3
@@ -72,8 +72,8 @@ def test_the_held_out_problems_are_a_benchmark_with_answers(workspace, monkeypat
     read_rows.cache_clear()
     assert items.keys() == {SHORT, SOLVED}
     assert (items[SOLVED].answer, items[SHORT].answer) == ("3", "")
-    assert (items[SOLVED].is_judged, items[SHORT].is_judged) == (True, False)
-    assert items[SHORT].solution.strip() == SHORT  # weighed, as it has nothing else
+    assert (items[SOLVED].is_gradable, items[SHORT].is_gradable) == (True, False)
+    assert items[SHORT].solution.strip() == SHORT  # scored by likelihood, as it has nothing else
     assert SHORT not in items[SHORT].prompt
 
 

@@ -32,5 +32,5 @@ def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
     def refuse(*_):
         raise SandboxError("no jail works here")
 
-    monkeypatch.setattr("codeft_assets.defs.in_training_scores.judge_completions", refuse)
+    monkeypatch.setattr("codeft_assets.defs.in_training_scores.grade_completions", refuse)
     assert ProbeScores(dg.build_asset_context()).tell({"step": 1, "completions": {"a": ""}}) == {"step": 1}

@@ -21,7 +21,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from codeft_eval.generation.generate import Decoding, Prompt, continuously, in_batches, in_graphs
+from codeft_eval.generation.decoding import Decoding, Prompt
+from codeft_eval.generation.engines import continuously, in_batches, in_graphs
 
 VOCABULARY = 8192
 SIZES = {"cuda": (1024, 24, 16, "bfloat16"), "cpu": (128, 2, 4, "float32")}

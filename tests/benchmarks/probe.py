@@ -25,7 +25,7 @@ from codeft_assets.definitions import defs
 from codeft_assets.defs.assets.model import write_probe
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
-from codeft_eval.scoring.in_training import PASS_AT_1, judge_completions
+from codeft_eval.scoring.in_training import PASS_AT_1, grade_completions
 from codeft_training.measure.samples import COMPLETIONS
 
 TARGET = 0.05
@@ -66,7 +66,7 @@ def judge(output: Path) -> tuple[list[int], list[float], float]:
     entries = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     written = [entry for entry in entries if COMPLETIONS in entry]
     start = time.monotonic()
-    passed = [judge_completions(BENCHMARKS["embedded"], entry[COMPLETIONS]) for entry in written]
+    passed = [grade_completions(BENCHMARKS["embedded"], entry[COMPLETIONS]) for entry in written]
     return (
         [entry["step"] for entry in written],
         [found[PASS_AT_1] for found in passed],

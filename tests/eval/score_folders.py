@@ -5,8 +5,8 @@ from pathlib import Path
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.programs import Grade
-from codeft_eval.scoring.lm_eval_run import Answers
-from codeft_eval.scoring.scores import make_score, sample_lines, write_score
+from codeft_eval.scoring.samples import Completion, Sample, sample_lines
+from codeft_eval.scoring.scores import make_score, write_score
 
 
 def write_scores(
@@ -33,10 +33,13 @@ def write_scores(
         )
         for i, item in enumerate(items)
     ]
-    likelihoods = [-bits * 0.693 * len(item.weighed_text.encode()) for item in items]
-    answers = Answers(texts, outcomes, likelihoods)
-    samples = sample_lines(items, answers)
+    likelihoods = [-bits * 0.693 * len(item.loglikelihood_text.encode()) for item in items]
+    samples = [
+        Sample(Completion(item, 0, text, likelihood), outcome)
+        for item, text, likelihood, outcome in zip(items, texts, likelihoods, outcomes, strict=True)
+    ]
+    lines = sample_lines(samples)
     identity = {"model": "ours", "model_hash": model_hash, "settings": {}, "tier": "namespaces", "tainted": False}
-    score = make_score(benchmark, items, answers, samples, **identity, num_items_total=len(load_items(benchmark)))
-    write_score(folder, score, samples, {})
+    score = make_score(benchmark, samples, lines, **identity, num_items_total=len(load_items(benchmark)))
+    write_score(folder, score, lines, {})
     return folder

@@ -4,11 +4,14 @@ import json
 
 import pytest
 
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, evalplus_tasks
-from codeft_eval.benchmarks.evalplus import read_humaneval_plus, read_humaneval_plus_mini, read_mbpp_plus
-from codeft_eval.benchmarks.math import read_competition, read_math
-from codeft_eval.benchmarks.math_answers import boxed, is_same_answer, stated_answer
-from codeft_eval.scoring.graders import open_oracle
+from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.competition_math import read_competition_math
+from codeft_eval.benchmarks.humaneval_plus import read_humaneval_plus, read_humaneval_plus_mini
+from codeft_eval.benchmarks.math import read_math
+from codeft_eval.benchmarks.math_answers import boxed_answer, is_same_answer, stated_answer
+from codeft_eval.benchmarks.mbpp import evalplus_tasks
+from codeft_eval.benchmarks.mbpp_plus import read_mbpp_plus
+from codeft_eval.scoring.graders import open_grader
 
 PROMPT = 'def half(x):\n    """Half."""\n'
 MINI = {
@@ -39,9 +42,9 @@ for i, (inp, exp) in enumerate(zip(inputs, results)):
 """
 
 
-def judge(item, completions):
-    with open_oracle(BENCHMARKS["embedded"]) as oracle:
-        return [outcome.reason for outcome in oracle.judge([item] * len(completions), completions)]
+def grade(item, completions):
+    with open_grader(BENCHMARKS["embedded"]) as grader:
+        return [outcome.reason for outcome in grader.grade([item] * len(completions), completions)]
 
 
 def test_the_canonical_solution_answers_evalplus_inputs_within_its_tolerance():
@@ -50,7 +53,7 @@ def test_the_canonical_solution_answers_evalplus_inputs_within_its_tolerance():
         "    return x / 2\n", "    return x * 0.5 + 1e-8\n", "    return x * 0.5 + 1e-4\n",
         "    return x / 2 if x < 199 else 0\n", "    raise ValueError if x == 150 else 1\n", "",
     ]  # fmt: skip
-    assert judge(item, texts) == ["passed", "passed", "wrong_answer", "wrong_answer", "exception", "wrong_answer"]
+    assert grade(item, texts) == ["passed", "passed", "wrong_answer", "wrong_answer", "exception", "wrong_answer"]
 
 
 def test_two_hundred_inputs_are_asked_in_four_messages(monkeypatch):
@@ -91,7 +94,7 @@ def test_a_hub_test_runs_without_numpy_and_in_few_messages():
     item = next(iter(read_humaneval_plus([row], ())))
     assert "import numpy" not in item.test
     assert "candidate = call_batched(candidate, inputs)" in item.test
-    assert judge(item, ["    return x / 2\n", "    return x\n"]) == ["passed", "wrong_answer"]
+    assert grade(item, ["    return x / 2\n", "    return x\n"]) == ["passed", "wrong_answer"]
 
 
 def test_an_mbpp_plus_row_is_prompted_by_a_docstring_and_tested_by_both_sets():
@@ -103,7 +106,7 @@ def test_an_mbpp_plus_row_is_prompted_by_a_docstring_and_tested_by_both_sets():
     assert item.prompt == '"""\nHalve.\nassert half(8) == 4\n"""\n'
     wrong_base, wrong_plus = "return 5 if x == 8 else x / 2", "return x / 2 if x == 8 else 0"
     texts = [item.solution, f"def half(x):\n    {wrong_base}\n", f"def half(x):\n    {wrong_plus}\n"]
-    assert judge(item, texts) == ["passed", "wrong_answer", "wrong_answer"]
+    assert grade(item, texts) == ["passed", "wrong_answer", "wrong_answer"]
 
 
 def test_a_match_is_true_for_tests_that_ask_only_that_and_equals_nothing():
@@ -114,7 +117,7 @@ def test_a_match_is_true_for_tests_that_ask_only_that_and_equals_nothing():
     source = "    import re\n    return re.search('a', x)\n"
     asks = replace(item, test="assert half('abc')\nassert not half('xyz')")
     equals = replace(item, test="assert half('abc') == 1")
-    assert (judge(asks, [source]), judge(equals, [source])) == (["passed"], ["wrong_answer"])
+    assert (grade(asks, [source]), grade(equals, [source])) == (["passed"], ["wrong_answer"])
 
 
 def test_the_399_tasks_are_those_of_the_reference_verdicts():
@@ -160,7 +163,7 @@ def test_answers_are_equal_by_text_or_value(given, expected, is_same):
 )
 def test_the_answer_that_a_completion_states(text, answer):
     assert stated_answer(text) == answer
-    assert boxed("nothing") is None
+    assert boxed_answer("nothing") is None
 
 
 def test_a_math_item_shows_its_examples_and_a_competition_item_without_answer_is_unscored():
@@ -169,8 +172,8 @@ def test_a_math_item_shows_its_examples_and_a_competition_item_without_answer_is
     assert item.prompt == "Problem:\n1+1?\n\nSolution:\nIt is $\\boxed{2}$.\n\nProblem:\n1+1?\n\nSolution:"
     assert item.answer == "2"
     row = {"task_id": "c/0", "problem": "Show it.", "solution": "Clear.", "answer": ""}
-    open_item = next(iter(read_competition([row], ())))
-    with open_oracle(BENCHMARKS["competition_math"]) as oracle:
-        found = oracle.judge([item, item, open_item], [r"\boxed{2.0}", r"\boxed{3}", "Clear."])
+    open_item = next(iter(read_competition_math([row], ())))
+    with open_grader(BENCHMARKS["competition_math"]) as grader:
+        found = grader.grade([item, item, open_item], [r"\boxed{2.0}", r"\boxed{3}", "Clear."])
     assert [outcome.reason for outcome in found] == ["passed", "wrong_answer", "no_reference_answer"]
     assert json.dumps(found[2].verdict) == '"unscored"'

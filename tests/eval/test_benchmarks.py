@@ -9,10 +9,12 @@ import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, benchmark_texts, get_benchmark, is_available, load_items
 from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, DataFile, HubFiles, fetch, read_rows, rows_sha256
-from codeft_eval.benchmarks.items import read_humaneval, read_mbpp
-from codeft_eval.benchmarks.math import read_gsm8k
-from codeft_eval.scoring.graders import extract_number, open_oracle
-from codeft_eval.scoring.runs import Options, check_harness
+from codeft_eval.benchmarks.gsm8k import extract_number, read_gsm8k
+from codeft_eval.benchmarks.humaneval import read_humaneval
+from codeft_eval.benchmarks.mbpp import read_mbpp
+from codeft_eval.scoring.graders import open_grader
+from codeft_eval.scoring.harness_check import check_harness
+from codeft_eval.scoring.options import Options
 from tests.hub.server import HubServer
 
 DEV_DATA = Path(os.environ.get("CODEFT_DEV_DATA", Path(__file__).parents[2] / "../shared/data")) / "benchmarks"
@@ -240,8 +242,8 @@ def test_the_number_of_a_completion(completion, number):
 
 def test_numbers_are_equal_by_value_and_an_absent_one_is_no_answer():
     item = next(iter(read_gsm8k([{"question": "Q", "answer": "#### 18"}], ())))
-    with open_oracle(BENCHMARKS["gsm8k"]) as oracle:
-        outcomes = oracle.judge([item] * 3, ["#### 18.0", "#### 17", "I do not know"])
+    with open_grader(BENCHMARKS["gsm8k"]) as grader:
+        outcomes = grader.grade([item] * 3, ["#### 18.0", "#### 17", "I do not know"])
     assert [outcome.reason for outcome in outcomes] == ["passed", "wrong_answer", "no_answer"]
 
 

@@ -88,7 +88,7 @@ def test_translations_of_the_same_items_do_not_make_a_difference_surer():
     ours, theirs = pairs(30, 6, 20, 44)
     names = ("js", "ts", "go", "cpp")
     many = [{f"{lang}/{item}": value for lang in names for item, value in side.items()} for side in (ours, theirs)]
-    clustered = paired(*many, cluster_of=lambda item: item.split("/")[1])
+    clustered = paired(*many, to_cluster=lambda item: item.split("/")[1])
     one, naive = paired(ours, theirs), paired(*many)
     assert math.isclose(clustered.stderr, one.stderr)
     width, once, too_sure = (found.difference.high - found.difference.low for found in (clustered, one, naive))

@@ -8,22 +8,13 @@ from types import SimpleNamespace
 import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
-from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, is_recordable
-from codeft_eval.generation.generate import (
-    Decoding,
-    Prompt,
-    _Batch,
-    _Ends,
-    _noise,
-    continuously,
-    cut,
-    in_batches,
-    in_graphs,
-    seed_of,
-)
-from codeft_eval.generation.models import GenerationSettings, load_checkpoint
-from codeft_eval.scoring.runs import Options, _settings, run_checkpoint
-from codeft_eval.scoring.scores import read_samples
+from codeft_eval.generation.checkpoints import GenerationSettings, load_language_model
+from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, supports_cuda_graph
+from codeft_eval.generation.decoding import Decoding, Prompt, StopTracker, cut_at_stop, gumbel_sampler, sample_seed
+from codeft_eval.generation.engines import continuously, in_batches, in_graphs
+from codeft_eval.scoring.options import Options
+from codeft_eval.scoring.runs import _choose_settings, run_checkpoint
+from codeft_eval.scoring.samples import read_samples
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)
@@ -95,9 +86,9 @@ def test_steps_for_a_graph_say_what_batches_say(attentive, temperature, stops):
 def test_a_graph_is_for_models_with_full_attention(loaded):
     model, tokenizer = loaded
     config = model.config
-    assert is_recordable(config)
-    assert not is_recordable(SimpleNamespace(layer_types=["full_attention", "sliding_attention"]))
-    assert not is_recordable(SimpleNamespace(sliding_window=4096))
+    assert supports_cuda_graph(config)
+    assert not supports_cuda_graph(SimpleNamespace(layer_types=["full_attention", "sliding_attention"]))
+    assert not supports_cuda_graph(SimpleNamespace(sliding_window=4096))
     sliding = SimpleNamespace(config=SimpleNamespace(sliding_window=8, model_type="mistral"))
     with pytest.raises(ValueError, match="this 'mistral' has a sliding window; use the engine 'batches'"):
         list(in_graphs(sliding, tokenizer, prompts_of(tokenizer, TEXTS), Decoding(stops=()), lambda _key: True))
@@ -109,15 +100,15 @@ def test_an_end_is_seen_wherever_it_came_since_the_last_look(loaded):
     tokenizer = loaded[1]
     prompts = [replace(prompt, max_new_tokens=400) for prompt in prompts_of(tokenizer, TEXTS[:3])]
     (letter,), stop = tokenizer("a")["input_ids"], tokenizer("<|stop|>")["input_ids"]
-    ends = _Ends(_Batch(prompts, tokenizer, Decoding(stops=("<|stop|>",))), STEPS_BETWEEN_LOOKS)
+    is_done = StopTracker(prompts, tokenizer, Decoding(stops=("<|stop|>",)), STEPS_BETWEEN_LOOKS)
     # tokens that were written before the last look end a row when the rest of the stop comes right after it
     width = 2 * STEPS_BETWEEN_LOOKS
     rows = torch.full((3, width), letter)
     place = STEPS_BETWEEN_LOOKS - len(stop) + 1
     rows[0, place : place + len(stop)] = torch.tensor(stop)
     rows[1, STEPS_BETWEEN_LOOKS] = tokenizer.eos_token_id
-    assert ends(rows[:, :STEPS_BETWEEN_LOOKS]).tolist() == [False, False, False]
-    assert ends(rows).tolist() == [True, True, False]
+    assert is_done(rows[:, :STEPS_BETWEEN_LOOKS]).tolist() == [False, False, False]
+    assert is_done(rows).tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +125,7 @@ def test_what_is_not_said_is_what_the_device_does_best(checkpoint, tmp_path, dev
     config = json.loads((checkpoint / "config.json").read_text())
     config |= {"model_type": "mistral", "sliding_window": 8} if sliding else {}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    found = _settings(tmp_path / "model", SHORT, Options(device=device, **wanted))
+    found = _choose_settings(tmp_path / "model", SHORT, Options(device=device, **wanted))
     assert (found.engine, found.batch_size, found.dtype) == expected
 
 
@@ -174,7 +165,7 @@ def test_samples_of_an_item_differ_and_another_seed_gives_others(loaded):
     assert first == again
     assert len(set(first.values())) == 4
     assert texts_of(in_batches, loaded, prompts, replace(decoding, seed=1)) != first
-    assert len({seed_of(prompt, decoding) for prompt in prompts}) == 4
+    assert len({sample_seed(prompt, decoding) for prompt in prompts}) == 4
 
 
 def test_samples_follow_the_models_distribution():
@@ -182,7 +173,7 @@ def test_samples_follow_the_models_distribution():
 
     probabilities = torch.tensor([0.7, 0.2, 0.1])
     batch = [Prompt(task_id="t", sample=i, tokens=(1,), max_new_tokens=1) for i in range(4000)]
-    (draw,) = _noise(batch, Decoding(stops=(), temperature=1.0))
+    (draw,) = gumbel_sampler(batch, Decoding(stops=(), temperature=1.0))
     drawn = draw(None, probabilities.log().expand(4000, 3)).argmax(1)
     counts = torch.bincount(drawn, minlength=3) / 4000
     assert (counts - probabilities).abs().max() < 0.03
@@ -193,13 +184,13 @@ def test_a_row_ends_at_its_stop_and_at_its_own_limit(loaded):
     whole = texts_of(in_batches, loaded, prompts, Decoding(stops=()))
     stop = next(iter(whole.values()))[2:4]
     stopped = texts_of(in_batches, loaded, prompts, Decoding(stops=(stop,)))
-    assert stopped == {key: cut(text, (stop,)) for key, text in whole.items()}
+    assert stopped == {key: cut_at_stop(text, (stop,)) for key, text in whole.items()}
     assert any(stopped[key] != whole[key] for key in whole)
 
 
 def test_text_is_cut_at_its_first_stop():
-    assert cut("a\ndef b\nclass", ("\nclass", "\ndef ")) == "a"
-    assert cut("abc", ("x",)) == "abc"
+    assert cut_at_stop("a\ndef b\nclass", ("\nclass", "\ndef ")) == "a"
+    assert cut_at_stop("abc", ("x",)) == "abc"
 
 
 @pytest.mark.slow
@@ -213,7 +204,7 @@ def test_attention_that_differs_from_run_to_run_is_off(checkpoint):
     import torch
 
     torch.backends.cuda.enable_cudnn_sdp(True)
-    load_checkpoint(checkpoint, GenerationSettings(max_new_tokens=8, stops=()))
+    load_language_model(checkpoint, GenerationSettings(max_new_tokens=8, stops=()))
     assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 

@@ -23,6 +23,15 @@ def test_wilson_interval_agrees_with_published_values(passed, n, low, high):
     assert (round(found.low, 4), round(found.high, 4)) == (low, high)
 
 
+@pytest.mark.parametrize("n", [1, 5, 44, 164])
+def test_wilson_interval_is_scipys(n):
+    from scipy.stats import binomtest
+
+    for passed in range(n + 1):
+        found, expected = proportion(passed, n), binomtest(passed, n).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
 def test_a_proportion_carries_its_n_and_standard_error():
     found = proportion(72, 164)
     assert (found.n, round(found.value, 4), round(found.stderr, 4)) == (164, 0.4390, 0.0388)

@@ -2,12 +2,12 @@
 
 import pytest
 
+from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
-from codeft_eval.benchmarks.items import Item
-from codeft_eval.benchmarks.multipl_e import MULTIPLE, reading
+from codeft_eval.benchmarks.multipl_e import MULTIPL_E, item_reader
 from codeft_eval.benchmarks.multipl_e_solutions import split_arguments, table_solution
 from codeft_eval.sandbox.native.toolchains import TOOLCHAINS
-from codeft_eval.scoring.graders import open_oracle
+from codeft_eval.scoring.graders import open_grader
 from tests.eval.toolchains import HEAVY, needs
 
 ROW = {"name": "HumanEval_7_add", "stop_tokens": []}
@@ -54,18 +54,18 @@ ROWS = {
 def test_the_tables_own_answers_pass_and_an_empty_completion_fails(language):
     needs(language)
     prompt, tests = ROWS[language]
-    item = next(iter(reading(language)([ROW | {"prompt": prompt, "tests": tests}], ())))
+    item = next(iter(item_reader(language)([ROW | {"prompt": prompt, "tests": tests}], ())))
     assert item.task_id == "HumanEval/7"
-    benchmark = next(entry for entry in MULTIPLE if entry.languages == (language,))
-    with open_oracle(benchmark) as oracle:
-        outcomes = oracle.judge([item, item], [table_solution(item), ""])
+    benchmark = next(entry for entry in MULTIPL_E if entry.languages == (language,))
+    with open_grader(benchmark) as grader:
+        outcomes = grader.grade([item, item], [table_solution(item), ""])
     assert [outcome.verdict for outcome in outcomes] == ["passed", "failed"], outcomes
 
 
 def test_a_parameter_that_is_named_as_another_languages_type_keeps_its_name():
     prompt = "class Problem {\n    public static long strlen(String string) {\n"
     tests = '    }\n    public static void main(String[] args) {\n    assert(strlen(("x")) == (1l));\n    }\n\n}\n'
-    item = next(iter(reading("java")([ROW | {"prompt": prompt, "tests": tests}], ())))
+    item = next(iter(item_reader("java")([ROW | {"prompt": prompt, "tests": tests}], ())))
     assert 'Objects.equals(string, ("x"))' in table_solution(item)
 
 
@@ -81,5 +81,5 @@ def test_tests_of_another_form_are_refused():
 
 
 def test_every_translation_has_a_toolchain_and_a_published_figure_to_stand_beside():
-    assert {entry.languages[0] for entry in MULTIPLE} == set(TOOLCHAINS)
-    assert {entry.name for entry in MULTIPLE} <= set(BENCHMARKS)
+    assert {entry.languages[0] for entry in MULTIPL_E} == set(TOOLCHAINS)
+    assert {entry.name for entry in MULTIPL_E} <= set(BENCHMARKS)

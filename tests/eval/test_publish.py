@@ -5,11 +5,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from codeft_eval.scoreboard.history import changes, read_history, record, steps_that_count
-from codeft_eval.scoreboard.html import POLICY, shown
+from codeft_eval.scoreboard.history import find_changes, read_history, record, significant_changes
+from codeft_eval.scoreboard.pages import template_environment
 from codeft_eval.scoreboard.publish import publish, read_leaked
 from tests.eval.score_folders import write_scores
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; base-uri 'none'"
 HOSTILE = [
     "<script>alert(1)</script>",
     "</pre></details><img src=x onerror=alert(1)>",
@@ -61,8 +62,8 @@ def test_items_gained_and_lost_are_named_with_both_completions(tmp_path, output)
     assert "## Since checkpoint `aaaaaaaaaaaaaaaa (1k tokens)`" in done.markdown
     assert "gained `codeft/3`" in done.markdown
     page = done.page.read_text()
-    assert "return &#x27;old&#x27;" in page
-    assert "return &#x27;new&#x27;" in page
+    assert "return &#39;old&#39;" in page
+    assert "return &#39;new&#39;" in page
     assert 'href="#Embedded-functions-codeft-3-0"' in page
     assert 'id="Embedded-functions-codeft-3-0"' in page
     assert 'id="Embedded-functions-codeft-3-0"' in done.samples_page.read_text()
@@ -73,14 +74,14 @@ def test_a_change_of_protocol_is_not_a_change_of_the_model(tmp_path):
     entries = record(tmp_path / "history", [write_scores(tmp_path / "b", [2], model_hash="b" * 64)], 2)
     other = tmp_path / "history" / ("b" * 24) / "embedded" / "scores.json"
     document = json.loads(other.read_text())
-    assert len(changes(entries)) == 1
+    assert len(find_changes(entries)) == 1
     from dataclasses import replace
 
     from codeft_eval.scoring.scores import Measurement
 
     now = entries[1].scores["embedded"]
     newer = replace(entries[1], scores={"embedded": Measurement(replace(now.score, version=9), now.pass_rates)})
-    assert changes([entries[0], newer]) == []
+    assert find_changes([entries[0], newer]) == []
     assert document["version"] == 1
 
 
@@ -88,11 +89,11 @@ def test_only_a_step_larger_than_chance_is_filled(tmp_path):
     entries = []
     for name, passed in (("a", range(2)), ("b", range(3)), ("c", range(30))):
         entries = record(tmp_path / "h", [write_scores(tmp_path / name, list(passed), model_hash=name * 64)], 1)
-    assert steps_that_count(entries, "embedded") == [False, False, True]
-    assert steps_that_count(entries, "embedded", "bits_per_byte") == [False, False, False]
+    assert significant_changes(entries, "embedded") == [False, False, True]
+    assert significant_changes(entries, "embedded", "bits_per_byte") == [False, False, False]
     better = write_scores(tmp_path / "d", range(30), model_hash="d" * 64, bits=1.9)
     entries = record(tmp_path / "h", [better], 1)
-    assert steps_that_count(entries, "embedded", "bits_per_byte") == [False, False, False, True]
+    assert significant_changes(entries, "embedded", "bits_per_byte") == [False, False, False, True]
 
 
 def test_several_benchmarks_are_corrected_for_being_several(tmp_path):
@@ -100,13 +101,13 @@ def test_several_benchmarks_are_corrected_for_being_several(tmp_path):
     entries = []
     for name, passed in (("a", []), ("b", range(7))):
         entries = record(tmp_path / "h", [write_scores(tmp_path / name, list(passed), model_hash=name * 64)], 1)
-    assert changes(entries)[0].p_value == pytest.approx(2 / 2**7)
+    assert find_changes(entries)[0].p_value == pytest.approx(2 / 2**7)
 
 
 def test_an_interrupted_record_leaves_the_history_readable(tmp_path):
     record(tmp_path / "h", [write_scores(tmp_path / "a", [1])], 1)
-    (tmp_path / "h" / ".tmp-torn").mkdir()
-    (tmp_path / "h" / ".tmp-torn" / "entry.json").write_text("{")
+    (tmp_path / "h" / ".tmp-1-incomplete").mkdir()
+    (tmp_path / "h" / ".tmp-1-incomplete" / "entry.json").write_text("{")
     assert len(read_history(tmp_path / "h")) == 1
 
 
@@ -149,7 +150,8 @@ def test_no_completion_changes_a_page(tmp_path, output):
 
 
 def test_unseen_characters_are_named():
-    assert shown("a\u202eb\x00\ud800\n<") == "a⟨U+202E⟩b⟨U+0000⟩⟨U+D800⟩\n&lt;"
+    page = template_environment().from_string("{{ text }}").render(text="a\u202eb\x00\ud800\n<")
+    assert page == "a⟨U+202E⟩b⟨U+0000⟩⟨U+D800⟩\n&lt;"
 
 
 def test_a_page_loads_nothing(tmp_path, output):

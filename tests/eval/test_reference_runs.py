@@ -8,14 +8,15 @@ import pytest
 from codeft_eval.__main__ import main
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.scoreboard.publish import publish
+from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.reference_runs import (
     MEASURED_FILE,
-    NOT_ASKED,
+    OFFLINE,
     find_weights,
     measure_references,
     measured_table,
 )
-from codeft_eval.scoring.runs import Options, run_checkpoint
+from codeft_eval.scoring.runs import run_checkpoint
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)
@@ -85,7 +86,7 @@ def test_a_hub_that_is_down_says_so_and_the_command_succeeds(hub, tmp_path, caps
 
 def test_the_hub_is_not_asked_when_only_local_weights_are_wanted(hub, tmp_path):
     found = measure_references([("q", HUB_ID)], [SHORT], tmp_path / "refs", run=never, may_download=False)
-    assert found[0].unreachable == NOT_ASKED
+    assert found[0].unreachable == OFFLINE
     assert not hub.requests
 
 

@@ -1,10 +1,12 @@
 """The whole way from a checkpoint folder to files, with a real model and a real sandbox."""
 
+import contextlib
 import hashlib
 import itertools
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,11 +17,13 @@ import pytest
 
 from codeft_eval.__main__ import main
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.generation.models import checkpoint_hash
-from codeft_eval.generation.store import GenerationStore
+from codeft_eval.generation.checkpoints import checkpoint_hash
 from codeft_eval.sandbox.programs import Grade
-from codeft_eval.scoring.runs import Options, _Clock, replay, run_checkpoint
-from codeft_eval.scoring.scores import read_samples, read_score
+from codeft_eval.scoring.options import Options
+from codeft_eval.scoring.phases import PhaseTimer
+from codeft_eval.scoring.runs import replay, run_checkpoint
+from codeft_eval.scoring.samples import read_samples
+from codeft_eval.scoring.scores import read_score
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=12)
@@ -73,12 +77,13 @@ def test_bits_per_byte_is_the_models_own_likelihood_of_the_solution(checkpoint, 
         logits = model(torch.tensor([whole])).logits[0].log_softmax(-1)
     expected = sum(logits[i - 1, whole[i]].item() for i in range(len(prompt), len(whole)))
     sample = next(iter(read_samples(finished[0])))
-    assert sample["solution_bytes"] == len(item.solution.encode()) + 1  # the prompt's newline is weighed with it
+    assert sample["solution_bytes"] == len(item.solution.encode()) + 1  # the prompt's newline is scored with it
     assert sample["solution_log_likelihood"] == pytest.approx(expected, abs=1e-2)
 
 
 def test_the_same_checkpoint_twice_gives_identical_files(checkpoint, finished, tmp_path):
     output, score = finished
+    (tmp_path / "generations-0123456789abcdef.jsonl").write_text('{"kind": "comp')  # of an older version
     again = run_checkpoint(checkpoint, SHORT, tmp_path, FIVE)
     assert again.content_hash == score.content_hash
     for name in ("scores.json", "samples.jsonl"):
@@ -103,20 +108,21 @@ def test_a_killed_run_resumes_with_the_same_result_and_generates_nothing_twice(c
     with pytest.raises(Killed):
         run_checkpoint(checkpoint, SHORT, output, replace(options, log=kill_in_the_second_batch))
     assert not (output / "scores.json").exists()
-    store = next(output.glob("generations-*.jsonl"))
-    assert len(store.read_text().splitlines()) == 4
-    with store.open("a") as file:
-        file.write('{"kind": "completion", "task')  # a kill in the middle of a write
+    store = next(output.glob("generations-*.sqlite"))
+    assert count_answers(store) == 4
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")
+        file.execute("INSERT INTO answers (kind, key, value) VALUES ('completion', 'task', '')")  # a kill in a write
     resumed = run_checkpoint(checkpoint, SHORT, output, options)
     assert resumed.content_hash == score.content_hash
     assert digest(output / "samples.jsonl") == digest(tmp_path / "undisturbed" / "samples.jsonl")
-    assert asked_keys(store) == 5 * options.num_samples + 5
+    assert count_answers(store) == 5 * options.num_samples + 5
 
 
-def asked_keys(store):
+def count_answers(store):
     """The number of answers in a store, none of which is there twice."""
-    rows = [json.loads(line) for line in store.read_text().splitlines()]
-    keys = [(row["kind"], row["task_id"], row["sample"]) for row in rows]
+    with contextlib.closing(sqlite3.connect(store)) as file:
+        keys = file.execute("SELECT kind, key FROM answers").fetchall()
     assert len(keys) == len(set(keys))
     return len(keys)
 
@@ -138,12 +144,12 @@ def test_a_process_killed_while_it_generates_is_gone_on_with_by_the_next(checkpo
     undisturbed = run_checkpoint(checkpoint, BENCHMARKS["embedded"], tmp_path / "whole", Options(limit=6, batch_size=1))
     assert read_score(tmp_path / "killed").content_hash == undisturbed.content_hash
     assert digest(tmp_path / "killed" / "samples.jsonl") == digest(tmp_path / "whole" / "samples.jsonl")
-    assert asked_keys(next((tmp_path / "killed").glob("generations-*.jsonl"))) == 12
+    assert count_answers(next((tmp_path / "killed").glob("generations-*.sqlite"))) == 12
 
 
 def test_a_finished_run_asks_the_model_for_nothing(checkpoint, finished, monkeypatch):
     output, score = finished
-    store = next(output.glob("generations-*.jsonl"))
+    store = next(output.glob("generations-*.sqlite"))
     before = digest(store)
     assert run_checkpoint(checkpoint, SHORT, output, FIVE) == score
     assert digest(store) == before
@@ -155,13 +161,9 @@ def test_answers_of_another_checkpoint_are_never_found(finished, tmp_path):
     shared = tmp_path / "shared"
     shutil.copytree(finished[0], shared)
     found = run_checkpoint(other, SHORT, shared, FIVE)
-    assert len(list(shared.glob("generations-*.jsonl"))) == 2
+    assert len(list(shared.glob("generations-*.sqlite"))) == 2
     assert found.model_hash != score.model_hash
     assert found.metrics["bits_per_byte"] != score.metrics["bits_per_byte"]
-    identity = {"model_hash": "a"}
-    GenerationStore(tmp_path, identity).add([(("completion", "t", 0), "x")])
-    assert ("completion", "t", 0) in GenerationStore(tmp_path, identity)
-    assert ("completion", "t", 0) not in GenerationStore(tmp_path, {"model_hash": "b"})
 
 
 @pytest.mark.parametrize("change", ["settings", "data", "version"])
@@ -176,7 +178,7 @@ def test_answers_under_another_protocol_are_never_found(checkpoint, finished, tm
     else:
         monkeypatch.setattr("codeft_eval.scoring.runs.data_sha256", lambda benchmark: "of other rows")
     run_checkpoint(checkpoint, benchmark, shared, options)
-    assert len(list(shared.glob("generations-*.jsonl"))) == 2
+    assert len(list(shared.glob("generations-*.sqlite"))) == 2
 
 
 def test_a_runs_time_is_split_into_its_parts(finished, monkeypatch):
@@ -187,14 +189,15 @@ def test_a_runs_time_is_split_into_its_parts(finished, monkeypatch):
     assert seconds["likelihood"] > 0
 
     now = itertools.count(step=10.0)
-    monkeypatch.setattr("codeft_eval.scoring.runs.time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr("codeft_eval.scoring.phases.time", SimpleNamespace(monotonic=lambda: next(now)))
     outcomes = [Grade(key="a", verdict="passed", reason="passed", isolation="t", cpu_seconds=2.0, wall_seconds=3.0)]
-    clock = _Clock(SimpleNamespace(judge=lambda *_: outcomes))  # begins at 0
-    with clock.timing("generation"):  # 10 to 20
+    timer = PhaseTimer()  # begins at 0
+    with timer.phase("generation"):  # 10 to 20
         pass
     for _ in range(2):  # 30 to 40, 50 to 60
-        clock.judge([], [])
-    assert clock.seconds(outcomes * 2) == {
+        with timer.phase("awaiting_verdicts"):
+            pass
+    assert timer.seconds(outcomes * 2) == {
         "total": 70.0, "generation": 10.0, "awaiting_verdicts": 20.0, "rest": 40.0, "programs_wall": 6.0,
         "programs_cpu": 4.0,
     }  # fmt: skip
@@ -213,11 +216,11 @@ def test_a_prompt_that_does_not_fit_is_unscored_and_not_truncated(checkpoint, tm
     assert score.unscored_reasons == {"prompt_too_long": score.num_unscored}
     assert score.num_scored + score.num_unscored == len(items)
     assert score.metrics["pass@1"].n == score.num_scored
-    weighed = [sample["solution_log_likelihood"] is not None for sample in read_samples(tmp_path / "out")]
+    has_likelihood = [sample["solution_log_likelihood"] is not None for sample in read_samples(tmp_path / "out")]
     lengths = [len(tokenizer(item.prompt + item.solution)["input_ids"]) for item in items]
-    assert weighed == [length <= small_context for length in lengths]
-    assert 0 < sum(weighed) < 5
-    assert score.metrics["bits_per_byte"].n == sum(weighed)
+    assert has_likelihood == [length <= small_context for length in lengths]
+    assert 0 < sum(has_likelihood) < 5
+    assert score.metrics["bits_per_byte"].n == sum(has_likelihood)
 
 
 def test_a_replay_of_canonical_and_wrong_completions_scores_exactly_those(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
-from codeft_eval.scoreboard.page import to_html
+from codeft_eval.scoreboard.pages import scoreboard_html
 from codeft_eval.scoreboard.plots import plot_svg
 from codeft_eval.scoreboard.reference import (
     REFERENCE_MODELS,
@@ -17,7 +17,7 @@ from codeft_eval.scoreboard.reference import (
     reference_verdicts,
 )
 from codeft_eval.scoreboard.rows import to_json
-from codeft_eval.scoreboard.summaries import families_of, geometric_mean, make_scoreboard
+from codeft_eval.scoreboard.summaries import geometric_mean, group_families, make_scoreboard
 from codeft_eval.scoreboard.tables import to_markdown
 from codeft_eval.scoring.scores import Measurement, Score
 from codeft_eval.statistics.comparison import Interval, unpaired
@@ -57,7 +57,7 @@ def test_a_published_figure_is_called_published_wherever_it_stands_beside_ours()
     assert (
         table.count(", published |")
         == len(REFERENCE_MODELS)
-        == to_html(board, "<svg></svg>").count('figure">published<')
+        == scoreboard_html(board, "<svg></svg>").count('figure">published<')
     )
 
 
@@ -185,7 +185,7 @@ def test_a_model_at_zero_has_an_overall_interval_above_zero():
 
 def test_benchmarks_that_share_items_are_found():
     plus = Measurement(replace(score().score, benchmark="humaneval_plus"), score().pass_rates)
-    found = families_of([score(), score("gsm8k", 1, 5), plus])
+    found = group_families([score(), score("gsm8k", 1, 5), plus])
     assert found == {"humaneval": "humaneval", "humaneval_plus": "humaneval", "gsm8k": "gsm8k"}
 
 
@@ -259,7 +259,7 @@ def test_the_plot_has_no_background_and_no_black_or_white_ink():
 
 
 def test_the_page_escapes_what_it_shows():
-    assert "<script>" not in to_html(make_scoreboard([score(model="<script>alert(1)</script>")]), "<svg></svg>")
+    assert "<script>" not in scoreboard_html(make_scoreboard([score(model="<script>alert(1)</script>")]), "<svg></svg>")
 
 
 def test_only_the_authors_own_figures_stand_beside_a_benchmark():

@@ -6,8 +6,8 @@ import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.programs import Grade
-from codeft_eval.scoring.lm_eval_run import Answers
-from codeft_eval.scoring.scores import make_score, pass_metrics, pass_rates, sample_lines
+from codeft_eval.scoring.samples import Completion, Sample, pass_rates, sample_lines
+from codeft_eval.scoring.scores import make_score, pass_metrics
 
 ITEMS = load_items(BENCHMARKS["embedded"])[:3]
 IDENTITY = {"model": "m", "model_hash": "h", "settings": {}, "tier": "t", "tainted": False, "num_items_total": 3}
@@ -15,15 +15,19 @@ IDENTITY = {"model": "m", "model_hash": "h", "settings": {}, "tier": "t", "taint
 
 def scored(verdicts, likelihoods=()):
     """The score and samples of ITEMS whose samples have these verdicts, item by item."""
-    items = [item for item, own in zip(ITEMS, verdicts, strict=True) for _ in own]
-    outcomes = [
-        Grade(key=item.task_id, verdict=verdict, reason=verdict, detail="", isolation="t")
-        for item, own in zip(ITEMS, verdicts, strict=True)
-        for verdict in own
+    numbered = [
+        (item, number, verdict) for item, own in zip(ITEMS, verdicts, strict=True) for number, verdict in enumerate(own)
     ]
-    answers = Answers(["x"] * len(items), outcomes, list(likelihoods))
-    lines = sample_lines(items, answers)
-    score = make_score(BENCHMARKS["embedded"], items, answers, lines, **IDENTITY)
+    given = list(likelihoods) or [None] * len(numbered)
+    samples = [
+        Sample(
+            Completion(item, number, "x", likelihood),
+            Grade(key=item.task_id, verdict=verdict, reason=verdict, detail="", isolation="t"),
+        )
+        for (item, number, verdict), likelihood in zip(numbered, given, strict=True)
+    ]
+    lines = sample_lines(samples)
+    score = make_score(BENCHMARKS["embedded"], samples, lines, **IDENTITY)
     return score, [json.loads(line) for line in lines.splitlines()]
 
 

@@ -17,8 +17,8 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.engine import ShardResult, Stage, Unit
-from codeft_eval.benchmarks import held_out as hold_out
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, texts_of
+from codeft_eval.benchmarks import held_out_problems
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, row_texts
 from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE
 
 SOURCE = "comp-math"
@@ -28,7 +28,7 @@ KEY = "decontamination/held_out"
 COLUMNS = {
     "task_id": "source and hash of the problem",
     "problem": "what the model is shown",
-    "solution": "what is weighed in bits per byte; empty where the source has none",
+    "solution": "scored in bits per byte; empty where the source has none",
     "answer": "what an answer is compared with; empty for proofs and where the solution names none",
     "document_ids": "every document that holds the problem: none is in the corpus",
 }
@@ -51,24 +51,24 @@ def collect_rows(rows: list[dict[str, Any]], num_documents: int) -> Iterator[Sha
     group_name="decontamination",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version=code_version_of(collect_rows, hold_out.held_out_rows),
+    code_version=code_version_of(collect_rows, held_out_problems.held_out_rows),
     automation_condition=on_documents_change(),
 )
 def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is a competition problem that no model is trained on: it is scored, and weighed while a model trains.
+    """One row is a competition problem that no model is trained on; its solution is scored by likelihood.
 
     A hash of the problem decides, one in ten: a problem that comes again is held out again, wherever it stands. What
     is held out is a benchmark item like any other, so copies in other sources are found and dropped too.
     """
     tables = [table for table in document_tables(workspace) if table.key == f"documents/{SOURCE}"]
     documents = [row for table in tables for row in table.read(["document_id", "messages", "text"]).to_dicts()]
-    rows = hold_out.held_out_rows(documents)
-    stage = Stage(name=KEY, code_version=code_version_of(collect_rows), parameters={"rule": hold_out.RULE})
+    rows = held_out_problems.held_out_rows(documents)
+    stage = Stage(name=KEY, code_version=code_version_of(collect_rows), parameters={"rule": held_out_problems.RULE})
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([len(documents), rows], sort_keys=True))
     units = [Unit(name=SOURCE, fingerprint=fingerprint, args=(rows, len(documents)))]
     table, outcome = run_stage(context, workspace, collect_rows, units, stage)
     metadata = {
-        "rule": hold_out.RULE,
+        "rule": held_out_problems.RULE,
         "num_with_solution": sum(bool(row["solution"]) for row in rows),
         "num_with_answer": sum(bool(row["answer"]) for row in rows),
         "preview": md.markdown_table(
@@ -84,7 +84,7 @@ def held_out_texts(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     documents = {row["task_id"]: row["document_ids"] for row in rows}
     return [
         {**text, "document_id": document_id}
-        for text in texts_of(BENCHMARKS[BENCHMARK], rows)
+        for text in row_texts(BENCHMARKS[BENCHMARK], rows)
         for document_id in (documents[text["task_id"]] if text["field"] == "prompt" else ("",))
     ]
 
@@ -94,6 +94,6 @@ def benchmark_environment(workspace: Workspace) -> dict[str, str]:
     folder = workspace.store.folder(KEY)
     table = workspace.store.table(KEY)
     if table.exists():
-        hold_out.write_held_out(table.read().to_dicts(), folder)
+        held_out_problems.write_held_out(table.read().to_dicts(), folder)
     folders = [str(folder), os.environ.get(FOLDER_VARIABLE, "")]
     return {FOLDER_VARIABLE: os.pathsep.join(filter(None, folders))}

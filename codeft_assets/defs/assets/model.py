@@ -25,8 +25,8 @@ from codeft_assets.stages.corpus import build_lineage
 from codeft_assets.stages.eval_texts import probe_lines
 from codeft_assets.store.files import exclusive
 from codeft_assets.store.retention import keep_checkpoint
+from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.benchmarks.items import Item
 from codeft_eval.scoring.in_training import PASS_AT_1
 from codeft_training.measure.eval_texts import PREFIX
 from codeft_training.recipes import RECIPES, find_recipe

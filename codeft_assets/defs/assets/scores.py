@@ -16,14 +16,15 @@ from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.catalog import write_catalog
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, Benchmark, is_runnable
-from codeft_eval.generation.models import checkpoint_hash
+from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, is_runnable
+from codeft_eval.generation.checkpoints import checkpoint_hash
 
 PRESENT = [entry for entry in BENCHMARKS.values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
 """Benchmarks whose data is here: the embedded one, the held-out problems, and those whose files are in the folder
 CODEFT_BENCHMARKS."""
 PROGRAM_VERSION = code_version_of(
-    "codeft_eval.__main__:_run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
+    "codeft_eval.commands:run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
 )
 """Of what generates and grades, with the two programs that the sandbox starts by name."""
 
@@ -76,7 +77,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
     group_name="scores",
     kinds={"csv"},
     owners=OWNERS,
-    code_version=code_version_of("codeft_eval.__main__:_reference"),
+    code_version=code_version_of("codeft_eval.commands:reference"),
 )
 def reference(
     context: dg.AssetExecutionContext, workspace: Workspace, pipes: dg.PipesSubprocessClient
@@ -128,7 +129,7 @@ def reference_measured(
     group_name="scores",
     kinds={"python"},
     owners=OWNERS,
-    code_version=code_version_of("codeft_eval.__main__:_scoreboard"),
+    code_version=code_version_of("codeft_eval.commands:scoreboard"),
     automation_condition=on_checkpoint_change(),
 )
 def scoreboard(

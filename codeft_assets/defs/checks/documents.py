@@ -30,8 +30,8 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import ACCOUNTS_SQL, catalog_path, write_catalog
-from codeft_eval.benchmarks.catalogue import Benchmark
-from codeft_eval.benchmarks.held_out import problem_of
+from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.held_out_problems import to_problem
 
 _CHECKED_DOCUMENTS = 4000
 # Twice the bands of half the rows, other seeds: finds what the signatures of dedup/signatures may have missed.
@@ -149,7 +149,7 @@ def no_benchmark_items(workspace: Workspace) -> dg.AssetCheckResult:
 def no_held_out_problem(workspace: Workspace) -> dg.AssetCheckResult:
     """Ask the rule itself about every problem, whatever the stages before said."""
     rows = workspace.store.table("corpus/mixture").scan().filter(pl.col("source") == SOURCE)
-    problems = [problem_of(row) for row in rows.select("messages", "text").collect().iter_rows(named=True)]
+    problems = [to_problem(row) for row in rows.select("messages", "text").collect().iter_rows(named=True)]
     num_found = sum(problem.is_held_out for problem in problems)
     return dg.AssetCheckResult(passed=num_found == 0, metadata={"num_checked": len(problems), "num_found": num_found})
 

@@ -1,9 +1,9 @@
-"""Completions that a model wrote while it trained are judged as any others, and items that are not known are named."""
+"""Completions that a model wrote while it trained are graded as any others, and items that are not known are named."""
 
 import pytest
 
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.scoring.in_training import judge_completions
+from codeft_eval.scoring.in_training import grade_completions
 
 
 def test_the_share_that_passes_is_of_those_that_were_written():
@@ -14,6 +14,6 @@ def test_the_share_that_passes_is_of_those_that_were_written():
         items[1].task_id: "    return\n",
         items[2].task_id: "",
     }
-    assert judge_completions(entry, texts) == {"probe_pass_at_1": 1 / 3, "probe_num_scored": 3}
+    assert grade_completions(entry, texts) == {"probe_pass_at_1": 1 / 3, "probe_num_scored": 3}
     with pytest.raises(ValueError, match=r"items \['nope'\] are not of benchmark 'embedded'"):
-        judge_completions(entry, {"nope": ""})
+        grade_completions(entry, {"nope": ""})

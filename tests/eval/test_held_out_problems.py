@@ -9,12 +9,14 @@ import pytest
 
 from codeft_eval.__main__ import main
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.competition_math import read_competition_math
 from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, read_rows, rows_sha256
-from codeft_eval.benchmarks.held_out import SHARE, Problem, held_out_rows
+from codeft_eval.benchmarks.held_out_problems import SHARE, Problem, held_out_rows
 from codeft_eval.benchmarks.math_answers import reference_answer
-from codeft_eval.scoring.graders import open_oracle
-from codeft_eval.scoring.runs import Options, run_checkpoint
-from codeft_eval.scoring.scores import read_samples
+from codeft_eval.scoring.graders import open_grader
+from codeft_eval.scoring.options import Options
+from codeft_eval.scoring.runs import run_checkpoint
+from codeft_eval.scoring.samples import read_samples
 from tests.eval.checkpoints import write_checkpoint
 
 HELD_OUT = [f"Find the value of {i} + 1." for i in range(100) if Problem(f"Find the value of {i} + 1.", "").is_held_out]
@@ -98,7 +100,7 @@ def test_what_is_missing_is_said_with_its_remedy(tmp_path, capsys, monkeypatch):
         read_rows(BENCHMARKS["competition_math"].data)
 
 
-def test_a_problem_without_an_answer_is_weighed_and_asks_the_model_for_no_completion(tmp_path, monkeypatch):
+def test_a_problem_without_an_answer_has_a_likelihood_and_asks_the_model_for_no_completion(tmp_path, monkeypatch):
     table = write_table(tmp_path / "table", [document(0, HELD_OUT[0], "1 + 1 = 2."), document(1, HELD_OUT[1])])
     main(["hold-out", "--documents", str(table), "--output", str(tmp_path)])
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
@@ -113,11 +115,9 @@ def test_a_problem_without_an_answer_is_weighed_and_asks_the_model_for_no_comple
 
 
 def test_a_completion_is_right_by_the_rule_that_read_the_reference_answer():
-    from codeft_eval.benchmarks.math import read_competition
-
     row = {"task_id": "t", "problem": "Find x.", "solution": "x = 80.", "answer": "80"}
-    item = next(iter(read_competition([row], ())))
-    with open_oracle(BENCHMARKS["competition_math"]) as oracle:
+    item = next(iter(read_competition_math([row], ())))
+    with open_grader(BENCHMARKS["competition_math"]) as grader:
         texts = [item.solution, " so x = 80", r" \boxed{80.0}", " x = 81.", ""]
-        found = oracle.judge([item] * len(texts), texts)
+        found = grader.grade([item] * len(texts), texts)
     assert [outcome.verdict for outcome in found] == ["passed"] * 3 + ["failed"] * 2

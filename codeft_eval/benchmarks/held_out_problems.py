@@ -1,17 +1,19 @@
-"""Which competition problems are never trained on: a rule that reads the problem and nothing else.
+"""The competition problems that are never trained on: a rule that reads the problem and nothing else.
 
-Invariant: a problem is held out, or trained on, wherever it stands and however often it comes; so the same rule, asked
-again about a corpus, proves that none was trained on. The rows that it picks are a benchmark and a probe.
+Invariant: a problem is held out, or trained on, wherever it stands and however often it comes; so the same rule,
+applied again to a corpus, proves that none was trained on. The rows that it picks are a benchmark.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.base.files import write_atomically
 from codeft_eval.benchmarks.datafiles import rows_sha256
 from codeft_eval.benchmarks.math_answers import reference_answer
 
@@ -42,20 +44,20 @@ class Problem:
         return int(self.key[:16], 16) % SHARE == 0
 
 
-def problem_of(document: Mapping[str, Any]) -> Problem:
-    """The problem of a document with `messages` and `text`: the first turn of a conversation, or else the text."""
+def to_problem(document: Mapping[str, Any]) -> Problem:
+    """Return the problem of a document: the first of its ``messages``, or else its ``text``."""
     turns = [turn["content"] for turn in document["messages"] or ()]
     return Problem(turns[0], "\n\n".join(turns[1:])) if turns else Problem(document["text"], "")
 
 
 def held_out_rows(documents: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The benchmark's rows, by key: a problem that comes several times is one, with its longest solution.
+    """Return the benchmark's rows, by key: a problem that comes several times is one, with its longest solution.
 
-    `document_ids` names every document that holds the problem: none of them may be trained on.
+    ``document_ids`` names every document that holds the problem: none of them may be trained on.
     """
     found: dict[str, list[tuple[str, Problem]]] = {}
     for document in documents:
-        problem = problem_of(document)
+        problem = to_problem(document)
         if problem.is_held_out:
             found.setdefault(problem.key, []).append((document["document_id"], problem))
     return [_row(key, found[key]) for key in sorted(found)]
@@ -73,7 +75,7 @@ def _row(key: str, copies: list[tuple[str, Problem]]) -> dict[str, Any]:
 
 
 def write_held_out(rows: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    """Writes `held_out_rows` as the benchmark's file, and returns what is recorded beside it: counts, rule and hash."""
+    """Write ``held_out_rows`` as the benchmark's file and return the facts beside it: counts, rule and hash."""
     facts = {
         "format": 1,
         "rule": RULE,
@@ -82,14 +84,13 @@ def write_held_out(rows: Sequence[Mapping[str, Any]], folder: Path) -> dict[str,
         "num_with_answer": sum(bool(row["answer"]) for row in rows),
         "rows_sha256": rows_sha256(rows),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / FILE, "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows))
-    _write(folder / FACTS, json.dumps(facts, indent=1) + "\n")
+    write_atomically(folder / FILE, "".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows))
+    write_atomically(folder / FACTS, json.dumps(facts, indent=1) + "\n")
     return facts
 
 
 def read_documents(folder: Path) -> list[dict[str, Any]]:
-    """Id, turns and text of the documents that the table's manifest names.
+    """Return id, turns and text of the documents that the table's manifest names.
 
     Raises:
         ValueError: the folder holds no committed table.
@@ -102,9 +103,3 @@ def read_documents(folder: Path) -> list[dict[str, Any]]:
     shards = json.loads(manifest.read_text(encoding="utf-8"))["shards"]
     columns = ["document_id", "messages", "text"]
     return [row for shard in shards for row in pq.read_table(folder / shard["path"], columns=columns).to_pylist()]
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

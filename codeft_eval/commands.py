@@ -1,0 +1,175 @@
+"""The commands: each reads its options, does its work, prints its result and reports it.
+
+A command returns the exit status: 0 on success, 1 when a check fails. Modules that load lm-eval or
+matplotlib are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from codeft_assets.base import report
+from codeft_assets.base.report import Reporter
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, get_benchmark
+from codeft_eval.scoring.options import Options
+
+if TYPE_CHECKING:
+    from codeft_eval.scoring.scores import Score
+
+_CHOICES = tuple(field.name for field in fields(Options) if field.name != "log")
+
+
+def run(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Evaluate a checkpoint."""
+    from codeft_eval.scoring.runs import run_checkpoint
+
+    benchmark = get_benchmark(options.benchmark)
+    score = run_checkpoint(options.checkpoint, benchmark, options.output, _run_options(options, reporter))
+    return _show_score(score, options.output, reporter)
+
+
+def replay(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Score stored completions."""
+    from codeft_eval.scoring.runs import replay
+
+    benchmark = get_benchmark(options.benchmark)
+    score = replay(options.generations, benchmark, options.output, _run_options(options, reporter))
+    return _show_score(score, options.output, reporter)
+
+
+def check(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Check the harness itself on a benchmark."""
+    from codeft_eval.scoring.harness_check import check_harness, write_check
+
+    result = check_harness(get_benchmark(options.benchmark), _run_options(options, reporter))
+    for task_id, problem in (result.unexpected | result.declared).items():
+        print(f"{task_id}: {problem}")
+    print(f"{result.benchmark}: {result.num_items} items, {len(result.unexpected)} unexpected, tier {result.tier}")
+    if options.output:
+        write_check(options.output, result)
+    return 0 if result.passed else 1
+
+
+def measure(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Measure reference models."""
+    from codeft_eval.scoring.reference_runs import MEASURED_FILE, measure_references, measured_table
+    from codeft_eval.scoring.runs import run_checkpoint
+
+    run_options = _run_options(options, reporter)
+    models = measure_references(
+        options.model,
+        [get_benchmark(name) for name in options.benchmark],
+        options.output,
+        run=lambda folder, benchmark, output: run_checkpoint(folder, benchmark, output, run_options),
+        may_download=not options.local_only,
+    )
+    text = measured_table(models)
+    print(text)
+    document = (options.output / MEASURED_FILE).read_text(encoding="utf-8")
+    hashes = [score.content_hash for model in models for score in model.scores]
+    metadata = {
+        "measured": report.markdown(text),
+        "num_scores": len(hashes),
+        "path": report.path(options.output.resolve()),
+    }
+    reporter.materialize(metadata, _data_version(document + "".join(hashes)))
+    return 0
+
+
+def fetch(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Download benchmarks."""
+    from codeft_eval.benchmarks.datafiles import fetch
+
+    chosen = [BENCHMARKS[name] for name in options.benchmark or BENCHMARKS]
+    wanted = [benchmark for benchmark in chosen if options.benchmark or benchmark.data.hub]
+    for benchmark in wanted:
+        places = [place for data in (benchmark.data, *benchmark.more_data) for place in fetch(data)]
+        print(f"{benchmark.name}: {', '.join(map(str, places))}")
+    return 0
+
+
+def hold_out(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Write the competition problems that are never trained on."""
+    from codeft_eval.benchmarks.held_out_problems import FILE, RULE, held_out_rows, read_documents, write_held_out
+
+    documents = read_documents(options.documents)
+    rows = held_out_rows(documents)
+    if not rows:
+        raise ValueError(
+            f"{str(options.documents)!r} has {len(documents)} documents and the rule ({RULE}) holds out none of them; "
+            "materialize more of documents/comp-math"
+        )
+    facts = write_held_out(rows, options.output)
+    print(
+        f"{options.output / FILE}: {len(rows)} problems of {len(documents)} documents, {facts['num_with_answer']} with "
+        f"an answer that can be compared\nrule: {RULE}\nrows sha256: {facts['rows_sha256']}"
+    )
+    return 0
+
+
+def scoreboard(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Publish the scoreboard of a checkpoint."""
+    from codeft_eval.scoreboard.plots import markdown_images
+    from codeft_eval.scoreboard.publish import publish
+
+    done = publish(
+        options.scores,
+        options.output,
+        references=options.reference or [],
+        leaked=options.leaked,
+        num_tokens=options.num_tokens,
+    )
+    print(done.markdown)
+    metadata = {
+        "scoreboard": report.markdown(done.markdown),
+        "plot": report.markdown(markdown_images([done.bars])),
+        **({"progress": report.markdown(markdown_images(done.progress))} if done.progress else {}),
+        **({"relative_to_reference": done.board.overall.ratio.value} if done.board.overall.ratio else {}),
+        "num_gained": sum(len(change.gained) for change in done.board.changes),
+        "num_lost": sum(len(change.lost) for change in done.board.changes),
+        "page": report.path(done.page.resolve()),
+        "samples": report.path(done.samples_page.resolve()),
+    }
+    reporter.materialize(metadata, _data_version(done.json))
+    return 0
+
+
+def reference(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the published figures."""
+    from codeft_assets.base.files import write_atomically
+    from codeft_eval.scoreboard.reference import reference_scores, reference_table
+
+    text = reference_table()
+    document = json.dumps({"format": 1, "scores": [asdict(row) for row in reference_scores()]}, indent=2) + "\n"
+    if options.output:
+        write_atomically(options.output / "reference.md", text + "\n")
+        write_atomically(options.output / "reference.json", document)
+    print(text)
+    reporter.materialize(
+        {"reference": report.markdown(text), "num_figures": len(reference_scores())}, _data_version(document)
+    )
+    return 0
+
+
+def _show_score(score: Score, output: Path, reporter: Reporter) -> int:
+    from codeft_eval.scoring.scores import score_metadata
+
+    for name, estimate in score.metrics.items():
+        print(f"{score.benchmark} {name} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] n={estimate.n}")
+    print(f"{score.benchmark} unscored {score.num_unscored} {score.unscored_reasons or ''}".rstrip())
+    reporter.materialize(score_metadata(score, output), score.content_hash)
+    return 0 if score.num_scored or score.has_likelihood_only else 1
+
+
+def _run_options(options: argparse.Namespace, reporter: Reporter) -> Options:
+    chosen = {name: value for name in _CHOICES if (value := getattr(options, name, None)) is not None}
+    return Options(**chosen, log=reporter.log)
+
+
+def _data_version(document: str) -> str:
+    return hashlib.sha256(document.encode()).hexdigest()

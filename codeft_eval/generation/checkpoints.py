@@ -1,0 +1,92 @@
+"""A checkpoint folder: its hash, how completions are made from it, and the model in it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from codeft_assets.base.files import file_hash
+from codeft_eval.generation.decoding import Decoding
+from codeft_eval.generation.engines import ENGINES
+
+_WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettings:
+    """How completions are made; all of it is part of a score's identity."""
+
+    batch_size: int = 16
+    """Batch size changes greedy text on a GPU, so it is fixed and recorded."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    max_new_tokens: int
+    stops: tuple[str, ...]
+    engine: str = "batches"
+    """Batches, graphs: the same text in every run; continuous: replaces a finished row at once."""
+    num_samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.num_samples < 1:
+            raise ValueError(
+                f"batch_size {self.batch_size}, num_samples {self.num_samples}: at least one prompt a batch and one "
+                "sample an item; give positive numbers"
+            )
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine {self.engine!r} is not one of {sorted(ENGINES)}")
+        if self.num_samples > 1 and not self.temperature:
+            raise ValueError(f"{self.num_samples} samples at temperature 0 are one sample; give a temperature")
+        if self.temperature and self.engine == "continuous":
+            raise ValueError("engine 'continuous' draws no samples; use 'graphs' or 'batches', or temperature 0")
+        self.decoding()
+
+    def decoding(self) -> Decoding:
+        """Return the part that selects tokens."""
+        names = ("stops", "temperature", "top_p", "seed", "batch_size")
+        return Decoding(**{name: getattr(self, name) for name in names})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready values."""
+        return asdict(self) | {"stops": list(self.stops)}
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """Return a hash of every file in a checkpoint folder that decides the model's output.
+
+    Raises:
+        ValueError: the folder is no checkpoint.
+    """
+    names = sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)})
+    if not any(path.suffix == ".safetensors" for path in names) or not (folder / "config.json").is_file():
+        raise ValueError(
+            f"checkpoint {str(folder)!r} has no config.json with *.safetensors; give one that save_pretrained wrote"
+        )
+    digest = hashlib.sha256()
+    for path in names:
+        digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_language_model(folder: Path, settings: GenerationSettings) -> Any:
+    """Return the checkpoint as lm-eval's ``HFLM``, loaded without any network.
+
+    cuDNN's attention is turned off for the process: on an H200 a second run gave one completion in seven again with it,
+    and all of them with PyTorch's own (tests/benchmarks/generation.py, with and without --cudnn).
+    """
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+    import torch
+    from lm_eval.models.huggingface import HFLM
+
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    # it warns of a context that is exceeded, and counts the padding in front of a short prompt
+    logging.getLogger("transformers.generation.stopping_criteria").setLevel(logging.ERROR)
+    options = {"batch_size": settings.batch_size, "dtype": settings.dtype, "device": settings.device}
+    model: Any = HFLM
+    return model(pretrained=str(folder), **options)

@@ -1,0 +1,71 @@
+"""The check of the harness itself: canonical solutions pass and empty completions fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from codeft_assets.base.files import write_atomically
+from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.multipl_e_solutions import table_solution
+from codeft_eval.sandbox.programs import Grade
+from codeft_eval.scoring.graders import open_grader
+from codeft_eval.scoring.options import Options
+
+CHECK_FILE = "check.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessCheck:
+    """Whether the grader knows right from wrong on every item."""
+
+    benchmark: str
+    tier: str
+    num_items: int
+    unexpected: dict[str, str]
+    """Task id -> a canonical solution that fails, or an empty one that passes."""
+    declared: dict[str, str]
+    """Canonical solutions that fail for the reason the entry states."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is unexpected."""
+        return not self.unexpected
+
+
+def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
+    """Grade canonical solutions, which must pass, and empty completions, which must fail, item by item.
+
+    Where the upstream file has no solutions, a table of the tests' own answers takes their place (MultiPL-E). Items
+    that have a likelihood only have nothing to check.
+    """
+    items = [item for item in options.items(benchmark) if item.is_gradable]
+    with open_grader(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as grader:
+        solved = grader.grade(items, [item.solution or table_solution(item) for item in items])
+        empty = grader.grade(items, ["" for _ in items])
+        tier = grader.tier
+    declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}
+    return HarnessCheck(
+        benchmark=benchmark.name,
+        tier=tier,
+        num_items=len(items),
+        unexpected=_unexpected(solved, empty, declared),
+        declared=declared,
+    )
+
+
+def write_check(folder: Path, check: HarnessCheck) -> None:
+    """Write the check as JSON."""
+    document = {"format": 1, **asdict(check), "passed": check.passed}
+    write_atomically(folder / CHECK_FILE, json.dumps(document, indent=2) + "\n")
+
+
+def _unexpected(solved: Sequence[Grade], empty: Sequence[Grade], declared: dict[str, str]) -> dict[str, str]:
+    wrong = {
+        grade.key: f"canonical solution: {grade.reason}: {grade.detail}"
+        for grade in solved
+        if (grade.verdict == "passed") == (grade.key in declared)
+    }
+    return wrong | {o.key: f"empty completion: {o.verdict} {o.reason}" for o in empty if o.verdict != "failed"}
