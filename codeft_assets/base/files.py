@@ -45,15 +45,20 @@ def replacing_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_folder(path: Path) -> Iterator[Path]:
+def replacing_folder(path: Path, *, also: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     """Yield an empty temporary folder, which replaces the folder ``path`` when the block ends.
+
+    Args:
+        path: The folder.
+        also: As for ``explain_write_errors``.
 
     Raises:
         OSError: it cannot be written; what was there before is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
-    with explain_write_errors(path, temporary):
+    with explain_write_errors(path, temporary, also=also):
+        _remove_leftovers(path)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
@@ -82,6 +87,14 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
 
 
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary folders of ``path`` that killed processes left: packed rows may be most of a disk."""
+    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
+        process_id = leftover.name.removeprefix(TEMPORARY_PREFIX).removesuffix(f"-{path.name}")
+        if process_id.isdigit() and not is_being_written(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
 def is_being_written(name: str) -> bool:
     """True for the temporary name of a process that is alive."""
     if not name.startswith(TEMPORARY_PREFIX):
@@ -98,16 +111,18 @@ def explain_write_errors(
 
     Args:
         path: The file or folder that is written.
-        temporary: Where it is written first; ``path`` itself if left out.
+        temporary: Where it is written first; if left out, ``path`` itself, which stays if it was there before.
         also: Exception types of libraries that do not report a full disk by an ``OSError``.
 
     Raises:
         OSError: the block failed to write.
     """
+    existed = path.exists()  # a failed append must not cost what is there
     try:
         yield
     except (OSError, *also) as error:
-        _remove(temporary or path)
+        if temporary is not None or not existed:
+            _remove(temporary or path)
         number = getattr(error, "errno", None) or errno.EIO
         raise OSError(number, f"cannot write {path}: {_cause(error)}; {_remedy(error)}") from error
     except BaseException:

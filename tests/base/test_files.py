@@ -48,12 +48,31 @@ def test_a_library_that_raises_its_own_error_is_explained_only_where_it_is_named
         raise RuntimeError("not about writing")
 
 
+def test_a_failed_append_keeps_the_file_and_a_failed_first_write_leaves_none(tmp_path):
+    (tmp_path / "a").write_text("old")
+    for name in ("a", "b"):
+        with pytest.raises(OSError, match="free space"), explain_write_errors(tmp_path / name):
+            with (tmp_path / name).open("a") as file:
+                file.write("half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "oldhalf"}
+
+
 def test_a_folder_is_replaced_whole(tmp_path):
     for text in ("old", "new"):
         with replacing_folder(tmp_path / "folder") as temporary:
             (temporary / text).write_text(text)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_by_its_next_writer(tmp_path):
+    dead, alive, other = (tmp_path / f".tmp-{name}" for name in ("99999999-folder", "1-folder", "99999999-old-folder"))
+    for leftover in (dead, alive, other):
+        leftover.mkdir()
+    with replacing_folder(tmp_path / "folder"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"folder", alive.name, other.name}
 
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path):
