@@ -1,1 +1,1 @@
-"""From a corpus folder to a checkpoint folder: tokenizer, packing, training. Imports no Dagster and no other codeFT."""
+"""A corpus folder becomes a checkpoint folder: tokenizer, packed rows, training, export; knows nothing of Dagster."""

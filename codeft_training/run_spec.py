@@ -1,4 +1,4 @@
-"""What a training run is: where it reads and writes, what it computes, and how it can end."""
+"""The specification of a training run: its inputs, its folder, its recipe, and how it can end."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codeft_training.data.corpus import file_hash
+from codeft_assets.base.files import file_hash
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipes import Recipe
+from codeft_training.recipe import Recipe
 
 STOPPED_EXIT_CODE = 143
 
 
 class Stopped(Exception):  # noqa: N818  an outcome, not an error
-    """The run was asked to stop and has saved its state."""
+    """The run received a stop request and has saved its state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """Where a run reads and writes, and what it computes."""
+    """The inputs and the output folder of a run."""
 
     packed: PackedRows
     tokenizer: Path
@@ -27,16 +27,16 @@ class TrainingRun:
     recipe: Recipe
     lineage: dict[str, Any]
     """Of the corpus, for the model card: sources, revisions, licenses, drops."""
-    probe: Path | None = None
-    """JSON lines of texts to weigh at each validation; they change no weight and are not part of the identity."""
+    eval_texts: Path | None = None
+    """JSON lines of texts that each evaluation reads; they change no weight and are not part of the identity."""
 
     @property
     def identity(self) -> str:
-        """Names the result: what was trained how on what."""
+        """Names the result: a hash each of recipe, packed rows and tokenizer."""
         tokenizer = file_hash(self.tokenizer / "tokenizer.json")
         return f"{self.recipe.hash}-{self.packed.manifest()['content_hash'][:16]}-{tokenizer[:8]}"
 
     @property
     def work(self) -> Path:
-        """Folder of the trainer's own checkpoints and metrics."""
+        """Folder of the engine's own checkpoints and metrics."""
         return self.output / "runs" / self.identity

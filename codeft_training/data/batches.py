@@ -1,4 +1,4 @@
-"""What each step reads: a pure function of the recipe and the step, the same however many processes share it."""
+"""The batches of each step: a pure function of recipe and step, independent of the number of processes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipes import Recipe
+from codeft_training.recipe import DataConfig
 
-NOT_IN_LOSS = -100
+IGNORE_INDEX = -100
+"""Label of a token that is not in the loss (``torch.nn.functional.cross_entropy``'s default)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +24,17 @@ class Batch:
     labels: npt.NDArray[np.int64]
     """The token after each token, or -100 where that is not trained on."""
     documents: npt.NDArray[np.int32] | None
-    """A number for each token that is the same within a piece of a document; None when attention does not ask."""
+    """A number for each token that is the same within a piece of a document; None for plain causal attention."""
 
 
 class Batches:
     """The training rows in the order of a run."""
 
-    def __init__(self, packed: PackedRows, recipe: Recipe) -> None:
+    def __init__(self, packed: PackedRows, data: DataConfig, *, with_documents: bool = False) -> None:
         self._tokens, self._in_loss = packed.tokens("train"), packed.in_loss("train")
-        self._rows_per_step = recipe.batch_rows * recipe.accumulation_steps
-        self._order = packed.order(recipe.seed)
-        self._starts = packed.starts("train") if recipe.attention == "documents" else None
+        self._rows_per_step = data.rows_per_step
+        self._order = packed.order(data.seed)
+        self._starts = packed.starts("train") if with_documents else None
 
     def annealing_begin(self, num_steps: int, step: int = 0) -> int:
         """Return at which row of a run of ``num_steps`` the annealing phase begins, not before ``step``."""
@@ -53,30 +54,30 @@ class Batches:
 
     def _batch(self, rows: npt.NDArray[np.int64]) -> Batch:
         ids = self._tokens[rows].astype(np.int64)
-        labels = np.full_like(ids, NOT_IN_LOSS)
-        labels[:, :-1] = np.where(self._in_loss[rows, 1:] == 1, ids[:, 1:], NOT_IN_LOSS)
+        labels = np.full_like(ids, IGNORE_INDEX)
+        labels[:, :-1] = np.where(self._in_loss[rows, 1:] == 1, ids[:, 1:], IGNORE_INDEX)
         documents = None if self._starts is None else np.cumsum(self._starts[rows], axis=1, dtype=np.int32)
         return Batch(ids, labels, documents)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one process reads in one step."""
+    """The part of a step that one process reads."""
 
     num_labels: int
     """Of the whole step, all processes together."""
     micro_batches: list[Batch]
 
 
-class Feed:
-    """Prepares the next step while the device works on this one."""
+class Prefetcher:
+    """Prepares the next step in a thread while the device works on this one."""
 
-    def __init__(self, batches: Batches, share: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
-        self._batches, self._share = batches, share
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="feed")
+    def __init__(self, batches: Batches, local_rows: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
+        self._batches, self._local_rows = batches, local_rows
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
         self._next: dict[tuple[int, int, int], Future[Step]] = {}
 
-    def take(self, step: int, size: int, annealing_begin: int) -> Step:
+    def get(self, step: int, size: int, annealing_begin: int) -> Step:
         """Return a step's micro-batches of at most ``size`` rows."""
         ready = self._next.pop((step, size, annealing_begin), None)
         following = (step + 1, size, annealing_begin)
@@ -85,4 +86,4 @@ class Feed:
 
     def _prepare(self, step: int, size: int, annealing_begin: int) -> Step:
         rows = self._batches.rows(step, annealing_begin)
-        return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._share(rows), size))
+        return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._local_rows(rows), size))

@@ -1,7 +1,8 @@
 """Documents become tokens: plain text whole, conversations turn by turn in ChatML, infilled documents span by span.
 
 Invariants: prompt and answer are tokenized apart, so that no token straddles their border; text never turns into a
-control token, whatever it says; loss is on all text of plain documents and on the assistant's turns of conversations.
+control token, whatever its characters; loss is on all text of plain documents and on the assistant's turns of
+conversations.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from codeft_training.data.tokenizer import END_OF_TEXT, TURN_END, TURN_START
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-THOUGHTS = ("train", "mask", "remove")
-"""What to do with ``<think>`` spans: train on them, read them without loss, or leave them out."""
-_THOUGHT = re.compile(r"<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
+THINK_SPAN_POLICIES = ("train", "mask", "remove")
+"""``<think>`` spans of an answer are trained on, read without loss, or left out."""
+_THINK_SPAN = re.compile(r"<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 _BATCH_DOCUMENTS = 1024
 
 Part = tuple[str | tuple[int, ...], bool]
@@ -33,23 +34,23 @@ Part = tuple[str | tuple[int, ...], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodingOptions:
-    """How documents are told."""
+    """How documents become tokens."""
 
     context_tokens: int
     """Length of a row."""
     fim_rate: float = 0.0
-    """Share of the plain code documents that are told out of order, to learn filling in the middle."""
-    thoughts: Mapping[str, str] = field(default_factory=dict)
-    """Source -> one of ``THOUGHTS``; a source that is not named trains on them."""
+    """Share of the plain code documents that are reordered, to learn filling in the middle."""
+    think_spans: Mapping[str, str] = field(default_factory=dict)
+    """Source -> one of ``THINK_SPAN_POLICIES``; a source that is not named trains on them."""
 
     def __post_init__(self) -> None:
         if self.context_tokens < 16:
             raise ValueError(f"context_tokens {self.context_tokens} must be at least 16")
         if not 0 <= self.fim_rate <= 1:
             raise ValueError(f"fim_rate {self.fim_rate} must lie in 0..1; 0.5 is a common choice")
-        unknown = {source: word for source, word in self.thoughts.items() if word not in THOUGHTS}
+        unknown = {name: policy for name, policy in self.think_spans.items() if policy not in THINK_SPAN_POLICIES}
         if unknown:
-            raise ValueError(f"thoughts {unknown} must each be one of {THOUGHTS}")
+            raise ValueError(f"think_spans {unknown} must each be one of {THINK_SPAN_POLICIES}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,8 @@ class TokenizedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One form of a document: its spans, and how often it is read so."""
+class _Rendering:
+    """One form of a document: its spans, and how often it is read in this form."""
 
     document: Mapping[str, Any]
     spans: list[list[Part]]
@@ -79,7 +80,7 @@ class _Told:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of a folder, set so that control tokens in a text are read as the characters they are."""
+    """Return the tokenizer of a folder, set to read control tokens in a text as plain characters."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -90,20 +91,21 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 def encode_documents(
     documents: Iterable[Mapping[str, Any]], tokenizer: Tokenizer, options: EncodingOptions
 ) -> Iterator[TokenizedDocument]:
-    """Yield the tokens of each document; several spans, or several forms, of one that is told out of order."""
-    teller = _Teller(tokenizer, options)
+    """Yield the tokens of each document; of one that is reordered, several spans or several forms."""
+    renderer = DocumentRenderer(tokenizer, options)
     documents = iter(documents)
     while batch := list(itertools.islice(documents, _BATCH_DOCUMENTS)):
-        yield from _encode_batch([told for document in batch for told in teller.tell(document)], tokenizer)
+        renderings = [rendering for document in batch for rendering in renderer.render(document)]
+        yield from _encode_batch(renderings, tokenizer)
 
 
-def _encode_batch(batch: list[_Told], tokenizer: Tokenizer) -> Iterator[TokenizedDocument]:
+def _encode_batch(batch: list[_Rendering], tokenizer: Tokenizer) -> Iterator[TokenizedDocument]:
     """Encode all texts of a batch in one call, which uses every core."""
-    texts = [part for told in batch for span in told.spans for part, _ in span if isinstance(part, str)]
+    texts = [part for rendering in batch for span in rendering.spans for part, _ in span if isinstance(part, str)]
     encoded = iter(tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-    for told in batch:
-        start, document = 0, told.document
-        for span in told.spans:
+    for rendering in batch:
+        start, document = 0, rendering.document
+        for span in rendering.spans:
             ids = [next(encoded).ids if isinstance(part, str) else part for part, _ in span]
             sizes = [len(part) for part in ids]
             tokens = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.uint32, count=sum(sizes))
@@ -113,16 +115,16 @@ def _encode_batch(batch: list[_Told], tokenizer: Tokenizer) -> Iterator[Tokenize
                 document["source"],
                 document["domain"],
                 start,
-                told.epochs,
-                told.annealing_epochs,
+                rendering.epochs,
+                rendering.annealing_epochs,
                 tokens,
                 in_loss,
             )
             start += len(tokens)
 
 
-class _Teller:
-    """Turns documents into parts to encode; holds the ids of what recurs."""
+class DocumentRenderer:
+    """Turns documents into parts to encode; holds the token ids of recurring parts."""
 
     def __init__(self, tokenizer: Tokenizer, options: EncodingOptions) -> None:
         self._tokenizer, self._options = tokenizer, options
@@ -130,19 +132,19 @@ class _Teller:
         self._newline = self._plain("\n")
         self._heads: dict[str, tuple[int, ...]] = {}
 
-    def tell(self, document: Mapping[str, Any]) -> list[_Told]:
+    def render(self, document: Mapping[str, Any]) -> list[_Rendering]:
         """Return the forms in which a document is read."""
         epochs, annealing = document["epochs"], document["annealing_epochs"]
         if document["messages"]:
-            return [_Told(document, [self._conversation(document)], epochs, annealing)]
-        as_it_is = [[(document["text"], True), (self._end, True)]]
+            return [_Rendering(document, [self._conversation(document)], epochs, annealing)]
+        unchanged = [[(document["text"], True), (self._end, True)]]
         if not self._options.fim_rate or document["split"] != "train" or document["language"] == "text":
-            return [_Told(document, as_it_is, epochs, annealing)]
+            return [_Rendering(document, unchanged, epochs, annealing)]
         forms = [self._infilled(document, reading) for reading in range(epochs)]
-        readings = [(spans or as_it_is, reading >= epochs - annealing) for reading, spans in enumerate(forms)]
-        plain = [is_annealing for spans, is_annealing in readings if spans is as_it_is]
-        told = [_Told(document, spans, 1, int(last)) for spans, last in readings if spans is not as_it_is]
-        return told + ([_Told(document, as_it_is, len(plain), sum(plain))] if plain else [])
+        readings = [(spans or unchanged, reading >= epochs - annealing) for reading, spans in enumerate(forms)]
+        plain = [is_annealing for spans, is_annealing in readings if spans is unchanged]
+        infilled = [_Rendering(document, spans, 1, int(last)) for spans, last in readings if spans is not unchanged]
+        return infilled + ([_Rendering(document, unchanged, len(plain), sum(plain))] if plain else [])
 
     def _infilled(self, document: Mapping[str, Any], reading: int) -> list[list[Part]]:
         spans = infill_spans(
@@ -160,13 +162,13 @@ class _Teller:
         ]
 
     def _conversation(self, document: Mapping[str, Any]) -> list[Part]:
-        thoughts = self._options.thoughts.get(document["source"], "train")
+        policy = self._options.think_spans.get(document["source"], "train")
         parts: list[Part] = []
         for message in document["messages"]:
             is_trained = message["role"] == "assistant"
             parts.append((self._head(message["role"]), False))
             if is_trained:
-                parts += answer_parts(message["content"], thoughts)
+                parts += answer_parts(message["content"], policy)
             else:
                 parts.append((message["content"], False))
             parts += [((self._special(TURN_END),), is_trained), (self._newline, False)]
@@ -190,17 +192,17 @@ class _Teller:
         return token_id
 
 
-def answer_parts(content: str, thoughts: str) -> list[Part]:
-    """Return an assistant's turn as parts, its thoughts trained on, masked or removed.
+def answer_parts(content: str, policy: str) -> list[Part]:
+    """Return an assistant's turn as parts, its ``<think>`` spans trained on, masked or removed.
 
-    A thought that is never closed reaches to the end of the turn.
+    A span that is never closed reaches to the end of the turn.
     """
-    if thoughts == "train":
+    if policy == "train":
         return [(content, True)]
     parts: list[Part] = []
     at = 0
-    for match in _THOUGHT.finditer(content):
+    for match in _THINK_SPAN.finditer(content):
         parts += [(content[at : match.start()], True), (match[0], False)]
         at = match.end()
     parts.append((content[at:], True))
-    return [part for part in parts if part[0] and (part[1] or thoughts == "mask")]
+    return [part for part in parts if part[0] and (part[1] or policy == "mask")]

@@ -1,7 +1,7 @@
-"""Fill-in-the-middle: a document is cut at two places and told in another order, so that a model learns to fill gaps.
+"""Fill-in-the-middle: a document is cut at two places and reordered, so that a model learns to fill gaps.
 
 Bavarian et al. (arXiv 2207.14255): cuts are drawn over characters, so that the model learns to begin and to end inside
-a word; half of the documents are told prefix, suffix, middle (PSM), half suffix, prefix and middle in one (SPM).
+a word; half of the documents become prefix, suffix, middle (PSM), half suffix, prefix and middle in one (SPM).
 Invariant: the parts of all spans of a document, put back in order, are its text; no span reaches into another document.
 """
 
@@ -29,26 +29,26 @@ class Span:
     suffix_first: bool
 
     def parts(self) -> Iterator[tuple[str, bool]]:
-        """Yield what is told, in order, and whether it is a special token; the end of text comes after the last."""
+        """Yield text and special tokens in reading order, each with whether it is special; the end of text follows."""
         if self.suffix_first:
-            told = ((FIM_PREFIX, ""), (FIM_SUFFIX, self.suffix), (FIM_MIDDLE, self.prefix + self.middle))
+            ordered = ((FIM_PREFIX, ""), (FIM_SUFFIX, self.suffix), (FIM_MIDDLE, self.prefix + self.middle))
         else:
-            told = ((FIM_PREFIX, self.prefix), (FIM_SUFFIX, self.suffix), (FIM_MIDDLE, self.middle))
-        for mark, text in told:
+            ordered = ((FIM_PREFIX, self.prefix), (FIM_SUFFIX, self.suffix), (FIM_MIDDLE, self.middle))
+        for mark, text in ordered:
             yield mark, True
             if text:
                 yield text, False
 
 
 def infill_spans(text: str, key: str, *, rate: float, context_tokens: int) -> list[Span]:
-    """Return the spans of a document that is to be told out of order, or none if it stays as it is.
+    """Return the spans of a document that is to be reordered, or none if it stays as it is.
 
     Args:
         text: The document.
-        key: Names the document and its reading: all draws depend on it only, and every reading is cut anew.
-        rate: Probability that a document is told out of order.
-        context_tokens: Length of a row. A longer document is cut into spans that fit, each told by itself: a gap whose
-            text lies in another row cannot be learned.
+        key: Names the document and its reading: all draws depend on it only, so every reading has its own cuts.
+        rate: Probability that a document is reordered.
+        context_tokens: Length of a row. A longer document is cut into spans that fit, each reordered by itself: a gap
+            whose text lies in another row cannot be learned.
     """
     if not text or _numbers(key)[0] >= rate * _RANGE:
         return []

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codeft_training.data.corpus import file_hash
+from codeft_assets.base.files import file_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +85,16 @@ class PackedRows:
         found[index["row"].to_numpy(), index["start"].to_numpy()] = 1
         return found
 
-    def _map(self, split: str, what: str, kind: np.dtype) -> npt.NDArray[Any]:
+    def _map(self, split: str, content: str, kind: np.dtype) -> npt.NDArray[Any]:
         manifest = self.manifest()
         shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])
-        path = self.folder / f"{split}.{what}.bin"
+        path = self.folder / f"{split}.{content}.bin"
         return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOrder:
-    """Which row is read at each position: a fresh permutation of the phase's rows for every pass over them."""
+    """The row at each position of a run: a fresh permutation of the phase's rows for every pass over them."""
 
     num_rows: int
     num_annealing_rows: int

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from codeft_training.data.corpus import Corpus, file_hash, write_atomically
+from codeft_assets.base.files import file_hash, replacing_folder
+from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import EncodingOptions, TokenizedDocument, encode_documents, load_tokenizer
 from codeft_training.data.placement import Pieces, place_pieces
 from codeft_training.data.placement_kernel import copy_pieces
@@ -29,11 +30,12 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation")
 PACKING_VERSION = "2"
+"""Counts up when the same corpus packs into other rows; a test compares it with the code that packs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitReport:
-    """The accounts of one split: ``num_tokens`` are all in the rows."""
+    """Counts of one split; ``num_tokens`` are all in the rows."""
 
     num_documents: int
     num_readings: int
@@ -69,42 +71,38 @@ def pack(
     *,
     context_tokens: int,
     fim_rate: float = 0.0,
-    thoughts: Mapping[str, str] | None = None,
+    think_spans: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write the packed rows of both splits and return the manifest; does nothing if they are up to date.
 
     The folder holds per split ``<split>.tokens.bin`` (uint16 or uint32, rows × context), ``<split>.loss.bin`` (uint8)
-    and ``<split>.index.parquet`` (row, start, length, document_id, source, domain, document_start). What a row has
-    behind its last piece is token 0, without loss.
+    and ``<split>.index.parquet`` (row, start, length, document_id, source, domain, document_start). A row is padded
+    with token 0, without loss.
 
     Args:
         corpus: The mixture.
         tokenizer_folder: A folder with ``tokenizer.json``.
-        output: The folder to write; it appears whole or not at all.
+        output: The folder to write; it appears complete or not at all.
         context_tokens: Length of a row.
-        fim_rate: Share of the plain code documents of the training split that are told out of order.
-        thoughts: Source -> ``train``, ``mask`` or ``remove``: what becomes of ``<think>`` spans.
+        fim_rate: Share of the plain code documents of the training split that are reordered.
+        think_spans: Source -> ``train``, ``mask`` or ``remove``: the policy for ``<think>`` spans of its answers.
 
     Raises:
         ValueError: an option is out of range, or the training split is empty.
     """
-    options = EncodingOptions(context_tokens=context_tokens, fim_rate=fim_rate, thoughts=dict(thoughts or {}))
+    options = EncodingOptions(context_tokens=context_tokens, fim_rate=fim_rate, think_spans=dict(think_spans or {}))
     identity = _identity(corpus, tokenizer_folder, options)
     if is_current(output, identity):
         return json.loads((output / "manifest.json").read_text())
-    temporary = output.with_name(f".tmp-{output.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    manifest = _write_splits(corpus, tokenizer_folder, temporary, options) | {"identity": identity}
-    write_atomically(temporary / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True).encode())
-    shutil.rmtree(output, ignore_errors=True)
-    temporary.rename(output)
+    with replacing_folder(output) as temporary:
+        manifest = _write_splits(corpus, tokenizer_folder, temporary, options) | {"identity": identity}
+        (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1, sort_keys=True))
     return manifest
 
 
 def _identity(corpus: Corpus, tokenizer_folder: Path, options: EncodingOptions) -> str:
-    told = json.dumps(asdict(options), sort_keys=True)
-    parts = (PACKING_VERSION, corpus.content_hash, file_hash(tokenizer_folder / "tokenizer.json"), told)
+    settings = json.dumps(asdict(options), sort_keys=True)
+    parts = (PACKING_VERSION, corpus.content_hash, file_hash(tokenizer_folder / "tokenizer.json"), settings)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -123,11 +121,11 @@ def is_current(output: Path, identity: str) -> bool:
 def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options: EncodingOptions) -> dict[str, Any]:
     tokenizer = load_tokenizer(tokenizer_folder)
     vocab_size = tokenizer.get_vocab_size()
-    kind = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+    dtype = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
     fim_prefix = tokenizer.token_to_id(FIM_PREFIX)
     splits = {}
     for split in SPLITS:
-        flat = _write_flat(encode_documents(corpus.documents(split), tokenizer, options), folder / ".flat", kind)
+        flat = _write_flat(encode_documents(corpus.documents(split), tokenizer, options), folder / ".flat", dtype)
         if split == "train" and not flat.spans.num_rows:
             raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
         splits[split] = asdict(_write_rows(flat, folder, split, options.context_tokens, fim_prefix))
@@ -138,7 +136,7 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
         "content_hash": hashlib.sha256(content.encode()).hexdigest(),
         "context_tokens": options.context_tokens,
         "options": asdict(options),
-        "token_type": kind.name,
+        "token_type": dtype.name,
         "vocab_size": vocab_size,
         "corpus_content_hash": corpus.content_hash,
         "files": files,
@@ -146,7 +144,7 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
     }
 
 
-def _write_flat(encoded: Iterable[TokenizedDocument], folder: Path, kind: np.dtype) -> _FlatTokens:
+def _write_flat(encoded: Iterable[TokenizedDocument], folder: Path, dtype: np.dtype) -> _FlatTokens:
     """Write all tokens to files as they come and return them memory-mapped."""
     import pyarrow as pa
 
@@ -154,7 +152,7 @@ def _write_flat(encoded: Iterable[TokenizedDocument], folder: Path, kind: np.dty
     spans: list[tuple[Any, ...]] = []
     with (folder / "tokens").open("wb") as tokens, (folder / "loss").open("wb") as loss:
         for span in encoded:
-            span.tokens.astype(kind).tofile(tokens)
+            span.tokens.astype(dtype).tofile(tokens)
             span.in_loss.astype(np.uint8).tofile(loss)
             spans.append(
                 (
@@ -165,13 +163,16 @@ def _write_flat(encoded: Iterable[TokenizedDocument], folder: Path, kind: np.dty
     names = ("document_id", "source", "domain", "start", "length", "epochs", "annealing")
     kinds = [pa.string()] * 3 + [pa.int64()] * 4
     columns = list(zip(*spans, strict=True)) or [()] * len(names)
-    arrays = [pa.array(column, k) for column, k in zip(columns, kinds, strict=True)]
-    maps = [_memory_map(folder / name, k, "r") for name, k in (("tokens", kind), ("loss", np.dtype(np.uint8)))]
-    return _FlatTokens(maps[0], maps[1], pa.table(dict(zip(names, arrays, strict=True))))
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    tokens_map, loss_map = (
+        _memory_map(folder / "tokens", dtype, "r"),
+        _memory_map(folder / "loss", np.dtype(np.uint8), "r"),
+    )
+    return _FlatTokens(tokens_map, loss_map, pa.table(dict(zip(names, arrays, strict=True))))
 
 
-def _memory_map(path: Path, kind: np.dtype, mode: Any) -> npt.NDArray[Any]:
-    return np.asarray(np.memmap(path, kind, mode)) if path.stat().st_size else np.zeros(0, kind)
+def _memory_map(path: Path, dtype: np.dtype, mode: Any) -> npt.NDArray[Any]:
+    return np.asarray(np.memmap(path, dtype, mode)) if path.stat().st_size else np.zeros(0, dtype)
 
 
 def _write_rows(
@@ -184,11 +185,11 @@ def _write_rows(
     pieces = _concatenate(phases, readings)
     num_rows = sum(phase.num_rows for phase in phases)
     rows = []
-    for name, kind in (("tokens", flat.tokens.dtype), ("loss", np.dtype(np.uint8))):
+    for name, dtype in (("tokens", flat.tokens.dtype), ("loss", np.dtype(np.uint8))):
         path = folder / f"{split}.{name}.bin"
         with path.open("wb") as file:
-            file.truncate(num_rows * context_tokens * kind.itemsize)
-        rows.append(_memory_map(path, kind, "r+"))
+            file.truncate(num_rows * context_tokens * dtype.itemsize)
+        rows.append(_memory_map(path, dtype, "r+"))
     offsets = np.cumsum(flat.column("length")) - flat.column("length")
     copy_pieces(
         pieces.row * context_tokens + pieces.start,

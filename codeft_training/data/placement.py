@@ -1,4 +1,4 @@
-"""Where documents go in rows of one length: best fit, then splitting, so that no token is lost and no row is short."""
+"""Places of documents in rows of one length: best fit, then splitting, so that no token is lost and no row is short."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pieces:
 
 
 def place_pieces(lengths: Integers, row_tokens: int) -> Pieces:
-    """Return where each document goes: whole rows first, remainders by best fit, gaps filled by splitting.
+    """Return the place of each document: full rows first, remainders by best fit, gaps filled by splitting.
 
     Every token of every document is in exactly one piece; at most one row is left short. The order of equally long
     documents decides nothing but their places.

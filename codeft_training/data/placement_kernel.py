@@ -9,14 +9,16 @@ def best_fit(sizes, row_tokens, free, first, last, following):
     """Put each part, in order, into the row with the smallest sufficient free space; return the number of rows.
 
     Writes ``free`` a row, and a row's parts in order of arrival as a linked list: ``first`` and ``last`` a row,
-    ``following`` a part. A tree over the sizes 0..row_tokens says which free sizes some row has, so that the smallest
-    sufficient one is found in log2(row_tokens) steps.
+    ``following`` a part. A binary tree over the sizes 0..row_tokens marks the free sizes that some row has, so that the
+    smallest sufficient one is found in log2(row_tokens) steps.
     """
+    # leaves are at base..2 * base - 1, the parent of a node is node // 2: no pointers, one small array that stays in L1
     base = 1
     while base < row_tokens + 1:
         base *= 2
     tree = np.zeros(2 * base, dtype=np.uint8)
-    newest = np.full(row_tokens + 1, -1, dtype=np.int64)  # per free size: a stack of rows
+    # rows of equal free space are one stack: any of them is a best fit, and a stack needs no search
+    newest = np.full(row_tokens + 1, -1, dtype=np.int64)
     below = np.full(len(sizes), -1, dtype=np.int64)
     num_rows = 0
     for part in range(len(sizes)):
@@ -34,6 +36,7 @@ def best_fit(sizes, row_tokens, free, first, last, following):
             following[last[row]] = part
         last[row] = part
         free[row] = left
+        # a full row takes no part, so it is in no stack
         if left:
             below[row] = newest[left]
             newest[left] = row
@@ -43,6 +46,7 @@ def best_fit(sizes, row_tokens, free, first, last, following):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _set(tree, node):
+    """Mark a leaf and its ancestors; the ancestors of a marked node are marked already."""
     while node and not tree[node]:
         tree[node] = 1
         node >>= 1
@@ -50,6 +54,7 @@ def _set(tree, node):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _clear(tree, node):
+    """Unmark a leaf, and its ancestors as long as their other child is unmarked too."""
     tree[node] = 0
     node >>= 1
     while node and not (tree[2 * node] or tree[2 * node + 1]):
@@ -59,9 +64,11 @@ def _clear(tree, node):
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _smallest_at_least(tree, base, size):
+    """Return the smallest marked size that is at least ``size``, or -1."""
     node = base + size
     if tree[node]:
         return size
+    # climb until a right sibling is marked: all of its leaves are larger; then descend to its leftmost marked leaf
     while node > 1:
         if node % 2 == 0 and tree[node + 1]:
             node += 1
@@ -80,6 +87,7 @@ def fill_gaps(order, free, first, following, part_document, part_start, part_siz
     for a row that has given everything away. Return the number of parts.
     """
     num_parts = len(part_size) - len(order)
+    # two pointers towards each other: every turn moves a part or a pointer, so the time is linear in parts and rows
     at, donor = 0, len(order) - 1
     while at < donor:
         row, source = order[at], order[donor]
@@ -95,12 +103,13 @@ def fill_gaps(order, free, first, following, part_document, part_start, part_siz
         if size <= gap:  # the whole part moves
             first[source] = following[part]
             given, taken = part, size
-        else:
+        else:  # its head moves as a new part; the gap is closed, so a row causes one cut at most
             given, taken = num_parts, gap
             num_parts += 1
             part_document[given], part_start[given], part_size[given] = part_document[part], part_start[part], gap
             part_start[part] += gap
             part_size[part] -= gap
+        # order within a row is free: the head of the list is the cheapest place
         following[given] = first[row]
         first[row] = given
         free[row] -= taken
@@ -117,7 +126,7 @@ def lay_out(first, following, row, part_document, part_start, part_size, pieces)
     piece = 0
     for i in range(len(first)):
         part, at = first[i], 0
-        if part < 0:
+        if part < 0:  # gave everything away: rows are numbered without it
             continue
         while part >= 0:
             pieces[0, piece], pieces[1, piece], pieces[2, piece] = row, at, part_size[part]
@@ -133,10 +142,11 @@ def lay_out(first, following, row, part_document, part_start, part_size, pieces)
 def copy_pieces(target, source, length, tokens, in_loss, row_tokens, row_in_loss):
     """Copy ``length[i]`` tokens and loss flags from ``source[i]`` of the flat arrays to ``target[i]`` of the rows.
 
-    The first token of a piece has no loss: what stands before it belongs to another document, or to another row.
+    The first token of a piece has no loss: the token before it belongs to another document, or to another row.
     """
+    # pieces are sorted by target, so that writes to the memory-mapped rows are sequential; reads are not
     for i in range(len(length)):
-        at, come, size = target[i], source[i], length[i]
-        row_tokens[at : at + size] = tokens[come : come + size]
-        row_in_loss[at : at + size] = in_loss[come : come + size]
+        at, begin, size = target[i], source[i], length[i]
+        row_tokens[at : at + size] = tokens[begin : begin + size]
+        row_in_loss[at : at + size] = in_loss[begin : begin + size]
         row_in_loss[at] = 0

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeft_training.data.corpus import Corpus, folder_hash, write_atomically
+from codeft_assets.base.files import folder_hash, write_atomically
+from codeft_training.data.corpus import Corpus
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
-THOUGHT_TAGS = ("<think>", "</think>")
+THINK_TAGS = ("<think>", "</think>")
 SPECIAL_TOKENS = (
     END_OF_TEXT,
     TURN_START,
@@ -30,7 +31,7 @@ SPECIAL_TOKENS = (
     FIM_MIDDLE,
     FIM_SUFFIX,
     "<|fim_pad|>",
-    *THOUGHT_TAGS,
+    *THINK_TAGS,
 )
 QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -41,12 +42,12 @@ _MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerReport:
-    """What was trained and how well it compresses held-out text."""
+    """A tokenizer and how well it compresses held-out text."""
 
     content_hash: str
     vocab_size: int
     num_documents: int
-    """It was trained on; 0 if it is the base model's."""
+    """Documents of its training; 0 if it is the base model's."""
     bytes_per_token: dict[str, float]
     """By language, on the validation split (the training split where a language has no validation)."""
 
@@ -66,14 +67,14 @@ def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> Tokeniz
         tokenizer, num_documents = _train(corpus, vocab_size)
         return _wrap(tokenizer), num_documents
 
-    return _saved(corpus, output, f"{corpus.content_hash}-{vocab_size}", make)
+    return _reuse_or_save(corpus, output, f"{corpus.content_hash}-{vocab_size}", make)
 
 
 def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> TokenizerReport:
-    """Save the tokenizer of ``base_model``, a Hub id or folder, with our chat template; it is what fine-tuning needs.
+    """Save the tokenizer of ``base_model``, a Hub id or folder, with our chat template, for fine-tuning.
 
     The template is ChatML as the base models of the Qwen 2.5 family know it, without a system turn of its own, and with
-    the generation markers that say which tokens an assistant wrote.
+    generation markers around the tokens of the assistant.
 
     Raises:
         ValueError: the tokenizer lacks the tokens that end documents and delimit turns.
@@ -89,13 +90,13 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
         tokenizer.chat_template = _chat_template()
         return tokenizer, 0
 
-    return _saved(corpus, output, f"{corpus.content_hash}-{base_model}", make)
+    return _reuse_or_save(corpus, output, f"{corpus.content_hash}-{base_model}", make)
 
 
-def _saved(
+def _reuse_or_save(
     corpus: Corpus, output: Path, identity: str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
 ) -> TokenizerReport:
-    """Return the report of the tokenizer in ``output``, made anew unless it is the one of ``identity``."""
+    """Return the report of the tokenizer in ``output``, which is made unless it is the one of ``identity``."""
     previous = _read_report(output)
     if previous is not None and previous["identity"] == identity:
         return TokenizerReport(**previous["report"])
@@ -110,7 +111,7 @@ def _saved(
         bytes_per_token=_bytes_per_token(tokenizer, corpus),
     )
     record = {"identity": identity, "report": {name: getattr(report, name) for name in report.__slots__}}
-    write_atomically(output / "report.json", json.dumps(record, indent=1).encode())
+    write_atomically(output / "report.json", json.dumps(record, indent=1))
     return report
 
 
@@ -145,19 +146,19 @@ def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
     tokenizer.train_from_iterator(_texts(corpus, seen), trainer=trainer)
     if not seen["documents"]:
         raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
-    return _with_visible_thoughts(tokenizer), seen["documents"]
+    return _with_visible_think_tags(tokenizer), seen["documents"]
 
 
-def _with_visible_thoughts(tokenizer: Tokenizer) -> Tokenizer:
-    """Make the thought tags ordinary tokens, as in Qwen3: they are text of a turn, and decoding shows them.
+def _with_visible_think_tags(tokenizer: Tokenizer) -> Tokenizer:
+    """Make the think tags ordinary tokens, as in Qwen3: they are text of a turn, and decoding shows them.
 
-    Control tokens can then be switched off in the text of a document while thoughts are still one token a tag.
+    Control tokens can then be switched off in the text of a document while think tags are still one token each.
     """
     from tokenizers import Tokenizer
 
     record = json.loads(tokenizer.to_str())
     for token in record["added_tokens"]:
-        token["special"] = token["content"] not in THOUGHT_TAGS
+        token["special"] = token["content"] not in THINK_TAGS
     return Tokenizer.from_str(json.dumps(record))
 
 

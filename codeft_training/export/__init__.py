@@ -1,1 +1,1 @@
-"""Exports: model folder, GGUF, model card, dataset card."""
+"""Exports of finished runs and of the corpus: Hub folders, GGUF, model card and dataset card."""

@@ -1,11 +1,12 @@
-"""The dataset card: what a corpus holds, how to load it, where every row comes from and under which license."""
+"""The dataset card: a corpus, its contents, how to load it, and the source and license of every row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from codeft_training.export.model_card import corpus_sections, table
+from codeft_assets.base.markdown import table
+from codeft_training.export.model_card import corpus_sections
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 def dataset_card(
     manifest: Mapping[str, Any], lineage: dict[str, Any], num_rows: Mapping[str, int], schema: pa.Schema
 ) -> str:
-    """Return the README of a corpus: how to load it, its splits and columns, its sources and what was left out.
+    """Return the README of a corpus: how to load it, its splits and columns, its sources and dropped documents.
 
     Args:
         manifest: The mixture table's.
@@ -34,7 +35,7 @@ def dataset_card(
             "no near duplicate of a training document is in the validation split. Every row names its source, revision "
             "and upstream row. Each source keeps its own license: the column `license` and the table below.",
             "## Splits",
-            table(("split", "documents"), [(split, f"{n:,}") for split, n in num_rows.items()]),
+            table(("split", "documents"), num_rows.items()),
             "## Columns",
             table(("column", "type"), [(field.name, field.type) for field in schema]),
             *corpus_sections(manifest["content_hash"], lineage),

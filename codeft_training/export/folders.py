@@ -1,7 +1,8 @@
-"""Puts a checkpoint or the corpus into a folder as the Hub expects it: files, card, nothing that leaves this machine.
+"""Exports a checkpoint or the corpus to a folder as the Hub expects it: files and card; nothing leaves this machine.
 
 ``push`` sends such a folder, only when it is called for, to a private repository of the owner of ``HF_TOKEN``.
-Invariant: what is exported is what was made. The rows of a dataset folder are counted against the table's manifest.
+Invariant: an export has the bytes that its run or table wrote. The rows of a dataset folder are counted against the
+table's manifest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeft_training.data.corpus import Corpus, file_hash
+from codeft_assets.base.files import file_hash, replacing_folder
+from codeft_training.data.corpus import Corpus
 from codeft_training.export.dataset_card import dataset_card
 from codeft_training.export.model_card import model_card
 
@@ -40,17 +42,17 @@ def export_model(run: Path, output: Path, *, scores: str = "", gguf: bool = True
         ValueError: the run is not finished, its weights changed since, or GGUF cannot hold this model.
     """
     result = _finished_result(run)
-    temporary = _start(output)
-    shutil.copytree(run / "checkpoint", temporary, dirs_exist_ok=True)
-    if gguf:
-        from codeft_training.export.gguf import write_gguf
-
-        write_gguf(run / "checkpoint", temporary / "model.gguf", name=f"codeFT {result['recipe']['name']}")
-    _draw_curves(run / "metrics.jsonl", temporary / "curves.png")
     lineage = json.loads((run / "lineage.json").read_text()) if (run / "lineage.json").is_file() else {}
-    card = model_card(result, lineage, scores=scores, curves="curves.png", gguf="model.gguf" if gguf else "")
-    (temporary / "README.md").write_text(card)
-    return _commit(temporary, output)
+    with replacing_folder(output) as folder:
+        shutil.copytree(run / "checkpoint", folder, dirs_exist_ok=True)
+        if gguf:
+            from codeft_training.export.gguf import write_gguf
+
+            write_gguf(run / "checkpoint", folder / "model.gguf", name=f"codeFT {result['recipe']['name']}")
+        _draw_curves(run / "metrics.jsonl", folder / "curves.png")
+        card = model_card(result, lineage, scores=scores, curves="curves.png", gguf="model.gguf" if gguf else "")
+        (folder / "README.md").write_text(card)
+    return _file_sizes(output)
 
 
 def _finished_result(run: Path) -> dict[str, Any]:
@@ -69,23 +71,24 @@ def export_corpus(corpus: Corpus, output: Path, *, lineage: dict[str, Any]) -> d
     Args:
         corpus: The mixture; each of its columns is one of the dataset.
         output: The folder to write; it is replaced.
-        lineage: Sources with revision, license and counts, and what was dropped, for the card.
+        lineage: Sources with revision, license and counts, and drops by reason, for the card.
 
     Raises:
         ValueError: the table is not there, or a shard holds other rows than its manifest says.
     """
     manifest = corpus.manifest()
-    temporary = _start(output)
-    (temporary / "data").mkdir()
-    num_rows = {split: _write_split(_batches(corpus, split), temporary / "data", split) for split in SPLITS}
-    if sum(num_rows.values()) != sum(shard["num_rows"] for shard in manifest["shards"]):
-        raise ValueError(
-            f"corpus {str(corpus.folder)!r} says {sum(shard['num_rows'] for shard in manifest['shards'])} rows, its "
-            f"splits {SPLITS} have {num_rows}; materialize corpus/mixture again"
-        )
-    present = {split: n for split, n in num_rows.items() if n}
-    (temporary / "README.md").write_text(dataset_card(manifest, lineage, present, _schema(corpus)))
-    return _commit(temporary, output)
+    with replacing_folder(output) as folder:
+        (folder / "data").mkdir()
+        num_rows = {split: _write_split(_batches(corpus, split), folder / "data", split) for split in SPLITS}
+        expected = sum(shard["num_rows"] for shard in manifest["shards"])
+        if sum(num_rows.values()) != expected:
+            raise ValueError(
+                f"corpus {str(corpus.folder)!r} says {expected} rows, its splits {SPLITS} have {num_rows}; materialize "
+                f"corpus/mixture again"
+            )
+        present = {split: n for split, n in num_rows.items() if n}
+        (folder / "README.md").write_text(dataset_card(manifest, lineage, present, _schema(corpus)))
+    return _file_sizes(output)
 
 
 def _schema(corpus: Corpus) -> pa.Schema:
@@ -146,18 +149,9 @@ def push(folder: Path, repo_id: str, *, repo_type: str) -> str:
     return str(done.commit_url)
 
 
-def _start(output: Path) -> Path:
-    temporary = output.with_name(f".tmp-{output.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    return temporary
-
-
-def _commit(temporary: Path, output: Path) -> dict[str, Any]:
-    shutil.rmtree(output, ignore_errors=True)
-    temporary.rename(output)
-    files = sorted(path for path in output.rglob("*") if path.is_file())
-    return {str(path.relative_to(output)): path.stat().st_size for path in files}
+def _file_sizes(folder: Path) -> dict[str, int]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}
 
 
 def _draw_curves(metrics: Path, output: Path) -> None:

@@ -1,4 +1,4 @@
-"""Writes a checkpoint as one GGUF file, which llama.cpp and its kin run and ``from_pretrained(gguf_file=…)`` loads.
+"""Writes a checkpoint as one GGUF file, for llama.cpp, programs built on it and ``from_pretrained(gguf_file=…)``.
 
 Weights keep their type: nothing is lost. The tokenizer travels along; it is declared as ``qwen2``, so one that splits
 text by another expression is refused instead of being split wrongly by every reader.
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from codeft_assets.base.files import replacing_file
 from codeft_training.data.tokenizer import QWEN2_SPLIT
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _GENERATION_MARKERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
-"""They say which tokens to train on; other template engines than transformers' do not know them."""
+"""Marks of the tokens in the loss; other template engines than transformers' do not know them."""
 ARCHITECTURES = ("qwen3", "qwen2")
 """Model types whose tensors are stored as they are: their rotary halves need no reordering."""
 _CONTROL, _USER_DEFINED, _NORMAL, _UNUSED = 3, 4, 1, 5  # gguf.TokenType
@@ -43,17 +44,16 @@ def write_gguf(checkpoint: Path, output: Path, *, name: str) -> None:
     config = AutoConfig.from_pretrained(checkpoint)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(f"model type {config.model_type!r} is none of {ARCHITECTURES}; export with --no-gguf")
-    temporary = output.with_name(f".tmp-{output.name}")
-    writer = GGUFWriter(temporary, config.model_type)
-    writer.add_name(name)
-    _add_shape(writer, config)
-    _add_tokenizer(writer, checkpoint, config.vocab_size)
-    _add_tensors(writer, config, checkpoint / "model.safetensors")
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    temporary.replace(output)
+    with replacing_file(output) as temporary:
+        writer = GGUFWriter(temporary, config.model_type)
+        writer.add_name(name)
+        _add_shape(writer, config)
+        _add_tokenizer(writer, checkpoint, config.vocab_size)
+        _add_tensors(writer, config, checkpoint / "model.safetensors")
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
 
 
 def _add_shape(writer: GGUFWriter, config: PretrainedConfig) -> None:

@@ -1,9 +1,10 @@
-"""The model card: what a checkpoint is made of, in the words a reader of the Hub expects."""
+"""The model card of a checkpoint, in the words a reader of the Hub expects."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
+
+from codeft_assets.base.markdown import table
 
 
 def model_card(
@@ -12,14 +13,14 @@ def model_card(
     """Return the README of a checkpoint: recipe, curves, scores, sources with revisions and licenses, drops.
 
     Args:
-        result: What training wrote as ``result.json``.
+        result: The content of ``result.json``.
         lineage: Of the corpus: ``sources`` (source, revision, license, num_in, num_kept, num_tokens) and ``dropped``.
-        scores: Markdown about this checkpoint; without it the card says that it was not scored.
+        scores: Markdown about this checkpoint; without it the card notes that it was not scored.
         curves: Name of the image of the curves, if there is one.
         gguf: Name of the GGUF file, if there is one.
     """
     recipe = result["recipe"]
-    base = f"base_model: {recipe['base_model']}\n" if recipe["base_model"] else ""
+    base = f"base_model: {recipe['base_model']}\n" if recipe.get("base_model") else ""
     front = f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{base}tags:\n- code\n- codeft\n---"
     return "\n\n".join(
         [
@@ -28,7 +29,7 @@ def model_card(
             f"{recipe['about']}. {result['num_parameters']:,} parameters, context {recipe['context_tokens']} tokens.",
             *([_usage(gguf)] if gguf else []),
             "## Training",
-            table(("what", "value"), _training_rows(result)),
+            table(("property", "value"), _training_rows(result)),
             *([f"![training loss and held-out bits per byte]({curves})"] if curves else []),
             "## Scores",
             _demoted(scores) if scores else "This checkpoint has not been scored.",
@@ -52,27 +53,27 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
         *((name, _number(value)) for name, value in result["validation"].items()),
         ("seconds", f"{result['seconds']}"),
         *((name, value) for name, value in result["environment"].items()),
-        *((f"recipe: {name}", value) for name, value in recipe.items() if name not in {"name", "about"}),
+        *((f"recipe: {name}", str(value)) for name, value in recipe.items() if name not in {"name", "about"}),
     ]
 
 
 def _usage(gguf: str) -> str:
-    # transformers 5.23 does not read a Qwen3 file's head size: the config beside it says it
+    # transformers 5.23 does not read a Qwen3 file's head size: it is in the config
     return (
-        f"`{gguf}` is for llama.cpp and its kin. In transformers, pass the config along: "
+        f"`{gguf}` is for llama.cpp and programs built on it. In transformers, pass the config along: "
         f'`AutoModelForCausalLM.from_pretrained(f, gguf_file="{gguf}", config=AutoConfig.from_pretrained(f))`.'
     )
 
 
 def _counted(lineage: dict[str, Any], tokens_by_source: dict[str, int]) -> dict[str, Any]:
-    """Return the lineage with the tokens that packing counted of each source, repetitions included."""
+    """Return the lineage with each source's tokens as packed, repetitions included."""
     counts = {source: f"{n:,}" for source, n in tokens_by_source.items()}
     sources = [{"num_tokens": counts.get(source["source"], "0")} | source for source in lineage.get("sources", [])]
     return {**lineage, "sources": sources}
 
 
 def corpus_sections(content_hash: str, lineage: dict[str, Any]) -> list[str]:
-    """Return the parts of a card about the corpus: its hash, its sources, what was left out and why."""
+    """Return the parts of a card about the corpus: its hash, its sources, and the documents dropped by reason."""
     sources = lineage.get("sources", [])
     names = {"source": "source", "revision": "revision", "license": "license", "num_tokens": "tokens"}
     names |= {"num_kept": "documents kept", "num_in": "documents in"}
@@ -97,10 +98,3 @@ def _demoted(markdown: str) -> str:
 
 def _number(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
-
-
-def table(header: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> str:
-    """Return a Markdown table."""
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    lines += [" | ".join(str(value).replace("|", "\\|") for value in row) for row in rows]
-    return "\n".join(f"| {line} |" for line in lines)

@@ -1,1 +1,1 @@
-"""Measurements of a run: evaluation, samples, metrics, throughput."""
+"""Measurements that change no weight: held-out bits per byte, evaluation texts, samples, metrics and throughput."""

@@ -1,7 +1,7 @@
-"""Bits per byte of fixed texts while a run trains, by domain: what it learns, before it is scored on anything.
+"""Bits per byte of fixed evaluation texts while a run trains, by domain: its progress before any benchmark scores it.
 
-Invariant: a probe changes no weight. It draws no random number and leaves no state, so a run ends in the same bits with
-and without it; what it costs is measured, and bounded beforehand by reading fewer texts.
+Invariant: an evaluation changes no weight. It draws no random number and leaves no state, so a run ends in the same
+bits with and without it; its cost is measured, and bounded beforehand by reading fewer texts.
 """
 
 from __future__ import annotations
@@ -10,49 +10,50 @@ import json
 import math
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from codeft_training.data.batches import NOT_IN_LOSS
+from codeft_training.data.batches import IGNORE_INDEX
 from codeft_training.data.encoding import load_tokenizer
 from codeft_training.data.packed_rows import token_bytes
 from codeft_training.measure.validation import TokenNats
-from codeft_training.recipes import Recipe
+from codeft_training.recipe import Recipe
 
 PREFIX = "probe_bits_per_byte_"
 MAX_SHARE = 0.04
-"""Of a run's time that a probe may be expected to take; measured, it shall be below a twentieth."""
+"""Of a run's time that evaluation texts may be expected to take; their measured share is kept below a twentieth."""
 COST_OF_A_TOKEN = 0.5
 """Of a training token's time: a forward pass is a third of forward and backward, and short texts are padded."""
 _DOMAIN = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeText:
-    """A text to be weighed, and what comes before it."""
+class EvalText:
+    """A text whose likelihood is measured, and the context before it."""
 
     domain: str
     context: str
     text: str
     item: str = ""
-    """Names the benchmark item whose prompt is the context, where the model shall continue it too."""
+    """Names the benchmark item whose prompt is the context, where the model is to continue it too."""
 
 
-def read_probe(path: Path) -> list[ProbeText]:
+def read_eval_texts(path: Path) -> list[EvalText]:
     """Return the texts of a JSON lines file with ``domain``, ``text`` and, where wanted, ``context`` and ``item``.
 
     Raises:
         ValueError: a line is no such object; names the line.
     """
     lines = path.read_text(encoding="utf-8").splitlines()
-    return [_probe_text(line, f"{path} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return [_eval_text(line, f"{path} line {number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _probe_text(line: str, where: str) -> ProbeText:
+def _eval_text(line: str, where: str) -> EvalText:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -65,10 +66,10 @@ def _probe_text(line: str, where: str) -> ProbeText:
         or not found[2]
     ):
         raise ValueError(
-            f"{where} is {line[:80]!r}; it must hold a 'domain' of [a-z0-9_]+, a 'text' that says something and, if "
+            f"{where} is {line[:80]!r}; it must hold a 'domain' of [a-z0-9_]+, a 'text' that is not empty and, if "
             f"wanted, a 'context' and an 'item'"
         )
-    return ProbeText(*found)
+    return EvalText(*found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,65 +77,75 @@ class _Encoded:
     domain: int
     ids: list[int]
     first: int
-    """The first token that is weighed."""
+    """The first token that counts."""
 
 
-class Probe:
-    """Texts that are tokenized once and weighed again and again."""
+class EvalTexts:
+    """Texts that are tokenized once and measured again and again."""
 
-    def __init__(self, texts: Sequence[ProbeText], tokenizer_folder: Path, recipe: Recipe) -> None:
+    def __init__(self, texts: Sequence[EvalText], tokenizer_folder: Path, recipe: Recipe) -> None:
         tokenizer = load_tokenizer(tokenizer_folder)
-        self._names = sorted({text.domain for text in texts})
-        encoded = [self._encode(text, tokenizer, recipe.context_tokens) for text in texts]
-        self.every = thinning(sum(len(text.ids) for text in encoded), recipe)
-        chosen = [text for i in range(len(self._names)) for text in _of(encoded, i)[:: self.every]]
+        self._domains = sorted({text.domain for text in texts})
+        encoded = [self._encode(text, tokenizer, recipe.data.context_tokens) for text in texts]
+        self.stride = subsample_stride(sum(len(text.ids) for text in encoded), recipe)
+        chosen = [text for i in range(len(self._domains)) for text in _in_domain(encoded, i)[:: self.stride]]
         self._texts = sorted(chosen, key=lambda text: len(text.ids))
         self._bytes = token_bytes(tokenizer_folder)
         self._num_given = len(texts)
 
-    def told(self) -> str:
-        """Return the log line of what is read."""
-        thinned = (
-            f", every {self.every}th so that it takes at most {MAX_SHARE:.0%} of the run" if self.every > 1 else ""
+    def describe(self) -> str:
+        """Return the log line about the texts."""
+        subsampled = (
+            f", every {self.stride}th so that it takes at most {MAX_SHARE:.0%} of the run" if self.stride > 1 else ""
         )
-        return f"probe: {len(self._texts)} of {self._num_given} texts in {len(self._names)} domains{thinned}"
+        return (
+            f"evaluation texts: {len(self._texts)} of {self._num_given} texts in {len(self._domains)} "
+            f"domains{subsampled}"
+        )
 
-    def _encode(self, text: ProbeText, tokenizer: object, context_tokens: int) -> _Encoded:
-        # the two are tokenized apart: the bytes weighed are exactly the text's
-        before, ids = (tokenizer.encode(part, add_special_tokens=False).ids for part in (text.context, text.text))  # type: ignore[attr-defined]
-        return _Encoded(self._names.index(text.domain), [*before, *ids][:context_tokens], max(len(before), 1))
+    def _encode(self, text: EvalText, tokenizer: Any, context_tokens: int) -> _Encoded:
+        # the two are tokenized apart: the bytes counted are exactly the text's
+        before, ids = (tokenizer.encode(part, add_special_tokens=False).ids for part in (text.context, text.text))
+        return _Encoded(self._domains.index(text.domain), [*before, *ids][:context_tokens], max(len(before), 1))
 
     def measure(self, token_nats: TokenNats, batch_rows: int) -> dict[str, float]:
-        """Return ``probe_bits_per_byte_<domain>`` of each domain that has a weighed byte, and ``probe_seconds``."""
+        """Return ``probe_bits_per_byte_<domain>`` of each domain with a counted byte, and ``probe_seconds``."""
         start = time.monotonic()
-        sums = np.zeros((2, len(self._names)))
+        sums = np.zeros((2, len(self._domains)))
         for at in range(0, len(self._texts), batch_rows):
             sums += self._sums(self._texts[at : at + batch_rows], token_nats)
         bits = {
-            f"{PREFIX}{name}": float(nats / math.log(2) / num_bytes)
-            for name, nats, num_bytes in zip(self._names, *sums, strict=True)
+            f"{PREFIX}{domain}": float(nats / math.log(2) / num_bytes)
+            for domain, nats, num_bytes in zip(self._domains, *sums, strict=True)
             if num_bytes
         }
         return bits | {"probe_seconds": round(time.monotonic() - start, 4)}
 
     def _sums(self, texts: Sequence[_Encoded], token_nats: TokenNats) -> npt.NDArray[np.float64]:
         shape = (len(texts), max(len(text.ids) for text in texts))
-        ids, labels = np.zeros(shape, dtype=np.int64), np.full(shape, NOT_IN_LOSS)
+        ids, labels = np.zeros(shape, dtype=np.int64), np.full(shape, IGNORE_INDEX)
         for row, text in enumerate(texts):
             ids[row, : len(text.ids)] = text.ids
             labels[row, text.first - 1 : len(text.ids) - 1] = text.ids[text.first :]
-        counted = labels != NOT_IN_LOSS
+        counted = labels != IGNORE_INDEX
         domains = np.repeat([text.domain for text in texts], counted.sum(axis=1))
         columns = (token_nats(ids, labels)[counted], self._bytes[labels[counted]])
-        return np.stack([np.bincount(domains, values, len(self._names)).astype(np.float64) for values in columns])
+        return np.stack([np.bincount(domains, values, len(self._domains)).astype(np.float64) for values in columns])
 
 
-def _of(encoded: Sequence[_Encoded], domain: int) -> list[_Encoded]:
+def _in_domain(encoded: Sequence[_Encoded], domain: int) -> list[_Encoded]:
     return [text for text in encoded if text.domain == domain]
 
 
-def thinning(num_tokens: int, recipe: Recipe) -> int:
-    """Return k: of so many probe tokens, every k-th text is read for the probe to stay within its share of the run."""
-    num_probes = -(-recipe.max_steps // recipe.validate_every_steps)
-    expected = COST_OF_A_TOKEN * num_tokens * num_probes / (recipe.max_steps * recipe.tokens_per_step)
+def bits_line(measured: Mapping[str, float]) -> str:
+    """Return the log line of a measurement."""
+    bits = ", ".join(f"{name.removeprefix(PREFIX)} {value:.3f}" for name, value in measured.items() if PREFIX in name)
+    return f"evaluation texts, bits per byte: {bits} ({measured['probe_seconds']:.2f} s)"
+
+
+def subsample_stride(num_tokens: int, recipe: Recipe) -> int:
+    """Return k: of so many tokens of evaluation texts, every k-th text is read, to stay within the share of the run."""
+    max_steps = recipe.schedule.max_steps
+    num_evaluations = -(-max_steps // recipe.monitor.validate_every_steps)
+    expected = COST_OF_A_TOKEN * num_tokens * num_evaluations / (max_steps * recipe.data.tokens_per_step)
     return max(math.ceil(expected / MAX_SHARE), 1)

@@ -1,55 +1,76 @@
-"""What is measured between steps: bits per byte of held-out documents and, where there is one, of a probe's texts."""
+"""Evaluation between steps: bits per byte of held-out documents and, where they are given, of evaluation texts.
+
+Metric keys of the evaluation texts begin with ``probe_``, as in the files of earlier runs.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from codeft_training.measure.eval_texts import MAX_SHARE, PREFIX, Probe, read_probe
-from codeft_training.measure.samples import COMPLETIONS, Completions, Write
-from codeft_training.measure.validation import TokenNats, Validation, told
-from codeft_training.run_spec import TrainingRun
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.measure.eval_texts import MAX_SHARE, EvalTexts, bits_line, read_eval_texts
+from codeft_training.measure.samples import COMPLETIONS, Generate, TrainingSamples
+from codeft_training.measure.validation import TokenNats, Validation, log_line
+from codeft_training.recipe import Recipe
+
+Entry = tuple[dict[str, Any], str]
+"""An entry for the metrics and its line in the log."""
 
 
-class HeldOut:
-    """The validation and the probe of a run."""
+class Evaluator:
+    """Validation, evaluation texts and samples of a run, the latter two within their share of its time."""
 
-    def __init__(self, run: TrainingRun) -> None:
-        self._recipe = run.recipe
-        self._validation = Validation(run.packed, run.tokenizer, run.recipe.validation_rows)
-        texts = read_probe(run.probe) if run.probe else []
-        self._probe = Probe(texts, run.tokenizer, run.recipe) if run.probe else None
-        self._completions = Completions(texts, run.tokenizer, run.recipe.context_tokens)
-        self._start, self._probe_seconds = time.monotonic(), 0.0
+    def __init__(
+        self,
+        validation: Validation,
+        eval_texts: EvalTexts | None = None,
+        samples: TrainingSamples | None = None,
+        *,
+        tokens_per_step: int,
+    ) -> None:
+        self._validation, self._eval_texts, self._samples = validation, eval_texts, samples
+        self._tokens_per_step = tokens_per_step
+        self._start, self._seconds_used = time.monotonic(), 0.0
 
-    def told(self) -> list[str]:
-        """Return the log's lines of what is probed, where there is a probe."""
-        parts = [self._probe, self._completions if self._completions.prompts else None]
-        return [part.told() for part in parts if part is not None]
-
-    def is_due(self, step: int) -> bool:
-        """Return whether to measure after ``step``, besides the last one."""
-        return step % self._recipe.validate_every_steps == 0
+    def describe(self) -> list[str]:
+        """Return log lines about the evaluation texts and samples, none where there are none."""
+        return [part.describe() for part in (self._eval_texts, self._samples) if part is not None]
 
     def measure(
-        self, step: int, token_nats: TokenNats, batch_rows: int, write: Write | None = None
-    ) -> Iterator[tuple[dict[str, Any], str]]:
-        """Yield entries for the metrics, each with its line in the log; without ``write`` nothing is completed."""
-        measured = self._validation.measure(token_nats, batch_rows)
-        if measured:
-            yield {"step": step, **measured}, f"step {step}: {told(measured)}"
-        if self._probe is None:
+        self, step: int, token_nats: TokenNats, batch_rows: int, generate: Generate | None = None
+    ) -> Iterator[Entry]:
+        """Yield the entries of an evaluation after ``step``; without ``generate`` there are no samples."""
+        validation = self._validation.measure(token_nats, batch_rows)
+        if validation:
+            yield {"step": step, **validation}, f"step {step}: {log_line(validation)}"
+        if self._eval_texts is None:
             return
         start = time.monotonic()
-        seen = {"step": step, "num_tokens": step * self._recipe.tokens_per_step}
-        probed = self._probe.measure(token_nats, batch_rows)
-        bits = ", ".join(f"{name.removeprefix(PREFIX)} {value:.3f}" for name, value in probed.items() if PREFIX in name)
-        yield seen | probed, f"step {step}: probe, bits per byte: {bits} ({probed['probe_seconds']:.2f} s)"
-        if write is not None:
-            affordable = MAX_SHARE * (start - self._start) - self._probe_seconds - (time.monotonic() - start)
-            written = self._completions.measure(write, affordable)
-            if written:
-                num, seconds = len(written[COMPLETIONS]), written["probe_completion_seconds"]
-                yield seen | written, f"step {step}: probe, {num} prompts continued ({seconds:.2f} s)"
-        self._probe_seconds += time.monotonic() - start
+        position = {"step": step, "num_tokens": step * self._tokens_per_step}
+        bits = self._eval_texts.measure(token_nats, batch_rows)
+        yield position | bits, f"step {step}: {bits_line(bits)}"
+        if generate is not None and self._samples is not None:
+            affordable = MAX_SHARE * (start - self._start) - self._seconds_used - (time.monotonic() - start)
+            samples = self._samples.measure(generate, affordable)
+            if samples:
+                num, seconds = len(samples[COMPLETIONS]), samples["probe_completion_seconds"]
+                yield position | samples, f"step {step}: {num} prompts continued ({seconds:.2f} s)"
+        self._seconds_used += time.monotonic() - start
+
+
+def build_evaluator(packed: PackedRows, tokenizer: Path, eval_texts: Path | None, recipe: Recipe) -> Evaluator:
+    """Return the evaluator of a run; ``eval_texts`` is a file for ``read_eval_texts``."""
+    validation = Validation(packed, tokenizer, recipe.monitor.validation_rows)
+    if eval_texts is None:
+        return Evaluator(validation, tokens_per_step=recipe.data.tokens_per_step)
+    texts = read_eval_texts(eval_texts)
+    samples = TrainingSamples(texts, tokenizer, recipe.data.context_tokens)
+    return Evaluator(
+        validation,
+        EvalTexts(texts, tokenizer, recipe),
+        samples if samples.prompts else None,
+        tokens_per_step=recipe.data.tokens_per_step,
+    )

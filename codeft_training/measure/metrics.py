@@ -1,6 +1,6 @@
-"""What a run measures, one JSON object a line, in ``metrics.jsonl``; a resumed run has no entry twice.
+"""The metrics of a run, one JSON object a line, in ``metrics.jsonl``; a resumed run has no entry twice.
 
-The file is the truth. The same numbers go, while the run goes on, to the reporter and to TensorBoard's event files.
+The file is the truth. The same numbers go live to the reporter and to TensorBoard's event files.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from codeft_training.pipes import Reporter
-from codeft_training.train.checkpoints import writing
+from codeft_assets.base.files import explain_write_errors
+from codeft_assets.base.report import Reporter
 
 FILE, BOARD = "metrics.jsonl", "tensorboard"
 
@@ -26,28 +26,28 @@ def step_line(entry: Mapping[str, Any], last_step: int) -> str:
 
 
 def finite(**values: float | None) -> dict[str, float]:
-    """Return those values that are numbers: what was not measured is missing, never 0."""
+    """Return those values that are numbers: a missing measurement has no entry, never 0."""
     return {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
 
 
 class Metrics:
-    """Records entries to a file and tells the reporter and TensorBoard."""
+    """Records entries to the file, the reporter and TensorBoard; of several processes, only the main one does."""
 
-    def __init__(self, folder: Path, reporter: Reporter) -> None:
-        self._folder, self._path, self._reporter = folder, folder / FILE, reporter
+    def __init__(self, folder: Path, reporter: Reporter, *, is_main: bool = True) -> None:
+        self._folder, self._path, self._reporter, self._is_main = folder, folder / FILE, reporter, is_main
         self._board: Any = None
 
     def entries(self) -> list[dict[str, Any]]:
-        """Return all that was recorded so far."""
+        """Return the entries so far."""
         if not self._path.is_file():
             return []
         lines = self._path.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]  # a killed process may leave half a line
 
-    def rewind(self, step: int, *, resumed: bool = False) -> None:
-        """Drop what was recorded after ``step``, a resumed run records it again, and open the event files."""
-        if resumed:
-            self._reporter.log(f"resuming from checkpoint-{step}")
+    def rewind(self, step: int) -> None:
+        """Drop entries after ``step``, which a resumed run records again, and open the event files."""
+        if not self._is_main:
+            return
         kept = [entry for entry in self.entries() if entry["step"] <= step]
         self._folder.mkdir(parents=True, exist_ok=True)
         self._path.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
@@ -55,15 +55,17 @@ class Metrics:
 
     def record(self, entry: Mapping[str, Any], line: str) -> None:
         """Record an entry, and ``line`` in the log."""
-        with writing(self._path), self._path.open("a") as file:
+        if not self._is_main:
+            return
+        with explain_write_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(dict(entry)) + "\n")
         self._reporter.log(line)
         self._reporter.observe(entry)
         if self._board is not None:
-            self._show(entry)
+            self._add_scalars(entry)
 
-    def say(self, line: str) -> None:
-        """Put ``line`` in the log: what is told, but not measured."""
+    def log(self, line: str) -> None:
+        """Put a line without an entry in the log."""
         self._reporter.log(line)
 
     def close(self) -> None:
@@ -77,10 +79,10 @@ class Metrics:
         except ImportError:
             self._reporter.log("no TensorBoard files: pip install tensorboard to have them; metrics.jsonl has all")
             return None
-        # what an earlier process wrote after this step is hidden
+        # hides the entries of an earlier process after this step
         return SummaryWriter(str(self._folder / BOARD), purge_step=step + 1)
 
-    def _show(self, entry: Mapping[str, Any]) -> None:
+    def _add_scalars(self, entry: Mapping[str, Any]) -> None:
         for name, value in entry.items():
             if name != "step" and isinstance(value, int | float):
                 self._board.add_scalar(_tag(name), value, entry["step"])
@@ -88,7 +90,7 @@ class Metrics:
 
 
 def _tag(name: str) -> str:
-    """Return the name in TensorBoard, where what comes before a slash is a group."""
+    """Return the name in TensorBoard, where the part before a slash is a group."""
     groups = {"probe_": "probe/", "bits_per_byte": "held out/bits_per_byte", "validation_": "held out/"}
     found = next((prefix for prefix in groups if name.startswith(prefix)), None)
     return name.replace(found, groups[found], 1) if found else f"training/{name}"

@@ -1,7 +1,7 @@
-"""What a model writes while it trains: completions of a few fixed prompts, for somebody else to judge.
+"""Samples while a model trains: greedy completions of a few fixed prompts, which another process scores.
 
-Invariant: like a probe, it changes no weight and draws no random number. It is asked for only where what it is expected
-to take keeps all that is measured within its share of the run so far, so a short run has few and a long one many.
+Invariant: like evaluation texts, they change no weight and draw no random number. They are generated only where their
+expected cost keeps all evaluation within its share of the run so far: a short run has few and a long one many.
 """
 
 from __future__ import annotations
@@ -13,44 +13,46 @@ from pathlib import Path
 from typing import Any
 
 from codeft_training.data.encoding import load_tokenizer
-from codeft_training.measure.eval_texts import ProbeText
+from codeft_training.measure.eval_texts import EvalText
 
 COMPLETIONS = "completions"
-"""Of a metrics entry: item -> what the model wrote behind its prompt."""
-_TRIED_TOKENS = 8
-"""Generated to find out what the first completions will take."""
-Write = Callable[[Sequence[Sequence[int]], int], list[list[int]]]
-"""From prompts and a number of tokens to what follows each prompt."""
+"""Key of a metrics entry: item -> the model's continuation of its prompt."""
+_TIMED_TOKENS = 8
+"""Generated to estimate the cost of the first samples."""
+Generate = Callable[[Sequence[Sequence[int]], int], list[list[int]]]
+"""From prompts and a number of tokens to the continuation of each prompt."""
 
 
-class Completions:
+class TrainingSamples:
     """Prompts that are tokenized once and continued again and again."""
 
-    def __init__(self, texts: Sequence[ProbeText], tokenizer_folder: Path, context_tokens: int) -> None:
+    def __init__(self, texts: Sequence[EvalText], tokenizer_folder: Path, context_tokens: int) -> None:
         self._tokenizer = load_tokenizer(tokenizer_folder)
         chosen = [text for text in texts if text.item]
         prompts = {text.item: self._encode(text.context) for text in chosen}
-        # twice what the longest solution takes: room for a longer way, and no more than is needed
+        # twice the longest solution: room for a longer way, and no more than is needed
         self.max_new_tokens = 2 * max((len(self._encode(text.text)) for text in chosen), default=0)
         most_tokens = context_tokens - self.max_new_tokens
         self.prompts = {item: ids for item, ids in prompts.items() if 0 < len(ids) <= most_tokens}
         self._num_given = len(chosen)
         self._expected_seconds: float | None = None
 
-    def told(self) -> str:
-        """Return the log line of what is written."""
-        return f"probe: {len(self.prompts)} of {self._num_given} prompts are continued by {self.max_new_tokens} tokens"
+    def describe(self) -> str:
+        """Return the log line about the prompts."""
+        return (
+            f"samples: {len(self.prompts)} of {self._num_given} prompts are continued by {self.max_new_tokens} tokens"
+        )
 
-    def measure(self, write: Write, affordable_seconds: float) -> dict[str, Any]:
+    def measure(self, generate: Generate, affordable_seconds: float) -> dict[str, Any]:
         """Return ``completions`` and ``probe_completion_seconds``; {} where they are expected to take longer."""
         if not self.prompts:
             return {}
         start = time.monotonic()
         if self._expected_seconds is None:
-            self._expected_seconds = self._tried(write)
+            self._expected_seconds = self._estimate_seconds(generate)
         if self._expected_seconds > affordable_seconds:
             return {}
-        found = write(list(self.prompts.values()), self.max_new_tokens)
+        found = generate(list(self.prompts.values()), self.max_new_tokens)
         self._expected_seconds = time.monotonic() - start
         texts = [self._tokenizer.decode(ids, skip_special_tokens=True) for ids in found]
         return {
@@ -58,25 +60,25 @@ class Completions:
             "probe_completion_seconds": round(self._expected_seconds, 4),
         }
 
-    def _tried(self, write: Write) -> float:
-        """Return what all tokens are expected to take; the first one, with the prompts before it, is another matter."""
+    def _estimate_seconds(self, generate: Generate) -> float:
+        """Return the expected seconds of all tokens; the first one costs more, for it reads the prompt."""
         starts = [time.monotonic()]
-        for num_tokens in (1, 1, 1 + _TRIED_TOKENS):  # the very first call also imports and allocates
-            write(list(self.prompts.values()), num_tokens)
+        for num_tokens in (1, 1, 1 + _TIMED_TOKENS):  # the very first call also imports and allocates
+            generate(list(self.prompts.values()), num_tokens)
             starts.append(time.monotonic())
         _, first, more = (end - start for start, end in itertools.pairwise(starts))
-        return first + max(more - first, 0.0) * (self.max_new_tokens - 1) / _TRIED_TOKENS
+        return first + max(more - first, 0.0) * (self.max_new_tokens - 1) / _TIMED_TOKENS
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def greedy(model: Any, *, bf16: bool) -> Write:
-    """Return the Hub model as it stands, as a writer of its likeliest tokens."""
+def greedy_generator(model: Any, *, bf16: bool) -> Generate:
+    """Return a generator of the likeliest tokens of a Hub model."""
     import torch
     from transformers import GenerationConfig
 
-    def write(prompts: Sequence[Sequence[int]], num_tokens: int) -> list[list[int]]:
+    def generate(prompts: Sequence[Sequence[int]], num_tokens: int) -> list[list[int]]:
         width = max(map(len, prompts))
         padding, end = model.config.pad_token_id or 0, model.config.eos_token_id
         rows = [[padding] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -92,4 +94,4 @@ def greedy(model: Any, *, bf16: bool) -> Write:
             )
         return found[:, width:].tolist()
 
-    return write
+    return generate

@@ -1,4 +1,4 @@
-"""What a run is measured against: the operations a token costs, and what the device can do."""
+"""Throughput of a run: tokens and operations a second, as a share of the device's peak where that is known."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ PEAK_TFLOPS = {"H100": 989.0, "H200": 989.0, "GH200": 989.0, "B200": 2250.0, "A1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compute:
-    """What a run's speed is measured against."""
+class ThroughputMeter:
+    """Turns tokens a second into operations a second and model FLOPs utilization (MFU)."""
 
     flops_per_token: float
     peak_tflops: float | None
@@ -42,12 +42,12 @@ def peak_tflops(device_name: str) -> float | None:
     return next((peak for name, peak in PEAK_TFLOPS.items() if name in words), None)
 
 
-def compute_of(config: Any, context_tokens: int, num_devices: int = 1) -> Compute:
-    """Return what the speed of a run on this machine's devices is measured against."""
+def build_throughput_meter(config: Any, context_tokens: int, num_devices: int = 1) -> ThroughputMeter:
+    """Return the meter of a model with this ``config`` on this machine's devices."""
     import torch
 
     peak = peak_tflops(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
-    return Compute(
+    return ThroughputMeter(
         flops_per_token=flops_per_token(config, context_tokens),
         peak_tflops=None if peak is None else peak * num_devices,
     )

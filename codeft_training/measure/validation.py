@@ -1,4 +1,4 @@
-"""Bits per byte of held-out documents: comparable between tokenizers, told by domain."""
+"""Bits per byte of held-out documents, in total and by domain: comparable between tokenizers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from codeft_training.data.batches import NOT_IN_LOSS
+from codeft_training.data.batches import IGNORE_INDEX
 from codeft_training.data.packed_rows import PackedRows, token_bytes
 
 TokenNats = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
@@ -18,7 +18,7 @@ TokenNats = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray
 
 
 class Validation:
-    """Held-out rows, read evenly spread and always the same."""
+    """Held-out rows, evenly spread over the split and always the same."""
 
     def __init__(self, packed: PackedRows, tokenizer: Path, num_rows: int) -> None:
         tokens = packed.tokens("validation")
@@ -49,9 +49,9 @@ class Validation:
 
     def _sums(self, token_nats: TokenNats, part: slice) -> npt.NDArray[np.float64]:
         ids, in_loss = self._ids[part], self._in_loss[part]
-        labels = np.full_like(ids, NOT_IN_LOSS)
-        labels[:, :-1] = np.where(in_loss[:, 1:], ids[:, 1:], NOT_IN_LOSS)
-        counted = labels != NOT_IN_LOSS
+        labels = np.full_like(ids, IGNORE_INDEX)
+        labels[:, :-1] = np.where(in_loss[:, 1:], ids[:, 1:], IGNORE_INDEX)
+        counted = labels != IGNORE_INDEX
         nats = token_nats(ids, labels)[counted]
         domains = self._domains[part][:, 1:][counted[:, :-1]]
         sizes = self._bytes[labels[counted]]
@@ -66,7 +66,7 @@ def _domains(packed: PackedRows, shape: tuple[int, ...]) -> tuple[list[str], npt
         return [""], np.zeros(shape, dtype=np.int8)
 
 
-def told(measured: dict[str, Any]) -> str:
+def log_line(measured: dict[str, Any]) -> str:
     """Return the log line of a validation."""
     domains = {key.removeprefix("bits_per_byte_"): value for key, value in measured.items() if "byte_" in key}
     shown = ", ".join(f"{name} {value:.3f}" for name, value in domains.items())

@@ -1,1 +1,1 @@
-"""Model: forward pass, loss, optimizer, learning-rate schedule, distribution."""
+"""The training computation: forward pass, loss, optimizer, learning rate, and the processes that share them."""

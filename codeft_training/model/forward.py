@@ -2,7 +2,7 @@
 
 Same numbers as ``Qwen3ForCausalLM.forward``, less work: one matmul for query, key and value and one for gate and up
 (each input is read once, each input gradient written once), a residual stream in the compute type, and no logits of
-the whole batch. What is trained is the Hub model itself, so ``save_pretrained`` needs no conversion.
+the whole batch. The trained parameters are the Hub model's own, so ``save_pretrained`` needs no conversion.
 """
 
 from __future__ import annotations
@@ -93,13 +93,13 @@ class TrainedModel(nn.Module):
         return _norm(x, body.norm)
 
     def forward(self, ids: Tensor, labels: Tensor, scale: Tensor, mask: Mask = None) -> tuple[Tensor, Tensor]:
-        """Return what to differentiate and the cross entropy, both summed over the labels and times ``scale``.
+        """Return the loss to differentiate and the cross entropy, both summed over the labels and times ``scale``.
 
         Args:
-            ids: token ids ``[rows, context]``.
-            labels: what follows each token, or -100 where that is not trained on, ``[rows, context]``.
-            scale: one over the number of labels of the global batch.
-            mask: which tokens see which, when not all earlier ones.
+            ids: Token ids ``[rows, context]``.
+            labels: The next token of each token, or -100 where that is not trained on, ``[rows, context]``.
+            scale: One over the number of labels of the global batch.
+            mask: The attention mask, if tokens do not see all earlier ones.
         """
         hidden = self._hidden(ids, self._steps, self._angles(ids), mask).flatten(0, 1)
         return summed_losses(hidden, self.hub.lm_head.weight, labels.flatten(), scale, self.z_loss)
@@ -121,7 +121,7 @@ def document_mask(document: Tensor) -> Mask:
     """Return the mask that lets a token see the earlier tokens of its own document.
 
     Args:
-        document: a number for each token that is the same within a document, ``[rows, context]``.
+        document: A number for each token that is the same within a document, ``[rows, context]``.
     """
     if document.device.type != "cuda":  # flex attention has no backward pass on a CPU
         causal = torch.ones(document.shape[1], document.shape[1], dtype=torch.bool).tril()

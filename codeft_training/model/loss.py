@@ -15,8 +15,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 CHUNK_LOGITS = {"cuda": 2**27, "cpu": 2**20}
-"""Logits held at a time: 256 MiB in bf16 on a GPU; what stays in a cache on a CPU (2**18 to 2**27 were tried)."""
-IGNORED = -100
+"""Logits held at a time: 256 MiB in bf16 on a GPU; few enough for a cache on a CPU (2**18 to 2**27 were tried)."""
+IGNORE_INDEX = -100
+"""Label of a token that is not in the loss (``torch.nn.functional.cross_entropy``'s default)."""
 _COMPILED: list[Callable[..., tuple[Tensor, Tensor, Tensor]]] = []
 
 
@@ -33,7 +34,7 @@ def summed_losses(
         weight: of the output layer, ``[vocabulary, hidden]``.
         labels: ``[tokens]``, -100 where there is nothing to predict.
         scale: a factor on the sums, most often one over the number of labels; a tensor, because a number that changes
-            would be compiled anew each time.
+            would be compiled each time.
         z_loss: its weight.
     """
     loss, cross_entropy = _LinearLoss.apply(hidden, weight, labels, scale, z_loss)  # type: ignore[misc]
@@ -82,7 +83,7 @@ def _chunk_losses(logits: Tensor, labels: Tensor, scale: Tensor, z_loss: float) 
     """Return both sums and the gradient of the first one by the logits, ``[tokens, vocabulary]``."""
     wide = logits.float()
     log_sum = torch.logsumexp(wide, dim=-1)
-    counted = (labels != IGNORED).float() * scale
+    counted = (labels != IGNORE_INDEX).float() * scale
     target = labels.clamp_min(0)[:, None]
     cross_entropy = ((log_sum - wide.gather(1, target)[:, 0]) * counted).sum()
     loss = cross_entropy + z_loss * (log_sum.square() * counted).sum()
@@ -94,8 +95,8 @@ def _chunk_losses(logits: Tensor, labels: Tensor, scale: Tensor, z_loss: float) 
 def _chunk_losses_in_place(
     logits: Tensor, labels: Tensor, scale: Tensor, z_loss: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what ``_chunk_losses`` does, writing the gradient over the logits: without a compiler, passes cost."""
-    target, counted = labels.clamp_min(0)[:, None], (labels != IGNORED).float() * scale
+    """Return the same as ``_chunk_losses``, writing the gradient over the logits: without a compiler, passes cost."""
+    target, counted = labels.clamp_min(0)[:, None], (labels != IGNORE_INDEX).float() * scale
     wide = logits.float()
     log_sum = torch.logsumexp(wide, dim=-1)
     cross_entropy = ((log_sum - wide.gather(1, target)[:, 0]) * counted).sum()

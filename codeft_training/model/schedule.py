@@ -1,24 +1,24 @@
 """The learning rate: warm up, stay, decay (WSD); ends annealed after a number of steps or within a time budget.
 
-Invariant: a run ends only after a whole decay. The slope it is on is part of the state, so a resumed run goes down the
-same one; only a clock that says that a budget will be missed bends it.
+Invariant: a run ends only after a complete decay. The slope it is on is part of the state, so a resumed run goes down
+the same one; only a clock by which the budget will be missed bends it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codeft_training.recipes import Recipe
+from codeft_training.recipe import ScheduleConfig
 
 FINAL_RATE = 0.05
 """Share of the highest rate that is left at the end (nanochat's final_lr_frac)."""
 MIN_DECAY_STEPS = 10
-"""However little time is left when a budget turns out too small, the rate falls in so many steps."""
+"""Least steps of a decay, however little time a budget leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """Where a run stands in its schedule; ``decay_start`` and ``num_decay_steps`` are 0 until they are decided."""
+    """A run's position in its schedule; ``decay_start`` and ``num_decay_steps`` are 0 until they are decided."""
 
     max_steps: int
     num_warmup_steps: int
@@ -39,9 +39,9 @@ class Schedule:
         """Return the schedule with the decay decided if it has to begin at ``step`` (counted from 0).
 
         Args:
-            step: steps done so far.
-            seconds: time used so far.
-            seconds_per_step: what a step costs, with all that happens between steps.
+            step: Steps done so far.
+            seconds: Time used so far.
+            seconds_per_step: Cost of a step, with the work between steps.
         """
         if not self.decay_fraction:
             return self
@@ -76,11 +76,11 @@ class Schedule:
         return min((step + 1) / (self.num_warmup_steps + 1), 1.0)
 
 
-def schedule_of(recipe: Recipe) -> Schedule:
+def build_schedule(config: ScheduleConfig, *, budget_seconds: float = 0.0) -> Schedule:
     """Return the schedule of a run that has not begun."""
     return Schedule(
-        max_steps=recipe.max_steps,
-        num_warmup_steps=round(recipe.max_steps * recipe.warmup_fraction),
-        decay_fraction=recipe.decay_fraction,
-        budget_seconds=recipe.budget_seconds,
+        max_steps=config.max_steps,
+        num_warmup_steps=round(config.max_steps * config.warmup_fraction),
+        decay_fraction=config.decay_fraction,
+        budget_seconds=budget_seconds,
     )

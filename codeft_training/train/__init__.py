@@ -1,1 +1,1 @@
-"""Training runs: engines, callbacks, checkpoints, resuming."""
+"""Training runs: two engines (our own step loop, TRL), the callbacks of both, checkpoints and resuming."""

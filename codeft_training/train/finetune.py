@@ -1,4 +1,4 @@
-"""Fine-tunes a Hub model on packed rows with TRL's ``SFTTrainer``; its checkpoints count only when marked whole.
+"""Fine-tunes a Hub model on packed rows with TRL's ``SFTTrainer``; its checkpoints count only when marked complete.
 
 With ``lora_rank`` only low-rank additions to the linear layers are trained, and merged into the weights at the end: the
 result is a checkpoint like any other.
@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codeft_training.measure.metrics import Metrics
-from codeft_training.measure.throughput import compute_of
+from codeft_training.data.batches import IGNORE_INDEX
+from codeft_training.data.packed_rows import PackedRows
 from codeft_training.model.schedule import FINAL_RATE
-from codeft_training.pipes import Reporter
-from codeft_training.recipes import Recipe
-from codeft_training.run_spec import Stopped, TrainingRun
-from codeft_training.train.checkpoints import newest_complete, step_of
-from codeft_training.train.signals import StopRequest
+from codeft_training.recipe import DataConfig, FinetuneRecipe, FinetuningConfig
+from codeft_training.run_spec import Stopped
+from codeft_training.train.callbacks.callback import Callback
+from codeft_training.train.checkpoints import ADAPTER, NUM_KEPT, TRAINER, latest_valid
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -28,146 +28,140 @@ if TYPE_CHECKING:
 LORA_SCALE = 2
 """``lora_alpha`` as a multiple of the rank: the usual choice (arXiv 2405.09673, section 6)."""
 
-Trained = tuple["PreTrainedModel", list[dict[str, Any]]]
 
+class Finetuner:
+    """TRL's trainer, guarded: resumed from valid checkpoints only, and retried with smaller micro-batches."""
 
-def fine_tune(
-    run: TrainingRun, make_model: Callable[[], PreTrainedModel], reporter: Reporter, stop: StopRequest
-) -> Trained:
-    """Train the model that ``make_model`` returns; return it with what was measured.
+    def __init__(
+        self, recipe: FinetuneRecipe, packed: PackedRows, *, tokenizer: Path, folder: Path, callbacks: Callback
+    ) -> None:
+        self._recipe, self._packed, self._tokenizer = recipe, packed, tokenizer
+        self._folder, self._callbacks = folder, callbacks
 
-    When memory runs out, it goes on from the last whole checkpoint with half the rows a micro-batch and the same global
-    batch.
+    def train(self, make_model: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+        """Train the model that ``make_model`` returns, and return it.
 
-    Raises:
-        Stopped: SIGTERM came; the state is saved and the next call goes on from there.
-        FloatingPointError: the loss is no longer a number.
-        OSError: the disk is full, or a single row does not fit; the last whole checkpoint is kept.
-        ValueError: the recipe wants LoRA and ``peft`` is not installed.
-    """
-    from codeft_training.train.oom import fitting
+        When memory runs out, it goes on from the latest valid checkpoint with half the rows a micro-batch and the same
+        global batch.
 
-    require_peft(run.recipe)
-    metrics = Metrics(run.work, reporter)
+        Raises:
+            Stopped: SIGTERM came; the state is saved and the next call goes on from there.
+            FloatingPointError: loss, gradient or weights are not finite.
+            OSError: the disk is full, or a single row does not fit; the last valid checkpoint is kept.
+            ValueError: the recipe wants LoRA and ``peft`` is not installed.
+        """
+        from codeft_training.train.oom import retry_line, retry_with_smaller_batch
 
-    def start_anew(rows: int) -> None:
-        reporter.log(f"out of memory: {rows} rows a micro-batch from here on, the global batch stays")
-
-    try:
-        model, _ = fitting(
-            lambda rows: _attempt(run, make_model(), metrics, stop, rows), run.recipe.batch_rows, start_anew
+        require_peft(self._recipe)
+        model, _ = retry_with_smaller_batch(
+            lambda rows: self._attempt(make_model(), rows),
+            self._recipe.data.batch_rows,
+            lambda rows: self._callbacks.on_message(retry_line(rows)),
         )
-    finally:
-        metrics.close()
-    return model, metrics.entries()
+        return model
+
+    def _attempt(self, model: PreTrainedModel, rows: int) -> PreTrainedModel:
+        from transformers import AutoTokenizer, PrinterCallback
+
+        from codeft_training.train.trl_adapter import GuardedTrainer, TrlAdapter
+
+        recipe, lora_rank = self._recipe, self._recipe.finetuning.lora_rank
+        adapter = TrlAdapter(
+            self._callbacks, checkpoint_files=ADAPTER if lora_rank else TRAINER, bf16=recipe.precision.bf16
+        )
+        trainer = GuardedTrainer(
+            model=model,
+            args=_arguments(recipe, self._folder, rows),
+            train_dataset=_dataset(self._packed, recipe.data, recipe.schedule.max_steps),
+            processing_class=AutoTokenizer.from_pretrained(self._tokenizer),
+            callbacks=[adapter],
+            peft_config=_lora_config(recipe.finetuning),
+        )
+        trainer.remove_callback(PrinterCallback)  # our own log lines have the same numbers
+        resume = latest_valid(self._folder)
+        # never `True`: the trainer would take the newest folder by name, complete or not
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        if adapter.is_stopped:
+            raise Stopped(f"stopped at step {adapter.step} of {adapter.last_step}; the state is saved")
+        trained: Any = trainer.model
+        return trained.merge_and_unload() if lora_rank else trained
 
 
-def require_peft(recipe: Recipe) -> None:
+def require_peft(recipe: FinetuneRecipe) -> None:
     """Refuse a recipe that wants LoRA where its library is not installed.
 
     Raises:
         ValueError: ``peft`` is not installed.
     """
-    if recipe.lora_rank and find_spec("peft") is None:
+    if recipe.finetuning.lora_rank and find_spec("peft") is None:
         raise ValueError(
-            f"recipe {recipe.name!r}: lora_rank = {recipe.lora_rank} needs peft, which is not installed; "
+            f"recipe {recipe.name!r}: lora_rank = {recipe.finetuning.lora_rank} needs peft, which is not installed; "
             f"pip install 'codeft[lora]', or set lora_rank=0 to train all weights"
         )
 
 
-def _attempt(
-    run: TrainingRun, model: PreTrainedModel, metrics: Metrics, stop: StopRequest, rows: int
-) -> PreTrainedModel:
-    from transformers import AutoTokenizer, PrinterCallback
-
-    from codeft_training.train.callbacks import GuardedTrainer, RunWatch
-
-    watch = RunWatch(run, metrics, stop, compute_of(model.config, run.recipe.context_tokens))
-    trainer = GuardedTrainer(
-        model=model,
-        args=_arguments(run, rows),
-        train_dataset=_dataset(run),
-        processing_class=AutoTokenizer.from_pretrained(run.tokenizer),
-        callbacks=[watch],
-        peft_config=_lora(run.recipe),
-    )
-    trainer.remove_callback(PrinterCallback)  # our own lines say it
-    resume = newest_complete(run.work)
-    metrics.rewind(step_of(resume) if resume else 0, resumed=resume is not None)
-    watch.tell_probe()
-    # never `True`: the trainer would take the newest folder by name, torn or not
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    if stop.is_set:
-        raise Stopped(f"stopped at step {trainer.state.global_step} of {run.recipe.max_steps}; the state is saved")
-    trained: Any = trainer.model
-    return trained.merge_and_unload() if run.recipe.lora_rank else trained
-
-
-def _lora(recipe: Recipe) -> Any:
-    if not recipe.lora_rank:
+def _lora_config(config: FinetuningConfig) -> Any:
+    rank = config.lora_rank
+    if not rank:
         return None
     from peft import LoraConfig
 
     # every linear layer: with only some of them LoRA falls behind training all weights (QLoRA, arXiv 2305.14314)
-    return LoraConfig(
-        r=recipe.lora_rank, lora_alpha=LORA_SCALE * recipe.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
+    return LoraConfig(r=rank, lora_alpha=LORA_SCALE * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
-def _dataset(run: TrainingRun) -> Dataset:
-    """Return the rows in the order the run reads them, with -100 where a token is not trained on."""
+def _dataset(packed: PackedRows, data: DataConfig, max_steps: int) -> Dataset:
+    """Return the rows in the order of the run, with -100 where a token is not in the loss."""
     from datasets import Dataset
 
-    recipe = run.recipe
-    tokens, in_loss = run.packed.tokens("train"), run.packed.in_loss("train")
-    wanted = recipe.max_steps * recipe.batch_rows * recipe.accumulation_steps
-    order = run.packed.order(recipe.seed)
-    rows = order.rows(0, wanted, order.annealing_begin(wanted))
-    chosen = tokens[rows].astype(np.int64)
-    labels = np.where(in_loss[rows] == 1, chosen, -100)
-    return Dataset.from_dict({"input_ids": list(chosen), "labels": list(labels)})
+    num_rows = max_steps * data.rows_per_step
+    order = packed.order(data.seed)
+    rows = order.rows(0, num_rows, order.annealing_begin(num_rows))
+    tokens = packed.tokens("train")[rows].astype(np.int64)
+    labels = np.where(packed.in_loss("train")[rows] == 1, tokens, IGNORE_INDEX)
+    return Dataset.from_dict({"input_ids": list(tokens), "labels": list(labels)})
 
 
-def micro_batch(recipe: Recipe, rows: int) -> tuple[int, int]:
+def micro_batch(data: DataConfig, rows: int) -> tuple[int, int]:
     """Return rows a micro-batch, at most ``rows``, and micro-batches a step, with the recipe's global batch."""
-    total = recipe.batch_rows * recipe.accumulation_steps
+    total = data.rows_per_step
     fits = next(size for size in range(rows, 0, -1) if total % size == 0)
     return fits, total // fits
 
 
-def _arguments(run: TrainingRun, rows: int) -> Any:
+def _arguments(recipe: FinetuneRecipe, folder: Path, rows: int) -> Any:
     import torch
     from trl.trainer.sft_config import SFTConfig
 
-    recipe = run.recipe
-    decay_steps = round(recipe.max_steps * recipe.decay_fraction)
-    size, accumulation = micro_batch(recipe, rows)
+    schedule, optimization = recipe.schedule, recipe.optimization
+    decay_steps = round(schedule.max_steps * schedule.decay_fraction)
+    size, accumulation = micro_batch(recipe.data, rows)
     return SFTConfig(
-        output_dir=str(run.work),
-        max_steps=recipe.max_steps,
+        output_dir=str(folder),
+        max_steps=schedule.max_steps,
         per_device_train_batch_size=size,
         gradient_accumulation_steps=accumulation,
-        learning_rate=recipe.learning_rate,
+        learning_rate=optimization.learning_rate,
         lr_scheduler_type="warmup_stable_decay",
         lr_scheduler_kwargs={"num_decay_steps": decay_steps, "min_lr_ratio": FINAL_RATE},
-        warmup_steps=round(recipe.max_steps * recipe.warmup_fraction),
-        weight_decay=recipe.weight_decay,
-        adam_beta2=recipe.adam_beta_2,
-        max_grad_norm=recipe.max_grad_norm,
-        bf16=recipe.bf16,
+        warmup_steps=round(schedule.max_steps * schedule.warmup_fraction),
+        weight_decay=optimization.weight_decay,
+        adam_beta2=optimization.adam_beta_2,
+        max_grad_norm=optimization.max_grad_norm,
+        bf16=recipe.precision.bf16,
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=False,
         packing=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         train_sampling_strategy="sequential",
-        logging_steps=recipe.log_every_steps,
+        logging_steps=recipe.monitor.log_every_steps,
         logging_nan_inf_filter=False,
-        save_steps=recipe.save_every_steps,
-        save_total_limit=2,
+        save_strategy="no",  # CheckpointCallback decides
+        save_total_limit=NUM_KEPT,
         report_to="none",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
+        seed=recipe.data.seed,
+        data_seed=recipe.data.seed,
         disable_tqdm=True,
         dataloader_num_workers=0,
     )

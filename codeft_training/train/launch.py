@@ -1,4 +1,4 @@
-"""Starts a run in several processes through ``torchrun``; they end when this process is asked to end, or dies."""
+"""Starts a run in several processes through ``torchrun``; they end with this process, or on its SIGTERM."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:
-    """Run ``python -m codeft_training`` with ``arguments`` in every process; return the exit code of the whole."""
+    """Run ``python -m codeft_training`` with ``arguments`` in every process and return the exit code of all."""
     stop = StopRequest().install()
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     process = subprocess.Popen(
@@ -27,11 +27,11 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
             process.terminate()  # torchrun passes it on, waits, and kills what does not end
             process.wait()
         else:
-            _wait_a_moment(process)
+            _poll(process)
     return STOPPED_EXIT_CODE if stop.is_set else process.returncode
 
 
-def _wait_a_moment(process: subprocess.Popen[bytes]) -> None:
+def _poll(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(timeout=0.2)
     except subprocess.TimeoutExpired:

@@ -11,13 +11,15 @@ Result = TypeVar("Result")
 _CPU_MESSAGE = "can't allocate memory"  # torch raises a plain RuntimeError when the CPU's allocator fails
 
 
-def fitting(work: Callable[[int], Result], rows: int, start_anew: Callable[[int], None]) -> tuple[Result, int]:
-    """Return what ``work(rows)`` returns and the rows that fitted, halving them each time memory runs out.
+def retry_with_smaller_batch(
+    work: Callable[[int], Result], rows: int, on_retry: Callable[[int], None]
+) -> tuple[Result, int]:
+    """Return the result of ``work(rows)`` and the rows that fitted, halving them each time memory runs out.
 
     Args:
-        work: does all of the batch, at most so many rows at a time.
-        rows: how many to try first.
-        start_anew: called with the new number before ``work`` begins again from its start.
+        work: Does all of the batch, at most so many rows at a time.
+        rows: Rows of the first attempt.
+        on_retry: Called with the new number of rows before ``work`` begins again from its start.
 
     Raises:
         OSError: a single row does not fit.
@@ -29,7 +31,12 @@ def fitting(work: Callable[[int], Result], rows: int, start_anew: Callable[[int]
         if rows == 1:
             raise OSError("a single row does not fit the memory; choose a smaller model or fewer context_tokens")
         rows //= 2
-        start_anew(rows)
+        on_retry(rows)
+
+
+def retry_line(rows: int) -> str:
+    """Return the log line of a retry."""
+    return f"out of memory: {rows} rows a micro-batch from here on, the global batch stays"
 
 
 def _attempt(work: Callable[[int], Result], rows: int) -> Result | None:

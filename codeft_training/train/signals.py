@@ -1,4 +1,4 @@
-"""A training process that ends when it should: on SIGTERM after a checkpoint, and with its parent."""
+"""The end of a training process: on SIGTERM after a checkpoint, and with its parent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from types import FrameType
 
 GRACE_SECONDS = 60.0
-"""Time to save after the parent is gone; then the process leaves the GPU whatever happens."""
+"""Time to save after the parent is gone; then the process leaves the GPU in any case."""
 
 
 class StopRequest:
@@ -19,7 +19,7 @@ class StopRequest:
         self.is_set = False
 
     def install(self) -> StopRequest:
-        """Listen to signals and watch the parent, from now on: call it before what takes long to import."""
+        """Listen to signals and watch the parent from now on; call it before slow imports."""
         signal.signal(signal.SIGTERM, self._set)
         signal.signal(signal.SIGINT, self._set)
         threading.Thread(target=self._watch, args=(os.getppid(),), daemon=True).start()

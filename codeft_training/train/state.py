@@ -1,4 +1,4 @@
-"""Where a run stands: all of its state that is not a tensor."""
+"""The state of a run that is not a tensor."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from codeft_training.model.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What is true after ``step`` steps; written into every checkpoint."""
+class TrainState:
+    """The state after ``step`` steps; written into every checkpoint."""
 
     schedule: Schedule
     micro_rows: int
@@ -35,25 +35,25 @@ class Progress:
         return sum(self.losses) / len(self.losses) if self.losses else None
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Progress:
-        """Return the progress that a checkpoint recorded."""
-        values = {**state, "schedule": Schedule(**state["schedule"]), "losses": tuple(state["losses"])}
+    def from_checkpoint(cls, record: Mapping[str, Any]) -> TrainState:
+        """Return the state that a checkpoint recorded."""
+        values = {**record, "schedule": Schedule(**record["schedule"]), "losses": tuple(record["losses"])}
         return cls(**values)
 
-    def stepped(self, loss: float, seconds: float) -> Progress:
-        """Return the progress after a step."""
-        return replace(self._moved(seconds), losses=(*self.losses, loss), num_skipped_in_a_row=0)
+    def stepped(self, loss: float, seconds: float) -> TrainState:
+        """Return the state after a step."""
+        return replace(self._advanced(seconds), losses=(*self.losses, loss), num_skipped_in_a_row=0)
 
-    def skipped(self, seconds: float) -> Progress:
-        """Return the progress after a step that changed nothing."""
-        moved = self._moved(seconds)
-        return replace(moved, num_skipped=self.num_skipped + 1, num_skipped_in_a_row=self.num_skipped_in_a_row + 1)
+    def skipped(self, seconds: float) -> TrainState:
+        """Return the state after a step that changed nothing."""
+        advanced = self._advanced(seconds)
+        return replace(advanced, num_skipped=self.num_skipped + 1, num_skipped_in_a_row=self.num_skipped_in_a_row + 1)
 
-    def logged(self) -> Progress:
-        """Return the progress after an entry in the metrics."""
+    def logged(self) -> TrainState:
+        """Return the state after an entry in the metrics."""
         return replace(self, losses=(), num_pending=0, pending_seconds=0.0)
 
-    def _moved(self, seconds: float) -> Progress:
+    def _advanced(self, seconds: float) -> TrainState:
         return replace(
             self,
             step=self.step + 1,

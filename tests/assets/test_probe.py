@@ -5,7 +5,7 @@ import json
 import polars as pl
 
 from codeft_assets.stages.eval_texts import MAX_CHARS, MAX_TEXTS, probe_lines
-from codeft_training.measure.eval_texts import read_probe
+from codeft_training.measure.eval_texts import read_eval_texts
 
 SOLVED = [("codeft/0", "def f(x):\n", "    return x\n")]
 COMPETITION = [("comp-math/0", "Problem. Find x.\n\nSolution.", " x = 1.\n")]
@@ -46,7 +46,7 @@ def test_training_reads_what_is_written(tmp_path):
     odd = "a\u2028b \u0085 café\n"
     corpus = documents(("a", "code", "validation", odd), ("b", "code", "validation", "  \n"))
     (tmp_path / "probe.jsonl").write_text(probe_lines(corpus, COMPETITION, SOLVED))
-    found = read_probe(tmp_path / "probe.jsonl")
+    found = read_eval_texts(tmp_path / "probe.jsonl")
     assert [(text.domain, text.context, text.text) for text in found] == [
         ("code", "", odd),
         ("competition_math", "Problem. Find x.\n\nSolution.", " x = 1.\n"),

@@ -151,7 +151,7 @@ def program(*arguments: str) -> None:
 
 def trained(folder: Path, tokenizer: Path, recipe: str, changes: list[str], seed: int) -> dict[str, float]:
     """Return the bits per byte, by domain, of a model trained on the corpus at ``folder``."""
-    context = find_recipe(recipe, dict(change.split("=", 1) for change in changes)).context_tokens
+    context = find_recipe(recipe, dict(change.split("=", 1) for change in changes)).data.context_tokens
     packed, output = folder / "packed", folder / f"model-{seed}"
     if not packed.exists():
         program(
@@ -191,7 +191,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folders = {pool: write_corpus(Path(name) / pool, found, texts.held_out) for pool, found in pools.items()}
         tokenizer = Path(name) / "tokenizer"
-        vocabulary = find_recipe(options.recipe, dict(change.split("=", 1) for change in options.set)).vocab_size
+        chosen = find_recipe(options.recipe, dict(change.split("=", 1) for change in options.set))
+        vocabulary = chosen.values()["vocab_size"]  # of a recipe from scratch
         program(
             "tokenizer", "--corpus", str(folders["unfiltered"]), "--output", str(tokenizer),
             "--vocab-size", str(vocabulary),

@@ -31,19 +31,20 @@ import pyarrow.parquet as pq
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from codeft_assets.base.files import file_hash
 from codeft_training.data.batches import Batches
-from codeft_training.data.corpus import file_hash
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.model.distributed import join
-from codeft_training.recipes import Recipe
+from codeft_training.measure.metrics import Metrics
+from codeft_training.model import distributed
+from codeft_training.recipe import FinetuneRecipe, FinetuningConfig, PretrainRecipe
+from codeft_training.recipes import SMOKE
 from codeft_training.run_spec import TrainingRun
-from codeft_training.train.finetune import fine_tune
-from codeft_training.train.pretrain import Loop
-from codeft_training.train.run import initial_model
+from codeft_training.train.finetune import Finetuner
+from codeft_training.train.run import build_callbacks, build_pretrainer, initial_model
 from codeft_training.train.signals import StopRequest
 
-RECIPE = Recipe(
-    name="benchmark", about="", vocab_size=4096, context_tokens=512, hidden_size=256, num_layers=4, num_heads=4,
+RECIPE = SMOKE.override(
+    vocab_size=4096, context_tokens=512, hidden_size=256, num_layers=4, num_heads=4,
     num_kv_heads=2, intermediate_size=768, batch_rows=8, optimizer="adamw", max_steps=1000, z_loss=0.0,
     log_every_steps=1, validate_every_steps=10**6, save_every_steps=10**6,
 )  # fmt: skip
@@ -70,8 +71,9 @@ class Clock:
     def materialize(self, metadata: object, data_version: str) -> None: ...
 
 
-def training_run(folder: Path, recipe: Recipe) -> TrainingRun:
+def training_run(folder: Path, recipe: PretrainRecipe) -> TrainingRun:
     """Write random rows as ``pack`` would, and a tokenizer that belongs to them."""
+    vocab_size, context_tokens = recipe.model.vocab_size, recipe.data.context_tokens
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -79,7 +81,7 @@ def training_run(folder: Path, recipe: Recipe) -> TrainingRun:
     packed.mkdir(parents=True)
     splits = {}
     for split, num in (("train", NUM_ROWS), ("validation", 0)):
-        tokens = rng.integers(0, recipe.vocab_size, (num, recipe.context_tokens)).astype(np.uint16)
+        tokens = rng.integers(0, vocab_size, (num, context_tokens)).astype(np.uint16)
         tokens.tofile(packed / f"{split}.tokens.bin")
         np.ones_like(tokens, dtype=np.uint8).tofile(packed / f"{split}.loss.bin")
         splits[split] = {"num_rows": num, "num_tokens": tokens.size, "num_annealing_rows": 0}
@@ -88,10 +90,10 @@ def training_run(folder: Path, recipe: Recipe) -> TrainingRun:
         pq.write_table(pa.table(index), packed / f"{split}.index.parquet")
     files = {path.name: file_hash(path) for path in sorted(packed.iterdir())}
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
-    manifest = {"content_hash": digest, "context_tokens": recipe.context_tokens, "token_type": "uint16"}
-    manifest |= {"vocab_size": recipe.vocab_size, "files": files, "splits": splits, "corpus_content_hash": ""}
+    manifest = {"content_hash": digest, "context_tokens": context_tokens, "token_type": "uint16"}
+    manifest |= {"vocab_size": vocab_size, "files": files, "splits": splits, "corpus_content_hash": ""}
     (packed / "manifest.json").write_text(json.dumps(manifest))
-    words = models.WordLevel({f"t{i}": i for i in range(recipe.vocab_size)}, unk_token="t0")
+    words = models.WordLevel({f"t{i}": i for i in range(vocab_size)}, unk_token="t0")
     fast = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(words), eos_token="t0", pad_token="t1")
     fast.save_pretrained(folder / "tokenizer")
     return TrainingRun(
@@ -99,15 +101,20 @@ def training_run(folder: Path, recipe: Recipe) -> TrainingRun:
     )
 
 
+def hub_model(run: TrainingRun) -> Any:
+    """Return the Hub model that every loop trains."""
+    return initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+
+
 def bare(run: TrainingRun) -> Iterator[float]:
     """Yield the CPU seconds of each step of the least that trains."""
-    model: Any = initial_model(run.recipe, run.recipe.vocab_size)
+    model, recipe = hub_model(run), run.recipe
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    batches = Batches(run.packed, run.recipe)
-    begin = batches.annealing_begin(run.recipe.max_steps)
-    for step in range(run.recipe.max_steps):
+    batches = Batches(run.packed, recipe.data)
+    begin = batches.annealing_begin(recipe.schedule.max_steps)
+    for step in range(recipe.schedule.max_steps):
         start = time.process_time()
-        for batch in batches.micro_batches(batches.rows(step, begin), run.recipe.batch_rows):
+        for batch in batches.micro_batches(batches.rows(step, begin), recipe.data.batch_rows):
             logits = model(input_ids=torch.from_numpy(batch.ids)).logits
             F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -118,19 +125,27 @@ def bare(run: TrainingRun) -> Iterator[float]:
 
 def ours(run: TrainingRun) -> Iterator[float]:
     """Yield the CPU seconds of each step of our loop, metrics and log line included."""
-    loop = Loop(run, initial_model(run.recipe, run.recipe.vocab_size), join(), Clock())
-    loop.resume()
-    for _ in range(run.recipe.max_steps):
+    run.work.mkdir(parents=True)
+    context = distributed.init()
+    callbacks = build_callbacks(run, Metrics(run.work, Clock()), StopRequest(), context)
+    pretrainer = build_pretrainer(run, callbacks, context)
+    pretrainer.resume()
+    for _ in range(run.recipe.schedule.max_steps):
         start = time.process_time()
-        loop.step()
+        pretrainer.train_step()
         yield time.process_time() - start
 
 
 def sft(run: TrainingRun, num_steps: int) -> float:
     """Return the CPU seconds of the best step of our fine-tuning by SFTTrainer."""
-    clock = Clock()
-    run = replace(run, recipe=replace(run.recipe, max_steps=num_steps, warmup_fraction=0, decay_fraction=0))
-    fine_tune(run, lambda: initial_model(run.recipe, run.recipe.vocab_size), clock, StopRequest())
+    clock, common = Clock(), run.recipe.override(max_steps=num_steps, warmup_fraction=0, decay_fraction=0)
+    groups = {name: getattr(common, name) for name in ("data", "optimization", "schedule", "monitor")}
+    recipe = FinetuneRecipe(name="sft", about="", finetuning=FinetuningConfig(base_model="not loaded"), **groups)
+    spec = replace(run, recipe=recipe)
+    spec.work.mkdir(parents=True)
+    callbacks = build_callbacks(spec, Metrics(spec.work, clock), StopRequest(), distributed.init())
+    finetuner = Finetuner(recipe, spec.packed, tokenizer=spec.tokenizer, folder=spec.work, callbacks=callbacks)
+    finetuner.train(lambda: hub_model(run))
     return float(np.diff(clock.times)[1:].min())  # the first holds the trainer's own start
 
 
@@ -155,11 +170,10 @@ def trainer(run: TrainingRun, num_steps: int) -> float:
     tokens = run.packed.tokens("train")
     with tempfile.TemporaryDirectory() as name:
         arguments = TrainingArguments(
-            output_dir=name, max_steps=num_steps, per_device_train_batch_size=run.recipe.batch_rows, use_cpu=True,
+            output_dir=name, max_steps=num_steps, per_device_train_batch_size=run.recipe.data.batch_rows, use_cpu=True,
             save_strategy="no", logging_steps=1, report_to="none", disable_tqdm=True, optim="adamw_torch_fused",
         )  # fmt: skip
-        model = initial_model(run.recipe, run.recipe.vocab_size)
-        Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[Watch()]).train()
+        Trainer(model=hub_model(run), args=arguments, train_dataset=Rows(), callbacks=[Watch()]).train()
     return float(np.diff(times).min())
 
 
@@ -172,12 +186,12 @@ def in_turns(loops: dict[str, Iterator[float]], num_steps: int) -> dict[str, flo
     return {name: min(values[1:]) for name, values in times.items()}
 
 
-def measured(num_steps: int, change: Callable[[Recipe], Recipe]) -> dict[str, float]:
+def measured(num_steps: int, change: Callable[[PretrainRecipe], PretrainRecipe]) -> dict[str, float]:
     """Return the CPU seconds of a step of every loop."""
     recipe = change(RECIPE)
     with tempfile.TemporaryDirectory() as name:
         runs = {
-            kind: training_run(Path(name) / kind, replace(recipe, optimizer=kind.removeprefix("ours, ")))
+            kind: training_run(Path(name) / kind, recipe.override(optimizer=kind.removeprefix("ours, ")))
             for kind in ("ours, adamw", "ours, muon")
         }
         first = runs["ours, adamw"]
@@ -193,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     tiny = {"vocab_size": 256, "context_tokens": 64, "hidden_size": 64, "intermediate_size": 128}
     torch.set_num_threads(1)
-    found = measured(options.steps, lambda recipe: replace(recipe, **(tiny if options.tiny else {})))
+    found = measured(options.steps, lambda recipe: recipe.override(**(tiny if options.tiny else {})))
     ratios = {name: seconds / found["bare"] for name, seconds in found.items()}
     for name, seconds in found.items():
         say(f"{name:12} {seconds:7.3f} CPU s a step   {ratios[name]:5.3f}x the bare loop")

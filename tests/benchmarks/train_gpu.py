@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,19 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from codeft_training.data.corpus import file_hash
+from codeft_assets.base.files import file_hash
 from codeft_training.data.packed_rows import PackedRows
+from codeft_training.measure.metrics import Metrics
 from codeft_training.measure.throughput import flops_per_token, peak_tflops
-from codeft_training.model.distributed import join
-from codeft_training.recipes import RECIPES, Recipe
+from codeft_training.model import distributed
+from codeft_training.recipe import PretrainRecipe
+from codeft_training.recipes import H200_10MIN, H200_30MIN
 from codeft_training.run_spec import TrainingRun
-from codeft_training.train.pretrain import Loop
-from codeft_training.train.run import initial_model
+from codeft_training.train.run import build_callbacks, build_pretrainer, initial_model
+from codeft_training.train.signals import StopRequest
 
 CUDA = torch.cuda.is_available()
-MODELS = {"46M": RECIPES["h200-10min"], "103M": RECIPES["h200-30min"]}
+MODELS = {"46M": H200_10MIN, "103M": H200_30MIN}
 TINY = {
     "vocab_size": 512, "context_tokens": 64, "hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
     "intermediate_size": 128, "batch_rows": 4, "accumulation_steps": 2, "bf16": False, "compile": "off",
@@ -109,27 +110,27 @@ def matmul_ceiling() -> float:
     return best
 
 
-def packed_folder(folder: Path, recipe: Recipe, num_rows: int = 4096) -> TrainingRun:
+def packed_folder(folder: Path, recipe: PretrainRecipe, num_rows: int = 4096) -> TrainingRun:
     """Write random rows as ``pack`` would, and the tokenizer that belongs to them."""
     packed, tokenizer = folder / "packed", folder / "tokenizer"
     packed.mkdir()
     tokenizer.mkdir()
     rng, files, splits = np.random.default_rng(0), {}, {}
     for split, num in (("train", num_rows), ("validation", 0)):
-        tokens = rng.integers(0, recipe.vocab_size, (num, recipe.context_tokens)).astype(np.uint16)
+        tokens = rng.integers(0, recipe.model.vocab_size, (num, recipe.data.context_tokens)).astype(np.uint16)
         tokens.tofile(packed / f"{split}.tokens.bin")
         np.ones_like(tokens, dtype=np.uint8).tofile(packed / f"{split}.loss.bin")
         splits[split] = {"num_rows": num, "num_tokens": tokens.size, "num_annealing_rows": 0}
-        write_index(packed / f"{split}.index.parquet", num, recipe.context_tokens)
+        write_index(packed / f"{split}.index.parquet", num, recipe.data.context_tokens)
     for path in sorted(packed.iterdir()):
         files[path.name] = file_hash(path)
     digest = hashlib.sha256(json.dumps(files).encode()).hexdigest()
-    manifest = {"content_hash": digest, "context_tokens": recipe.context_tokens, "token_type": "uint16"}
-    manifest |= {"vocab_size": recipe.vocab_size, "files": files, "splits": splits, "corpus_content_hash": ""}
+    manifest = {"content_hash": digest, "context_tokens": recipe.data.context_tokens, "token_type": "uint16"}
+    manifest |= {"vocab_size": recipe.model.vocab_size, "files": files, "splits": splits, "corpus_content_hash": ""}
     (packed / "manifest.json").write_text(json.dumps(manifest))
     from tokenizers import Tokenizer, models
 
-    words = models.WordLevel({f"t{i}": i for i in range(recipe.vocab_size)}, unk_token="t0")
+    words = models.WordLevel({f"t{i}": i for i in range(recipe.model.vocab_size)}, unk_token="t0")
     Tokenizer(words).save(str(tokenizer / "tokenizer.json"))
     return TrainingRun(
         packed=PackedRows(packed), tokenizer=tokenizer, output=folder / "output", recipe=recipe, lineage={}
@@ -150,19 +151,22 @@ def write_index(path: Path, num_rows: int, context_tokens: int) -> None:
     pq.write_table(pa.table(columns), path)
 
 
-def ours(recipe: Recipe, seconds: float, profile: bool = False) -> dict[str, Any]:
+def ours(recipe: PretrainRecipe, seconds: float, profile: bool = False) -> dict[str, Any]:
     """Measure the loop that trains recipes, guards, clipping, Muon and all."""
     free()
     with tempfile.TemporaryDirectory() as name:
         run = packed_folder(Path(name), recipe)
-        loop = Loop(run, initial_model(recipe, recipe.vocab_size), join(), Silent())
-        loop.resume()
-        speed, first = tokens_per_second(loop.step, recipe.tokens_per_step, seconds)
+        run.work.mkdir(parents=True)
+        context = distributed.init()
+        callbacks = build_callbacks(run, Metrics(run.work, Silent()), StopRequest(), context)
+        pretrainer = build_pretrainer(run, callbacks, context)
+        pretrainer.resume()
+        speed, first = tokens_per_second(pretrainer.train_step, recipe.data.tokens_per_step, seconds)
         if profile:
-            show_profile(loop.step)
+            show_profile(pretrainer.train_step)
         found = {"tokens_per_second": round(speed), "first_steps_seconds": round(first, 1), "gpu_gib": peak_gib()}
-        if loop.progress.micro_rows != recipe.batch_rows:
-            found["rows_that_fit"] = loop.progress.micro_rows
+        if pretrainer.state.micro_rows != recipe.data.batch_rows:
+            found["rows_that_fit"] = pretrainer.state.micro_rows
     return found
 
 
@@ -182,11 +186,11 @@ def show_profile(step: Callable[[], object]) -> None:
 
 
 class BareLayer(nn.Module):
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: PretrainRecipe) -> None:
         super().__init__()
-        hidden, inner = recipe.hidden_size, recipe.intermediate_size
-        self.heads, self.keys = recipe.num_heads, recipe.num_kv_heads
-        self.size = hidden // recipe.num_heads
+        hidden, inner = recipe.model.hidden_size, recipe.model.intermediate_size
+        self.heads, self.keys = recipe.model.num_heads, recipe.model.num_kv_heads
+        self.size = hidden // recipe.model.num_heads
         self.qkv = nn.Linear(hidden, (self.heads + 2 * self.keys) * self.size, bias=False)
         self.out, self.up, self.down = (
             nn.Linear(a, b, bias=False) for a, b in ((hidden, hidden), (hidden, 2 * inner), (inner, hidden))
@@ -216,14 +220,14 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class BareModel(nn.Module):
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: PretrainRecipe) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(recipe.vocab_size, recipe.hidden_size)
+        self.embedding = nn.Embedding(recipe.model.vocab_size, recipe.model.hidden_size)
         nn.init.normal_(self.embedding.weight, std=0.02)
-        self.layers = nn.ModuleList(BareLayer(recipe) for _ in range(recipe.num_layers))
-        self.norm = nn.Parameter(torch.ones(recipe.hidden_size))
-        size = recipe.hidden_size // recipe.num_heads
-        angles = torch.outer(torch.arange(recipe.context_tokens), 10000 ** (-torch.arange(0, size, 2) / size))
+        self.layers = nn.ModuleList(BareLayer(recipe) for _ in range(recipe.model.num_layers))
+        self.norm = nn.Parameter(torch.ones(recipe.model.hidden_size))
+        size = recipe.model.hidden_size // recipe.model.num_heads
+        angles = torch.outer(torch.arange(recipe.data.context_tokens), 10000 ** (-torch.arange(0, size, 2) / size))
         self.register_buffer("cos", angles.cos()[:, None])
         self.register_buffer("sin", angles.sin()[:, None])
 
@@ -235,70 +239,74 @@ class BareModel(nn.Module):
         return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
 
 
-def bare(recipe: Recipe, seconds: float) -> dict[str, Any]:
+def bare(recipe: PretrainRecipe, seconds: float) -> dict[str, Any]:
     """Measure the least that trains: a bf16 module compiled whole, its loss, a fused AdamW."""
     free()
     device = torch.device("cuda" if CUDA else "cpu")
     model: Any = BareModel(recipe).to(device, torch.bfloat16 if CUDA else torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     forward = torch.compile(model, dynamic=False) if CUDA else model
-    shape = (recipe.batch_rows, recipe.context_tokens + 1)
-    ids = torch.randint(0, recipe.vocab_size, shape, device=device)
+    shape = (recipe.data.batch_rows, recipe.data.context_tokens + 1)
+    ids = torch.randint(0, recipe.model.vocab_size, shape, device=device)
 
     def step() -> None:
-        for _ in range(recipe.accumulation_steps):
+        for _ in range(recipe.data.accumulation_steps):
             forward(ids[:, :-1], ids[:, 1:]).backward()
         optimizer.step()
         optimizer.zero_grad()
 
-    speed, first = tokens_per_second(step, recipe.tokens_per_step, seconds)
+    speed, first = tokens_per_second(step, recipe.data.tokens_per_step, seconds)
     return {"tokens_per_second": round(speed), "first_steps_seconds": round(first, 1), "gpu_gib": peak_gib()}
 
 
-def fitted(measure: Callable[[Recipe, float], dict[str, Any]], recipe: Recipe, seconds: float) -> dict[str, Any]:
+def fitted(
+    measure: Callable[[PretrainRecipe, float], dict[str, Any]], recipe: PretrainRecipe, seconds: float
+) -> dict[str, Any]:
     """Measure a loop that has no guard against running out of memory, halving its micro-batch for it."""
-    while recipe.batch_rows > 1:
+    while recipe.data.batch_rows > 1:
         with contextlib.suppress(torch.OutOfMemoryError):
-            return measure(recipe, seconds) | {"rows": recipe.batch_rows}
-        recipe = replace(recipe, batch_rows=recipe.batch_rows // 2, accumulation_steps=recipe.accumulation_steps * 2)
+            return measure(recipe, seconds) | {"rows": recipe.data.batch_rows}
+        recipe = recipe.override(
+            batch_rows=recipe.data.batch_rows // 2, accumulation_steps=recipe.data.accumulation_steps * 2
+        )
     return {"tokens_per_second": None, "why": "out of memory"}
 
 
-def eager(recipe: Recipe, seconds: float) -> dict[str, Any]:
+def eager(recipe: PretrainRecipe, seconds: float) -> dict[str, Any]:
     """Measure what the Trainer wraps: the Hub model, eager, under bf16 autocast, with clipping and a fused AdamW."""
     free()
     device = "cuda" if CUDA else "cpu"
-    model: Any = initial_model(recipe, recipe.vocab_size).to(device)
+    model: Any = initial_model(recipe, recipe.model.vocab_size).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
-    rows = max(recipe.batch_rows // 2, 1)
-    ids = torch.randint(0, recipe.vocab_size, (rows, recipe.context_tokens), device=device)
+    rows = max(recipe.data.batch_rows // 2, 1)
+    ids = torch.randint(0, recipe.model.vocab_size, (rows, recipe.data.context_tokens), device=device)
 
     def step() -> None:
-        for _ in range(recipe.batch_rows * recipe.accumulation_steps // rows):
-            with torch.autocast(device, torch.bfloat16, enabled=recipe.bf16):
+        for _ in range(recipe.data.batch_rows * recipe.data.accumulation_steps // rows):
+            with torch.autocast(device, torch.bfloat16, enabled=recipe.precision.bf16):
                 loss = model(input_ids=ids, labels=ids).loss
             loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
 
-    speed, first = tokens_per_second(step, recipe.tokens_per_step, seconds)
+    speed, first = tokens_per_second(step, recipe.data.tokens_per_step, seconds)
     return {"tokens_per_second": round(speed), "first_steps_seconds": round(first, 1), "gpu_gib": peak_gib()}
 
 
-def trainer(recipe: Recipe) -> dict[str, Any]:
+def trainer(recipe: PretrainRecipe) -> dict[str, Any]:
     """Measure ``transformers.Trainer``, eager, bf16 autocast, at its best of two micro-batches."""
     if importlib.util.find_spec("accelerate") is None:
         return {"tokens_per_second": None, "why": "accelerate is not installed"}
     found = []
-    for rows in (recipe.batch_rows, max(recipe.batch_rows // 4, 1)):
+    for rows in (recipe.data.batch_rows, max(recipe.data.batch_rows // 4, 1)):
         free()
         with contextlib.suppress(torch.OutOfMemoryError):
             found.append(trainer_speed(recipe, rows))
     return {"tokens_per_second": round(max(found))} if found else {"tokens_per_second": None, "why": "out of memory"}
 
 
-def trainer_speed(recipe: Recipe, rows: int) -> float:
+def trainer_speed(recipe: PretrainRecipe, rows: int) -> float:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     class Clock(TrainerCallback):
@@ -316,18 +324,18 @@ def trainer_speed(recipe: Recipe, rows: int) -> float:
         def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
             return {"input_ids": ids[number % len(ids)], "labels": ids[number % len(ids)]}
 
-    ids = torch.randint(0, recipe.vocab_size, (512, recipe.context_tokens))
+    ids = torch.randint(0, recipe.model.vocab_size, (512, recipe.data.context_tokens))
     num_steps, clock = 5, Clock()
     with tempfile.TemporaryDirectory() as name:
         arguments = TrainingArguments(
             output_dir=name, max_steps=num_steps, per_device_train_batch_size=rows,
-            gradient_accumulation_steps=max(recipe.batch_rows * recipe.accumulation_steps // rows, 1),
-            bf16=recipe.bf16 and CUDA, use_cpu=not CUDA, save_strategy="no", logging_strategy="no", report_to="none",
-            disable_tqdm=True, remove_unused_columns=False,
+            gradient_accumulation_steps=max(recipe.data.batch_rows * recipe.data.accumulation_steps // rows, 1),
+            bf16=recipe.precision.bf16 and CUDA, use_cpu=not CUDA, save_strategy="no", logging_strategy="no",
+            report_to="none", disable_tqdm=True, remove_unused_columns=False,
         )  # fmt: skip
-        model = initial_model(recipe, recipe.vocab_size)
+        model = initial_model(recipe, recipe.model.vocab_size)
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[clock]).train()
-    return (num_steps - 1) * recipe.tokens_per_step / (clock.times[-1] - clock.times[0])
+    return (num_steps - 1) * recipe.data.tokens_per_step / (clock.times[-1] - clock.times[0])
 
 
 def choose_attention(name: str) -> None:
@@ -336,18 +344,20 @@ def choose_attention(name: str) -> None:
     torch.backends.cuda.enable_cudnn_sdp(cudnn)
 
 
-def configured(recipe: Recipe, micro: int, compiled: str, attention: str, optimizer: str) -> Recipe:
-    total = recipe.batch_rows * recipe.accumulation_steps
+def configured(recipe: PretrainRecipe, micro: int, compiled: str, attention: str, optimizer: str) -> PretrainRecipe:
+    total = recipe.data.batch_rows * recipe.data.accumulation_steps
     micro = min(micro, total)
     kind = "documents" if attention == "documents" else "causal"
     changes = {"batch_rows": micro, "accumulation_steps": max(total // micro, 1)}
-    return replace(recipe, **changes, compile=compiled, attention=kind, optimizer=optimizer)
+    return recipe.override(**changes, compile=compiled, attention=kind, optimizer=optimizer)
 
 
-def measured(name: str, recipe: Recipe, options: argparse.Namespace, deadline: float, ceiling: float) -> dict[str, Any]:
+def measured(
+    name: str, recipe: PretrainRecipe, options: argparse.Namespace, deadline: float, ceiling: float
+) -> dict[str, Any]:
     """Return all measurements of one model."""
-    config: Any = initial_model(recipe, recipe.vocab_size).config
-    flops = flops_per_token(config, recipe.context_tokens)
+    config: Any = initial_model(recipe, recipe.model.vocab_size).config
+    flops = flops_per_token(config, recipe.data.context_tokens)
 
     def row(label: str, found: dict[str, Any]) -> dict[str, Any]:
         speed = found["tokens_per_second"]
@@ -402,7 +412,7 @@ def main() -> None:
     result |= {"peak_tflops": peak_tflops(device) if CUDA else None, "models": {}}
     say(f"{device}, torch {torch.__version__}: matmul {ceiling:.1f} TFLOP/s")
     for number, name in enumerate(options.models, start=1):
-        recipe = replace(MODELS[name], max_steps=1000, log_every_steps=20, save_every_steps=10**6,
+        recipe = MODELS[name].override(max_steps=1000, log_every_steps=20, save_every_steps=10**6,
                          validate_every_steps=10**6, budget_seconds=0, **(TINY if options.tiny else {}))  # fmt: skip
         deadline = start + options.seconds * number / len(options.models)
         result["models"][name] = measured(name, recipe, options, deadline, ceiling)

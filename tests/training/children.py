@@ -4,24 +4,17 @@ import multiprocessing
 import random
 import signal
 import socket
-from dataclasses import replace
 
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipes import find_recipe
+from codeft_training.recipes import RECIPES
 from codeft_training.run_spec import TrainingRun
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
-    ["codeft_training.train.run", "codeft_training.train.pretrain", "codeft_training.train.callbacks"]
+    ["codeft_training.train.run", "codeft_training.train.pretrain", "codeft_training.train.trl_adapter"]
 )
-TINY = {
+SHORT = {
     "context_tokens": 64,
-    "vocab_size": 320,
-    "hidden_size": 32,
-    "num_layers": 1,
-    "num_heads": 2,
-    "num_kv_heads": 1,
-    "intermediate_size": 48,
     "batch_rows": 4,
     "accumulation_steps": 2,
     "max_steps": 12,
@@ -30,10 +23,18 @@ TINY = {
     "log_every_steps": 1,
     "validation_rows": 64,
 }
+TINY = SHORT | {
+    "vocab_size": 320,
+    "hidden_size": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "num_kv_heads": 1,
+    "intermediate_size": 48,
+}
 
 
 class Collected:
-    """A reporter that keeps what it is told."""
+    """A reporter that keeps lines and observations."""
 
     def __init__(self):
         self.lines, self.observed = [], []
@@ -48,7 +49,7 @@ class Collected:
 
 
 class Bombs(Collected):
-    """A reporter that lets something happen at a step."""
+    """A reporter that does something at a step."""
 
     def __init__(self, step, what):
         super().__init__()
@@ -71,14 +72,22 @@ class Sent(Collected):
         self._connection.send(line)
 
 
-def training_run(made, output, **changes):
-    recipe = replace(find_recipe("smoke"), **(TINY | changes))
+def run_of(made, output, recipe):
     return TrainingRun(
         packed=PackedRows(made / "packed"), tokenizer=made / "tokenizer", output=output, recipe=recipe, lineage={}
     )
 
 
-def train_and_tell(run, connection):
+def training_run(made, output, **changes):
+    return run_of(made, output, RECIPES["smoke"].override(**(TINY | changes)))
+
+
+def finetuning_run(made, base, output, **changes):
+    settings = {"base_model": str(base), "learning_rate": 1e-3, "weight_decay": 0.05, "bf16": False}
+    return run_of(made, output, RECIPES["qwen2.5-0.5b-sft"].override(**(SHORT | settings | changes)))
+
+
+def train_and_send(run, connection):
     import torch
 
     from codeft_training.train.run import train
@@ -117,7 +126,7 @@ def together(run, size):
 def killed_at_random(run, rng):
     """Start or go on with a run and SIGKILL it at a random moment after a few steps; return its lines."""
     ours, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=train_and_tell, args=(run, theirs))
+    process = SERVER.Process(target=train_and_send, args=(run, theirs))
     process.start()
     theirs.close()
     lines, num_steps = [], rng.randint(1, 3)
@@ -136,7 +145,7 @@ def eight_kills(run, seed):
     for _ in range(8):
         lines += killed_at_random(run, rng)
     ours, theirs = SERVER.Pipe()
-    process = SERVER.Process(target=train_and_tell, args=(run, theirs))
+    process = SERVER.Process(target=train_and_send, args=(run, theirs))
     process.start()
     theirs.close()
     while True:

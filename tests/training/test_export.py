@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from codeft_training.data.corpus import Corpus, file_hash
+from codeft_assets.base.files import file_hash
+from codeft_training.data.corpus import Corpus
 from codeft_training.export.folders import export_corpus, export_model, push
 from tests.training.corpus_folder import default_rows, write_corpus
 
@@ -19,7 +20,7 @@ LINEAGE = {
     "dropped": {"near_duplicate": 9, "contaminated": 6},
 }
 RESULT = {
-    "recipe": {"name": "smoke", "about": "A test", "base_model": "", "context_tokens": 64, "seed": 1},
+    "recipe": {"name": "smoke", "about": "A test", "context_tokens": 64, "seed": 1},
     "recipe_hash": "0123456789abcdef",
     "num_parameters": 12345,
     "corpus_content_hash": "c" * 32,

@@ -1,4 +1,4 @@
-"""Fill-in-the-middle tells each document in another order: nothing is lost, nothing crosses into another document."""
+"""Fill-in-the-middle reorders each document: nothing is lost, nothing crosses into another document."""
 
 import re
 
@@ -18,10 +18,10 @@ _SPAN = re.compile(
 )
 
 
-def in_order(told):
-    """Return the text that was told out of order; an empty prefix may also mean that the suffix came first."""
-    spans = list(_SPAN.finditer(told))
-    assert "".join(span[0] for span in spans) == told
+def in_order(rendered):
+    """Return the text that was reordered; an empty prefix may also mean that the suffix came first."""
+    spans = list(_SPAN.finditer(rendered))
+    assert "".join(span[0] for span in spans) == rendered
     return [
         {span["prefix"] + span["middle"] + span["suffix"], span["middle"] + span["suffix"]} if not span["prefix"] else
         {span["prefix"] + span["middle"] + span["suffix"]}
@@ -34,11 +34,11 @@ def test_the_parts_in_order_are_the_text():
     assert len(spans) == 300
     for span in spans:
         assert span.prefix + span.middle + span.suffix == TEXT
-        told = "".join(part for part, _ in span.parts())
+        rendered = "".join(part for part, _ in span.parts())
         if span.suffix_first:
-            assert told == f"<|fim_prefix|><|fim_suffix|>{span.suffix}<|fim_middle|>{span.prefix}{span.middle}"
+            assert rendered == f"<|fim_prefix|><|fim_suffix|>{span.suffix}<|fim_middle|>{span.prefix}{span.middle}"
         else:
-            assert told == f"<|fim_prefix|>{span.prefix}<|fim_suffix|>{span.suffix}<|fim_middle|>{span.middle}"
+            assert rendered == f"<|fim_prefix|>{span.prefix}<|fim_suffix|>{span.suffix}<|fim_middle|>{span.middle}"
     assert 120 < sum(span.suffix_first for span in spans) < 180
 
 
@@ -53,7 +53,7 @@ def test_the_cuts_depend_on_the_key_only():
     assert first == again != other
 
 
-def test_a_long_document_is_told_in_spans_that_fit_a_row():
+def test_a_long_document_is_reordered_in_spans_that_fit_a_row():
     spans = infill_spans(TEXT * 10, "key", rate=1, context_tokens=64)
     assert "".join(span.prefix + span.middle + span.suffix for span in spans) == TEXT * 10
     assert max(len(span.prefix + span.middle + span.suffix) for span in spans) <= 128
@@ -68,8 +68,8 @@ def test_every_infilled_document_can_be_put_back_from_the_packed_rows(tmp_path, 
     num_spans = 0
     for row in (row for row in rows if row["split"] == "train"):
         at = found.pop(row["document_id"])
-        told = tokenizer.decode([at[i][0] for i in range(len(at))], skip_special_tokens=False)
-        candidates, rest = in_order(told), row["text"]
+        rendered = tokenizer.decode([at[i][0] for i in range(len(at))], skip_special_tokens=False)
+        candidates, rest = in_order(rendered), row["text"]
         for options in candidates:  # span by span: the text is used up from its beginning
             fits = max((text for text in options if rest.startswith(text)), key=len)
             rest = rest[len(fits) :]
@@ -83,7 +83,7 @@ def test_every_infilled_document_can_be_put_back_from_the_packed_rows(tmp_path, 
     )
 
 
-def test_only_plain_code_is_told_out_of_order(made):
+def test_only_plain_code_is_reordered(made):
     tokenizer = load_tokenizer(made / "tokenizer")
     options = EncodingOptions(context_tokens=64, fim_rate=1.0)
     mark = tokenizer.token_to_id("<|fim_prefix|>")
@@ -97,7 +97,7 @@ def test_only_plain_code_is_told_out_of_order(made):
     assert not is_infilled(chat(1, "q", "a"))
 
 
-def test_every_reading_is_cut_anew_and_all_readings_are_there(made):
+def test_every_reading_has_its_own_cuts_and_all_readings_are_there(made):
     tokenizer = load_tokenizer(made / "tokenizer")
     row = plain(1, epochs=40, annealing=10)
     found = list(encode_documents([row], tokenizer, EncodingOptions(context_tokens=512, fim_rate=0.5)))
@@ -107,7 +107,7 @@ def test_every_reading_is_cut_anew_and_all_readings_are_there(made):
     assert 10 < len(set(infilled)) == len(infilled) < 30
 
 
-def test_another_rate_packs_anew(tmp_path, made):
+def test_another_rate_packs_again(tmp_path, made):
     corpus = Corpus(made / "corpus")
     first = pack(corpus, made / "tokenizer", tmp_path / "packed", context_tokens=64)
     assert pack(corpus, made / "tokenizer", tmp_path / "packed", context_tokens=64, fim_rate=0.5) != first

@@ -14,13 +14,13 @@ from tests.training.children import Collected
 
 MEASURING = """
 import sys
-from codeft_training.pipes import reporter
-with reporter() as told:
-    told.observe({"step": 5, "loss": 2.5, "tokens_per_second": 1000.0})
-    told.observe({"step": 5, "bits_per_byte": 1.25})
-    told.observe({"step": 6, "loss": 2.4, "tokens_per_second": 1000.0})  # the same kind within two seconds
+from codeft_assets.base.report import open_reporter
+with open_reporter() as reporter:
+    reporter.observe({"step": 5, "loss": 2.5, "tokens_per_second": 1000.0})
+    reporter.observe({"step": 5, "bits_per_byte": 1.25})
+    reporter.observe({"step": 6, "loss": 2.4, "tokens_per_second": 1000.0})  # the same kind within two seconds
     open(sys.argv[1]).read()  # ends only once somebody has seen what was observed
-    told.materialize({"steps": 6}, "v1")
+    reporter.materialize({"steps": 6}, "v1")
 """
 
 
@@ -56,7 +56,7 @@ def test_measurements_are_observations_while_the_process_still_runs(tmp_path, mo
         gave_up.cancel()
         assert result.success
         first = {"step": 5, "loss": 2.5, "tokens_per_second": 1000.0}
-        wanted = [first, first | {"bits_per_byte": 1.25}]  # what was measured before is told again: lines do not break
+        wanted = [first, first | {"bits_per_byte": 1.25}]  # what was measured before is repeated: lines do not break
         assert seen[::-1] == wanted == observations(instance)[::-1]
 
 
@@ -84,7 +84,7 @@ def test_tensorboard_shows_what_the_metrics_say_and_no_step_twice_after_a_kill(t
         record(first, step, float(step))
     first.record({"step": 3, "bits_per_byte_code": 1.5, "probe_bits_per_byte_code": 2.5}, "held out")
     second = Metrics(tmp_path, Collected())  # the first one was killed after step 3; its last checkpoint is of step 2
-    second.rewind(2, resumed=True)
+    second.rewind(2)
     record(second, 3, 30.0)
     second.close()
     shown = scalars(tmp_path / "tensorboard")

@@ -124,19 +124,19 @@ THINKING = "<think>\nTwo and two.\n</think>\n\nIt is four."
 
 
 @pytest.mark.parametrize(
-    ("thoughts", "trained", "read"),
+    ("policy", "trained", "read"),
     [
         ("train", f"{THINKING}<|im_end|><|endoftext|>", True),
         ("mask", "It is four.<|im_end|><|endoftext|>", True),
         ("remove", "It is four.<|im_end|><|endoftext|>", False),
     ],
 )
-def test_thoughts_are_trained_on_masked_or_removed_by_source(made, thoughts, trained, read):
+def test_think_spans_are_trained_on_masked_or_removed_by_source(made, policy, trained, read):
     row = chat(1, "What is 2 + 2?", THINKING)
-    assert trained_text(made, row, thoughts={"chat": thoughts}) == trained
-    document, tokenizer = encoded(made, row, thoughts={"chat": thoughts})
+    assert trained_text(made, row, think_spans={"chat": policy}) == trained
+    document, tokenizer = encoded(made, row, think_spans={"chat": policy})
     assert ("Two and two" in tokenizer.decode(document.tokens.tolist())) == read
-    assert trained_text(made, row, thoughts={"another": thoughts}).startswith("<think>")
+    assert trained_text(made, row, think_spans={"another": policy}).startswith("<think>")
 
 
 @pytest.mark.parametrize(
@@ -148,14 +148,14 @@ def test_thoughts_are_trained_on_masked_or_removed_by_source(made, thoughts, tra
         ("<think></think>x", "x"),
     ],
 )
-def test_odd_thoughts_are_removed_to_their_end(made, content, left):
+def test_odd_think_spans_are_removed_to_their_end(made, content, left):
     row = chat(1, "q", content)
-    assert trained_text(made, row, thoughts={"chat": "remove"}) == f"{left}<|im_end|><|endoftext|>"
-    assert trained_text(made, row, thoughts={"chat": "mask"}) == f"{left}<|im_end|><|endoftext|>"
+    assert trained_text(made, row, think_spans={"chat": "remove"}) == f"{left}<|im_end|><|endoftext|>"
+    assert trained_text(made, row, think_spans={"chat": "mask"}) == f"{left}<|im_end|><|endoftext|>"
 
 
-def test_a_question_that_holds_a_thought_is_left_alone(made):
-    document, tokenizer = encoded(made, chat(1, "What does <think>x</think> do?", "y"), thoughts={"chat": "remove"})
+def test_a_question_that_holds_a_think_span_is_left_alone(made):
+    document, tokenizer = encoded(made, chat(1, "What does <think>x</think> do?", "y"), think_spans={"chat": "remove"})
     assert "<think>x</think>" in tokenizer.decode(document.tokens.tolist())
 
 
@@ -173,7 +173,7 @@ def test_text_never_becomes_a_control_token(made):
     [
         ({"context_tokens": 15}, "context_tokens 15"),
         ({"fim_rate": 1.1}, "fim_rate 1.1"),
-        ({"thoughts": {"chat": "drop"}}, "'chat': 'drop'.*must each be one of"),
+        ({"think_spans": {"chat": "drop"}}, "'chat': 'drop'.*must each be one of"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(change, message):
@@ -238,7 +238,7 @@ def test_the_domain_of_every_token_is_that_of_its_document(made):
         assert {names[number] for number in part} == {piece["domain"]}
 
 
-def test_packing_again_does_nothing_and_a_new_corpus_packs_anew(tmp_path, made):
+def test_packing_again_does_nothing_and_a_new_corpus_is_packed(tmp_path, made):
     corpus = Corpus(write_corpus(tmp_path / "corpus", default_rows()))
     first = pack(corpus, made / "tokenizer", tmp_path / "packed", context_tokens=64)
     stamp = (tmp_path / "packed" / "train.tokens.bin").stat().st_mtime_ns

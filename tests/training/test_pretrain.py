@@ -11,19 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from codeft_training.data.corpus import Corpus, file_hash
+from codeft_assets.base.files import file_hash
+from codeft_training.data.corpus import Corpus
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.packing import pack
-from codeft_training.model.distributed import World
+from codeft_training.measure.metrics import Metrics
+from codeft_training.model.distributed import DistributedContext
+from codeft_training.model.optimizer import build_optimizer
 from codeft_training.model.schedule import FINAL_RATE
 from codeft_training.train import pretrain
-from codeft_training.train.checkpoints import WEIGHTS, newest_complete
-from codeft_training.train.pretrain import Loop, optimizer_of
-from codeft_training.train.run import initial_model, train
-from tests.training.children import Collected, eight_kills, together, training_run
+from codeft_training.train.checkpoints import WEIGHTS, latest_valid
+from codeft_training.train.run import build_callbacks, build_pretrainer, initial_model, train
+from codeft_training.train.signals import StopRequest
+from tests.training.children import Collected, eight_kills, finetuning_run, together, training_run
 from tests.training.corpus_folder import plain, write_corpus
 
-ALONE = World(0, 1, torch.device("cpu"))
+ALONE = DistributedContext(0, 1, torch.device("cpu"))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -34,15 +37,17 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def loop_of(run, reporter=None):
+def resumed(run, reporter=None):
+    """Return the engine of a run, ready for its next step."""
     run.work.mkdir(parents=True, exist_ok=True)
-    loop = Loop(run, initial_model(run.recipe, run.recipe.vocab_size), ALONE, reporter or Collected())
-    loop.resume()
-    return loop
+    callbacks = build_callbacks(run, Metrics(run.work, reporter or Collected()), StopRequest(), ALONE)
+    pretrainer = build_pretrainer(run, callbacks, ALONE)
+    pretrainer.resume()
+    return pretrainer
 
 
-def weights(loop):
-    return {name: tensor.detach().clone() for name, tensor in loop._weights().items()}
+def weights(pretrainer):
+    return {name: tensor.detach().clone() for name, tensor in pretrainer.model.named_parameters()}
 
 
 def same(first, second):
@@ -78,8 +83,8 @@ def test_eight_kills_at_random_moments_change_no_bit(made, tmp_path):
 def test_eight_kills_at_random_moments_change_no_bit_of_a_fine_tuned_model(made, tmp_path):
     train(training_run(made, tmp_path / "base", max_steps=2), Collected())
     steps = {"max_steps": 30, "save_every_steps": 1, "validate_every_steps": 15, "accumulation_steps": 1}
-    fields = {"base_model": str(tmp_path / "base" / "checkpoint"), "optimizer": "adamw", "learning_rate": 1e-3}
-    assert_kills_change_nothing(lambda output: training_run(made, output, **steps, **fields), tmp_path, 30)
+    base = tmp_path / "base" / "checkpoint"
+    assert_kills_change_nothing(lambda output: finetuning_run(made, base, output, **steps), tmp_path, 30)
 
 
 @pytest.mark.slow
@@ -97,15 +102,15 @@ def test_two_processes_reproduce_the_losses_of_one(made, tmp_path, parallel):
 
 def test_a_step_whose_gradient_is_no_number_changes_nothing(made, tmp_path):
     reporter = Collected()
-    loop = loop_of(training_run(made, tmp_path), reporter)
+    pretrainer = resumed(training_run(made, tmp_path), reporter)
     for _ in range(3):
-        loop.step()
-    before, optimizer = weights(loop), {k: v.clone() for k, v in loop._optimizer.tensors().items()}
-    parameter = next(iter(loop._weights().values()))
+        pretrainer.train_step()
+    before, optimizer = weights(pretrainer), {k: v.clone() for k, v in pretrainer._optimizer.tensors().items()}
+    parameter = next(pretrainer.model.parameters())
     hook = parameter.register_hook(lambda grad: grad * float("nan"))
-    loop.step()
-    assert same(before, weights(loop))
-    assert same(optimizer, loop._optimizer.tensors())
+    pretrainer.train_step()
+    assert same(before, weights(pretrainer))
+    assert same(optimizer, pretrainer._optimizer.tensors())
     assert "this step changes nothing" in "".join(reporter.lines)
     entry = reporter.observed[-1]
     assert entry["step"] == 4
@@ -113,81 +118,81 @@ def test_a_step_whose_gradient_is_no_number_changes_nothing(made, tmp_path):
     assert "loss" not in entry  # a loss that was not measured is missing, not 0.0
     assert "grad_norm" not in entry
     hook.remove()
-    loop.step()
-    assert not same(before, weights(loop))
+    pretrainer.train_step()
+    assert not same(before, weights(pretrainer))
     assert math.isfinite(reporter.observed[-1]["loss"])
 
 
 def test_three_steps_that_are_no_number_end_the_run_and_keep_the_last_checkpoint(made, tmp_path):
     run = training_run(made, tmp_path)
-    loop = loop_of(run)
+    pretrainer = resumed(run)
     for _ in range(3):
-        loop.step()
-    next(iter(loop._weights().values())).register_hook(lambda grad: grad * float("inf"))
-    loop.step()
-    loop.step()
+        pretrainer.train_step()
+    next(pretrainer.model.parameters()).register_hook(lambda grad: grad * float("inf"))
+    pretrainer.train_step()
+    pretrainer.train_step()
     with pytest.raises(FloatingPointError, match=r"at step 6 are not finite; lower learning_rate .* 3 steps in a row"):
-        loop.step()
-    assert newest_complete(run.work).name == "checkpoint-3"
+        pretrainer.train_step()
+    assert latest_valid(run.work).name == "checkpoint-3"
 
 
 def test_weights_that_are_no_number_are_not_saved(made, tmp_path):
-    loop = loop_of(training_run(made, tmp_path))
+    pretrainer = resumed(training_run(made, tmp_path))
     with torch.no_grad():
-        next(iter(loop._weights().values()))[0, 0] = float("nan")
+        next(pretrainer.model.parameters())[0, 0] = float("nan")
     with pytest.raises(FloatingPointError, match="weights at step 0 are not finite"):
-        loop.save()
+        pretrainer.save()
 
 
 def test_out_of_memory_halves_the_micro_batch_and_keeps_the_global_batch(made, tmp_path):
     reporter = Collected()
-    whole, halved = loop_of(training_run(made, tmp_path / "a")), loop_of(training_run(made, tmp_path / "b"), reporter)
+    whole, halved = resumed(training_run(made, tmp_path / "a")), resumed(training_run(made, tmp_path / "b"), reporter)
 
     def more_than_two_rows(module, arguments):
         if len(arguments[0]) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    halved._model.register_forward_pre_hook(more_than_two_rows)
+    halved._trained.register_forward_pre_hook(more_than_two_rows)
     for _ in range(3):
-        whole.step()
-        halved.step()
-    assert halved.progress.micro_rows == 1
+        whole.train_step()
+        halved.train_step()
+    assert halved.state.micro_rows == 1
     assert [line for line in reporter.lines if "out of memory" in line] == [
         f"out of memory: {n} rows a micro-batch from here on, the global batch stays" for n in (2, 1)
     ]
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(weights(halved)[name], tensor, rtol=1e-3, atol=1e-5)
-    loop = loop_of(dataclasses.replace(training_run(made, tmp_path / "b")))
-    assert loop.progress.micro_rows == 1  # a resumed run does not fail at the same place again
+    pretrainer = resumed(dataclasses.replace(training_run(made, tmp_path / "b")))
+    assert pretrainer.state.micro_rows == 1  # a resumed run does not fail at the same place again
 
 
 def test_a_row_that_does_not_fit_is_a_clear_error(made, tmp_path):
-    loop = loop_of(training_run(made, tmp_path))
+    pretrainer = resumed(training_run(made, tmp_path))
 
     def never(module, arguments):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: can't allocate memory: you tried")
 
-    loop._model.register_forward_pre_hook(never)
+    pretrainer._trained.register_forward_pre_hook(never)
     with pytest.raises(OSError, match="a single row does not fit the memory; choose a smaller model"):
-        loop.step()
+        pretrainer.train_step()
 
 
 def test_a_full_disk_is_a_clear_error_and_the_last_checkpoint_stays_whole(made, tmp_path):
     run = training_run(made, tmp_path)
-    loop = loop_of(run)
+    pretrainer = resumed(run)
     for _ in range(3):
-        loop.step()
+        pretrainer.train_step()
     before = file_hash(run.work / "checkpoint-3" / WEIGHTS)
-    loop.step()
-    loop.step()
+    pretrainer.train_step()
+    pretrainer.train_step()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # the kernel refuses to write on, as on a full disk
     try:
         with pytest.raises(OSError, match=r"cannot write .*checkpoint-5: .* is full: free space and run again"):
-            loop.save()
+            pretrainer.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert newest_complete(run.work).name == "checkpoint-3"
+    assert latest_valid(run.work).name == "checkpoint-3"
     assert file_hash(run.work / "checkpoint-3" / WEIGHTS) == before
     assert not list(run.work.glob(".tmp-*"))
 
@@ -199,9 +204,13 @@ def test_a_run_with_a_time_budget_ends_annealed(made, tmp_path, monkeypatch):
     run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=1.0, save_every_steps=10**6, warmup_fraction=0)
     result = train(run, reporter)
     rates = [entry["learning_rate"] for entry in reporter.observed if "learning_rate" in entry]
-    assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.learning_rate)
-    assert max(rates) == run.recipe.learning_rate
-    assert result["num_tokens_seen"] == len(rates) * run.recipe.tokens_per_step < 20_000 * run.recipe.tokens_per_step
+    assert rates[-1] == pytest.approx(FINAL_RATE * run.recipe.optimization.learning_rate)
+    assert max(rates) == run.recipe.optimization.learning_rate
+    assert (
+        result["num_tokens_seen"]
+        == len(rates) * run.recipe.data.tokens_per_step
+        < 20_000 * run.recipe.data.tokens_per_step
+    )
 
 
 def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, made, monkeypatch):
@@ -211,13 +220,13 @@ def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, 
     ticks = itertools.count()
     monkeypatch.setattr(pretrain, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=2.0, save_every_steps=10**6, log_every_steps=10)
-    loop = loop_of(dataclasses.replace(run, packed=PackedRows(tmp_path / "packed")))
-    read, rows_of = [], loop._batches.rows
-    monkeypatch.setattr(loop._batches, "rows", lambda *key: read.append((key, rows_of(*key))) or read[-1][1])
-    while not loop.is_done:
-        loop.step()
+    pretrainer = resumed(dataclasses.replace(run, packed=PackedRows(tmp_path / "packed")))
+    read, rows_of = [], pretrainer._batches.rows
+    monkeypatch.setattr(pretrainer._batches, "rows", lambda *key: read.append((key, rows_of(*key))) or read[-1][1])
+    while not pretrainer.is_done:
+        pretrainer.train_step()
     last = {key[0]: found for key, found in read}  # a step prepared before the end was known is prepared again
-    order = np.concatenate([last[step] for step in range(loop.progress.step)])
+    order = np.concatenate([last[step] for step in range(pretrainer.state.step)])
     is_annealing = order >= train_rows["num_rows"] - train_rows["num_annealing_rows"]
     first = int(is_annealing.argmax())
     assert is_annealing[first:].all()
@@ -227,8 +236,8 @@ def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, 
 
 def test_only_hidden_matrices_are_orthogonalized_and_only_they_decay(made, tmp_path):
     recipe = training_run(made, tmp_path, weight_decay=0.5).recipe
-    model = initial_model(recipe, recipe.vocab_size)
-    optimizer = optimizer_of(model, recipe)
+    model = initial_model(recipe, recipe.model.vocab_size)
+    optimizer = build_optimizer(model.named_parameters(), "muon", recipe.optimization)
     momenta = {name.removeprefix("momentum.") for name in optimizer.tensors() if name.startswith("momentum.")}
     assert momenta == {name for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}

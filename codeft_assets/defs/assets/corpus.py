@@ -26,7 +26,7 @@ from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger
 from codeft_assets.store.catalog import ACCOUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
-from codeft_training.recipes import RECIPES
+from codeft_training.recipes import RECIPES, find_recipe
 
 _PLOTTED_REASONS = 7
 
@@ -222,9 +222,10 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    command += ["--context-tokens", str(RECIPES[config.recipe].context_tokens), "--fim-rate", str(config.fim_rate)]
-    thoughts = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
-    command += [part for name, word in sorted(thoughts.items()) for part in ("--thoughts", f"{name}={word}")]
+    context_tokens = find_recipe(config.recipe).data.context_tokens
+    command += ["--context-tokens", str(context_tokens), "--fim-rate", str(config.fim_rate)]
+    policies = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
+    command += [part for name, policy in sorted(policies.items()) for part in ("--thoughts", f"{name}={policy}")]
     return program_result(context, pipes, command)
 
 

@@ -29,6 +29,7 @@ from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.scoring.in_training import PASS_AT_1
 from codeft_training.measure.eval_texts import PREFIX
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
 from codeft_training.recipes import RECIPES, find_recipe
 
 
@@ -64,8 +65,11 @@ def tokenizer(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    recipe = RECIPES[config.recipe]
-    command += ["--base-model", recipe.base_model] if recipe.base_model else ["--vocab-size", str(recipe.vocab_size)]
+    recipe = find_recipe(config.recipe)
+    if isinstance(recipe, FinetuneRecipe):
+        command += ["--base-model", recipe.finetuning.base_model]
+    if isinstance(recipe, PretrainRecipe):
+        command += ["--vocab-size", str(recipe.model.vocab_size)]
     return program_result(context, pipes, command)
 
 
@@ -106,8 +110,8 @@ def checkpoint(
     lineage = output / "lineage.json"
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
-    command += ["--recipe", recipe.name, "--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
-    command += [part for field, value in config.overrides.items() for part in ("--set", f"{field}={value}")]
+    command += ["--recipe-json", json.dumps(recipe.record())]
+    command += ["--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
     judged = ProbeScores(context)
     client = observing(pipes, context, judged.tell)
     metrics = output / "metrics.jsonl"

@@ -6,60 +6,60 @@ from dataclasses import replace
 import pytest
 
 from codeft_training.data.encoding import load_tokenizer
-from codeft_training.measure import evaluation as held_out
-from codeft_training.measure.eval_texts import ProbeText
-from codeft_training.measure.samples import Completions, greedy
-from codeft_training.recipes import find_recipe
+from codeft_training.measure import evaluation
+from codeft_training.measure.eval_texts import EvalText
+from codeft_training.measure.samples import TrainingSamples, greedy_generator
+from codeft_training.recipes import RECIPES
 from codeft_training.train.run import initial_model, train
 from tests.training.children import TINY, Collected, training_run
 
 TEXTS = [
-    ProbeText("embedded", "def add(a, b):\n", "    return a + b\n", "add"),
-    ProbeText("embedded", "def one():\n", "    return 1\n", "one"),
-    ProbeText("code", "", "x = 1\n"),
+    EvalText("embedded", "def add(a, b):\n", "    return a + b\n", "add"),
+    EvalText("embedded", "def one():\n", "    return 1\n", "one"),
+    EvalText("code", "", "x = 1\n"),
 ]
-LONG = ProbeText("embedded", "# " + "0123456789" * 9, "    return 1\n", "long")
+LONG = EvalText("embedded", "# " + "0123456789" * 9, "    return 1\n", "long")
 
 
-class Writer:
-    """Continues every prompt with its own first token, and counts what it was asked for."""
+class FirstToken:
+    """Continues every prompt with its own first token, and records the calls."""
 
     def __init__(self):
-        self.asked = []
+        self.calls = []
 
     def __call__(self, prompts, num_tokens):
-        self.asked.append((len(prompts), num_tokens))
+        self.calls.append((len(prompts), num_tokens))
         return [[prompt[0]] * num_tokens for prompt in prompts]
 
 
 def test_items_with_a_prompt_that_fits_are_continued_by_twice_the_longest_solution(made):
-    completions, write = Completions([*TEXTS, LONG], made / "tokenizer", 96), Writer()
+    samples, generate = TrainingSamples([*TEXTS, LONG], made / "tokenizer", 96), FirstToken()
     longest = len(load_tokenizer(made / "tokenizer").encode("    return a + b\n", add_special_tokens=False).ids)
-    found = completions.measure(write, affordable_seconds=1e9)
+    found = samples.measure(generate, affordable_seconds=1e9)
     assert set(found["completions"]) == {"add", "one"}
-    assert write.asked == [(2, 1), (2, 1), (2, 9), (2, 2 * longest)]  # the first are to find out what it takes
-    assert completions.told() == f"probe: 2 of 3 prompts are continued by {2 * longest} tokens"
+    assert generate.calls == [(2, 1), (2, 1), (2, 9), (2, 2 * longest)]  # the first are to find out what it takes
+    assert samples.describe() == f"samples: 2 of 3 prompts are continued by {2 * longest} tokens"
 
 
-def test_what_the_run_cannot_afford_is_not_asked_for(made):
-    completions, write = Completions(TEXTS, made / "tokenizer", 96), Writer()
-    assert completions.measure(write, affordable_seconds=0.0) == {}
-    assert write.asked == [(2, 1), (2, 1), (2, 9)]
-    assert completions.measure(write, affordable_seconds=0.0) == {}
-    assert len(write.asked) == 3  # it is known by now
-    assert completions.measure(write, affordable_seconds=1e9)
-    assert Completions(TEXTS[2:], made / "tokenizer", 96).measure(write, affordable_seconds=1e9) == {}
+def test_samples_that_the_run_cannot_afford_are_not_generated(made):
+    samples, generate = TrainingSamples(TEXTS, made / "tokenizer", 96), FirstToken()
+    assert samples.measure(generate, affordable_seconds=0.0) == {}
+    assert generate.calls == [(2, 1), (2, 1), (2, 9)]
+    assert samples.measure(generate, affordable_seconds=0.0) == {}
+    assert len(generate.calls) == 3  # it is known by now
+    assert samples.measure(generate, affordable_seconds=1e9)
+    assert TrainingSamples(TEXTS[2:], made / "tokenizer", 96).measure(generate, affordable_seconds=1e9) == {}
 
 
 def test_the_likeliest_tokens_are_written_whatever_prompt_stands_beside(made):
     import torch
 
-    recipe = replace(find_recipe("smoke"), **TINY)
+    recipe = RECIPES["smoke"].override(**TINY)
     model = initial_model(recipe, 320).train()
     for parameter in model.parameters():
         parameter.data.mul_(8.0)  # fresh weights are small and say the last token again, whatever came before
     prompts = [[5, 6, 7, 8, 9, 10, 11], [12, 13]]
-    together = greedy(model, bf16=False)(prompts, 6)
+    together = greedy_generator(model, bf16=False)(prompts, 6)
     assert model.training
     for prompt, found in zip(prompts, together, strict=True):
         ids = list(prompt)
@@ -76,14 +76,14 @@ def run_with(made, output):
     rows = [{"domain": t.domain, "context": t.context, "text": t.text, "item": t.item} for t in TEXTS]
     output.mkdir()
     (output / "probe.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return replace(training_run(made, output), probe=output / "probe.jsonl")
+    return replace(training_run(made, output), eval_texts=output / "probe.jsonl")
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1e9, [6, 12]), (0.0, [])])
 def test_a_run_that_can_afford_it_records_completions_and_ends_in_the_same_bits(
     made, tmp_path, monkeypatch, share, steps
 ):
-    monkeypatch.setattr(held_out, "MAX_SHARE", share)
+    monkeypatch.setattr(evaluation, "MAX_SHARE", share)
     reporter = Collected()
     plain, probed = (
         train(training_run(made, tmp_path / "plain"), Collected()),

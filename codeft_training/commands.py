@@ -1,0 +1,163 @@
+"""The commands of the command line: each reads its options, does its work and reports a materialization."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from codeft_assets.base import markdown, report
+from codeft_assets.base.files import folder_hash
+from codeft_assets.base.report import Reporter
+from codeft_training.data.corpus import Corpus
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
+from codeft_training.recipe import Recipe, read_recipe
+from codeft_training.recipes import find_recipe
+from codeft_training.train.signals import StopRequest
+
+Command = Callable[[argparse.Namespace, Reporter], int]
+"""Returns the exit code."""
+
+
+def tokenizer(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Train a tokenizer, or take over a base model's."""
+    corpus = Corpus(options.corpus)
+    if options.base_model:
+        made = adopt_tokenizer(corpus, options.output, base_model=options.base_model)
+    else:
+        made = train_tokenizer(corpus, options.output, vocab_size=options.vocab_size)
+    metadata = {
+        "vocab_size": made.vocab_size,
+        "num_documents": made.num_documents,
+        "bytes_per_token": report.markdown(
+            markdown.table(("language", "bytes per token"), made.bytes_per_token.items())
+        ),
+        "path": report.path(options.output),
+    }
+    reporter.materialize(metadata, made.content_hash)
+    return 0
+
+
+def pack(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Tokenize a corpus and pack it into rows."""
+    from codeft_training.data import packing
+
+    manifest = packing.pack(
+        Corpus(options.corpus),
+        options.tokenizer,
+        options.output,
+        context_tokens=options.context_tokens,
+        fim_rate=options.fim_rate,
+        think_spans=_pairs("--thoughts", options.thoughts),
+    )
+    train, validation = manifest["splits"]["train"], manifest["splits"]["validation"]
+    counts = {name: value for name, value in train.items() if isinstance(value, int)}
+    metadata = {
+        "dagster/row_count": train["num_rows"],
+        **counts,
+        "num_validation_tokens": validation["num_tokens"],
+        "fill_fraction": train["fill_fraction"],
+        "context_tokens": manifest["context_tokens"],
+        "tokens_by_source": report.markdown(markdown.table(("source", "tokens"), train["tokens_by_source"].items())),
+        "path": report.path(options.output),
+    }
+    reporter.materialize(metadata, manifest["content_hash"])
+    return 0
+
+
+def train(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Train a model, or resume; exit with 143 after a stop request."""
+    stop = StopRequest().install()
+    from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped, TrainingRun
+    from codeft_training.train import run
+
+    spec = TrainingRun(
+        packed=PackedRows(options.packed),
+        tokenizer=options.tokenizer,
+        output=options.output,
+        recipe=_recipe(options),
+        lineage=_lineage(options),
+        eval_texts=options.probe,
+    )
+    try:
+        result = run.train(spec, reporter, stop)
+    except Stopped as stopped:
+        reporter.log(str(stopped))
+        return STOPPED_EXIT_CODE
+    if result is not None:
+        reporter.materialize(_train_metadata(result, options.output / "checkpoint"), result["content_hash"])
+    return 0
+
+
+def _train_metadata(result: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
+    numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    numbers |= result["validation"] | result["probe"]
+    if "probe_seconds" in result:
+        numbers["probe_fraction"] = result["probe_seconds"] / max(result["seconds"], 1e-9)
+    return {
+        "recipe": result["recipe"]["name"],
+        **{name: round(value, 4) if isinstance(value, float) else value for name, value in numbers.items()},
+        "weights_hash": result["weights_hash"][:16],
+        "model_card": report.markdown(_card_body(checkpoint)),
+        "path": report.path(checkpoint),
+    }
+
+
+def export_model(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Write a finished run as a Hub model folder."""
+    from codeft_training.export import folders
+
+    scores = options.scores.read_text() if options.scores else ""
+    files = folders.export_model(options.run_folder, options.output, scores=scores, gguf=not options.no_gguf)
+    return _report_export(options, reporter, files, "model")
+
+
+def export_corpus(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Write a corpus as a Hub dataset folder."""
+    from codeft_training.export import folders
+
+    files = folders.export_corpus(Corpus(options.corpus), options.output, lineage=_lineage(options))
+    return _report_export(options, reporter, files, "dataset")
+
+
+def _report_export(options: argparse.Namespace, reporter: Reporter, files: dict[str, int], repo_type: str) -> int:
+    from codeft_training.export.folders import push
+
+    pushed = {"pushed": push(options.output, options.push, repo_type=repo_type)} if options.push else {}
+    metadata = {
+        "num_files": len(files),
+        "num_bytes": sum(files.values()),
+        "files": report.markdown(markdown.table(("file", "bytes"), files.items())),
+        "card": report.markdown(_card_body(options.output)),
+        "path": report.path(options.output),
+        **pushed,
+    }
+    reporter.materialize(metadata, folder_hash(options.output, files))
+    return 0
+
+
+def _card_body(folder: Path) -> str:
+    """Return the card of a Hub folder without its YAML front matter."""
+    return (folder / "README.md").read_text().split("---", 2)[2]
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    overrides = _pairs("--set", options.set)
+    if options.recipe_json:
+        return read_recipe(json.loads(options.recipe_json)).parse(overrides)
+    return find_recipe(options.recipe, overrides)
+
+
+def _lineage(options: argparse.Namespace) -> dict[str, Any]:
+    return json.loads(options.lineage.read_text()) if options.lineage else {}
+
+
+def _pairs(flag: str, entries: list[str]) -> dict[str, str]:
+    pairs = [entry.partition("=") for entry in entries]
+    malformed = [entry for entry, (_, mark, _) in zip(entries, pairs, strict=True) if not mark]
+    if malformed:
+        raise ValueError(f"{flag} takes NAME=VALUE, not {malformed[0]!r}")
+    return {name: value for name, _, value in pairs}

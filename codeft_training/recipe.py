@@ -1,0 +1,301 @@
+"""A recipe: everything that decides the result of a training run, as frozen values grouped by their owner.
+
+Invariants: a recipe has only fields that its engine reads; field names are unique over the groups of a recipe, so that
+the command line, the launchpad and JSON use flat names; equal recipes on equal packed rows give equal weights on the
+same CPU, and the recipe's hash names the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, ClassVar, TypeVar, get_type_hints
+
+AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
+
+
+def _require(group: object, rule: str, holds: Callable[[Any], bool], *names: str) -> None:
+    for name in names:
+        value = getattr(group, name)
+        if not holds(value):
+            raise ValueError(f"{name} = {value!r} must be {rule}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """What a step reads (``data.batches``)."""
+
+    context_tokens: int = 512
+    batch_rows: int = 8
+    """Rows of ``context_tokens`` a micro-batch."""
+    accumulation_steps: int = 1
+    """Micro-batches a step; with the rows above they are the global batch, however it is divided."""
+    seed: int = 1
+    """Of the order of rows, and of the first weights."""
+
+    def __post_init__(self) -> None:
+        _require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
+
+    @property
+    def rows_per_step(self) -> int:
+        """Rows between two updates of the weights."""
+        return self.batch_rows * self.accumulation_steps
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens between two updates of the weights."""
+        return self.rows_per_step * self.context_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizationConfig:
+    """How a gradient becomes an update (``model.optimizer``)."""
+
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.05
+    max_grad_norm: float = 1.0
+    adam_beta_2: float = 0.95
+
+    def __post_init__(self) -> None:
+        _require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
+        _require(self, "at least 0", lambda x: x >= 0, "weight_decay")
+        _require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long a run is and how its learning rate moves (``model.schedule``)."""
+
+    max_steps: int = 120
+    warmup_fraction: float = 0.05
+    decay_fraction: float = 0.4
+    """Share of the steps in which the rate falls to a twentieth (WSD; long decays suit short runs)."""
+
+    def __post_init__(self) -> None:
+        _require(self, "at least 1", lambda n: n >= 1, "max_steps")
+        if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
+            raise ValueError(
+                f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be at least 0 "
+                f"and together at most 1"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonitorConfig:
+    """How a run is watched and saved (``train.callbacks``)."""
+
+    log_every_steps: int = 5
+    validate_every_steps: int = 40
+    save_every_steps: int = 40
+    validation_rows: int = 48
+    """Rows of held-out text a validation reads at most."""
+
+    def __post_init__(self) -> None:
+        names = ("log_every_steps", "validate_every_steps", "save_every_steps")
+        _require(self, "at least 1", lambda n: n >= 1, *names)
+        _require(self, "at least 0", lambda n: n >= 0, "validation_rows")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionConfig:
+    """The type that a device computes in."""
+
+    bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelShape:
+    """Size of a model trained from scratch, in Qwen3's architecture (``model.forward``)."""
+
+    vocab_size: int = 4096
+    hidden_size: int = 128
+    num_layers: int = 4
+    num_heads: int = 4
+    num_kv_heads: int = 2
+    intermediate_size: int = 384
+
+    def __post_init__(self) -> None:
+        _require(self, "at least 1", lambda n: n >= 1, *_names(self))
+        if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} must divide by num_heads {self.num_heads}, and num_heads by "
+                f"num_kv_heads {self.num_kv_heads}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingConfig:
+    """Options of our own step loop (``train.pretrain``); TRL's trainer has none of them."""
+
+    optimizer: str = "muon"
+    z_loss: float = 1e-4
+    """Weight of the squared log-denominator of the softmax (PaLM, arXiv 2204.02311)."""
+    attention: str = "causal"
+    """``documents`` keeps a token from seeing other documents of its row; nanochat found no gain from it."""
+    budget_seconds: float = 0.0
+    """Time after which the run has ended, its rate decayed; 0 lets ``max_steps`` alone decide."""
+    compile: str = "off"
+    """What ``torch.compile`` takes at a time: ``layers`` (fast to compile), ``model`` or nothing (``off``)."""
+    parallel: str = "replicate"
+    """What several GPUs hold: the whole model each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "optimizer": ("muon", "adamw"),
+        "attention": ("causal", "documents"),
+        "compile": ("off", "layers", "model"),
+        "parallel": ("replicate", "shard"),
+    }
+
+    def __post_init__(self) -> None:
+        _require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
+        for name, choices in self.CHOICES.items():
+            _require(self, f"one of {choices}", choices.__contains__, name)
+        if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
+            raise ValueError(
+                "parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants whole matrices; set "
+                "both, or parallel = 'replicate', which fits a billion parameters"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuningConfig:
+    """The model that TRL's trainer starts from and the weights it trains (``train.finetune``)."""
+
+    base_model: str
+    """A Hub id or folder."""
+    lora_rank: int = 0
+    """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
+
+    def __post_init__(self) -> None:
+        _require(self, "a Hub id or a folder", bool, "base_model")
+        _require(self, "at least 0", lambda n: n >= 0, "lora_rank")
+
+
+def _names(group: Any) -> list[str]:
+    return [entry.name for entry in fields(group)]
+
+
+def _parse_bool(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "bool": (_parse_bool, "true or false"),
+    "float": (float, "of type float"),
+    "int": (int, "of type int"),
+    "str": (str, "of type str"),
+}
+"""By the annotation of a field: from text to its value, and the rule for the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """The groups that both engines read; a recipe is one of the two kinds below."""
+
+    name: str
+    about: str
+    data: DataConfig = field(default_factory=DataConfig)
+    optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    monitor: MonitorConfig = field(default_factory=MonitorConfig)
+    precision: PrecisionConfig = field(default_factory=PrecisionConfig)
+
+    PURPOSE: ClassVar[str]
+
+    def values(self) -> dict[str, Any]:
+        """Return every field of every group by its flat name."""
+        return {name: getattr(group, name) for group in self._groups().values() for name in _names(group)}
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over every field; the recipe's name and the words about it are not part of the result."""
+        return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def record(self) -> dict[str, Any]:
+        """Return name, description and flat fields, as result files hold them; ``read_recipe`` reads it."""
+        return {"name": self.name, "about": self.about, **self.values()}
+
+    def override(self: AnyRecipe, **changes: Any) -> AnyRecipe:
+        """Return the recipe with fields, named flat, replaced.
+
+        Raises:
+            ValueError: this kind of recipe has no such field, or a value breaks its group's rules.
+        """
+        self._require_fields(changes)
+        chosen = {
+            owner: {name: changes[name] for name in _names(group) if name in changes}
+            for owner, group in self._groups().items()
+        }
+        try:
+            return replace(self, **{owner: replace(self._groups()[owner], **part) for owner, part in chosen.items()})
+        except ValueError as error:
+            raise ValueError(f"recipe {self.name!r}: {error}") from error
+
+    def parse(self: AnyRecipe, overrides: Mapping[str, str]) -> AnyRecipe:
+        """Return the recipe with fields replaced by values given as text.
+
+        Raises:
+            ValueError: as ``override``, or a text is not of its field's type.
+        """
+        self._require_fields(overrides)
+        kinds = {entry.name: str(entry.type) for group in self._groups().values() for entry in fields(group)}
+        values: dict[str, Any] = {}
+        for name, text in overrides.items():
+            parser, rule = _PARSERS[kinds[name]]
+            try:
+                values[name] = parser(text)
+            except ValueError as error:
+                raise ValueError(f"recipe {self.name!r}: {name} = {text!r} must be {rule}") from error
+        return self.override(**values)
+
+    def _require_fields(self, names: Mapping[str, Any]) -> None:
+        known = set(self.values())
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"recipe {self.name!r} {self.PURPOSE} and has no field {name!r}; it has {sorted(known)}"
+                )
+
+    def _groups(self) -> dict[str, Any]:
+        found = {owner.name: getattr(self, owner.name) for owner in fields(self)}
+        return {owner: group for owner, group in found.items() if is_dataclass(group)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainRecipe(Recipe):
+    """Trains a model from scratch by our own step loop."""
+
+    model: ModelShape = field(default_factory=ModelShape)
+    pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+
+    PURPOSE: ClassVar[str] = "trains from scratch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinetuneRecipe(Recipe):
+    """Trains a model of the Hub further by TRL's trainer."""
+
+    finetuning: FinetuningConfig
+
+    PURPOSE: ClassVar[str] = "fine-tunes a base model"
+
+
+def read_recipe(record: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of which ``record`` is the record.
+
+    Raises:
+        ValueError: a field is missing or unknown, or a value breaks its group's rules.
+    """
+    kind = FinetuneRecipe if "base_model" in record else PretrainRecipe
+    groups: dict[str, Any] = {owner: group for owner, group in get_type_hints(kind).items() if is_dataclass(group)}
+    names = {owner: _names(group) for owner, group in groups.items()}
+    expected = {"name", "about"}.union(*names.values())
+    if set(record) != expected:
+        wrong = sorted(expected ^ set(record))
+        raise ValueError(f"the record of a recipe lacks, or does not know, {wrong}; write it by Recipe.record")
+    made = {owner: group(**{name: record[name] for name in names[owner]}) for owner, group in groups.items()}
+    return kind(name=record["name"], about=record["about"], **made)

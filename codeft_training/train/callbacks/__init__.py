@@ -1,0 +1,1 @@
+"""Habits of a training run, one file each; both engines call the same hooks."""

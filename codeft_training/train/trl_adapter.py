@@ -1,0 +1,138 @@
+"""TRL's trainer as an engine: one adapter calls our callbacks from its hooks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+from trl.trainer.sft_trainer import SFTTrainer
+
+from codeft_assets.base.files import explain_write_errors
+from codeft_training.measure.samples import Generate, greedy_generator
+from codeft_training.train.callbacks.callback import Callback, StepLog
+from codeft_training.train.checkpoints import library_write_errors, mark_complete
+
+
+def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
+    """Return the folder in which the trainer saves the current step."""
+    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+
+
+class GuardedTrainer(SFTTrainer):
+    """TRL's trainer, with a remedy in its error when a checkpoint cannot be written."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = checkpoint_folder(self.args, self.state)
+        with explain_write_errors(folder, folder, also=library_write_errors()):
+            super()._save_checkpoint(model, trial)
+
+
+class TrlAdapter(TrainerCallback, ExportableState):
+    """Calls ``callbacks`` from the hooks of TRL's trainer, and is the engine that they see."""
+
+    def __init__(self, callbacks: Callback, *, checkpoint_files: Sequence[str], bf16: bool) -> None:
+        self._callbacks, self._checkpoint_files, self._bf16 = callbacks, checkpoint_files, bf16
+        self.model: Any = None
+        self.is_stopped = False
+        self._state, self._control = TrainerState(), TrainerControl()
+        self._clock = self._step_start = time.monotonic()
+        self._logged_step, self._step_seconds = 0, 0.0
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._state.global_step
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the whole run."""
+        return self._state.max_steps
+
+    @property
+    def seconds(self) -> float:
+        """Time used by the run, in all processes that worked at it one after the other."""
+        return time.monotonic() - self._clock
+
+    @property
+    def eval_rows(self) -> int:
+        """Rows that ``token_nats`` reads at a time: one, for the logits of a large vocabulary fill the memory."""
+        return 1
+
+    @torch.no_grad()
+    def token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return each label's loss in nats, ``[rows, context]``."""
+        logits = self.model(input_ids=torch.from_numpy(ids).to(self.model.device)).logits.float()
+        wanted = torch.from_numpy(labels).to(self.model.device)
+        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+        return nats.view(ids.shape).cpu().numpy()
+
+    def generator(self) -> Generate:
+        """Return a greedy generator."""
+        return greedy_generator(self.model, bf16=self._bf16)
+
+    def weights_are_finite(self) -> bool:
+        """Return whether every weight is a finite number."""
+        return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    def save(self) -> None:
+        """Let the trainer save when its hooks have ended."""
+        self._control.should_save = True
+
+    def stop(self) -> None:
+        """Let the trainer end after this step."""
+        self._control.should_training_stop = self.is_stopped = True
+
+    def state(self) -> dict[str, Any]:
+        """Return the part of a checkpoint that is the adapter's: the time used."""
+        return {"args": {}, "attributes": {"seconds": self.seconds}}
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.model, self._state, self._control = kwargs["model"], state, control
+        saved: Any = state.stateful_callbacks or {}  # a restored state holds what state() below returned
+        attributes = saved.get(type(self).__name__, {}).get("attributes", {}) if isinstance(saved, dict) else {}
+        self._clock = time.monotonic() - attributes.get("seconds", 0.0)
+        self._logged_step, self._step_seconds = state.global_step, 0.0
+        self._callbacks.on_train_begin(self)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._step_start = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._state, self._control = state, control
+        self._step_seconds += time.monotonic() - self._step_start
+        self._callbacks.on_step_end(self)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        logs: dict[str, Any] = kwargs.get("logs") or {}
+        if "loss" not in logs:  # the trainer's summary at its end
+            return
+        log = StepLog(
+            loss=float(logs["loss"]),
+            grad_norm=float(logs["grad_norm"]) if logs.get("grad_norm") is not None else None,
+            learning_rate=float(logs["learning_rate"]),
+            num_steps=state.global_step - self._logged_step,
+            seconds=self._step_seconds,
+            num_skipped=0,  # the trainer skips no step
+        )
+        self._logged_step, self._step_seconds = state.global_step, 0.0
+        self._callbacks.on_log(self, log)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._callbacks.on_save(self)
+        mark_complete(checkpoint_folder(args, state), self._checkpoint_files)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._callbacks.on_train_end(self)

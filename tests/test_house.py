@@ -1,0 +1,56 @@
+"""The house rules that no linter checks: sizes of files and functions, and words that hide what a thing is."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
+FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
+KERNEL = re.compile(r"/kernels/|_kernel\.py$")
+"""One loop is one function there: a call would cost."""
+HIDING = re.compile(r"\b(told|tell|weigh|torn|anew|kin|whole of|stands in)\b")
+ALLOWED = {
+    "codeft_assets/curation/quality/vocabulary.py": "the words are vocabulary of lessons, found in documents",
+}
+
+
+def trees():
+    for path in FILES:
+        yield path, ast.parse((ROOT / path).read_text())
+
+
+def test_no_file_is_longer_than_a_reader_holds():
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in FILES}
+    assert {path: count for path, count in lines.items() if count > MAX_FILE_LINES} == {}
+
+
+def test_no_function_is_longer_than_a_screen():
+    found = {
+        f"{path}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path, tree in trees()
+        if not KERNEL.search(path)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in found.items() if count > MAX_FUNCTION_LINES} == {}
+
+
+def test_every_room_says_what_it_is_for():
+    rooms = [path for path in FILES if path.endswith("/__init__.py")]
+    assert [path for path in rooms if not ast.get_docstring(ast.parse((ROOT / path).read_text()))] == []
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_words_say_what_a_thing_is(name):
+    texts = {path: (ROOT / path).read_text() for path in FILES if path.startswith(name) and path not in ALLOWED}
+    found = {
+        f"{path}:{number}": line.strip()
+        for path, text in texts.items()
+        for number, line in enumerate(text.splitlines(), start=1)
+        if HIDING.search(line)
+    }
+    assert found == {}
