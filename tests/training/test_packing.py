@@ -1,7 +1,10 @@
 """Packing loses no token, trains on what it should, and knows every row's documents."""
 
+import ast
+import hashlib
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,9 +14,11 @@ from tokenizers import Tokenizer
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
 from codeft_training.data.packed_rows import PackedRows, RowOrder, token_bytes
-from codeft_training.data.packing import pack
+from codeft_training.data.packing import PACKING_VERSION, pack
 from codeft_training.data.placement import place_pieces
 from tests.training.corpus_folder import chat, default_rows, plain, write_corpus
+
+ROOT = Path(__file__).parents[2]
 
 
 def pieces_of(lengths, row_tokens):
@@ -292,3 +297,37 @@ def test_token_bytes_add_up_to_the_text(made):
 def test_the_manifest_names_every_file(made):
     manifest = json.loads((made / "packed" / "manifest.json").read_text())
     assert set(manifest["files"]) == {path.name for path in (made / "packed").iterdir()} - {"manifest.json"}
+
+
+PACKING_MODULES = ("encoding", "infill", "packing", "placement", "placement_kernel")
+PACKING_CODE = ("2", "462f003ed8be658f")
+"""``PACKING_VERSION`` and the hash of the code that had this version."""
+
+
+def code_hash(modules):
+    """Return a hash over the syntax trees of modules, the same under every Python."""
+    trees = [ast.parse((ROOT / "codeft_training" / "data" / f"{module}.py").read_text()) for module in modules]
+    return hashlib.sha256(repr([structure(tree) for tree in trees]).encode()).hexdigest()[:16]
+
+
+def structure(node):
+    """Return a syntax tree as nested lists, without what is empty, imported or words about the code."""
+    if isinstance(node, list):
+        return [structure(child) for child in node if not is_left_out(child)]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = [(name, structure(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return [type(node).__name__, parts]
+
+
+def is_left_out(node):
+    is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    is_version = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "PACKING_VERSION"
+    return is_text or is_version or isinstance(node, ast.Import | ast.ImportFrom)
+
+
+def test_the_packing_version_follows_the_code_that_packs():
+    assert (PACKING_VERSION, code_hash(PACKING_MODULES)) == PACKING_CODE, (
+        "the code that packs has changed: if the same corpus now packs into other rows, count PACKING_VERSION up, so "
+        "that users pack again; in any case write the pair on the left into PACKING_CODE"
+    )
