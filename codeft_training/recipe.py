@@ -93,8 +93,7 @@ class MonitorConfig:
     """Rows of held-out text a validation reads at most."""
 
     def __post_init__(self) -> None:
-        names = ("log_every_steps", "validate_every_steps", "save_every_steps")
-        _require(self, "at least 1", lambda n: n >= 1, *names)
+        _require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
         _require(self, "at least 0", lambda n: n >= 0, "validation_rows")
 
 

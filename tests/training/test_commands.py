@@ -1,0 +1,33 @@
+"""The command line: a recipe comes by name for people, resolved for programs."""
+
+import json
+
+import pytest
+
+from codeft_training import commands
+from codeft_training.__main__ import _parser
+from codeft_training.recipes import find_recipe
+
+TRAIN = ["train", "--output", "o", "--tokenizer", "t", "--packed", "p"]
+
+
+def recipe_of(*arguments):
+    return commands._recipe(_parser().parse_args([*TRAIN, *arguments]))
+
+
+def test_a_resolved_recipe_is_the_one_that_a_name_and_overrides_give():
+    recipe = find_recipe("laptop", {"max_steps": "7"})
+    assert recipe_of("--recipe", "laptop", "--set", "max_steps=7") == recipe
+    assert recipe_of("--recipe-json", json.dumps(recipe.record())) == recipe
+    assert recipe_of() == find_recipe("smoke")
+
+
+def test_a_recipe_comes_in_one_way_only(capsys):
+    with pytest.raises(SystemExit):
+        recipe_of("--recipe", "laptop", "--recipe-json", "{}")
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_a_malformed_override_is_named():
+    with pytest.raises(ValueError, match="--set takes NAME=VALUE, not 'max_steps'"):
+        recipe_of("--set", "max_steps")
