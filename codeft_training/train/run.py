@@ -58,9 +58,9 @@ def train(run: TrainingRun, reporter: Reporter, stop: StopRequest | None = None)
         context = distributed.init()
         with closing(Metrics(run.work, reporter, is_main=context.is_main)) as metrics:
             model = _train(run, build_callbacks(run, metrics, stop, context), context)
-        return save_result(run, model, metrics.entries(), time.monotonic() - start) if context.is_main else None
     finally:
         distributed.destroy()
+    return save_result(run, model, metrics.entries(), time.monotonic() - start) if context.is_main else None
 
 
 def _finished_result(run: TrainingRun) -> dict[str, Any] | None:

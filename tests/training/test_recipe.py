@@ -1,13 +1,16 @@
 """A recipe has the fields that its engine reads, no others, and says what is wrong with a value."""
 
+import ast
 import json
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from codeft_training.recipe import FinetuneRecipe, read_recipe
 from codeft_training.recipes import RECIPES, find_recipe
 
+ROOT = Path(__file__).parents[2]
 FROM_SCRATCH, FINE_TUNED = RECIPES["smoke"], RECIPES["qwen2.5-0.5b-sft"]
 
 
@@ -31,6 +34,28 @@ def hash_with(recipe, name, value):
         return read_recipe(record).hash
     except ValueError:
         return f"refused {name}"
+
+
+@pytest.mark.parametrize("recipe", [FROM_SCRATCH, FINE_TUNED], ids=lambda recipe: recipe.name)
+def test_a_flat_name_belongs_to_one_group(recipe):
+    groups = [getattr(recipe, entry.name) for entry in fields(recipe) if is_dataclass(getattr(recipe, entry.name))]
+    names = [entry.name for group in groups for entry in fields(group)]
+    assert sorted(names) == sorted(recipe.values())
+
+
+def attributes_read(node):
+    """Yield the names of all attributes below a syntax tree, the checks of ranges left out."""
+    if isinstance(node, ast.Attribute):
+        yield node.attr
+    if not (isinstance(node, ast.FunctionDef) and node.name == "__post_init__"):
+        for child in ast.iter_child_nodes(node):
+            yield from attributes_read(child)
+
+
+def test_no_field_is_dead():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "codeft_training").rglob("*.py")]
+    read = {name for tree in trees for name in attributes_read(tree)}
+    assert {*FROM_SCRATCH.values(), *FINE_TUNED.values()} <= read
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
