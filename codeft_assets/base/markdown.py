@@ -31,7 +31,7 @@ def cell(value: object) -> str:
         return "–"
     if isinstance(value, Markup):
         return re.sub(r"\s+", " ", value.replace("|", "\\|"))
-    if isinstance(value, int | float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
     return escape(str(value))
 

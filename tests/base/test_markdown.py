@@ -10,7 +10,7 @@ def test_text_cannot_break_out_of_its_cell():
 
 
 def test_values_are_written_for_people():
-    assert [cell(value) for value in (None, 1234567, 1234.56789, "x")] == ["–", "1,234,567", "1,235", "x"]
+    assert [cell(value) for value in (None, 1234567, 1234.56789, True, "x")] == ["–", "1,234,567", "1,235", "True", "x"]
 
 
 def test_markup_is_kept_but_stays_in_its_cell():

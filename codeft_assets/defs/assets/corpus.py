@@ -204,7 +204,7 @@ class PackedConfig(dg.Config):
     group_name="corpus",
     kinds={"numpy"},
     owners=OWNERS,
-    code_version=code_version_of("codeft_training.__main__:_pack"),
+    code_version=code_version_of("codeft_training.commands:pack"),
     automation_condition=on_schedule(),
 )
 def packed(

@@ -48,7 +48,7 @@ class TokenizerConfig(dg.Config):
     group_name="model",
     kinds={"huggingface"},
     owners=OWNERS,
-    code_version=code_version_of("codeft_training.__main__:_tokenizer"),
+    code_version=code_version_of("codeft_training.commands:tokenizer"),
     automation_condition=on_schedule(),
 )
 def tokenizer(
@@ -89,7 +89,7 @@ class CheckpointConfig(dg.Config):
     kinds={"huggingface", "pytorch"},
     owners=OWNERS,
     pool=GPU_POOL,
-    code_version=code_version_of("codeft_training.__main__:_train"),
+    code_version=code_version_of("codeft_training.commands:train"),
     automation_condition=on_schedule(),
 )
 def checkpoint(
