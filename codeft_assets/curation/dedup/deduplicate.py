@@ -104,12 +104,13 @@ def deduplicate(
         similarities=similarities.by_content(),
         num_pairs=len(similarities.pairs),
         num_verified=similarities.num_verified,
-        report=StageReport(
-            num_in=documents.height,
-            num_out=documents.height - clusters.height,
-            dropped={kind: part.height for kind, part in ((EXACT, exact), (NEAR, near)) if part.height},
-        ),
+        report=_count_dropped(documents.height, {EXACT: exact.height, NEAR: near.height}),
     )
+
+
+def _count_dropped(num_documents: int, dropped: dict[str, int]) -> StageReport:
+    found = {kind: count for kind, count in dropped.items() if count}
+    return StageReport(num_in=num_documents, num_out=num_documents - sum(found.values()), dropped=found)
 
 
 def _rank_documents(documents: pl.DataFrame) -> pl.DataFrame:
