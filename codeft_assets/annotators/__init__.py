@@ -1,1 +1,1 @@
-"""Models and people that judge documents: an endpoint, a local model, labels that ship with the project."""
+"""Sources of labels: a model behind an endpoint, a local model, labels that ship with the project."""

@@ -1,6 +1,7 @@
-"""Who judges documents, and how they are asked: each question once, a malformed answer once more, none lost.
+"""Annotation by whichever annotator: each question is answered once, a malformed answer asked for once more.
 
-Invariant: what the journal holds an answer to is not asked again, whoever annotates and however often a run was killed.
+Invariant: a question that the journal holds an answer to is not sent again, whoever annotates and however often a run
+was killed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from codeft_assets.annotators.journal import Journal
+from codeft_assets.annotators.calls import CallJournal
 from codeft_assets.curation.quality.annotation import (
     MAX_ANSWERS,
     Annotation,
@@ -33,8 +34,8 @@ class Annotator(Protocol):
         """The model, with everything that decides its answers."""
         ...
 
-    def ask(self, questions: Sequence[Question], journal: Journal) -> None:
-        """Ask every question once and write each answer into the journal as soon as it comes.
+    def answer(self, questions: Sequence[Question], journal: CallJournal) -> None:
+        """Answer every question once and record each answer as soon as it comes.
 
         Raises:
             UpstreamError: the annotator cannot be reached; the answers so far are in the journal.
@@ -43,8 +44,8 @@ class Annotator(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgments:
-    """What an annotation came to; each question is in exactly one of the two."""
+class Annotations:
+    """The outcome of an annotation; each question is in exactly one of the two."""
 
     found: dict[str, Annotation]
     """By the question's key."""
@@ -52,36 +53,36 @@ class Judgments:
     """Drop reason and detail by the question's key."""
 
 
-def judge(questions: Sequence[Question], annotator: Annotator, journal: Journal) -> Judgments:
-    """Return a judgment for each question, from the journal where it has one.
+def annotate_questions(questions: Sequence[Question], annotator: Annotator, journal: CallJournal) -> Annotations:
+    """Return an annotation for each question, from the journal where it has one.
 
     Raises:
-        UpstreamError: the annotator cannot be reached; run again, what was answered is not asked again.
-        ValueError: no question has a judgment: the annotator does not do what the prompt asks.
+        UpstreamError: the annotator cannot be reached; run again, the answers so far are kept.
+        ValueError: no question has an annotation: the annotator does not follow the prompt.
     """
     for _ in range(MAX_ANSWERS):
-        waiting = [question for question in questions if _is_open(question, journal)]
-        if waiting:
-            _log.info("asking %d of %d questions", len(waiting), len(questions))
-            annotator.ask(waiting, journal)
-    read = {question.key: _read(question, journal) for question in questions}
-    found = {key: answer for key, answer in read.items() if isinstance(answer, Annotation)}
-    left_out = {key: answer for key, answer in read.items() if isinstance(answer, tuple)}
+        unanswered = [question for question in questions if _needs_answer(question, journal)]
+        if unanswered:
+            _log.info("%d of %d questions go to %s", len(unanswered), len(questions), annotator.identity)
+            annotator.answer(unanswered, journal)
+    parsed = {question.key: _parse_replies(question, journal) for question in questions}
+    found = {key: answer for key, answer in parsed.items() if isinstance(answer, Annotation)}
+    left_out = {key: answer for key, answer in parsed.items() if isinstance(answer, tuple)}
     if questions and not found:
         raise ValueError(
             f"none of {len(questions)} documents got a label from {annotator.identity!r}; the first answer: "
             f"{next(iter(left_out.values()))[1]}; try a model that follows instructions"
         )
-    return Judgments(found=found, left_out=left_out)
+    return Annotations(found=found, left_out=left_out)
 
 
-def _is_open(question: Question, journal: Journal) -> bool:
+def _needs_answer(question: Question, journal: CallJournal) -> bool:
     replies = journal.replies(question.key)
-    judged = any(is_well_formed(reply.content) for reply in replies)
-    return not judged and len(replies) < MAX_ANSWERS and journal.refusal(question.key) is None
+    is_annotated = any(is_well_formed(reply.content) for reply in replies)
+    return not is_annotated and len(replies) < MAX_ANSWERS and journal.refusal(question.key) is None
 
 
-def _read(question: Question, journal: Journal) -> Annotation | tuple[str, str]:
+def _parse_replies(question: Question, journal: CallJournal) -> Annotation | tuple[str, str]:
     refusal = journal.refusal(question.key)
     if refusal is not None:
         return REFUSED_BY_ANNOTATOR, refusal

@@ -1,7 +1,10 @@
 """An annotator behind an OpenAI-compatible chat endpoint: vLLM, llama.cpp, Ollama, or a service.
 
-The key comes from the environment variable ``CODEFT_ANNOTATOR_KEY``, goes out as a header, and stands in no error, log,
-journal or metadata. A call's ``Idempotency-Key`` names the question, so that a gateway that knows it charges once.
+The key comes from the environment variable ``CODEFT_ANNOTATOR_KEY``, is sent as a header, and appears in no error, log,
+journal or metadata. A call's ``Idempotency-Key`` names the question, so that a gateway that supports it charges once.
+
+Requests are made by httpx and not by the ``openai`` client: its retries are not seen by the journal and hold back one
+call, not all workers, so it would run with ``max_retries=0`` and replace a single ``post`` (version 3.57, read).
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from codeft_assets.annotators.journal import Journal, Reply
+from codeft_assets.annotators.calls import CallJournal, Reply
 from codeft_assets.curation.quality.annotation import Question
 from codeft_assets.origins.errors import (
     GatedUpstreamError,
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "CODEFT_ANNOTATOR_KEY"
 MAX_ATTEMPTS = 8
+_TRANSIENT = frozenset({408, 409, 425, 429})
+"""Timeouts, locks and rate limits: worth another attempt, as every 5xx."""
 _REFUSALS = frozenset({400, 413, 422})
-"""About this document alone: too long, or against the service's rules. Others may be judged."""
+"""About this document alone: too long, or against the service's rules. Others may be annotated."""
 _MAX_CAUSE_CHARS = 200
 
 _log = logging.getLogger(__name__)
@@ -40,10 +45,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointAnnotator:
-    """Asks at most ``max_concurrency`` questions at a time."""
+    """Makes at most ``max_concurrency`` calls at a time."""
 
     url: str
-    """Up to and with the version: ``http://127.0.0.1:8000/v1``."""
+    """Including the version: ``http://127.0.0.1:8000/v1``."""
     model: str
     max_concurrency: int = 8
     temperature: float = 0.0
@@ -68,73 +73,72 @@ class EndpointAnnotator:
 
     @property
     def identity(self) -> str:
-        """The model and how it is asked; not the address, which may move."""
+        """The model and its sampling; not the address, which may move."""
         return f"endpoint {self.model} temperature {self.temperature:g} tokens {self.max_answer_tokens}"
 
-    def ask(self, questions: Sequence[Question], journal: Journal) -> None:
-        """Ask every question once; errors that may pass are tried again, honoring ``Retry-After``.
+    def answer(self, questions: Sequence[Question], journal: CallJournal) -> None:
+        """Answer every question once; transient errors are retried, honoring ``Retry-After``.
 
         Raises:
             UpstreamError: access is refused, the model is missing, or a call failed every attempt. Calls in flight end
                 first and their answers are kept.
         """
-        asyncio.run(_Conversation(self, journal, os.environ.get(KEY_VARIABLE, "")).ask(questions))
+        asyncio.run(_Session(self, journal, os.environ.get(KEY_VARIABLE, "")).run(questions))
 
 
-class _Conversation:
-    """One ``ask``: what its workers share."""
+class _Session:
+    """The state that the workers of one ``answer`` share."""
 
-    def __init__(self, annotator: EndpointAnnotator, journal: Journal, key: str) -> None:
-        self._annotator, self._journal, self._key = annotator, journal, key
+    def __init__(self, annotator: EndpointAnnotator, journal: CallJournal, api_key: str) -> None:
+        self._annotator, self._journal, self._api_key = annotator, journal, api_key
         self._resume_at = 0.0
         self._failure: UpstreamError | None = None
 
-    async def ask(self, questions: Sequence[Question]) -> None:
+    async def run(self, questions: Sequence[Question]) -> None:
         import httpx
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
         num_workers = min(self._annotator.max_concurrency, len(questions))
         limits = httpx.Limits(max_connections=num_workers)
-        waiting = iter(questions)
+        queue = iter(questions)
         async with httpx.AsyncClient(headers=headers, timeout=self._annotator.timeout_seconds, limits=limits) as client:
-            await asyncio.gather(*(self._work(client, waiting) for _ in range(num_workers)))
+            await asyncio.gather(*(self._work(client, queue) for _ in range(num_workers)))
         if self._failure is not None:
             raise self._failure
 
-    async def _work(self, client: httpx.AsyncClient, waiting: Iterator[Question]) -> None:
-        for question in waiting:
+    async def _work(self, client: httpx.AsyncClient, queue: Iterator[Question]) -> None:
+        for question in queue:
             if self._failure is not None:
                 return  # the others end what they have in flight: it may be charged
             try:
-                await self._ask_one(client, question)
+                await self._call_with_retries(client, question)
             except UpstreamError as error:
                 self._failure = self._failure or error
 
-    async def _ask_one(self, client: httpx.AsyncClient, question: Question) -> None:
+    async def _call_with_retries(self, client: httpx.AsyncClient, question: Question) -> None:
         last: TransientError | None = None
         for attempt in range(MAX_ATTEMPTS):
-            await self._wait_for_turn()
+            await self._wait_until_resumed()
             if self._failure is not None:
                 return
             try:
                 await self._call(client, question)
+                return
             except TransientError as error:
                 last = error
-                self._journal.failed(question.key, str(error))
-                wait = backoff_seconds(attempt, error.retry_after_seconds)
-                _log.warning("annotator: %s; attempt %d of %d, again in %.1f s", error, attempt + 1, MAX_ATTEMPTS, wait)
-                if error.retry_after_seconds is not None:
-                    self._resume_at = max(self._resume_at, time.monotonic() + wait)  # all workers wait
-                elif attempt + 1 < MAX_ATTEMPTS:
-                    await self._annotator.sleep(wait)
-            else:
-                return
+            self._journal.failed(question.key, str(last))
+            wait = backoff_seconds(attempt, last.retry_after_seconds)
+            _log.warning("annotator: %s; attempt %d of %d, again in %.1f s", last, attempt + 1, MAX_ATTEMPTS, wait)
+            if last.retry_after_seconds is not None:
+                self._resume_at = max(self._resume_at, time.monotonic() + wait)  # all workers wait
+            elif attempt + 1 < MAX_ATTEMPTS:
+                await self._annotator.sleep(wait)
         raise UnreachableUpstreamError(
             f"{self._annotator.url} failed {MAX_ATTEMPTS} times about {question.name}, last with: {last}; run the "
-            f"asset again when the endpoint answers: what was answered is not asked again"
+            f"asset again when the endpoint answers: the answers so far are kept"
         )
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_until_resumed(self) -> None:
         wait = self._resume_at - time.monotonic()
         if wait > 0:
             await self._annotator.sleep(wait)
@@ -148,23 +152,25 @@ class _Conversation:
             "temperature": self._annotator.temperature,
             "max_tokens": self._annotator.max_answer_tokens,
         }
-        name = f"{question.key}-{len(self._journal.replies(question.key))}"
+        idempotency_key = f"{question.key}-{len(self._journal.replies(question.key))}"
         self._journal.sent(question.key)
         try:
             response = await client.post(
-                f"{self._annotator.url.rstrip('/')}/chat/completions", json=body, headers={"Idempotency-Key": name}
+                f"{self._annotator.url.rstrip('/')}/chat/completions",
+                json=body,
+                headers={"Idempotency-Key": idempotency_key},
             )
         except httpx.HTTPError as error:
-            raise TransientError(f"{type(error).__name__}: {self._safe(str(error))}") from error
-        self._take(question, response)
+            raise TransientError(f"{type(error).__name__}: {self._redacted(str(error))}") from error
+        self._record(question, response)
 
-    def _take(self, question: Question, response: httpx.Response) -> None:
+    def _record(self, question: Question, response: httpx.Response) -> None:
         status, where = response.status_code, f"{self._annotator.url}, model {self._annotator.model!r}"
         if status == 200:
-            self._journal.answered(question.key, _reply(response))
+            self._journal.answered(question.key, _parse_response(response))
             return
-        cause = f"status {status}: {self._safe(response.text)}"
-        if status in {408, 409, 425, 429} or status >= 500:
+        cause = f"status {status}: {self._redacted(response.text)}"
+        if status in _TRANSIENT or status >= 500:
             raise TransientError(f"status {status}", retry_after_seconds(response.headers.get("Retry-After")))
         if status in _REFUSALS:
             self._journal.refused(question.key, cause)
@@ -174,26 +180,26 @@ class _Conversation:
             raise GatedUpstreamError(f"{where}: status {status}, access is refused; set {KEY_VARIABLE} to a valid key")
         raise MissingUpstreamError(f"{where}: {cause}; correct endpoint and model in the launchpad")
 
-    def _safe(self, text: str) -> str:
-        shown = text.replace(self._key, "[key]") if self._key else text
+    def _redacted(self, text: str) -> str:
+        shown = text.replace(self._api_key, "[key]") if self._api_key else text
         return " ".join(shown.split())[:_MAX_CAUSE_CHARS]
 
 
-def _reply(response: httpx.Response) -> Reply:
-    """Return the answer in a response; what is no chat completion is an answer too, and a malformed one."""
+def _parse_response(response: httpx.Response) -> Reply:
+    """Return the answer in a response; one that is no chat completion is an answer too, and a malformed one."""
     try:
-        found = response.json()
-        content = found["choices"][0]["message"]["content"]
+        completion = response.json()
+        content = completion["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError):
         return Reply(content=response.text)
-    usage = found.get("usage") or {}
+    usage = completion.get("usage") or {}
     return Reply(
         content=content if isinstance(content, str) else "",
-        input_tokens=_count(usage, "prompt_tokens"),
-        output_tokens=_count(usage, "completion_tokens"),
+        input_tokens=_token_count(usage, "prompt_tokens"),
+        output_tokens=_token_count(usage, "completion_tokens"),
     )
 
 
-def _count(usage: Any, name: str) -> int | None:
+def _token_count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) else None

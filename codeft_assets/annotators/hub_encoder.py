@@ -7,27 +7,27 @@ number of tokens read, within rounding of the batch it was computed in. Needs th
 from __future__ import annotations
 
 import functools
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
+from codeft_assets.base.answers import AnswerStore
+from codeft_assets.base.files import folder_hash
 from codeft_assets.curation.quality import embedding
 from codeft_assets.curation.quality.embedding import Embedding
 from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.origins.http_file import cache_folder
 
-_ROWS_A_LOOKUP = 500
+_VECTOR = "vector"
 _TOKENIZED_TEXTS = 2048
 _BYTES_A_TOKEN = 16
-"""A text is cut to this many bytes a token read before it is tokenized: tokens of code are some 3 bytes long."""
+"""A text is cut to this many bytes per token before it is tokenized: tokens of code are some 3 bytes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class HubEncoder:
         return tuple(f"encoder_{dimension}" for dimension in range(self.num_dimensions))
 
     def state(self) -> dict[str, Any]:
-        """Return what names the encoder; its weights stay where they come from."""
+        """Return the fields that identify the encoder; its weights stay on the Hub or in the folder."""
         return {
             "kind": "hub",
             "model": self.model,
@@ -67,19 +67,21 @@ class HubEncoder:
         """
         texts = text.to_pylist()
         keys = [xxhash.xxh3_128_digest(one) for one in texts]
-        with closing(_open_cache(self._cache_path())) as cache:
-            known = dict(_read(cache, keys))
+        with AnswerStore(self._cache_path()) as cache:
+            known = cast("dict[bytes, bytes]", dict(cache.get(_VECTOR, keys)))
             missing = {key: one for key, one in zip(keys, texts, strict=True) if key not in known}
-            for found in self._computed(missing):  # kept batch by batch: a killed run computes none twice
-                _write(cache, found)
-                known |= found
-        return np.array([known[key] for key in keys], dtype=np.float32).reshape(len(texts), self.num_dimensions)
+            for batch in self._computed(missing):  # stored batch by batch: a killed run computes none twice
+                cache.put(_VECTOR, batch.items())
+                known |= batch
+        vectors = b"".join(known[key] for key in keys)
+        return np.frombuffer(vectors, dtype=np.float32).reshape(len(texts), self.num_dimensions).copy()
 
     def _cache_path(self) -> Path:
         name = xxhash.xxh3_64_hexdigest(repr(sorted(self.state().items())))
         return cache_folder() / "encoder" / f"{name}.sqlite"
 
-    def _computed(self, missing: Mapping[bytes, str]) -> Iterator[dict[bytes, npt.NDArray[np.float32]]]:
+    def _computed(self, missing: Mapping[bytes, str]) -> Iterator[dict[bytes, bytes]]:
+        """Yield the vectors of one batch after another, as bytes of float32."""
         if not missing:
             return
         tokenizer, model = _loaded(self.model, self.revision)
@@ -92,7 +94,7 @@ class HubEncoder:
                 vectors = _mean_pooled(model, [ids[row] for row in rows], tokenizer.pad_token_id)
                 if not np.isfinite(vectors).all():
                     raise ValueError(f"encoder {self.model!r} gives vectors that are not finite; take another model")
-                yield {part[row][0]: vector for row, vector in zip(rows, vectors, strict=True)}
+                yield {part[row][0]: v.astype(np.float32).tobytes() for row, v in zip(rows, vectors, strict=True)}
 
 
 def length_buckets(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
@@ -120,7 +122,7 @@ def open_encoder(model: str, *, max_tokens: int = 512) -> HubEncoder:
 
     try:
         is_folder = Path(model).is_dir()
-        revision = _folder_hash(Path(model)) if is_folder else str(HfApi().model_info(model).sha)
+        revision = _folder_revision(Path(model)) if is_folder else str(HfApi().model_info(model).sha)
         config = AutoConfig.from_pretrained(model, **({} if is_folder else {"revision": revision}))
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise MissingUpstreamError(f"encoder {model!r} cannot be opened: {error}; name a Hub id or a folder") from error
@@ -139,12 +141,8 @@ def open_embedding(state: Mapping[str, Any]) -> Embedding:
     )
 
 
-def _folder_hash(folder: Path) -> str:
-    digest = xxhash.xxh3_128()
-    for path in sorted(folder.glob("*.json")) + sorted(folder.glob("*.safetensors")):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _folder_revision(folder: Path) -> str:
+    return folder_hash(folder, [path.name for suffix in ("json", "safetensors") for path in folder.glob(f"*.{suffix}")])
 
 
 @functools.lru_cache(maxsize=1)
@@ -169,44 +167,18 @@ def _loaded(model: str, revision: str) -> tuple[Any, Any]:
 def _mean_pooled(model: Any, ids: Sequence[Sequence[int]], pad_id: int) -> npt.NDArray[np.float32]:
     import torch
 
-    longest = max(1, *(len(row) for row in ids)) if ids else 1
+    longest = max([1, *(len(row) for row in ids)])
     tokens = torch.full((len(ids), longest), pad_id, dtype=torch.long)
     mask = torch.zeros((len(ids), longest), dtype=torch.long)
-    for row, found in enumerate(ids):
-        tokens[row, : len(found)] = torch.tensor(found, dtype=torch.long)
-        mask[row, : len(found)] = 1
+    for row, row_ids in enumerate(ids):
+        tokens[row, : len(row_ids)] = torch.tensor(row_ids, dtype=torch.long)
+        mask[row, : len(row_ids)] = 1
     mask[:, 0] = 1  # a row of padding alone has no attention to normalize
     tokens, mask = tokens.to(model.device), mask.to(model.device)
     with torch.inference_mode():
         states = model(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
     weights = mask.unsqueeze(-1).float()
     means = (states * weights).sum(dim=1) / weights.sum(dim=1)
-    is_empty = torch.tensor([len(found) == 0 for found in ids], device=means.device)
+    is_empty = torch.tensor([len(row_ids) == 0 for row_ids in ids], device=means.device)
     means = torch.nn.functional.normalize(means, dim=1).masked_fill(is_empty.unsqueeze(-1), 0.0)
     return means.cpu().numpy()
-
-
-# -- the cache ---------------------------------------------------------------------------------------------------------
-
-
-def _open_cache(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cache = sqlite3.connect(path, timeout=60)
-    cache.execute("PRAGMA journal_mode = WAL")  # several workers read and write at a time
-    cache.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID")
-    return cache
-
-
-def _read(cache: sqlite3.Connection, keys: Sequence[bytes]) -> Iterator[tuple[bytes, npt.NDArray[np.float32]]]:
-    for start in range(0, len(keys), _ROWS_A_LOOKUP):
-        part = keys[start : start + _ROWS_A_LOOKUP]
-        marks = ", ".join("?" * len(part))
-        statement = f"SELECT key, vector FROM vectors WHERE key IN ({marks})"  # noqa: S608  question marks only
-        for key, vector in cache.execute(statement, part):
-            yield key, np.frombuffer(vector, dtype=np.float32)
-
-
-def _write(cache: sqlite3.Connection, found: Mapping[bytes, npt.NDArray[np.float32]]) -> None:
-    rows = [(key, vector.astype(np.float32).tobytes()) for key, vector in found.items()]
-    with cache:
-        cache.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)

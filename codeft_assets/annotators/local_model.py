@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.annotators.journal import Journal, Reply
+from codeft_assets.annotators.calls import CallJournal, Reply
 from codeft_assets.curation.quality.annotation import Question
 from codeft_assets.origins.errors import MissingUpstreamError
 
@@ -22,10 +22,10 @@ class LocalModelAnnotator:
 
     @property
     def identity(self) -> str:
-        """The model and how far it may write."""
+        """The model and the longest answer."""
         return f"model {self.model} greedy tokens {self.max_answer_tokens}"
 
-    def ask(self, questions: Sequence[Question], journal: Journal) -> None:
+    def answer(self, questions: Sequence[Question], journal: CallJournal) -> None:
         """Answer every question once.
 
         Raises:
@@ -35,7 +35,7 @@ class LocalModelAnnotator:
         for batch in self._batches(questions):
             for question in batch:
                 journal.sent(question.key)
-            for question, reply in zip(batch, self._answer(tokenizer, model, batch), strict=True):
+            for question, reply in zip(batch, self._generate(tokenizer, model, batch), strict=True):
                 journal.answered(question.key, reply)
 
     def _load(self) -> tuple[Any, Any]:
@@ -60,10 +60,10 @@ class LocalModelAnnotator:
         for start in range(0, len(by_length), self.batch_prompts):
             yield by_length[start : start + self.batch_prompts]
 
-    def _answer(self, tokenizer: Any, model: Any, batch: Sequence[Question]) -> list[Reply]:
+    def _generate(self, tokenizer: Any, model: Any, batch: Sequence[Question]) -> list[Reply]:
         import torch
 
-        prompts = [_as_turn(tokenizer, question.prompt) for question in batch]
+        prompts = [_as_user_turn(tokenizer, question.prompt) for question in batch]
         inputs = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False).to(model.device)
         inputs.pop("token_type_ids", None)
         with torch.inference_mode():
@@ -72,15 +72,15 @@ class LocalModelAnnotator:
             )
         written = output[:, inputs["input_ids"].shape[1] :]
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-        num_read = inputs["attention_mask"].sum(dim=1).tolist()
-        num_written = (written != tokenizer.pad_token_id).sum(dim=1).tolist()
+        num_input = inputs["attention_mask"].sum(dim=1).tolist()
+        num_output = (written != tokenizer.pad_token_id).sum(dim=1).tolist()
         return [
-            Reply(content=text, input_tokens=int(read), output_tokens=int(wrote))
-            for text, read, wrote in zip(texts, num_read, num_written, strict=True)
+            Reply(content=text, input_tokens=int(num_in), output_tokens=int(num_out))
+            for text, num_in, num_out in zip(texts, num_input, num_output, strict=True)
         ]
 
 
-def _as_turn(tokenizer: Any, prompt: str) -> str:
+def _as_user_turn(tokenizer: Any, prompt: str) -> str:
     """Return the prompt as the user's turn of the model's own template, or as it is where it has none."""
     if tokenizer.chat_template is None:
         return prompt

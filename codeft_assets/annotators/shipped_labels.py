@@ -1,6 +1,6 @@
-"""The shipped labels and the documents they judge: files of installed packages, and the embedded sample rows.
+"""The shipped labels and their documents: files of installed packages, and the embedded sample rows.
 
-Invariant: nothing is fetched. What is not installed here, or in another version, is left out and counted.
+Invariant: nothing is fetched. A file that is not installed here, or in another version, is left out and counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from codeft_assets.origins.sample import SampleOrigin
 from codeft_assets.source import Source
 
 INTERPRETER = "cpython"
-"""What a label calls the package of a file of the running interpreter's standard library."""
+"""Package name, in a label, of the running interpreter's standard library."""
 
 
 def shipped_labels() -> list[Label]:

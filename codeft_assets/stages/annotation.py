@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from codeft_assets.annotators.annotate import Annotator, judge
-from codeft_assets.annotators.journal import Journal
+from codeft_assets.annotators.annotate import Annotator, annotate_questions
+from codeft_assets.annotators.calls import open_journal
 from codeft_assets.annotators.shipped_labels import read_labeled_file, sample_texts, shipped_labels
 from codeft_assets.curation.corpus.redact import redact
 from codeft_assets.curation.quality import annotation, labels
@@ -115,7 +115,7 @@ class AnnotationRequest:
     def journal(self) -> Path:
         """Where the answers are kept: one file for a prompt and an annotator, whatever was sampled."""
         name = xxhash.xxh3_64_hexdigest(f"{self.annotator.identity} {annotation.PROMPT_HASH} {self.max_chars}")
-        return self.journal_folder / f"journal-{name}.jsonl"
+        return self.journal_folder / f"journal-{name}.sqlite"
 
     def unit(self) -> Unit:
         """Return the unit of work of this request."""
@@ -136,8 +136,8 @@ def _asked(request: AnnotationRequest) -> ShardResult:
     first = [_question(request, row, text, 0) for row, text in zip(rows, texts, strict=True)]
     num_repeated = request.num_repeated
     again = [_question(request, row, text, 1) for row, text in zip(rows[:num_repeated], texts, strict=False)]
-    with Journal(request.journal) as journal:
-        judged = judge([*first, *again], request.annotator, journal)
+    with open_journal(request.journal) as journal:
+        judged = annotate_questions([*first, *again], request.annotator, journal)
     second = {row["document_id"]: judged.found.get(q.key) for row, q in zip(rows, again, strict=False)}
     found, left_out = [], []
     for row, question, text in zip(rows, first, texts, strict=True):

@@ -1,4 +1,4 @@
-"""A chat endpoint on this machine that answers well, slowly, with errors, nonsense and cut connections, as told.
+"""A chat endpoint on this machine that answers well, slowly, with errors, nonsense and cut connections, as scripted.
 
 python -m tests.assets.fake_endpoint    # an annotation against it, killed half-way and resumed; prints the calls
 """
@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 GOOD, SLOW, BUSY, BROKEN, CUT, NONSENSE, NO_JSON = "good", "slow", "429", "500", "cut", "nonsense", "no json"
-# what the first calls about a document meet; after its list a document is answered well
+# faults of the first calls about a document; after its list a document is answered well
 TROUBLES = (
     [GOOD],
     [SLOW],
@@ -41,7 +41,7 @@ def label(number):
 
 
 class Endpoint:
-    """Serves ``/v1/chat/completions``; ``troubles(number)`` says what the calls about document ``number`` meet."""
+    """Serves ``/v1/chat/completions``; ``troubles(number)`` lists the faults of the calls about document ``number``."""
 
     def __init__(self, troubles=lambda number: TROUBLES[number % len(TROUBLES)]):
         self.troubles, self.lock = troubles, threading.Lock()
@@ -138,16 +138,16 @@ async def no_wait(seconds):
 
 
 def annotate(url, journal_path, num, concurrency=4):
-    """Return the judgments on ``num`` documents and what the calls came to."""
-    from codeft_assets.annotators.annotate import judge
+    """Return the questions about ``num`` documents, their annotations, and the totals of the calls."""
+    from codeft_assets.annotators.annotate import annotate_questions
+    from codeft_assets.annotators.calls import open_journal
     from codeft_assets.annotators.endpoint import EndpointAnnotator
-    from codeft_assets.annotators.journal import Journal
 
     annotator = EndpointAnnotator(url=url, model="fake", max_concurrency=concurrency, sleep=no_wait)
-    asked = questions(num)
-    with Journal(Path(journal_path)) as journal:
-        found = judge(asked, annotator, journal)
-        return asked, found, journal.totals()
+    sent = questions(num)
+    with open_journal(Path(journal_path)) as journal:
+        found = annotate_questions(sent, annotator, journal)
+        return sent, found, journal.totals()
 
 
 def annotate_in_a_process(url, journal_path, num):
@@ -156,7 +156,7 @@ def annotate_in_a_process(url, journal_path, num):
 
 
 def kill_half_way(endpoint, url, journal_path, num):
-    """Annotate in a process of its own that is killed without a word as soon as half the documents are labeled."""
+    """Annotate in a process of its own that is killed by SIGKILL as soon as half the documents are labeled."""
     process = annotate_in_a_process(url, journal_path, num)
     endpoint.on_label = lambda num_labeled: num_labeled == num // 2 and process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
@@ -171,7 +171,7 @@ def main():
         return
     num, endpoint = 160, Endpoint()
     with tempfile.TemporaryDirectory() as folder, serving(endpoint) as url:
-        path = Path(folder) / "journal.jsonl"
+        path = Path(folder) / "journal.sqlite"
         code = kill_half_way(endpoint, url, path, num)
         print(f"first run: exit code {code}, {sum(endpoint.calls.values())} calls, {len(path.read_bytes())} bytes")
         _, found, totals = annotate(url, path, num)

@@ -1,4 +1,6 @@
-"""The encoder from the Hub: one vector a text, whatever its batch, computed once. Its models are made here."""
+"""The encoder from the Hub: one vector per text, whatever its batch, computed once. Its models are made here."""
+
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -70,14 +72,36 @@ def test_a_vector_does_not_depend_on_the_other_texts(cache, model, tmp_path, mon
 def test_a_text_that_is_known_is_not_computed_again(cache, model, monkeypatch):
     encoder = open_encoder(model)
     first = encoder.vectors(pa.array(TEXTS))
-    asked = []
+    computed = []
     monkeypatch.setattr(
-        hub_encoder, "_mean_pooled", lambda model, ids, pad: asked.append(ids) or np.ones((len(ids), 16))
+        hub_encoder, "_mean_pooled", lambda model, ids, pad: computed.append(ids) or np.ones((len(ids), 16))
     )
     assert np.array_equal(encoder.vectors(pa.array(TEXTS[::-1])), first[::-1])
-    assert asked == []
+    assert computed == []
     encoder.vectors(pa.array([*TEXTS, "a new loop"]))
-    assert [len(ids) for ids in asked] == [1]
+    assert [len(ids) for ids in computed] == [1]
+
+
+def test_a_run_that_is_killed_computes_no_batch_again(cache, model, monkeypatch):
+    encoder = open_encoder(model)
+    compute, sizes = hub_encoder._mean_pooled, []
+
+    def compute_until_killed(loaded, ids, pad):
+        if len(sizes) == 1:
+            raise KeyboardInterrupt
+        sizes.append(len(ids))
+        return compute(loaded, ids, pad)
+
+    monkeypatch.setattr(hub_encoder, "_mean_pooled", compute_until_killed)
+    texts = pa.array(["loop " * number for number in range(1, 9)])
+    small = replace(encoder, batch_tokens=16)
+    with pytest.raises(KeyboardInterrupt):
+        small.vectors(texts)
+    monkeypatch.setattr(
+        hub_encoder, "_mean_pooled", lambda loaded, ids, pad: sizes.append(len(ids)) or compute(loaded, ids, pad)
+    )
+    assert np.isfinite(small.vectors(texts)).all()
+    assert sum(sizes) == 8
 
 
 def test_other_weights_are_another_encoder(cache, model, tmp_path):

@@ -9,8 +9,8 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.annotators.annotate import Annotator
+from codeft_assets.annotators.calls import Totals, open_journal
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, EndpointAnnotator
-from codeft_assets.annotators.journal import Journal, Totals
 from codeft_assets.annotators.local_model import LocalModelAnnotator
 from codeft_assets.curation.quality.annotation import Agreement, measure_agreement
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
@@ -131,7 +131,7 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, units: list[Un
 def _totals(request: AnnotationRequest | None) -> Totals | None:
     if request is None:
         return None
-    with Journal(request.journal) as journal:
+    with open_journal(request.journal) as journal:
         return journal.totals()
 
 

@@ -1,0 +1,135 @@
+"""The calls of an annotation and their answers, on the disk before anything is made of them.
+
+Invariant: an answer is never paid for twice, however often a run is killed; two runs never write one journal at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from codeft_assets.base.answers import AnswerStore
+from codeft_assets.curation.quality.annotation import is_well_formed
+
+SENT, ANSWERED, FAILED, REFUSED = "sent", "answered", "failed", "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One answer to a question."""
+
+    content: str
+    input_tokens: int | None = None
+    """As the endpoint counts them; None where it does not count."""
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Counts over the calls of all runs."""
+
+    num_calls: int
+    num_answers: int
+    num_malformed: int
+    """Answers without a label, the first ones of questions that were sent again among them."""
+    num_failed: int
+    """Calls that ended in an error and were made again."""
+    num_unanswered: int
+    """Calls in flight when a run was killed: made again, perhaps charged."""
+    num_answers_without_usage: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallJournal:
+    """The calls to one annotator with one prompt; each event is on the disk when its method returns."""
+
+    store: AnswerStore
+
+    def sent(self, key: str) -> None:
+        """Record that a question goes out."""
+        self.store.put(SENT, [(key, "")])
+
+    def answered(self, key: str, reply: Reply) -> None:
+        """Record an answer."""
+        self.store.put(ANSWERED, [(key, json.dumps(asdict(reply)))])
+
+    def failed(self, key: str, cause: str) -> None:
+        """Record that a call ended in an error, without an answer."""
+        self.store.put(FAILED, [(key, cause)])
+
+    def refused(self, key: str, cause: str) -> None:
+        """Record that the annotator does not accept this document."""
+        self.store.put(REFUSED, [(key, cause)])
+
+    def replies(self, key: str) -> list[Reply]:
+        """Return the answers to a question, oldest first."""
+        return [Reply(**json.loads(value)) for _, value in self.store.get(ANSWERED, [key])]
+
+    def refusal(self, key: str) -> str | None:
+        """Return why the annotator refused a document, None if it did not."""
+        return next((str(cause) for _, cause in self.store.get(REFUSED, [key])), None)
+
+    def totals(self) -> Totals:
+        """Return the counts of all calls."""
+        sent, answered, failed, refused = (self.store.count(kind) for kind in (SENT, ANSWERED, FAILED, REFUSED))
+        replies = [Reply(**json.loads(value)) for _, value in self.store.all(ANSWERED)]
+        return Totals(
+            num_calls=sent,
+            num_answers=answered,
+            num_malformed=sum(not is_well_formed(reply.content) for reply in replies),
+            num_failed=failed,
+            num_unanswered=sent - answered - failed - refused,
+            num_answers_without_usage=sum(reply.input_tokens is None for reply in replies),
+            input_tokens=sum(reply.input_tokens or 0 for reply in replies),
+            output_tokens=sum(reply.output_tokens or 0 for reply in replies),
+        )
+
+
+@contextmanager
+def open_journal(path: Path) -> Iterator[CallJournal]:
+    """Open the journal at ``path`` for this run alone, with what a JSONL journal beside it holds.
+
+    Raises:
+        ValueError: another run has it open, or a line of the JSONL journal is damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"journal {path} is being written by another run; wait until it has ended") from error
+        with AnswerStore(path) as store:
+            _import_jsonl(path.with_suffix(".jsonl"), store)
+            yield CallJournal(store)
+
+
+def _import_jsonl(path: Path, store: AnswerStore) -> None:
+    """Copy the journal of an older version, once; its answers were paid for.
+
+    Each kind of event is one transaction, and a kind that is there is not copied again: an import that was killed is
+    completed when the store is opened next, before anything new is written.
+    """
+    if store.count(SENT) or not path.is_file():
+        return
+    events: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    content = path.read_bytes()
+    complete = content[: content.rfind(b"\n") + 1]  # a crash may have cut off the last line
+    for number, line in enumerate(complete.splitlines(), start=1):
+        try:
+            event = json.loads(line)
+            kind, key, cause = event.pop("event"), event.pop("key"), event.pop("cause", "")
+            events[kind].append((key, json.dumps(asdict(Reply(**event))) if kind == ANSWERED else cause))
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(
+                f"journal {path} line {number} is damaged: {line[:80]!r}; delete that line, its question is sent again"
+            ) from error
+    for kind in (ANSWERED, REFUSED, FAILED, SENT):
+        if not store.count(kind):
+            store.put(kind, events[kind])
