@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from codeft_assets.base.files import write_atomically
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, TruncatedUpstreamError
 from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
 
@@ -22,13 +23,13 @@ TIMEOUT_SECONDS = 60.0
 
 
 def cache_folder() -> Path:
-    """Return where fetched files are kept: ``CODEFT_CACHE``, else ``~/.cache/codeft``."""
+    """Return the folder of fetched files: ``CODEFT_CACHE``, else ``~/.cache/codeft``."""
     return Path(os.environ.get("CODEFT_CACHE") or Path.home() / ".cache" / "codeft")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpFileOrigin:
-    """The whole file is one row: ``{"text": …}``."""
+    """The file is one row: ``{"text": …}``."""
 
     url: str
 
@@ -42,10 +43,7 @@ class HttpFileOrigin:
         digest = hashlib.sha256(content).hexdigest()
         path = _cached(digest)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-            temporary.write_bytes(content)
-            temporary.replace(path)
+            write_atomically(path, content)
         file = UpstreamFile(path=self.url, fingerprint=digest, size_bytes=len(content))
         return Upstream(revision=digest[:40], files=(file,))
 
@@ -71,16 +69,16 @@ def _cached(digest: str) -> Path:
 def fetch(
     url: str, *, headers: dict[str, str] | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> httpx.Response:
-    """Return the answer to GET ``url``, retried where waiting may help, honoring ``Retry-After``.
+    """Return the response to GET ``url``; transient errors are retried, honoring ``Retry-After``.
 
     Raises:
-        UpstreamError: the answer is an error that waiting does not mend, or every attempt failed.
+        UpstreamError: the response is a permanent error, or every attempt failed.
     """
 
     def call() -> httpx.Response:
         return _get(url, headers or {})
 
-    return with_retries(call, what=f"fetching {url}", sleep=sleep)
+    return with_retries(call, action=f"fetching {url}", sleep=sleep)
 
 
 def _get(url: str, headers: dict[str, str]) -> httpx.Response:
@@ -106,7 +104,7 @@ def _get(url: str, headers: dict[str, str]) -> httpx.Response:
 
 
 def retry_after_seconds(value: str | None, *, now: Callable[[], datetime] | None = None) -> float | None:
-    """Return the wait that a ``Retry-After`` header asks for, in seconds or as an HTTP date; None without one."""
+    """Return the seconds to wait by a ``Retry-After`` header, which holds seconds or an HTTP date; None without one."""
     if not value:
         return None
     if value.strip().isdigit():

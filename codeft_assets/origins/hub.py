@@ -6,7 +6,6 @@ The endpoint is the client's own (``HF_ENDPOINT``), the token too (``HF_TOKEN``)
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 import gzip
 import io
 import json
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codeft_assets.origins.data_files import DATA_FILE, is_data_file, resolve_splits
 from codeft_assets.origins.errors import (
     EmptyUpstreamError,
     GatedUpstreamError,
@@ -24,6 +24,7 @@ from codeft_assets.origins.errors import (
     UnreachableUpstreamError,
     UpstreamError,
 )
+from codeft_assets.origins.http_file import retry_after_seconds
 from codeft_assets.origins.json_rows import CountedFile, parse_json
 from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
 
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _LOADER_OF_SUFFIX = {".parquet": "parquet", ".csv": "csv", ".txt": "text"}
-_DATA_FILE = re.compile(r"(\.parquet|\.jsonl|\.json|\.csv|\.txt)(\.gz|\.zst)?$")
 _JSON_FILE = re.compile(r"\.jsonl?(\.gz)?$")
-_NOT_DATA = frozenset({"dataset_infos.json", "dataset_info.json", "state.json", "requirements.txt", "license.txt"})
-_OTHER_SPLITS = ("test", "validation", "valid", "val", "eval", "dev")
 _BATCH_ROWS = 1000
 _BLOCK_BYTES = 8 * 2**20
 _TIMEOUT_SECONDS = 30.0
@@ -48,11 +46,12 @@ class HubOrigin:
 
     repo_id: str
     former_ids: tuple[str, ...] = ()
-    """Names it had; asked for when ``repo_id`` is not found."""
+    """Names it had; tried when ``repo_id`` is not found."""
     config: str | None = None
+    """A config that the card declares; None for its default."""
     splits: tuple[str, ...] = ("train",)
     patterns: tuple[str, ...] = ()
-    """Glob patterns of the data files; empty: what the card or the file names say of ``splits``."""
+    """Glob patterns of the data files of the first split; empty: ``splits`` by the card, else by the file names."""
     max_files: int | None = None
     revision: str | None = None
     """A commit or tag to hold the source back at; None follows the default branch."""
@@ -63,7 +62,7 @@ class HubOrigin:
         Raises:
             UpstreamError: the repository is missing, gated, empty or cannot be reached.
         """
-        info, note = self._info()
+        info, note = self._current_info()
         revision = str(info.sha)
         files = self._data_files(self._tree(info.id, revision), info)
         if not files:
@@ -86,13 +85,13 @@ class HubOrigin:
                 yield f"{file.path}#{number}", row
 
     def _current_id(self) -> str:
-        return self._info()[0].id if self.former_ids else self.repo_id
+        return self._current_info()[0].id if self.former_ids else self.repo_id
 
-    def _info(self) -> tuple[DatasetInfo, str]:
+    def _current_info(self) -> tuple[DatasetInfo, str]:
         missing: MissingUpstreamError | None = None
         for repo_id in (self.repo_id, *self.former_ids):
             try:
-                info = self._ask(repo_id)
+                info = self._request_info(repo_id)
             except MissingUpstreamError as error:
                 missing = missing or error
                 continue
@@ -104,14 +103,14 @@ class HubOrigin:
         assert missing is not None
         raise missing
 
-    def _ask(self, repo_id: str) -> DatasetInfo:
+    def _request_info(self, repo_id: str) -> DatasetInfo:
         from huggingface_hub import HfApi
 
         def call() -> DatasetInfo:
             with _translated_errors(repo_id, "", transient=True):
                 return HfApi().dataset_info(repo_id, revision=self.revision, timeout=_TIMEOUT_SECONDS)
 
-        return with_retries(call, what=f"asking for dataset {repo_id!r}")
+        return with_retries(call, action=f"requesting dataset {repo_id!r}")
 
     def _tree(self, repo_id: str, revision: str) -> list[RepoFile]:
         from huggingface_hub import HfApi
@@ -122,63 +121,31 @@ class HubOrigin:
                 entries = HfApi().list_repo_tree(repo_id, recursive=True, revision=revision, repo_type="dataset")
                 return [entry for entry in entries if isinstance(entry, RepoFile)]
 
-        return with_retries(call, what=f"listing the files of dataset {repo_id!r}")
+        return with_retries(call, action=f"listing the files of dataset {repo_id!r}")
 
     def _data_files(self, tree: list[RepoFile], info: DatasetInfo) -> list[UpstreamFile]:
-        split_of = self._split_patterns(info)
-        found = []
-        for entry in sorted(tree, key=lambda entry: entry.path):
-            split = _split_of(entry.path, self.splits, self.patterns, split_of)
-            if split is not None:
-                fingerprint = entry.lfs.sha256 if entry.lfs else entry.blob_id
-                found.append(UpstreamFile(path=entry.path, fingerprint=fingerprint, size_bytes=entry.size, split=split))
-        return found
-
-    def _split_patterns(self, info: DatasetInfo) -> list[tuple[str, str]]:
-        """Return ``(split, pattern)`` as the dataset's card declares them for our config."""
-        configs = (info.card_data or {}).get("configs") or []
-        wanted = self.config or "default"
-        chosen = [config for config in configs if config.get("config_name") == wanted] or configs[:1]
-        return [pair for config in chosen for pair in _declared(config.get("data_files"))]
+        entries = {entry.path: entry for entry in tree if is_data_file(entry.path)}
+        try:
+            splits = resolve_splits(
+                entries, info.card_data, config=self.config, splits=self.splits, patterns=self.patterns
+            )
+        except ValueError as error:
+            raise MissingUpstreamError(
+                f"dataset {info.id!r}: {' '.join(str(error).split())}; look at {_page(info.id)} and set config, splits "
+                f"or patterns in sources.py"
+            ) from error
+        return [_upstream_file(entries[path], split) for path, split in sorted(splits.items())]
 
 
-def _declared(data_files: Any) -> list[tuple[str, str]]:
-    if isinstance(data_files, str):
-        return [("train", data_files)]
-    pairs = []
-    for entry in data_files or []:
-        if isinstance(entry, str):
-            pairs.append(("train", entry))
-            continue
-        paths = entry["path"] if isinstance(entry["path"], list) else [entry["path"]]
-        pairs += [(entry.get("split", "train"), path) for path in paths]
-    return pairs
-
-
-def _split_of(
-    path: str, splits: tuple[str, ...], patterns: tuple[str, ...], declared: list[tuple[str, str]]
-) -> str | None:
-    name = path.rsplit("/", 1)[-1]
-    if not _DATA_FILE.search(name) or name.lower() in _NOT_DATA or path.startswith("."):
-        return None
-    if patterns:
-        return splits[0] if any(fnmatch.fnmatch(path, pattern) for pattern in patterns) else None
-    if declared:
-        return next((s for s, p in declared if s in splits and fnmatch.fnmatch(path, p)), None)
-    named = next((split for split in splits if split != "train" and _names_split(path, split)), None)
-    if named is not None or "train" not in splits:
-        return named
-    return None if any(_names_split(path, other) for other in _OTHER_SPLITS) else "train"
-
-
-def _names_split(path: str, split: str) -> bool:
-    return re.search(rf"(?:^|[/._-]){re.escape(split)}(?:[/._-]|$)", path) is not None
+def _upstream_file(entry: RepoFile, split: str) -> UpstreamFile:
+    fingerprint = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    return UpstreamFile(path=entry.path, fingerprint=fingerprint, size_bytes=entry.size, split=split)
 
 
 def _streamed_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
     from datasets import load_dataset
 
-    suffix = _DATA_FILE.search(file.path)
+    suffix = DATA_FILE.search(file.path)
     assert suffix is not None, file.path
     loader = _LOADER_OF_SUFFIX[suffix[1]]
     options: dict[str, Any] = {"sample_by": "document"} if loader == "text" else {}
@@ -211,71 +178,71 @@ def _page(repo_id: str) -> str:
 
 @contextlib.contextmanager
 def _translated_errors(repo_id: str, path: str, *, transient: bool = False) -> Iterator[None]:
-    """Turn the client's errors into ours; with ``transient``, what may pass becomes a ``TransientError``."""
+    """Turn the client's errors into ours; with ``transient``, those that may pass into a ``TransientError``."""
     from datasets.exceptions import DatasetGenerationError
     from huggingface_hub.errors import HfHubHTTPError
 
-    what = f"dataset {repo_id!r}" + (f" file {path!r}" if path else "")
+    subject = f"dataset {repo_id!r}" + (f" file {path!r}" if path else "")
     try:
         yield
     except (UpstreamError, TransientError):
         raise
     except HfHubHTTPError as error:
-        raise _http_error(error, repo_id, what, transient=transient) from error
+        raise _http_error(error, repo_id, subject, transient=transient) from error
     except (ConnectionError, TimeoutError) as error:
-        cause = _root(error)
+        cause = _root_cause(error)
         if isinstance(cause, HfHubHTTPError):
-            raise _http_error(cause, repo_id, what, transient=transient) from error
-        raise _unreachable(what, error, transient=transient) from error
+            raise _http_error(cause, repo_id, subject, transient=transient) from error
+        raise _unreachable(subject, error, transient=transient) from error
     except (OSError, EOFError, json.JSONDecodeError, DatasetGenerationError, ValueError) as error:
-        raise _content_error(error, repo_id, what, transient=transient) from error
+        raise _content_error(error, repo_id, subject, transient=transient) from error
     except Exception as error:
         # httpx and httpx2 errors share no importable base class across the client's versions; go by module name
         if type(error).__module__.split(".")[0] in {"httpx", "httpx2", "httpcore", "httpcore2"}:
-            raise _unreachable(what, error, transient=transient) from error
+            raise _unreachable(subject, error, transient=transient) from error
         raise
 
 
-def _root(error: BaseException) -> BaseException:
+def _root_cause(error: BaseException) -> BaseException:
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return error
 
 
-def _http_error(error: Any, repo_id: str, what: str, *, transient: bool) -> Exception:
+def _http_error(error: Any, repo_id: str, subject: str, *, transient: bool) -> Exception:
     from huggingface_hub.errors import GatedRepoError
 
     status = getattr(error.response, "status_code", None)
     if isinstance(error, GatedRepoError) or status == 403:
         return GatedUpstreamError(
-            f"{what} is gated: accept the terms at {_page(repo_id)}, then set HF_TOKEN to a token of that account"
+            f"{subject} is gated: accept the terms at {_page(repo_id)}, then set HF_TOKEN to a token of that account"
         )
     if status in {401, 404}:
         return MissingUpstreamError(
-            f"{what} was not found, or HF_TOKEN may not see it; look at {_page(repo_id)} and fix repo_id in sources.py"
+            f"{subject} was not found, or HF_TOKEN may not see it; look at {_page(repo_id)} and fix repo_id in "
+            f"sources.py"
         )
     if transient and (status == 429 or (status or 0) >= 500):
-        after = error.response.headers.get("Retry-After", "")
-        return TransientError(f"status {status}", float(after) if after.isdigit() else None)
-    return _unreachable(what, error, transient=False)
+        return TransientError(f"status {status}", retry_after_seconds(error.response.headers.get("Retry-After")))
+    return _unreachable(subject, error, transient=False)
 
 
-def _unreachable(what: str, error: BaseException, *, transient: bool) -> Exception:
+def _unreachable(subject: str, error: BaseException, *, transient: bool) -> Exception:
     cause = f"{type(error).__name__}: {error}"[:300]
     if transient:
         return TransientError(cause)
-    return UnreachableUpstreamError(f"{what} cannot be reached ({cause}); check the network and run the asset again")
+    return UnreachableUpstreamError(f"{subject} cannot be reached ({cause}); check the network and run the asset again")
 
 
-def _content_error(error: Exception, repo_id: str, what: str, *, transient: bool) -> Exception:
+def _content_error(error: Exception, repo_id: str, subject: str, *, transient: bool) -> Exception:
     from huggingface_hub.errors import HfHubHTTPError
 
-    cause = _root(error)
+    cause = _root_cause(error)
     if isinstance(cause, HfHubHTTPError):
-        return _http_error(cause, repo_id, what, transient=transient)
+        return _http_error(cause, repo_id, subject, transient=transient)
     if isinstance(error, FileNotFoundError):
-        return MissingUpstreamError(f"{what} is gone; observe the source again and run the asset again")
+        return MissingUpstreamError(f"{subject} is gone; observe the source again and run the asset again")
     return TruncatedUpstreamError(
-        f"{what} does not parse ({type(cause).__name__}: {str(cause)[:200]}): it was cut off or is damaged; run the "
+        f"{subject} does not parse ({type(cause).__name__}: {str(cause)[:200]}): it was cut off or is damaged; run the "
         f"asset again, and if it stays so hold the source back with revision= in sources.py"
     )

@@ -1,4 +1,4 @@
-"""What an origin is: it says what upstream looks like now, and streams the rows of one file at that revision.
+"""The interface of origins: resolve upstream to a revision and its files, then stream the rows of one file at it.
 
 Invariant: everything is read at the revision that ``resolve`` returned, and ``Upstream.fingerprint`` changes exactly
 when a data file does: an edited README is no change.
@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 MALFORMED = "malformed"
-"""The only key of a row that upstream stores as something unreadable; its value is what stood there."""
+"""The only key of a row that cannot be parsed; its value is the text as upstream stores it."""
 
 MAX_ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 1.0
@@ -37,7 +37,7 @@ class UpstreamFile:
     path: str
     """Path in the repository, file name, or URL."""
     fingerprint: str
-    """Of its content, as upstream states it or as we hashed it."""
+    """Hash of its content, by upstream or by us."""
     size_bytes: int | None = None
     split: str = ""
 
@@ -50,20 +50,20 @@ class Upstream:
     """Commit sha, or a content hash where upstream has no commits."""
     files: tuple[UpstreamFile, ...]
     note: str = ""
-    """What a person should know, for example that the dataset has moved."""
+    """A notice for the operator, for example that the dataset has moved."""
 
     @property
     def fingerprint(self) -> str:
-        """32 hex digits over the data files: what change detection compares."""
+        """Hash over the data files, 32 hex digits, by which changes are detected."""
         return xxhash.xxh3_128_hexdigest("\n".join(f"{file.path}\t{file.fingerprint}" for file in self.files))
 
 
 @runtime_checkable
 class Origin(Protocol):
-    """Where rows come from. Implementations are frozen dataclasses: they travel to worker processes."""
+    """A place that rows are read from. Implementations are frozen dataclasses: they are pickled to worker processes."""
 
     def resolve(self) -> Upstream:
-        """Return what upstream looks like now."""
+        """Return the current revision and its files."""
         ...
 
     def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
@@ -72,7 +72,7 @@ class Origin(Protocol):
 
 
 class TransientError(Exception):
-    """Raised inside ``with_retries`` for what may pass; carries the wait the server asked for."""
+    """A failure that may pass, raised inside ``with_retries``; carries the wait that the server requested."""
 
     def __init__(self, cause: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(cause)
@@ -82,11 +82,11 @@ class TransientError(Exception):
 def with_retries(
     call: Callable[[], Result],
     *,
-    what: str,
+    action: str,
     sleep: Callable[[float], None] = time.sleep,
     max_attempts: int = MAX_ATTEMPTS,
 ) -> Result:
-    """Return ``call()``, tried again after a growing, jittered wait, or after the wait the server asks for.
+    """Return ``call()``, retried with exponential backoff and jitter, or after the wait that the server requests.
 
     Raises:
         UnreachableUpstreamError: every attempt failed.
@@ -99,16 +99,16 @@ def with_retries(
             last = error
         if attempt + 1 < max_attempts:
             wait = backoff_seconds(attempt, last.retry_after_seconds)
-            _log.warning("%s: %s; attempt %d of %d, again in %.1f s", what, last, attempt + 1, max_attempts, wait)
+            _log.warning("%s: %s; attempt %d of %d, again in %.1f s", action, last, attempt + 1, max_attempts, wait)
             sleep(wait)
     raise UnreachableUpstreamError(
-        f"{what} failed {max_attempts} times, last with: {last}; check the network and run the asset again, "
+        f"{action} failed {max_attempts} times, last with: {last}; check the network and run the asset again, "
         f"finished files are kept"
     ) from last
 
 
 def backoff_seconds(attempt: int, retry_after_seconds: float | None) -> float:
-    """Return how long to wait after attempt number ``attempt`` failed: as the server asks, else longer each time."""
+    """Return the seconds to wait after attempt ``attempt``: the server's request, else exponential with jitter."""
     if retry_after_seconds is not None:
         return retry_after_seconds
     backoff = min(FIRST_WAIT_SECONDS * 2**attempt, MAX_WAIT_SECONDS)

@@ -98,9 +98,11 @@ def test_a_changed_file_changes_its_fingerprint_only(hub):
 def test_splits_are_found_by_file_names(hub):
     hub.commit("me/set", {"data/train-0.jsonl": jsonl(ROWS), "data/test-0.jsonl": jsonl(ROWS), "x.md": "no data"})
     assert [file.path for file in HubOrigin(repo_id="me/set").resolve().files] == ["data/train-0.jsonl"]
-    hub.commit("me/parts", {"data/code_-0.jsonl": jsonl(ROWS), "data/rag-0.jsonl": jsonl(ROWS)})
+    hub.commit(
+        "me/parts", {"data/code_-00000-of-00001.jsonl": jsonl(ROWS), "data/rag-00000-of-00001.jsonl": jsonl(ROWS)}
+    )
     files = HubOrigin(repo_id="me/parts", splits=("code_", "mcq")).resolve().files
-    assert [(file.path, file.split) for file in files] == [("data/code_-0.jsonl", "code_")]
+    assert [(file.path, file.split) for file in files] == [("data/code_-00000-of-00001.jsonl", "code_")]
 
 
 def test_splits_are_found_as_the_card_declares_them(hub):
@@ -116,7 +118,7 @@ def test_only_so_many_files_are_read(hub):
     assert len(HubOrigin(repo_id="me/set", max_files=2).resolve().files) == 2
 
 
-def test_a_whole_file_is_one_row(hub):
+def test_a_file_of_one_object_is_one_row(hub):
     hub.commit("me/set", {"one.json": json.dumps({"a": {"b": [1, "x", None]}})})
     assert read(HubOrigin(repo_id="me/set")) == [("one.json#0", {"a": {"b": [1, "x", None]}})]
 
@@ -148,6 +150,17 @@ def test_a_former_id_answers_when_the_new_one_does_not(hub):
     assert len(read(origin)) == 5
 
 
+def test_several_configs_and_none_chosen_is_an_error_that_names_them(hub):
+    hub.commit("me/set", {"first.jsonl": jsonl(ROWS), "second.jsonl": jsonl(ROWS)})
+    hub.repos["me/set"].card = {
+        "configs": [{"config_name": name, "data_files": f"{name}.jsonl"} for name in ("first", "second")]
+    }
+    with pytest.raises(MissingUpstreamError, match="configs \\['first', 'second'\\] and no default.*in sources.py"):
+        HubOrigin(repo_id="me/set").resolve()
+    files = HubOrigin(repo_id="me/set", config="second").resolve().files
+    assert [file.path for file in files] == ["second.jsonl"]
+
+
 def test_a_missing_dataset_says_where_to_look(hub):
     with pytest.raises(MissingUpstreamError, match="'me/none' was not found.*fix repo_id in sources.py"):
         HubOrigin(repo_id="me/none").resolve()
@@ -170,7 +183,7 @@ def test_a_dataset_without_data_files_is_empty(hub):
 
 
 @pytest.mark.parametrize("path", ["train.parquet", "train.jsonl"])
-def test_a_truncated_file_is_told_apart_from_a_short_one(hub, path):
+def test_a_truncated_file_is_not_taken_for_a_short_one(hub, path):
     content = parquet(ROWS * 50) if path.endswith("parquet") else jsonl(ROWS * 50)
     hub.commit("me/set", {path: content})
     origin = HubOrigin(repo_id="me/set")
@@ -204,7 +217,7 @@ def test_a_server_that_stays_down_is_unreachable_and_worth_a_retry(hub):
     assert caught.value.retryable
 
 
-def test_the_wait_a_server_asks_for_is_kept():
+def test_retry_after_is_honored():
     waits = []
     answers = iter([TransientError("status 429", 7.0), TransientError("status 500"), "fine"])
 
@@ -214,7 +227,7 @@ def test_the_wait_a_server_asks_for_is_kept():
             raise answer
         return answer
 
-    assert with_retries(call, what="a test", sleep=waits.append) == "fine"
+    assert with_retries(call, action="a test", sleep=waits.append) == "fine"
     assert waits[0] == 7.0
     assert 0.0 <= waits[1] <= 2.0
 

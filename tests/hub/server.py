@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from tests.hub.uploads import answer_upload
 
@@ -41,7 +41,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What happens to the next ``times`` requests whose path matches ``pattern``."""
+    """A failure of the next ``times`` requests whose path matches ``pattern``."""
 
     pattern: str
     kind: str  # "status", "truncate", "cut"
@@ -51,7 +51,7 @@ class Fault:
 
 
 class HubServer:
-    """Use as a context manager; ``url`` is what HF_ENDPOINT must be."""
+    """Use as a context manager; ``url`` is the value of HF_ENDPOINT."""
 
     def __init__(self, port=0):
         self.repos, self.faults, self.requests, self.created = {}, [], Counter(), []
@@ -120,11 +120,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         path = urllib.parse.urlsplit(self.path).path
         if path == "/admin/commit":
-            asked = json.loads(body)
-            self._json({"sha": self.hub.commit(asked["repo"], asked["files"])})
+            commit = json.loads(body)
+            self._json({"sha": self.hub.commit(commit["repo"], commit["files"])})
         elif match := _PATHS.match(path):
-            asked = json.loads(body) if body.startswith(b"{") else dict(urllib.parse.parse_qsl(body.decode()))
-            paths = asked.get("paths", [])
+            query = json.loads(body) if body.startswith(b"{") else dict(urllib.parse.parse_qsl(body.decode()))
+            paths = query.get("paths", [])
             self._with_files(match, lambda files: self._json(path_entries(files, paths)))
         elif written := answer_upload(self.hub, path, body, self.headers.get("Authorization", "")):
             self._send(written[0], json.dumps(written[1]).encode(), {"Content-Type": "application/json"})
@@ -193,7 +193,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 depth = folder.count("/") + 2 if folder else 1
                 inside = {"/".join(p.split("/")[:depth]): None for p in inside}
                 return self._json(path_entries(files, list(inside)))
-            return self._json([entry(path, content) for path, content in inside.items()])
+            folders = {str(parent) for path in inside for parent in PurePosixPath(path).parents}
+            below = sorted(name for name in folders if name != "." and (not folder or name.startswith(f"{folder}/")))
+            return self._json(path_entries(files, [*inside, *below]))
 
         self._with_files(match, answer)
 
@@ -240,7 +242,7 @@ def entry(path, content):
 
 
 def path_entries(files, paths):
-    """Return what is at ``paths``: files, and folders that hold some."""
+    """Return the entries of ``paths``: files, and folders that hold some."""
     folders = [p for p in paths if any(name.startswith(f"{p}/") for name in files)]
     found = [entry(p, files[p]) for p in files if p in paths]
     return found + [{"type": "directory", "path": p, "size": 0, "oid": blob_id(p.encode())} for p in folders]
