@@ -1,4 +1,4 @@
-"""Annotation by whichever annotator: each question is answered once, a malformed answer asked for once more.
+"""Annotation of documents: each question is answered once, and sent a second time after a malformed answer.
 
 Invariant: a question that the journal holds an answer to is not sent again, whoever annotates and however often a run
 was killed.

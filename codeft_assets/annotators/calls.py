@@ -94,7 +94,7 @@ class CallJournal:
 
 @contextmanager
 def open_journal(path: Path) -> Iterator[CallJournal]:
-    """Open the journal at ``path`` for this run alone, with what a JSONL journal beside it holds.
+    """Open the journal at ``path`` for this run alone, with the events of a JSONL journal beside it.
 
     Raises:
         ValueError: another run has it open, or a line of the JSONL journal is damaged.

@@ -1,4 +1,4 @@
-"""Origins: where the rows of a source come from."""
+"""Origins: the places that the rows of a source are read from."""
 
 from codeft_assets.origins.http_file import HttpFileOrigin
 from codeft_assets.origins.hub import HubOrigin

@@ -1,4 +1,4 @@
-"""What can be wrong with an upstream. Each error names the value, the rule and the remedy."""
+"""The faults of an upstream. Each error names the value, the rule and the remedy."""
 
 from __future__ import annotations
 

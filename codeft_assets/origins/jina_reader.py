@@ -15,6 +15,7 @@ from pathlib import Path
 
 import xxhash
 
+from codeft_assets.base.files import write_atomically
 from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.origins.http_file import cache_folder, fetch
 from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
@@ -25,7 +26,7 @@ REQUESTS_PER_MINUTE_WITH_KEY = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JinaReaderOrigin:
-    """One page a row: ``{"url": …, "body": …}``."""
+    """Each page is a row: ``{"url": …, "body": …}``."""
 
     urls: tuple[str, ...]
     endpoint: str = "https://r.jina.ai"
@@ -75,7 +76,7 @@ def fetch_pages(
             if fetched:
                 sleep(pause)
             fetched = True
-            cached = [_store(url, today(), fetch(f"{endpoint}/{url}", headers=headers, sleep=sleep).text)]
+            cached = [_cache_page(url, today(), fetch(f"{endpoint}/{url}", headers=headers, sleep=sleep).text)]
         pages[url] = cached[-1]
     return pages
 
@@ -84,11 +85,7 @@ def _page_folder(url: str) -> Path:
     return cache_folder() / "reader" / xxhash.xxh3_128_hexdigest(url)
 
 
-def _store(url: str, day: str, body: str) -> Path:
-    folder = _page_folder(url)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{day}-{xxhash.xxh3_128_hexdigest(body)}.md"
-    temporary = folder / f".tmp-{os.getpid()}"
-    temporary.write_text(body, encoding="utf-8")
-    temporary.replace(path)
+def _cache_page(url: str, day: str, body: str) -> Path:
+    path = _page_folder(url) / f"{day}-{xxhash.xxh3_128_hexdigest(body)}.md"
+    write_atomically(path, body)
     return path

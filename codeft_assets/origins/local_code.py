@@ -1,4 +1,4 @@
-"""Source files of the running Python: its standard library, installed packages, or folders the user names."""
+"""Source files of the running Python: its standard library, installed packages, or folders of the user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_FILE_BYTES = 400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCodeOrigin:
-    """One file a row: path, package, version, license, text."""
+    """Each file is a row: path, package, version, license, text."""
 
     packages: tuple[str, ...] = (STANDARD_LIBRARY,)
     """``stdlib``, names of installed distributions, or folders (an absolute path)."""
@@ -45,7 +45,7 @@ class LocalCodeOrigin:
         return Upstream(revision=f"local-{revision[:12]}", files=files)
 
     def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
-        """Yield the files of one package; a file that is no UTF-8 yields a row with ``error`` and no text."""
+        """Yield the files of one package; a file that is not UTF-8 yields a row with ``error`` and no text."""
         del upstream
         package = file.path
         root, version, license_name = _locate(package)

@@ -98,7 +98,7 @@ class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
-        """A killed client leaves broken pipes behind: that is what is tested."""
+        """A killed client leaves broken pipes behind, as intended."""
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The asset of annotations with a model behind an endpoint: what it costs, whom it leaves out, what it never shows."""
+"""The asset of annotations with a model behind an endpoint: its costs, the documents left out, no key in sight."""
 
 import json
 
@@ -50,12 +50,12 @@ def test_a_model_labels_a_sample_beside_the_shipped_labels_and_is_paid_once(stor
     monkeypatch.setenv(KEY_VARIABLE, SECRET)
     endpoint = Endpoint(lambda number: [NONSENSE] * 9 if number == 7 else [GOOD])
     with serving(endpoint) as url:
-        asked = {"annotator": "endpoint", "endpoint": url, "model": "fake", "repeated_fraction": 0.5}
-        asked |= {"num_documents": NUM, "dollars_per_million_input_tokens": 10.0}
-        first = metadata(materialize(store, **asked))
+        settings = {"annotator": "endpoint", "endpoint": url, "model": "fake", "repeated_fraction": 0.5}
+        settings |= {"num_documents": NUM, "dollars_per_million_input_tokens": 10.0}
+        first = metadata(materialize(store, **settings))
         num_calls = sum(endpoint.calls.values())
-        again = metadata(materialize(store, **asked))
-        more = metadata(materialize(store, **(asked | {"repeated_fraction": 1.0})))
+        again = metadata(materialize(store, **settings))
+        more = metadata(materialize(store, **(settings | {"repeated_fraction": 1.0})))
     assert first["num_calls"] == first["num_calls_all_runs"] == num_calls
     assert first["num_malformed_answers_all_runs"] >= 2
     assert first["dollars_all_runs"] == pytest.approx(first["input_tokens_all_runs"] * 10 / 1e6)

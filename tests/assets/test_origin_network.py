@@ -31,7 +31,7 @@ def test_a_file_is_one_row_and_its_content_is_its_revision(cache):
         assert HttpFileOrigin(url=f"{url}/total.txt").resolve().revision != upstream.revision
 
 
-def test_a_server_error_is_tried_again_after_the_wait_it_asks_for(cache):
+def test_a_server_error_is_retried_after_its_retry_after(cache):
     def answers(path, number):
         return (429, {"Retry-After": "12"}, b"") if number == 1 else (200, {}, b"fine")
 
@@ -48,7 +48,7 @@ def test_a_body_shorter_than_it_should_be_is_not_taken(cache):
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, MissingUpstreamError), (403, GatedUpstreamError)])
-def test_what_waiting_does_not_mend_is_not_tried_again(cache, status, error):
+def test_a_permanent_error_is_not_retried(cache, status, error):
     with plain_server(always(status)) as (url, seen), pytest.raises(error, match=str(status)):
         fetch(url, sleep=lambda _: None)
     assert len(seen) == 1

@@ -1,4 +1,4 @@
-"""The writing half of the local Hub: make a repository, say how files are sent, take a commit. Needs a token."""
+"""The writing half of the local Hub: create a repository, choose the upload mode, accept a commit. Needs a token."""
 
 import base64
 import json
@@ -23,10 +23,10 @@ def answer_upload(hub, path, body, authorization):
 
 
 def _create(hub, _, body):
-    asked = json.loads(body)
-    name = f"{asked.get('organization') or 'me'}/{asked['name']}"
-    url = f"{hub.url}/{'datasets/' if asked.get('type') == 'dataset' else ''}{name}"
-    hub.created.append((asked.get("type", "model"), name, asked.get("visibility")))
+    request = json.loads(body)
+    name = f"{request.get('organization') or 'me'}/{request['name']}"
+    url = f"{hub.url}/{'datasets/' if request.get('type') == 'dataset' else ''}{name}"
+    hub.created.append((request.get("type", "model"), name, request.get("visibility")))
     if name in hub.repos:
         return 409, {"error": "You already created this repository", "url": url}
     hub.commit(name, {".gitattributes": ""})
