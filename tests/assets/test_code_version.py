@@ -156,7 +156,7 @@ def test_signals_depend_on_words_vocabulary_and_classifier_and_scores_on_the_rul
 
 
 def test_annotations_depend_on_redaction_and_the_annotators():
-    assert {"redact", "parse_answer", "judge"} <= names_of(annotation.annotate)
+    assert {"redact", "parse_answer", "annotate_questions"} <= names_of(annotation.annotate)
 
 
 def test_nothing_that_only_moves_bytes_is_part_of_a_version():

@@ -19,8 +19,8 @@ SECRETS += (b"PLANTED-password-4711",)
 SCRIPT = """
 import dagster as dg
 from codeft_assets.definitions import defs
-from codeft_assets.defs.alerts import alert_sensor
-from codeft_assets.defs.upstream import upstream_sensor
+from codeft_assets.defs.automation.alerts import alert_sensor
+from codeft_assets.defs.assets.upstream import upstream_sensor
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import jina_reader
 
@@ -95,9 +95,9 @@ import dagster as dg
 import dataclasses
 from codeft_assets import sources
 from codeft_assets.origins import origin
-from codeft_assets.defs import shell
+from codeft_assets.defs import run_stage
 origin.FIRST_WAIT_SECONDS = 0.01
-shell.RETRY_WAIT_SECONDS = 0
+run_stage.RETRY_WAIT_SECONDS = 0
 for name in list(sources.SOURCES):
     if name not in ("o1-journey", "tiny-textbooks", "sdk-docs"):
         del sources.SOURCES[name]
