@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from codeft_assets.base.files import explain_write_errors
+
 _KEYS_A_QUERY = 500
 """SQLite takes at most 999 parameters where it is an old one."""
 _SCHEMA = """
@@ -68,15 +70,21 @@ class AnswerStore:
         return self._connection
 
     def put(self, kind: str, answers: Iterable[tuple[bytes | str, bytes | str]]) -> None:
-        """Append a batch of ``(key, value)``, all of it or none; it is on the disk on return."""
-        self._open.execute("BEGIN IMMEDIATE")
-        try:
-            rows = ((kind, key, value) for key, value in answers)
-            self._open.executemany("INSERT INTO answers (kind, key, value) VALUES (?, ?, ?)", rows)
-        except BaseException:
-            self._open.execute("ROLLBACK")
-            raise
-        self._open.execute("COMMIT")
+        """Append a batch of ``(key, value)``, all of it or none; it is on the disk on return.
+
+        Raises:
+            OSError: it cannot be written; earlier answers are kept.
+        """
+        rows = ((kind, key, value) for key, value in answers)
+        with explain_write_errors(self.path, also=(sqlite3.OperationalError,)):
+            self._open.execute("BEGIN IMMEDIATE")
+            try:
+                self._open.executemany("INSERT INTO answers (kind, key, value) VALUES (?, ?, ?)", rows)
+                self._open.execute("COMMIT")
+            except BaseException:
+                if self._open.in_transaction:  # SQLite itself rolls back when the disk is full
+                    self._open.execute("ROLLBACK")
+                raise
 
     def get(self, kind: str, keys: Sequence[bytes | str]) -> Iterator[tuple[bytes | str, bytes | str]]:
         """Yield ``(key, value)`` of those ``keys`` that have answers, oldest first within a key."""

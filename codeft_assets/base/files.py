@@ -143,7 +143,8 @@ def _cause(error: Exception) -> str:
 
 
 def _remedy(error: Exception) -> str:
-    full = getattr(error, "errno", None) in _DISK_FULL or any(os.strerror(n) in str(error) for n in _DISK_FULL)
+    causes = (*map(os.strerror, _DISK_FULL), "disk is full")  # the second is SQLite's
+    full = getattr(error, "errno", None) in _DISK_FULL or any(cause in str(error) for cause in causes)
     found = "the disk or the quota is full: free space" if full else "check that disk"
     return f"{found} and run again: finished work is kept"
 

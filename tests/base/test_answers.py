@@ -76,3 +76,13 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     (tmp_path / "a.sqlite").write_text("{} is JSON, not SQLite, and longer than a header of sixteen bytes")
     with pytest.raises(ValueError, match=r"a\.sqlite is not an answer store: .*; move it away"):
         AnswerStore(tmp_path / "a.sqlite").__enter__()
+
+
+def test_a_full_disk_is_named_with_its_remedy_and_costs_no_answer(tmp_path):
+    with AnswerStore(tmp_path / "a.sqlite") as store:
+        store.put("answer", [("a", "1")])
+        pages = store._open.execute("PRAGMA page_count").fetchone()[0]
+        store._open.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(OSError, match=r"cannot write .*a\.sqlite: database or disk is full; .* free space"):
+            store.put("answer", [("b", "x" * 100_000)])
+        assert list(store.all("answer")) == [("a", "1")]
