@@ -18,7 +18,7 @@ import pytest
 from codeft_assets.definitions import defs
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.store.catalog import ACCOUNTS_SQL
+from codeft_assets.store.catalog import ROW_COUNTS_SQL
 from codeft_assets.store.tables import Store
 
 ROOT = Path(__file__).parents[1]
@@ -89,9 +89,20 @@ def test_every_asset_is_materialized_and_every_check_passes(first_run):
     assert len(checks) >= len(SOURCES) + 7
 
 
+def test_every_column_of_every_table_is_described(first_run, home):
+    tables = [table.key for table in Store(str(home)).tables()]
+    schemas = {key: metadata(first_run, *key.split("/"))["dagster/column_schema"] for key in tables}
+    undescribed = {
+        key: missing
+        for key, schema in schemas.items()
+        if (missing := [column.name for column in schema.columns if not column.description])
+    }
+    assert undescribed == {}
+
+
 def test_the_accounts_balance_per_source_and_in_total(first_run, home):
     with duckdb.connect(str(home / "catalog.duckdb"), read_only=True) as connection:
-        rows = connection.sql(ACCOUNTS_SQL).pl()
+        rows = connection.sql(ROW_COUNTS_SQL).pl()
     assert set(rows["source"]) == {*SOURCES, "all sources"}
     assert (rows["unaccounted"] == 0).all()
     total = rows.filter(pl.col("source") == "all sources").row(0, named=True)
@@ -99,7 +110,7 @@ def test_the_accounts_balance_per_source_and_in_total(first_run, home):
 
 
 def test_the_readme_shows_the_statement_that_counts(first_run):
-    assert ACCOUNTS_SQL.strip() in (ROOT / "README.md").read_text()
+    assert ROW_COUNTS_SQL.strip() in (ROOT / "README.md").read_text()
 
 
 def test_every_stage_had_something_to_do(first_run, home):

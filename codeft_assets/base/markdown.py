@@ -30,7 +30,7 @@ def cell(value: object) -> str:
     if value is None:
         return "–"
     if isinstance(value, Markup):
-        return re.sub(r"\s+", " ", value.replace("|", "\\|"))
+        return re.sub(r"[^\S\u00a0]+", " ", value.replace("|", "\\|"))  # no-break spaces are an indentation
     if isinstance(value, int | float) and not isinstance(value, bool):
         return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
     return escape(str(value))

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+OBSERVATION = "observation"
+"""Key of the custom Pipes messages that hold measurements."""
+
 
 class Reporter(Protocol):
     """Receives log lines, measurements and the final materialization of a program."""
@@ -77,7 +80,7 @@ class PipesReporter:
 
     def observe(self, values: Mapping[str, Any]) -> None:
         """Send measurements as a custom message."""
-        self._context.report_custom_message({"observation": dict(values)})
+        self._context.report_custom_message({OBSERVATION: dict(values)})
 
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         """Report the asset's materialization."""

@@ -1,5 +1,7 @@
 """A subprocess whose measurements are in the web UI while it runs: each becomes an observation, which the UI plots."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -7,46 +9,45 @@ from typing import Any
 
 import dagster as dg
 
-OBSERVATION = "observation"
-"""Key of the custom messages that hold what was measured."""
-MIN_SECONDS = 2.0
-"""Between two observations of the same kind: a long run shall not fill the event log."""
+from codeft_assets.base.report import OBSERVATION
 
+MIN_SECONDS = 2.0
+"""Between two observations of the same kind: a long run must not fill the event log."""
 
 Values = Mapping[str, Any]
 
 
 def observing(
-    pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext, tell: Callable[[Values], Values] = dict
+    pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext, transform: Callable[[Values], Values] = dict
 ) -> dg.PipesSubprocessClient:
-    """Return a client like ``pipes`` that observes the asset each time its process reports what it measured.
+    """Return a client like ``pipes`` that observes the asset each time its process reports measurements.
 
-    ``tell`` turns a measurement into what is shown of it; the process does not wait for it.
+    ``transform`` maps measurements to the values that are shown; the process does not wait for it.
     """
     return dg.PipesSubprocessClient(
         env=pipes.env,
         cwd=pipes.cwd,
-        message_reader=_ObservingReader(context, tell),
+        message_reader=_ObservingReader(context, transform),
         termination_timeout_seconds=pipes.termination_timeout_seconds,
     )
 
 
 class _ObservingReader(dg.PipesTempFileMessageReader):
-    def __init__(self, context: dg.AssetExecutionContext, tell: Callable[[Values], Values]) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, transform: Callable[[Values], Values]) -> None:
         super().__init__()
-        self._context, self._tell = context, tell
+        self._context, self._transform = context, transform
 
     @contextmanager
     def read_messages(self, handler: Any) -> Iterator[Any]:
-        with super().read_messages(_Observing(handler, self._context, self._tell)) as params:  # type: ignore[arg-type]
+        with super().read_messages(_ObservingHandler(handler, self._context, self._transform)) as params:  # type: ignore[arg-type]
             yield params
 
 
-class _Observing:
-    """Stands before the handler of messages: Dagster's own keeps custom messages until the process has ended."""
+class _ObservingHandler:
+    """Wraps Dagster's handler of messages, which keeps custom messages until the process has ended."""
 
-    def __init__(self, handler: Any, context: dg.AssetExecutionContext, tell: Callable[[Values], Values]) -> None:
-        self._handler, self._context, self._tell = handler, context, tell
+    def __init__(self, handler: Any, context: dg.AssetExecutionContext, transform: Callable[[Values], Values]) -> None:
+        self._handler, self._context, self._transform = handler, context, transform
         self._last: dict[frozenset[str], float] = {}
         self._latest: dict[str, float] = {}
 
@@ -56,7 +57,7 @@ class _Observing:
     def handle_message(self, message: Mapping[str, Any]) -> None:
         payload = (message.get("params") or {}).get("payload")
         if message["method"] == "report_custom_message" and isinstance(payload, dict) and OBSERVATION in payload:
-            self._observe(self._tell(payload[OBSERVATION]))
+            self._observe(self._transform(payload[OBSERVATION]))
             return
         self._handler.handle_message(message)
 

@@ -1,4 +1,6 @@
-"""What every asset of the shell shares: how a stage is run and reported, and the words of the asset graph."""
+"""Run a stage or a program as an asset and report it; keys, pools and owners that all assets share."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,7 +11,7 @@ from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order,
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.sources import SOURCES
-from codeft_assets.store.engine import Outcome, ShardFunction, Stage, Unit, map_shards
+from codeft_assets.store.engine import ShardFunction, Stage, StageRun, Unit, map_shards
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
 
@@ -38,10 +40,10 @@ def run_stage(
     stage: Stage,
     *,
     accept: Callable[[Manifest], None] | None = None,
-) -> tuple[Table, Outcome]:
-    """Run the stage of the asset that is being materialized and return its table and what it cost."""
+) -> tuple[Table, StageRun]:
+    """Run the stage of the asset that is being materialized and return its table and the run's costs."""
     table = workspace.store.table("/".join(context.asset_key.path))
-    outcome = map_shards(
+    run = map_shards(
         function,
         units,
         table,
@@ -50,19 +52,19 @@ def run_stage(
         on_progress=LoggedProgress(context.log),
         accept=accept,
     )
-    report = outcome.manifest.report
+    report = run.manifest.report
     context.log.info(
         f"{table.key}: {report.num_in:,} in, {report.num_out:,} out, dropped {dict(report.dropped)}; "
-        f"{outcome.num_run} units run, {outcome.num_skipped} reused, {outcome.seconds:.2f} s"
+        f"{run.num_run} units run, {run.num_skipped} reused, {run.seconds:.2f} s"
     )
-    return table, outcome
+    return table, run
 
 
-def result(table: Table, outcome: Outcome, metadata: dict[str, Any]) -> dg.MaterializeResult:
-    """Return the materialization: what the stage says of itself, then what every table says."""
+def result(table: Table, run: StageRun, metadata: dict[str, Any]) -> dg.MaterializeResult:
+    """Return the materialization with the metadata of every table and that of the stage."""
     return dg.MaterializeResult(
-        metadata=in_reading_order({**table_metadata(table, outcome), **metadata}),
-        data_version=dg.DataVersion(outcome.manifest.content_hash),
+        metadata=in_reading_order({**table_metadata(table, run), **metadata}),
+        data_version=dg.DataVersion(run.manifest.content_hash),
     )
 
 
@@ -74,13 +76,13 @@ def program_result(
     *,
     env: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
-    """Run one of our programs in a process of its own; return what it reported, and ``metadata`` once it is done."""
+    """Run one of our programs in a process of its own; return its report with ``metadata``, read once it is done."""
     reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
     return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
 
 
 def upstream_failure(error: UpstreamError) -> Exception:
-    """Return what to raise: the network's failures are tried again, ours are not."""
+    """Return the exception to raise: failures of the network are retried, others are not."""
     if error.retryable:
         return dg.RetryRequested(max_retries=MAX_NETWORK_RETRIES, seconds_to_wait=RETRY_WAIT_SECONDS)
     return dg.Failure(description=str(error), allow_retries=False)

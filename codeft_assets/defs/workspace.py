@@ -1,4 +1,4 @@
-"""Where a run works: the data root, the profile and the number of processes."""
+"""The resource of every asset: the data root, the profile and the number of processes."""
 
 import os
 from pathlib import Path
@@ -47,8 +47,8 @@ class Workspace(dg.ConfigurableResource):
     @property
     def num_workers(self) -> int:
         """Processes a stage may use: one on the sample, where starting a second costs more than it saves."""
-        asked = self.workers or int(os.environ.get("CODEFT_WORKERS") or 0)
-        return asked or (1 if self.is_sample else os.cpu_count() or 1)
+        configured = self.workers or int(os.environ.get("CODEFT_WORKERS") or 0)
+        return configured or (1 if self.is_sample else os.cpu_count() or 1)
 
     def origin(self, source: Source) -> Origin:
         """Return where the rows of ``source`` come from under this profile."""

@@ -24,8 +24,9 @@ from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.texts import TextsByPlace, text_column
 from codeft_assets.store.engine import ShardResult, Stage
+from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import Table, write_atomically
+from codeft_assets.store.tables import Table
 
 _TWO_TO_64 = pl.Series([1 << 64], dtype=pl.UInt128)
 
@@ -192,4 +193,4 @@ class SimilarityCache:
         """Replace the similarities."""
         buffer = io.BytesIO()
         pq.write_table(similarities.to_arrow(), buffer, compression="zstd", write_page_checksum=True)
-        write_atomically(self.clusters.filesystem, self._path(), buffer.getvalue())
+        write_file(self.clusters.filesystem, self._path(), buffer.getvalue())

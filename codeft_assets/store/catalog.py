@@ -1,20 +1,20 @@
-"""``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, to be asked in SQL.
+"""``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, for queries in SQL.
 
-The file holds no data. It is written anew beside the old one and put in its place, so that readers are not disturbed.
+The file holds no data. Each write replaces it as a whole, so that readers are not disturbed.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import duckdb
 
+from codeft_assets.base.files import replacing_file
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Store, Table
 
-ACCOUNTS_SQL = """
+ROW_COUNTS_SQL = """
 SELECT coalesce(d.source, 'all sources') AS source,
        count(*) AS num_in,
        count(*) FILTER (l.fate = 'kept') AS num_kept,
@@ -25,34 +25,37 @@ FROM documents d LEFT JOIN corpus_ledger l USING (document_id)
 GROUP BY ROLLUP (d.source)
 ORDER BY d.source NULLS LAST
 """
-"""The accounts per source and in total; ``unaccounted`` is 0 in every row."""
+"""Rows in, kept and dropped, per source and in total; ``unaccounted`` is 0 in every row."""
 
 
 def catalog_path(store: Store) -> Path:
-    """Return where the catalog of a store lies; for a remote store, in the working folder."""
+    """Return the file of a store's catalog; for a remote store, in the working folder."""
     return Path("catalog.duckdb") if "://" in store.root else Path(store.root) / "catalog.duckdb"
 
 
 def write_catalog(store: Store) -> Path:
     """Write the views of every committed table and return the file's path."""
     path = catalog_path(store)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    temporary.unlink(missing_ok=True)
     tables = store.tables()
-    with duckdb.connect(str(temporary)) as connection:
-        for table in tables:
-            manifest = table.manifest()
-            _create_view(connection, view_name(table.key), table, manifest.shards)
-            _create_view(connection, f"{view_name(table.key)}_rejects", table, manifest.rejects)
-        for name in ("documents", "rejects"):
-            parts = [t for t in tables if t.key.startswith("documents/") and _shards(t, name)]
-            if parts:
-                union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
-                connection.execute(f"CREATE VIEW {name} AS {union}")
-        _create_samples_view(connection, store)
-    temporary.replace(path)
+    with replacing_file(path) as temporary:
+        temporary.unlink(missing_ok=True)  # a killed process with the same id, as in a container, may have left one
+        with duckdb.connect(str(temporary)) as connection:
+            for table in tables:
+                manifest = table.manifest()
+                _create_view(connection, view_name(table.key), table, manifest.shards)
+                _create_view(connection, f"{view_name(table.key)}_rejects", table, manifest.rejects)
+            _create_union_views(connection, tables)
+            _create_samples_view(connection, store)
     return path
+
+
+def _create_union_views(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
+    """Create ``documents`` and ``rejects`` over all sources."""
+    for name in ("documents", "rejects"):
+        parts = [t for t in tables if t.key.startswith("documents/") and _shards(t, name)]
+        if parts:
+            union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
+            connection.execute(f"CREATE VIEW {name} AS {union}")
 
 
 def view_name(key: str) -> str:
@@ -79,11 +82,11 @@ _SAMPLE_COLUMNS = {
     "solution_bytes": "INTEGER",
 }
 OURS = "ours"
-"""What the view ``samples`` calls our own model; a measured reference has its name."""
+"""Our own model's name in the view ``samples``; a measured reference has its own."""
 
 
 def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """One row is a sample: a benchmark's item, what a model answered, and what became of it."""
+    """One row is a sample: a benchmark's item, a model's completion, and its verdict."""
     if "://" in store.root:
         return
     scores = Path(store.root).absolute() / "files" / "scores"

@@ -1,4 +1,4 @@
-"""How much the corpus has changed since the last checkpoint was trained on it."""
+"""The change of the corpus since the last checkpoint was trained on it."""
 
 from __future__ import annotations
 

@@ -21,13 +21,14 @@ from typing import Any
 import pyarrow as pa
 
 from codeft_assets.curation.report import StageReport, merge_reports
+from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Manifest, Shard, combined_hash
-from codeft_assets.store.tables import Table, write_atomically
+from codeft_assets.store.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What a unit's result depends on besides its input."""
+    """Everything that a unit's result depends on besides its input."""
 
     name: str
     code_version: str
@@ -42,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """One piece of work: what to call the function with, and what identifies its input."""
+    """One piece of work: the function's arguments, and the identity of its input."""
 
     name: str
     fingerprint: str
@@ -51,7 +52,7 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """One output shard of a unit, with what was left out of it."""
+    """One output shard of a unit, with the rows that were left out of it."""
 
     rows: pa.Table
     report: StageReport
@@ -59,8 +60,8 @@ class ShardResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a stage is."""
+class StageProgress:
+    """Units and rows that a running stage has finished."""
 
     stage: str
     num_done: int
@@ -72,12 +73,12 @@ class Progress:
 
 
 ShardFunction = Callable[..., Iterator[ShardResult]]
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[StageProgress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A committed table and how much of it had to be worked for."""
+class StageRun:
+    """A committed table, and how much of it was computed and how much reused."""
 
     manifest: Manifest
     num_run: int
@@ -100,7 +101,7 @@ def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Uni
     return [Unit(name=name, fingerprint=combined_hash(hashes), args=args)]
 
 
-def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are what a caller says
+def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
     function: ShardFunction,
     units: Sequence[Unit],
     output: Table,
@@ -109,12 +110,12 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are 
     workers: int = 1,
     on_progress: OnProgress | None = None,
     accept: Callable[[Manifest], None] | None = None,
-) -> Outcome:
+) -> StageRun:
     """Run ``function(*unit.args)`` for every unit that is not committed yet, then commit the table.
 
     Args:
         function: a module-level function that yields the unit's output shards one by one.
-        units: in the order their shards shall have in the table.
+        units: in the order of their shards in the table.
         output: the table to write.
         stage: identifies the computation; with the unit's fingerprint it names the result.
         workers: processes to use; 1 runs in this process.
@@ -128,7 +129,7 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are 
     _check_names(units)
     start = time.monotonic()
     fingerprints = [stage.fingerprint(unit.fingerprint) for unit in units]
-    with output.exclusive():
+    with output.lock():
         done = {fp: commit for fp in set(fingerprints) if (commit := _read_unit(output, fp)) is not None}
         missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
         num_skipped = len(units) - len(missing)
@@ -138,12 +139,16 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks are 
                 done[fingerprint] = commit
                 advance(1, sum(shard.num_rows for shard in commit.shards))
         manifest = _build_manifest(output, stage, fingerprints, done)
-        if accept is not None:
-            accept(manifest)
-        if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
-            output.commit(manifest)
+        _commit(output, manifest, accept)
     seconds = time.monotonic() - start
-    return Outcome(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
+    return StageRun(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
+
+
+def _commit(output: Table, manifest: Manifest, accept: Callable[[Manifest], None] | None) -> None:
+    if accept is not None:
+        accept(manifest)
+    if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
+        output.commit(manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +203,7 @@ def run_unit(function: ShardFunction, unit: Unit, output: Table, fingerprint: st
         reports.append(result.report)
     commit = _UnitCommit(shards=tuple(shards), rejects=tuple(rejects), report=merge_reports(reports))
     text = json.dumps(asdict(commit), sort_keys=True)
-    write_atomically(output.filesystem, output.path(f"units/{fingerprint}.json"), text.encode())
+    write_file(output.filesystem, output.path(f"units/{fingerprint}.json"), text.encode())
     return commit
 
 
@@ -233,7 +238,7 @@ def _build_manifest(
 
 
 def _die_with_parent(parent_id: int) -> None:
-    """Leave no orphan: a killed parent cannot tell its workers to stop, so each watches for it."""
+    """Leave no orphan: a killed parent cannot stop its workers, so each watches for it."""
 
     def watch() -> None:
         while os.getppid() == parent_id:
@@ -273,8 +278,8 @@ class progress_bar:  # noqa: N801  used as a function: `with progress_bar(...) a
         if self._on_progress is not None:
             self._on_progress(self._progress())
 
-    def _progress(self) -> Progress:
-        return Progress(
+    def _progress(self) -> StageProgress:
+        return StageProgress(
             stage=self._stage,
             num_done=self._num_done,
             num_units=self._num_units,

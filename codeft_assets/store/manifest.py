@@ -1,4 +1,4 @@
-"""What a table is: its shards in order, how they came about, and what was dropped on the way."""
+"""The manifest of a table: its shards in order, their provenance, and the counts of dropped rows."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a table is: its shards in order, how they came about, and what was dropped on the way."""
+    """The commit record of a table: shards in order, their provenance, and the counts of dropped rows."""
 
     key: str
     stage: str
     code_version: str
     parameters: Mapping[str, Any]
     fingerprints: tuple[str, ...]
-    """One a unit of work, in order: what a re-run compares before it does anything."""
+    """One a unit of work, in order: a re-run compares them before it does anything."""
     shards: tuple[Shard, ...]
     rejects: tuple[Shard, ...] = ()
     report: StageReport
@@ -51,6 +51,11 @@ class Manifest:
     def content_hash(self) -> str:
         """32 hex digits over the shards' contents in order: the table's data version."""
         return combined_hash(shard.content_hash for shard in (*self.shards, *self.rejects))
+
+    def files(self) -> set[str]:
+        """Return the files that belong to this version, relative to the table's folder."""
+        units = {f"units/{fingerprint}.json" for fingerprint in self.fingerprints}
+        return units | {shard.path for shard in (*self.shards, *self.rejects)}
 
     def to_json(self) -> str:
         """Return the manifest as it is stored."""
@@ -72,7 +77,7 @@ class Manifest:
         if record.get("format") != MANIFEST_FORMAT:
             raise ValueError(
                 f"manifest of {record.get('key')!r} has format {record.get('format')!r}; this version reads "
-                f"{MANIFEST_FORMAT}; delete the table's folder to build it anew"
+                f"{MANIFEST_FORMAT}; delete the table's folder and build it again"
             )
         report = record["report"]
         examples = {reason: tuple(found) for reason, found in report["examples"].items()}

@@ -1,7 +1,7 @@
-"""What old tables and checkpoints may be deleted, and deletes it.
+"""Plans which old tables and checkpoints may be deleted, and deletes them.
 
 Invariant: a table and its newest earlier manifests stay; so does every table and every checkpoint that the lineage of a
-kept checkpoint names. What a person put under the data root is never touched.
+kept checkpoint names. Nothing else under the data root is touched.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any
 
 import xxhash
 
-from codeft_assets.store.files import TEMPORARY_PREFIX, exclusive
+from codeft_assets.base.files import TEMPORARY_PREFIX, replacing_folder
+from codeft_assets.store.files import folder_lock
 from codeft_assets.store.tables import Store
 
 CHECKPOINT = "model/checkpoint"
@@ -26,7 +27,7 @@ _SMALL_FILES = ("result.json", "metrics.jsonl", "lineage.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPlan:
-    """What would be deleted."""
+    """Versions and folders that would be deleted."""
 
     snapshots: tuple[tuple[str, str], ...]
     """Keys of tables, each with the content hash of an earlier manifest."""
@@ -57,18 +58,16 @@ def keep_checkpoint(folder: Path) -> Path | None:
         return None
     number = int(earlier[-1].name.split("-")[0]) + 1 if earlier else 1
     target = folder / "history" / f"{number:06d}-{result['weights_hash'][:16]}"
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{target.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(folder / "checkpoint", temporary / "checkpoint", copy_function=os.link)
-    for name in _SMALL_FILES:
-        if (folder / name).is_file():
-            shutil.copyfile(folder / name, temporary / name)
-    temporary.rename(target)
+    with replacing_folder(target) as temporary:
+        shutil.copytree(folder / "checkpoint", temporary / "checkpoint", copy_function=os.link)
+        for name in _SMALL_FILES:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, temporary / name)
     return target
 
 
 def plan_retention(store: Store, keep_last: int = KEEP_LAST) -> RetentionPlan:
-    """Return what may go if the last ``keep_last`` versions of every table and checkpoint stay.
+    """Return the plan that keeps the last ``keep_last`` versions of every table and checkpoint.
 
     Raises:
         ValueError: ``keep_last`` is below 1.
@@ -89,12 +88,12 @@ def plan_retention(store: Store, keep_last: int = KEEP_LAST) -> RetentionPlan:
 
 
 def apply_retention(store: Store, plan: RetentionPlan) -> None:
-    """Delete what the plan says, waiting for runs that are writing there."""
+    """Delete the plan's versions and folders, waiting for runs that are writing there."""
     for key in sorted({key for key, _ in plan.snapshots}):
         table = store.table(key)
-        with table.exclusive():
+        with table.lock():
             table.forget({content_hash for name, content_hash in plan.snapshots if name == key})
-    with exclusive(store.folder(CHECKPOINT), what=CHECKPOINT):
+    with folder_lock(store.folder(CHECKPOINT), resource=CHECKPOINT):
         for folder in plan.folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,7 +127,7 @@ def _named_tables(checkpoint: Path) -> Iterator[tuple[str, str]]:
 
 
 def _finished_states(folder: Path, kept: list[Path]) -> Iterator[Path]:
-    """Yield the optimizer states of trainings that are neither kept nor the newest, which may go on."""
+    """Yield the optimizer states of trainings that are neither kept nor the newest, which may be resumed."""
     names = {_read(checkpoint / "result.json").get("identity") for checkpoint in (folder, *kept)}
     states = sorted((path for path in (folder / "runs").glob("*") if path.is_dir()), key=lambda p: p.stat().st_mtime)
     yield from (path for path in states[:-1] if path.name not in names)

@@ -1,9 +1,9 @@
-"""The only module that knows where things lie: tables are parquet shards plus a manifest, on a path or an fsspec URL.
+"""Tables as parquet shards plus a manifest, on a path or an fsspec URL: the only module that knows where they lie.
 
 Invariant: ``manifest.json`` is written last and is the commit. Readers trust manifests only, every file appears
-whole or not at all, and a table that is being rewritten stays readable as it was until its new
-manifest replaces the old one. Earlier manifests are kept in ``history/``, with their shards, until retention deletes
-them. One process at a time writes a table.
+complete or not at all, and a table that is being rewritten stays readable as it was until its new manifest replaces
+the old one. Earlier manifests are kept in ``history/``, with their shards, until retention deletes them. One process
+at a time writes a table.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
-from codeft_assets.store.files import TEMPORARY_PREFIX, exclusive, file_hash, is_being_written, write_atomically
+from codeft_assets.base.files import TEMPORARY_PREFIX, is_being_written
+from codeft_assets.store.files import folder_lock, shard_hash, write_file
 from codeft_assets.store.manifest import Manifest, Shard
 
 _GROUP_BYTES = 1 << 20
-"""About how much of a shard is decompressed to read one row; a page of parquet is as large, so nothing is lost."""
+"""About the bytes that are decompressed to read one row; a page of parquet is as large, so nothing is lost."""
 _MIN_GROUP_ROWS = 64
 
 
 class MissingTableError(ValueError):
-    """A table was asked for that has no manifest: it was never finished."""
+    """A table has no manifest: it was never finished."""
 
 
 class CorruptShardError(ValueError):
@@ -61,8 +62,6 @@ class Table:
         """Return a path on ``filesystem``."""
         root = _located(self.url)[1]
         return f"{root}/{relative}" if relative else root
-
-    # -- reading ------------------------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
         """True if the table was committed."""
@@ -126,8 +125,8 @@ class Table:
         if found != shard.content_hash:
             raise CorruptShardError(
                 f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
-                f"delete the file {self.path(shard.path)} and materialize the asset {self.key!r} again: only what it "
-                f"held is made anew"
+                f"delete the file {self.path(shard.path)} and materialize the asset {self.key!r} again: only its "
+                f"rows are computed again"
             )
 
     def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
@@ -145,7 +144,7 @@ class Table:
         return pl.concat([self.scan_shard(shard) for shard in shards])
 
     def scan_shard(self, shard: Shard) -> pl.LazyFrame:
-        """Return one shard's rows lazily: columns that nobody asks for are not read."""
+        """Return one shard's rows lazily: columns that are not selected are not read."""
         if isinstance(self.filesystem, LocalFileSystem):
             return pl.scan_parquet(self._verified(shard))
         # polars' own object-store reader knows other credentials than fsspec's: read remote shards through fsspec
@@ -155,7 +154,7 @@ class Table:
         """Return the path of a shard whose bytes are the manifest's: polars itself checks no sum."""
         path = self.path(shard.path)
         try:
-            self._compare(shard, file_hash(path))
+            self._compare(shard, shard_hash(path))
         except FileNotFoundError as error:
             raise self._gone(shard) from error
         return path
@@ -165,30 +164,28 @@ class Table:
         lazy = self.scan()
         return (lazy if columns is None else lazy.select(columns)).collect()
 
-    # -- writing ------------------------------------------------------------------------------------------------------
-
     def write_shard(self, relative: str, rows: pa.Table, *, unit: str) -> Shard:
-        """Write ``rows`` as one zstd parquet file that appears whole or not at all."""
+        """Write ``rows`` as one zstd parquet file that appears complete or not at all."""
         buffer = io.BytesIO()
         # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
         rows = rows.combine_chunks()
         rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
         pq.write_table(rows, buffer, compression="zstd", compression_level=3, row_group_size=rows_per_group)
         data = buffer.getvalue()
-        write_atomically(self.filesystem, self.path(relative), data)
+        write_file(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
 
     @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Let no other process write this table meanwhile; on object storage, which has no locks, ``commit`` looks."""
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from writing this table; object storage has no locks: there, ``commit`` checks."""
         if not isinstance(self.filesystem, LocalFileSystem):
             yield
             return
-        with exclusive(Path(self.path()), what=f"table {self.key!r}"):
+        with folder_lock(Path(self.path()), resource=f"table {self.key!r}"):
             yield
 
     def commit(self, manifest: Manifest) -> None:
-        """Make ``manifest`` the table, keep the one it replaces, and delete what no kept manifest names.
+        """Make ``manifest`` the table, keep the one it replaces, and delete the files that no kept manifest names.
 
         Raises:
             CorruptShardError: a shard is gone: another run wrote the table at the same time.
@@ -196,7 +193,7 @@ class Table:
         self._check_present(manifest)
         for kept in (*([self.manifest()] if self.exists() else []), manifest):
             self._remember(kept)
-        write_atomically(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
+        write_file(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
         self.sweep()
 
     def _check_present(self, manifest: Manifest) -> None:
@@ -208,15 +205,13 @@ class Table:
                 f"same time; the table is what it was: materialize the asset {self.key!r} again"
             )
 
-    # -- history ------------------------------------------------------------------------------------------------------
-
     def snapshots(self) -> list[str]:
         """Return the content hashes of the kept manifests, oldest first; the last is the table."""
-        return [_hash_of(path) for path in self._files("history")]
+        return [_parse_hash(path) for path in self._files("history")]
 
     def snapshot(self, content_hash: str) -> Manifest | None:
         """Return the kept manifest with this content hash, None if there is none."""
-        found = [path for path in self._files("history") if _hash_of(path) == content_hash]
+        found = [path for path in self._files("history") if _parse_hash(path) == content_hash]
         return self._manifest_at(found[-1]) if found else None
 
     def _manifest_at(self, path: str) -> Manifest:
@@ -227,25 +222,25 @@ class Table:
         """Delete kept manifests, never the table's own, and the shards that only they name."""
         current = self.manifest().content_hash
         for path in self._files("history"):
-            if _hash_of(path) in content_hashes - {current}:
+            if _parse_hash(path) in content_hashes - {current}:
                 self.filesystem.rm_file(path)
         self.sweep()
 
     def _remember(self, manifest: Manifest) -> None:
         files = self._files("history")
-        if files and _hash_of(files[-1]) == manifest.content_hash:
+        if files and _parse_hash(files[-1]) == manifest.content_hash:
             return
         number = int(Path(files[-1]).name.split("-")[0]) + 1 if files else 1  # counted, not dated: clocks go wrong
         name = f"history/{number:06d}-{manifest.content_hash}.json"
-        write_atomically(self.filesystem, self.path(name), manifest.to_json().encode())
+        write_file(self.filesystem, self.path(name), manifest.to_json().encode())
         for path in files:
-            if _hash_of(path) == manifest.content_hash:
+            if _parse_hash(path) == manifest.content_hash:
                 self.filesystem.rm_file(path)
 
     def sweep(self) -> None:
-        """Delete files that neither the table nor a kept manifest names: what killed or refused runs left."""
+        """Delete files that neither the table nor a kept manifest names: leftovers of killed and refused runs."""
         kept = [self.manifest(), *(self._manifest_at(path) for path in self._files("history"))]
-        named = {file for manifest in kept for file in _named_files(manifest)}
+        named = {file for manifest in kept for file in manifest.files()}
         for folder in ("shards", "rejects", "units", "history"):
             for path in self._files(folder, all_files=True):
                 name = Path(path).name
@@ -263,13 +258,8 @@ class Table:
         return [path for path in found if all_files or not Path(path).name.startswith(TEMPORARY_PREFIX)]
 
 
-def _hash_of(path: str) -> str:
-    return Path(path).stem.split("-")[1]
-
-
-def _named_files(manifest: Manifest) -> set[str]:
-    units = {f"units/{fingerprint}.json" for fingerprint in manifest.fingerprints}
-    return units | {shard.path for shard in (*manifest.shards, *manifest.rejects)}
+def _parse_hash(history_path: str) -> str:
+    return Path(history_path).stem.split("-")[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The code location as a whole: light to load, every asset described, every design key there."""
+"""The code location as a whole: light to load, every asset described and named as its key, the graph complete."""
 
 import subprocess
 import sys
@@ -7,7 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from codeft_assets.base import markdown
 from codeft_assets.definitions import defs
+from codeft_assets.defs.assets.scores import PRESENT
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.sources import SOURCES
 
@@ -34,20 +36,43 @@ def test_every_asset_has_a_description_a_group_kinds_an_owner_and_a_code_version
     assert node.code_version
 
 
-def test_the_keys_are_those_of_the_design():
-    keys = {key.to_user_string() for key in GRAPH.materializable_asset_keys}
-    assert keys == {
-        *(f"documents/{name}" for name in SOURCES),
-        *("quality/annotations", "quality/classifier", "quality/signals", "quality/scores"),
-        *("dedup/signatures", "dedup/clusters"),
-        *("decontamination/held_out", "decontamination/benchmark_texts", "decontamination/matches"),
-        *("corpus/mixture_plan", "corpus/ledger", "corpus/mixture", "corpus/packed"),
-        *("model/tokenizer", "model/checkpoint"),
-        *("scores/embedded", "scores/competition_math"),
-        *("scores/reference", "scores/reference_measured", "scoreboard"),
+@pytest.mark.parametrize("key", sorted(GRAPH.materializable_asset_keys), ids=lambda key: key.to_user_string())
+def test_an_assets_function_has_the_name_of_its_key(key):
+    """The last part; where one function makes an asset per source or benchmark, the first."""
+    function = defs.resolve_assets_def(key).op.compute_fn.decorated_fn.__name__
+    family = key.path[-1] in {*SOURCES, *(benchmark.name for benchmark in PRESENT)}
+    assert function == (key.path[0] if family else key.path[-1])
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_flows_from_its_upstream_into_the_corpus(name):
+    documents, mixture = dg.AssetKey(["documents", name]), dg.AssetKey(["corpus", "mixture"])
+    assert GRAPH.get(documents).parent_keys == {dg.AssetKey(["upstream", name])}
+    stages = {stage for stage in GRAPH.get(documents).child_keys if mixture in downstream(stage)}
+    wanted = ("quality/signals", "dedup/signatures", "decontamination/matches", "corpus/ledger")
+    assert {dg.AssetKey(stage.split("/")) for stage in wanted} <= stages
+
+
+def downstream(key):
+    found, waiting = set(), [key]
+    while waiting:
+        children = GRAPH.get(waiting.pop()).child_keys - found
+        found |= children
+        waiting += children
+    return found
+
+
+def test_no_group_feeds_one_above_it():
+    """But for packing, which needs the model's tokenizer."""
+    order = ("upstream", "sources", "quality", "decontamination", "dedup", "corpus", "model", "scores")
+    rank = {key: order.index(GRAPH.get(key).group_name) for key in GRAPH.get_all_asset_keys()}
+    upward = {
+        (parent.to_user_string(), key.to_user_string())
+        for key in rank
+        for parent in GRAPH.get(key).parent_keys
+        if rank[parent] > rank[key]
     }
-    observable = {key.to_user_string() for key in GRAPH.observable_asset_keys}
-    assert observable == {f"upstream/{name}" for name in SOURCES}
+    assert upward == {("model/tokenizer", "corpus/packed")}
 
 
 def test_every_field_of_the_launchpad_is_described():
@@ -55,12 +80,6 @@ def test_every_field_of_the_launchpad_is_described():
         schema = node.definition.config_schema
         fields = getattr(schema.config_type, "fields", {}) if schema else {}
         assert all(field.description for field in fields.values()), node.name
-
-
-def test_training_is_off_until_it_is_wanted():
-    sensors = {sensor.name: sensor.default_status for sensor in defs.sensors}
-    assert sensors["training_automation"] == dg.DefaultSensorStatus.STOPPED
-    assert sensors["corpus_automation"] == dg.DefaultSensorStatus.RUNNING
 
 
 def test_training_and_scoring_take_turns_on_the_gpu():
@@ -71,13 +90,13 @@ def test_training_and_scoring_take_turns_on_the_gpu():
 
 @pytest.mark.parametrize("text", ["```\nbreak out\n```", "````", "<script>alert(1)</script>", "a" * 3000])
 def test_a_document_cannot_leave_its_fence(text):
-    fence, *_, last = md.fenced(text).split("\n")
+    fence, *_, last = md.excerpt(text).split("\n")
     assert last == fence.removesuffix("text")
     assert last not in text
 
 
 def test_a_cell_cannot_carry_markup_or_end_its_row():
-    assert md.cell("a|b\n<img src=x onerror=y> `code`") == "a&#124;b &lt;img src=x onerror=y> 'code'"
+    assert markdown.cell("a|b\n<img src=x onerror=y> `code`") == "a&#124;b &lt;img src=x onerror=y> 'code'"
 
 
 @pytest.mark.parametrize(("bad", "limit", "fails"), [(1, 0.1, False), (2, 0.1, True), (10, 1.0, True)])

@@ -16,8 +16,9 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
+from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import CorruptShardError, MissingTableError, Store, write_atomically
+from codeft_assets.store.tables import CorruptShardError, MissingTableError, Store
 
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
 
@@ -106,8 +107,8 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.assets import test_engine as t
-from codeft_assets.storage import Store
-from codeft_assets.engine import map_shards
+from codeft_assets.store.tables import Store
+from codeft_assets.store.engine import map_shards
 map_shards(t.kill_at_third, t.units(sys.argv[3]), Store(sys.argv[2]).table("doubled"), stage=t.STAGE)
 """
 
@@ -273,8 +274,8 @@ import logging, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.assets import test_engine as t
-from codeft_assets.storage import Store
-from codeft_assets.engine import map_shards
+from codeft_assets.store.tables import Store
+from codeft_assets.store.engine import map_shards
 class Note(logging.Handler):
     def emit(self, record):
         Path(sys.argv[3] + ".waiting").write_text(record.getMessage())
@@ -335,7 +336,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     target = tmp_path / "folder" / "file"
     target.mkdir()  # a folder stands where the file should go: the rename fails
     with pytest.raises(OSError, match="file"):
-        write_atomically(LocalFileSystem(), str(target), b"content")
+        write_file(LocalFileSystem(), str(target), b"content")
     assert [path.name for path in (tmp_path / "folder").iterdir()] == ["file"]
 
 
@@ -347,8 +348,8 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_whole(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as a full disk: the first 1,000 bytes are written
     try:
-        with pytest.raises(OSError, match="free space on that disk and run again"):
-            write_atomically(LocalFileSystem(), str(target), b"x" * 5000)
+        with pytest.raises(OSError, match="free space and run again"):
+            write_file(LocalFileSystem(), str(target), b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert target.read_bytes() == b"old"

@@ -8,7 +8,7 @@ from codeft_assets.curation.report import StageReport
 from codeft_assets.definitions import defs
 from codeft_assets.defs.assets.held_out import benchmark_environment
 from codeft_assets.defs.assets.scores import leaked_items
-from codeft_assets.defs.checks.documents import no_held_out_problem
+from codeft_assets.defs.checks.corpus import no_held_out_problem
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.decontamination import match_documents
 from codeft_assets.store.manifest import Manifest

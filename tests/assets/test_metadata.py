@@ -105,7 +105,7 @@ def test_previews_of_documents_are_shown_in_place():
 
 
 def test_code_in_a_preview_is_no_wider_than_the_page():
-    assert max(map(len, md.fenced("x = 1; " * 300, 5000).splitlines())) <= 64
+    assert max(map(len, md.excerpt("x = 1; " * 300, 5000).splitlines())) <= 64
 
 
 def test_of_a_long_table_the_first_rows_are_shown_in_place_and_the_whole_below_all_else():

@@ -1,6 +1,8 @@
 """The real conditions on a small graph of the real shape, in simulated time: what is requested, and when."""
 
+import functools
 import json
+import operator
 import warnings
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.report import StageReport
+from codeft_assets.definitions import defs
 from codeft_assets.defs.automation import rules as automation
 from codeft_assets.defs.automation.conditions import QuietFor
 from codeft_assets.store.corpus_change import changed_fraction
@@ -61,8 +64,9 @@ TRAINING = {"model/tokenizer", "corpus/packed", "model/checkpoint", "scores/embe
 class Simulation:
     """An instance, a clock, and ticks; what is requested is materialized at once, with a new data version."""
 
-    def __init__(self, instance, definitions=SMALL, *, begin=True):
+    def __init__(self, instance, definitions=SMALL, *, selection=None, begin=True):
         self.instance, self.definitions = instance, definitions
+        self.selection = selection or dg.AssetSelection.all()
         self.now, self.cursor, self.version = MONDAY, None, 0
         if begin:
             self.begin()
@@ -94,7 +98,7 @@ class Simulation:
     def tick(self, seconds=30, *, materialize=True):
         self.now += timedelta(seconds=seconds)
         done = dg.evaluate_automation_conditions(
-            self.definitions, self.instance, cursor=self.cursor, evaluation_time=self.now
+            self.definitions, self.instance, self.selection, evaluation_time=self.now, cursor=self.cursor
         )
         self.cursor = done.cursor
         requested = [result.key for result in done.results if not result.true_subset.is_empty]
@@ -220,6 +224,22 @@ def test_training_waits_for_the_window_after_the_change_and_takes_the_scores_wit
     [(at, keys)] = simulation.run(24 * 8, step_seconds=3 * 3600)
     assert keys == TRAINING
     assert (at + timedelta(hours=3)).strftime("%A %H") in {"Saturday 03", "Saturday 04", "Saturday 05"}
+
+
+@pytest.mark.parametrize("switched_on", [False, True])
+def test_training_follows_a_new_corpus_only_where_its_sensor_is_switched_on(instance, store, switched_on):
+    sensors = [sensor for sensor in defs.sensors if isinstance(sensor, dg.AutomationConditionSensorDefinition)]
+    running = [
+        sensor.asset_selection
+        for sensor in sensors
+        if switched_on or sensor.default_status is dg.DefaultSensorStatus.RUNNING
+    ]
+    simulation = Simulation(instance, selection=functools.reduce(operator.or_, running))
+    train(store)
+    write_mixture(store, ["second"] * 100)
+    simulation.observe("a", "2")
+    requested = set().union(*(keys for _, keys in simulation.run(24 * 8, step_seconds=3 * 3600)))
+    assert requested == {"documents/a", *CORPUS, *(TRAINING if switched_on else ())}
 
 
 @pytest.mark.parametrize(("num_changed", "trains"), [(2, False), (3, True)])

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.defs.assets import upstream as module
-from codeft_assets.defs.assets.upstream import HEARTBEAT_SECONDS, Seen, poll
+from codeft_assets.defs.assets.upstream import HEARTBEAT_SECONDS, PollState, poll
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 
@@ -39,7 +39,7 @@ def kinds(events, name):
 def test_an_unreachable_source_does_not_hold_up_the_others_and_a_check_says_why(hub, two):
     hub.commit("SciPhi/open-tora", {"train.jsonl": ROW})  # o1-journey is missing
     log = Log()
-    events, seen = poll(FULL, Seen(), NOW, log)
+    events, seen = poll(FULL, PollState(), NOW, log)
     assert kinds(events, "open-tora") == {"AssetObservation": 1, "AssetMaterialization": 1, True: 1}
     assert kinds(events, "o1-journey") == {False: 1}
     [failed] = [event for event in events if event.asset_key.path[-1] == "o1-journey"]
@@ -57,7 +57,7 @@ def test_a_gated_source_says_what_to_accept(hub, two):
     hub.commit("SciPhi/open-tora", {"train.jsonl": ROW})
     hub.commit("GAIR/o1-journey", {"train.jsonl": ROW})
     hub.fail("^/api/datasets/GAIR/o1-journey", status=403, times=9)
-    events, _ = poll(FULL, Seen(), NOW, Log())
+    events, _ = poll(FULL, PollState(), NOW, Log())
     [failed] = [event for event in events if getattr(event, "passed", True) is False]
     assert "accept the terms at" in failed.description
     assert kinds(events, "open-tora")["AssetObservation"] == 1
@@ -78,7 +78,7 @@ def test_a_source_that_does_not_answer_in_time_is_left_behind(two, monkeypatch):
 
     origins = {"o1-journey": Slow(), "open-tora": Quick()}
     monkeypatch.setattr(Workspace, "origin", lambda self, source: origins[source.name])
-    events, seen = poll(FULL, Seen(), NOW, Log(), deadline_seconds=0.2)
+    events, seen = poll(FULL, PollState(), NOW, Log(), deadline_seconds=0.2)
     release.set()
     assert kinds(events, "open-tora")["AssetObservation"] == 1
     assert "no answer within" in seen.errors["o1-journey"]
@@ -87,7 +87,7 @@ def test_a_source_that_does_not_answer_in_time_is_left_behind(two, monkeypatch):
 def test_a_source_is_said_to_be_what_it_was_once_a_day(hub, two):
     for repo in ("SciPhi/open-tora", "GAIR/o1-journey"):
         hub.commit(repo, {"train.jsonl": ROW})
-    _, seen = poll(FULL, Seen(), NOW, Log())
+    _, seen = poll(FULL, PollState(), NOW, Log())
     before, _ = poll(FULL, seen, NOW + HEARTBEAT_SECONDS - 1, Log())
     assert before == []
     after, _ = poll(FULL, seen, NOW + HEARTBEAT_SECONDS, Log())
@@ -98,14 +98,14 @@ def test_a_source_is_said_to_be_what_it_was_once_a_day(hub, two):
 
 @pytest.mark.parametrize("cursor", [None, "", "{}", "not json", '{"o1-journey": "abc"}', "[1]"])
 def test_an_unreadable_cursor_is_an_empty_one(cursor):
-    assert Seen.from_cursor(cursor) == Seen()
+    assert PollState.from_cursor(cursor) == PollState()
 
 
 def test_what_was_seen_survives_the_cursor():
     from dataclasses import asdict
 
-    seen = Seen(fingerprints={"a": "1"}, errors={"b": "down"}, reported_at={"a": 1.5})
-    assert Seen.from_cursor(json.dumps(asdict(seen))) == seen
+    seen = PollState(fingerprints={"a": "1"}, errors={"b": "down"}, reported_at={"a": 1.5})
+    assert PollState.from_cursor(json.dumps(asdict(seen))) == seen
 
 
 def test_every_upstream_has_a_freshness_policy_and_is_stale_after_three_days():

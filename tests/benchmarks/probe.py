@@ -22,7 +22,7 @@ from pathlib import Path
 import dagster as dg
 
 from codeft_assets.definitions import defs
-from codeft_assets.defs.assets.model import write_probe
+from codeft_assets.defs.assets.model import write_eval_texts
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.scoring.in_training import PASS_AT_1, grade_completions
@@ -80,7 +80,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="codeft-probe-") as folder:
         workspace = build(Path(folder) / "home")
-        probe = write_probe(workspace, Path(folder))
+        probe = write_eval_texts(workspace, Path(folder))
         outputs = {Path(folder) / "plain": None, Path(folder) / "probed": probe}
         (plain, plain_seconds), (probed, probed_seconds) = train_both(workspace, outputs)
         num_texts = len(probe.read_text().splitlines())

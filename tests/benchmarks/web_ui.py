@@ -32,7 +32,7 @@ def reported(number):
             "num_out": 1000 + number,
             "dropped_by_reason": md.dropped_table({"empty_text": 120, "wrong_type": 80}, 1200),
             "preview": dg.MetadataValue.md(
-                "\n\n".join(md.fenced("def f(x):\n    return x + 1\n" * 12) for _ in range(2))
+                "\n\n".join(md.excerpt("def f(x):\n    return x + 1\n" * 12) for _ in range(2))
             ),
             "languages": plots.bar_plot(words, title="languages", unit="characters"),
             "loss": plots.line_plot(

@@ -31,7 +31,7 @@ def main():
         subprocess.run(["mount", "-o", f"remount,size={used + FREE_BYTES}", world.data], check=True)
     code, log = run(world, limited)
     require(code != 0, "a full disk was no error")
-    require("free space on that disk" in log, f"no remedy: {error_of(log)}")
+    require("free space and run again" in log, f"no remedy: {error_of(log)}")
     left = [path for path in Path(world.data).rglob(".tmp-*") if path.is_file()]
     require(not left, f"half-written files are left: {left[:2]}")
     for table in world.store.tables():

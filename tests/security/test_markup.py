@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from codeft_assets.base.markdown import cell
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui import plots
@@ -53,7 +54,7 @@ def hostile_metadata():
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_cell_holds_no_markup_of_its_text(text):
-    shown = md.cell(text)
+    shown = cell(text)
     assert not re.search(r"[<|`\[\]\n]", shown), shown
 
 

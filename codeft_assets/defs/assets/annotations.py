@@ -34,7 +34,7 @@ SHIPPED_ONLY = "shipped"
 
 
 class AnnotationsConfig(dg.Config):
-    """Who judges which documents."""
+    """The annotator, its endpoint or model, and the sample that it labels."""
 
     annotator: str = Field(
         default=SHIPPED_ONLY,
@@ -94,13 +94,13 @@ def annotations(
     The labels that ship with the project name files of the Python standard library, of pinned dependencies and rows of
     the embedded samples by content hash; one whose document is absent or changed is left out and counted. On demand a
     model labels a sample of your documents too. Every call and answer is kept in a journal: a run that is killed pays
-    for nothing twice. A malformed answer is asked for once more, then its document is left out by name.
+    for nothing twice. A malformed answer is requested once more, then its document is left out by name.
     """
     request = _request(config, workspace)
     units = [shipped_unit(tuple(SOURCES.values()))] + ([request.unit()] if request else [])
     before = _totals(request)
-    table, outcome = _run(context, workspace, units)
-    return result(table, outcome, _metadata(table) | (_costs(config, request, before) if request else {}))
+    table, run = _run(context, workspace, units)
+    return result(table, run, _metadata(table) | (_costs(config, request, before) if request else {}))
 
 
 def _request(config: AnnotationsConfig, workspace: Workspace) -> AnnotationRequest | None:
@@ -136,7 +136,7 @@ def _totals(request: AnnotationRequest | None) -> Totals | None:
 
 
 def _costs(config: AnnotationsConfig, request: AnnotationRequest, before: Totals | None) -> dict[str, Any]:
-    """Return what the calls came to: in this run, and over all runs with this annotator and prompt."""
+    """Return the costs of the calls: of this run, and of all runs with this annotator and prompt."""
     after = _totals(request)
     assert before is not None, "there is a request"
     assert after is not None, "there is a request"

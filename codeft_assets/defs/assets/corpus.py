@@ -10,7 +10,7 @@ import xxhash
 from pydantic import Field
 
 from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS
-from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOCUMENT_COLUMNS
+from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import mixture_plan
@@ -23,7 +23,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger_stage, mixture_stage
-from codeft_assets.store.catalog import ACCOUNTS_SQL, write_catalog
+from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
 from codeft_training.recipes import RECIPES, find_recipe
@@ -40,8 +40,8 @@ _PLOTTED_REASONS = 7
     code_version=ledger_stage().code_version,
     automation_condition=on_stage_change(),
 )
-def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is the fate of a document: kept, with how many epochs, or the one reason for which it was left out.
+def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is the fate of a document: kept, with its epochs, or the one reason for which it was left out.
 
     The first stage that objects decides: quality, decontamination, deduplication, then the plan's token budget. Kept
     and dropped add up to the documents that came in, per source and in total.
@@ -50,9 +50,9 @@ def fates(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materia
     keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
     inputs = [store.table(key) for key in keys]
     units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
-    table, outcome = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
+    table, run = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
     write_catalog(store)
-    return result(table, outcome, _ledger_metadata(table))
+    return result(table, run, _ledger_metadata(table))
 
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:
@@ -69,20 +69,20 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
         ),
         "accounts": md.markdown_table(
             ("source", "in", "kept", "dropped", "by reason"),
-            ((name, *_account(reasons[name], drops[name])) for name in reasons),
+            ((name, *_row_counts(reasons[name], drops[name])) for name in reasons),
         ),
         "one_of_each_reason": md.markdown_table(
             ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()
         ),
-        "sql": dg.MetadataValue.md(f"```sql\n{ACCOUNTS_SQL.strip()}\n```"),
-        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS),
+        "sql": dg.MetadataValue.md(f"```sql\n{ROW_COUNTS_SQL.strip()}\n```"),
+        "dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS),
     }
 
 
-def _counts(frame: pl.DataFrame, word: pl.Expr) -> dict[str, dict[str, int]]:
-    """Return source -> word -> documents."""
+def _counts(frame: pl.DataFrame, column: pl.Expr) -> dict[str, dict[str, int]]:
+    """Return source -> value of ``column`` -> documents."""
     rows: dict[str, dict[str, int]] = {}
-    counted = frame.group_by("source", word.alias("word")).len().sort("source", "word")
+    counted = frame.group_by("source", column.alias("value")).len().sort("source", "value")
     for source, name, count in counted.iter_rows():
         rows.setdefault(source, {})[name] = count
     return rows
@@ -108,15 +108,15 @@ def _shares(rows: dict[str, dict[str, int]], all_documents: dict[str, dict[str, 
     }
 
 
-def _account(fates_of_source: dict[str, int], drops: dict[str, int]) -> tuple[int, int, int, str]:
+def _row_counts(outcomes: dict[str, int], drops: dict[str, int]) -> tuple[int, int, int, str]:
     ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{reason} {n:,}" for reason, n in ordered)
-    return sum(fates_of_source.values()), fates_of_source.get(KEPT, 0), sum(drops.values()), named
+    return sum(outcomes.values()), outcomes.get(KEPT, 0), sum(drops.values()), named
 
 
 @dg.asset(
     key=["corpus", "mixture"],
-    deps=[*document_keys(), fates],
+    deps=[*document_keys(), ledger],
     group_name="corpus",
     kinds={"parquet"},
     owners=OWNERS,
@@ -130,9 +130,9 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     """
     ledger_table = workspace.store.table("corpus/ledger")
     units = _units_of_changed_sources(document_tables(workspace), ledger_table)
-    table, outcome = run_stage(context, workspace, collect_mixture, units, mixture_stage())
+    table, run = run_stage(context, workspace, collect_mixture, units, mixture_stage())
     write_catalog(workspace.store)
-    return result(table, outcome, _mixture_metadata(table))
+    return result(table, run, _mixture_metadata(table))
 
 
 def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
@@ -174,7 +174,7 @@ def _mixture_metadata(table: Table) -> dict[str, Any]:
             by_source.sort("domain", "source").collect().iter_rows(),
         ),
         "preview": md.document_preview(training.select("source", "source_row", "text").head(2).collect()),
-        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS | LEDGER_COLUMNS | _MIXTURE_COLUMNS),
+        "dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS | _MIXTURE_COLUMNS),
     }
 
 
@@ -190,11 +190,11 @@ _MIXTURE_COLUMNS = {
 
 
 class PackedConfig(dg.Config):
-    """How long a row is, and how documents are told."""
+    """The length of a row, and the order of text within documents."""
 
     recipe: str = Field(default="smoke", description=f"Its context length is used: one of {sorted(RECIPES)}")
     fim_rate: float = Field(
-        default=0.0, ge=0, le=1, description="Share of plain code told out of order, to learn filling in the middle"
+        default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"
     )
 
 

@@ -22,17 +22,19 @@ from codeft_assets.stages.decontamination import match_documents, matches_stage
 from codeft_assets.stages.texts import read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.tables import Table
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, benchmark_texts, is_available
+from codeft_eval.benchmarks import catalogue
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, is_available
 
 TEXT_COLUMNS = {
     "benchmark": "the benchmark",
     "task_id": "the item's id in it",
     "kind": "code or math",
     "field": "prompt, solution, tests or answer",
-    "text": "what must not be in the corpus",
+    "text": "the text that must not be in the corpus",
     "document_id": "the document of ours that the item was made of, where it was: held out whatever its text",
 }
 MATCH_COLUMNS = {
+    **{name: TEXT_COLUMNS[name] for name in ("benchmark", "task_id", "field")},
     "overlap": "share of the item's distinct n-grams found in the document",
     "num_hits": "how many distinct n-grams that is",
     "view": "words: word 5-grams; tokens: 6-grams of code tokens without comments and layout; shape: 10-grams of code "
@@ -53,28 +55,28 @@ def collect_items(rows: list[dict[str, str]]) -> Iterator[ShardResult]:
     group_name="decontamination",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version=code_version_of(collect_items, benchmark_texts),
+    code_version=code_version_of(collect_items, catalogue.benchmark_texts),
     automation_condition=on_stage_change(),
 )
-def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is one field of a benchmark's item: what no training document may hold.
+def benchmark_texts(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
+    """One row is one field of a benchmark's item, which no training document may hold.
 
     The embedded benchmark and the held-out competition problems are always there; HumanEval, MBPP, MultiPL-E, GSM8K and
     MATH join when their files are in CODEFT_BENCHMARKS. All rows of a file are held out, also those that its benchmark
     does not score.
     """
     present = [name for name, entry in BENCHMARKS.items() if is_available(entry) and name != BENCHMARK]
-    texts = {name: [{**row, "document_id": ""} for row in benchmark_texts(name)] for name in present}
+    texts = {name: [{**row, "document_id": ""} for row in catalogue.benchmark_texts(name)] for name in present}
     texts[BENCHMARK] = held_out_texts(workspace.store.table(KEY).read().to_dicts())
     rows = [row for found in texts.values() for row in found]
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(rows, sort_keys=True))
     units = [Unit(name="items", fingerprint=fingerprint, args=(rows,))]
     stage = Stage(name="decontamination/benchmark_texts", code_version=code_version_of(collect_items))
-    table, outcome = run_stage(context, workspace, collect_items, units, stage)
+    table, run = run_stage(context, workspace, collect_items, units, stage)
     counts = table.read().group_by("benchmark", "field").len().sort("benchmark", "field")
     return result(
         table,
-        outcome,
+        run,
         {
             "benchmarks": ", ".join(texts),
             "items": md.markdown_table(("benchmark", "field", "texts"), counts.iter_rows()),
@@ -85,7 +87,7 @@ def items(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materia
 
 @dg.asset(
     key=["decontamination", "matches"],
-    deps=[*document_keys(), items],
+    deps=[*document_keys(), benchmark_texts],
     group_name="decontamination",
     kinds={"parquet", "numba"},
     owners=OWNERS,
@@ -104,8 +106,8 @@ def matches(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
         Unit(name=unit.name, fingerprint=f"{unit.fingerprint} {version}", args=unit.args)
         for unit in table_units(document_tables(workspace), texts)
     ]
-    table, outcome = run_stage(context, workspace, match_documents, units, matches_stage())
-    return result(table, outcome, _metadata(table, document_tables(workspace), texts))
+    table, run = run_stage(context, workspace, match_documents, units, matches_stage())
+    return result(table, run, _metadata(table, document_tables(workspace), texts))
 
 
 def _metadata(table: Table, tables: list[Table], items_table: Table) -> dict[str, object]:

@@ -53,16 +53,17 @@ def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Ma
     """
     params = MinHashParams()
     units = table_units(document_tables(workspace), params)
-    table, outcome = run_stage(context, workspace, sign_documents, units, signatures_stage(params))
+    table, run = run_stage(context, workspace, sign_documents, units, signatures_stage(params))
     short = table.scan().select((pl.col("num_shingles") == 0).sum()).collect().item()
     return result(
         table,
-        outcome,
+        run,
         {"num_without_shingles": int(short), "dagster/column_schema": md.column_schema(table, _SIGNATURE_COLUMNS)},
     )
 
 
 _SIGNATURE_COLUMNS = {
+    **dict.fromkeys(MinHashParams().band_columns(), "key of a band: documents that share one are compared"),
     "content_hash": "hash of the normalized text: equal for exact duplicates",
     "shingle_sum": "sum of the shingles' hashes: equal for equal shingles",
     "num_shingles": "word 5-shingles; 0 for documents of fewer than five words, which have exact duplicates only",
@@ -70,7 +71,7 @@ _SIGNATURE_COLUMNS = {
 
 
 class DedupConfig(dg.Config):
-    """When two documents are the same."""
+    """The similarity at which two documents count as the same."""
 
     threshold: float = Field(
         default=0.7, gt=0, le=1, description="Smallest Jaccard similarity of word 5-shingles at which a document goes"
@@ -105,12 +106,12 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
     units = whole_unit("all documents", read, inputs, cache, params, PRIORITIES)
     stage = clusters_stage(params, PRIORITIES)
-    table, outcome = run_stage(context, workspace, cluster_documents, units, stage)
+    table, run = run_stage(context, workspace, cluster_documents, units, stage)
     frame = table.read()
     near = frame.filter(pl.col("kind") == "near_duplicate")
     return result(
         table,
-        outcome,
+        run,
         {
             "pairs_between_sources": stacked_bars(
                 _by_source(frame, tables), title="duplicates by source and by the source kept", unit="documents"

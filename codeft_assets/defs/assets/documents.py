@@ -4,7 +4,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOCUMENT_COLUMNS
+from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
@@ -16,6 +16,7 @@ from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.documents import documents_stage, file_units, read_documents
+from codeft_assets.store.engine import StageRun
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
 
@@ -25,7 +26,7 @@ FULL_MAX_BAD_FRACTION = 0.05
 
 
 class SourceConfig(dg.Config):
-    """How much of a source to read and how many bad rows to bear."""
+    """Limits on the rows that are read and on the bad rows among them."""
 
     max_rows: int = Field(
         default=0, ge=0, description="Rows to read, spread evenly over the source's files. 0: the catalogue's limit"
@@ -58,11 +59,11 @@ def build_documents_asset(source: Source) -> dg.AssetsDefinition:
         try:
             upstream = workspace.origin(source).resolve()
             context.log_event(observation(source, upstream))
-            table, outcome = _ingest(context, config, workspace, source, upstream)
+            table, run = _ingest(context, config, workspace, source, upstream)
         except UpstreamError as error:
             context.log.error(str(error))
             raise upstream_failure(error) from error
-        return result(table, outcome, _metadata(source, upstream, table))
+        return result(table, run, _metadata(source, upstream, table))
 
     return documents
 
@@ -77,7 +78,7 @@ def _description(source: Source) -> str:
 
 def _ingest(
     context: dg.AssetExecutionContext, config: SourceConfig, workspace: Workspace, source: Source, upstream: Upstream
-) -> tuple[Table, md.Outcome]:
+) -> tuple[Table, StageRun]:
     max_rows = config.max_rows or (None if workspace.is_sample else source.max_rows)
     per_file = None if max_rows is None else -(-max_rows // len(upstream.files))
     limit = config.max_bad_fraction
@@ -123,7 +124,7 @@ def _metadata(source: Source, upstream: Upstream, table: Table) -> dict[str, obj
         "revision": upstream.revision,
         "license": source.license,
         "homepage": dg.MetadataValue.url(source.homepage),
-        "dagster/column_schema": md.column_schema(table, DOCUMENT_COLUMNS),
+        "dagster/column_schema": md.column_schema(table, {}),
     }
 
 

@@ -55,7 +55,7 @@ def collect_rows(rows: list[dict[str, Any]], num_documents: int) -> Iterator[Sha
     automation_condition=on_documents_change(),
 )
 def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is a competition problem that no model is trained on; its solution is scored by likelihood.
+    """One row is a competition problem that no model is trained on: scored, and measured while a model trains.
 
     A hash of the problem decides, one in ten: a problem that comes again is held out again, wherever it stands. What
     is held out is a benchmark item like any other, so copies in other sources are found and dropped too.
@@ -66,7 +66,7 @@ def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
     stage = Stage(name=KEY, code_version=code_version_of(collect_rows), parameters={"rule": held_out_problems.RULE})
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps([len(documents), rows], sort_keys=True))
     units = [Unit(name=SOURCE, fingerprint=fingerprint, args=(rows, len(documents)))]
-    table, outcome = run_stage(context, workspace, collect_rows, units, stage)
+    table, run = run_stage(context, workspace, collect_rows, units, stage)
     metadata = {
         "rule": held_out_problems.RULE,
         "num_with_solution": sum(bool(row["solution"]) for row in rows),
@@ -76,7 +76,7 @@ def held_out(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mate
         ),
         "dagster/column_schema": md.column_schema(table, COLUMNS),
     }
-    return result(table, outcome, metadata)
+    return result(table, run, metadata)
 
 
 def held_out_texts(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -90,7 +90,7 @@ def held_out_texts(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def benchmark_environment(workspace: Workspace) -> dict[str, str]:
-    """Return where codeft_eval looks for benchmarks: the held-out problems, written as a file, then the user's own."""
+    """Return the search path of codeft_eval's benchmarks: the held-out problems, written as a file, then the user's."""
     folder = workspace.store.folder(KEY)
     table = workspace.store.table(KEY)
     if table.exists():

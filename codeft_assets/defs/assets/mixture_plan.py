@@ -1,4 +1,4 @@
-"""The plan of the mixture: to be looked at, and changed, before anything is trained."""
+"""The plan of the mixture, for review and changes before anything is trained."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, target_tokens
-from codeft_assets.curation.documents import DOCUMENT_COLUMNS, FORMATS
+from codeft_assets.curation.documents import FORMATS
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters, signatures
 from codeft_assets.defs.assets.quality import scores
@@ -33,7 +33,7 @@ INPUTS = {
 
 
 class MixtureConfig(dg.Config):
-    """How much of what."""
+    """Token budget, shares of the domains, epochs and annealing."""
 
     token_budget: int = Field(
         default=0,
@@ -55,7 +55,7 @@ class MixtureConfig(dg.Config):
     seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
 
     def mixture(self, *, is_sample: bool) -> Mixture:
-        """Return the mixture that is asked for."""
+        """Return the configured mixture."""
         shares = {"code": self.code_share, "math": self.math_share}
         return Mixture(
             domain_shares={**shares, "reasoning": 1 - sum(shares.values())},
@@ -82,22 +82,20 @@ def mixture_plan(
 ) -> dg.MaterializeResult:
     """One row is a document that passed every stage: its split, and how often training will read it.
 
-    Look at it before training: the tables say what the shares ask for, what there is, what is read and what of that is
-    repeated, by domain, source, language and format. No document is read more than four times unless you say so, and
-    near duplicates are on the same side of the split. The corpus holds exactly what is planned here.
+    Look at it before training: the tables show the tokens wanted by the shares, available, read and repeated, by
+    domain, source, language and format. No document is read more than four times by default, and near duplicates are on
+    the same side of the split. The corpus holds exactly the documents planned here.
     """
     plan = config.mixture(is_sample=workspace.is_sample)
     tables, store = document_tables(workspace), workspace.store
     inputs = {name: store.table(key) for name, key in INPUTS.items()}
     units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, WEIGHTS)
-    table, outcome = run_stage(context, workspace, plan_documents, units, plan_stage(plan, WEIGHTS))
-    return result(
-        table, outcome, plan_metadata(table.read(), plan, WEIGHTS) | {"dagster/column_schema": _schema(table)}
-    )
+    table, run = run_stage(context, workspace, plan_documents, units, plan_stage(plan, WEIGHTS))
+    return result(table, run, plan_metadata(table.read(), plan, WEIGHTS) | {"dagster/column_schema": _schema(table)})
 
 
 def _schema(table: Any) -> dg.TableSchema:
-    return md.column_schema(table, DOCUMENT_COLUMNS | PLAN_COLUMNS)
+    return md.column_schema(table, PLAN_COLUMNS)
 
 
 def plan_metadata(frame: pl.DataFrame, plan: Mixture, weights: Mapping[str, float]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from codeft_assets.curation.corpus.mixture import VALIDATION
 from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
-from codeft_assets.defs.in_training_scores import ProbeScores
+from codeft_assets.defs.in_training_scores import InTrainingScores
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.web_ui.plots import line_plot
@@ -23,7 +23,7 @@ from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
 from codeft_assets.stages.eval_texts import probe_lines
-from codeft_assets.store.files import exclusive
+from codeft_assets.store.files import folder_lock
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
@@ -111,13 +111,13 @@ def checkpoint(
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe-json", json.dumps(recipe.record())]
-    command += ["--lineage", str(lineage), "--probe", str(write_probe(workspace, output))]
-    judged = ProbeScores(context)
-    client = observing(pipes, context, judged.tell)
+    command += ["--lineage", str(lineage), "--probe", str(write_eval_texts(workspace, output))]
+    scores = InTrainingScores(context)
+    client = observing(pipes, context, scores.score_entry)
     metrics = output / "metrics.jsonl"
-    with exclusive(output, what="model/checkpoint"):
+    with folder_lock(output, resource="model/checkpoint"):
         lineage.write_text(_lineage(workspace))
-        done = program_result(context, client, command, lambda: _curves(metrics) | _passing(judged.points(metrics)))
+        done = program_result(context, client, command, lambda: _curves(metrics) | _passing(scores.points(metrics)))
         keep_checkpoint(output)
     return done
 
@@ -131,12 +131,12 @@ def _lineage(workspace: Workspace) -> str:
     return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
 
 
-def write_probe(workspace: Workspace, output: Path) -> Path:
-    """Write the texts that are weighed while the model trains, and return their file."""
+def write_eval_texts(workspace: Workspace, output: Path) -> Path:
+    """Write the texts of the evaluation while the model trains, and return their file."""
     validation = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
     documents = validation.select("document_id", "domain", "split", "text").collect()
     competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
-    path = output / "probe.jsonl"
+    path = output / "eval_texts.jsonl"
     path.write_text(probe_lines(documents, _solved(competition), _solved(load_items(BENCHMARKS["embedded"]))))
     return path
 

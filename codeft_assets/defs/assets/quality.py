@@ -1,4 +1,4 @@
-"""Classifier, signals and scores: the educational value of every document, and the reason quality would drop it for."""
+"""Classifier, signals and scores: the educational value of every document, and its reason to be dropped."""
 
 from dataclasses import asdict, replace
 from typing import Any
@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.annotators.hub_encoder import open_encoder
+from codeft_assets.base.files import write_atomically
 from codeft_assets.curation.quality import classifier as educational_value
 from codeft_assets.curation.quality import classifier_report
 from codeft_assets.curation.quality.classifier_report import ClassifierReport, GroupReport
@@ -36,14 +37,14 @@ from codeft_assets.stages.quality import (
     signals_units,
 )
 from codeft_assets.store.manifest import combined_hash
-from codeft_assets.store.tables import Table, write_atomically
+from codeft_assets.store.tables import Table
 
 CLASSIFIER_FILE = "classifier.skops"
 ALL_SOURCES = "*"
 
 
 class ClassifierConfig(dg.Config):
-    """How the classifier is trained."""
+    """Kind, encoder and seed of the classifier."""
 
     kind: str = Field(
         default="forest",
@@ -87,7 +88,7 @@ def classifier(
     version = combined_hash((table.manifest().content_hash, *choices, CLASSIFIER_VERSION))
     content = educational_value.serialize_classifier(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
-    write_atomically(table.filesystem, str(path), content)
+    write_atomically(path, content)
     card = classifier_report.evaluate_classifier(fitted, held_out)
     context.log.info(f"{config.kind}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels")
     return dg.MaterializeResult(
@@ -155,14 +156,14 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     version = load_classifier(path).version
     units = signals_units(document_tables(workspace), path, version)
     try:
-        table, outcome = run_stage(context, workspace, measure_documents, units, signals_stage())
+        table, run = run_stage(context, workspace, measure_documents, units, signals_stage())
     except UpstreamError as error:
         raise upstream_failure(error) from error
     values = table.read(["educational_value"])["educational_value"]
     measured = table.scan().select(pl.col("num_bytes").cast(pl.Float64).sum() / 1e6).collect().item()
     return result(
         table,
-        outcome,
+        run,
         {
             "num_megabytes": round(measured, 3),
             "educational_value": histogram(values.to_list(), title="educational value", unit="score"),
@@ -184,13 +185,13 @@ class ScoresConfig(dg.Config):
         """Return the threshold of every source.
 
         Raises:
-            ValueError: a source that is not in the catalogue, or a threshold that says nothing.
+            ValueError: a source that is not in the catalogue, or an unreadable threshold.
         """
         unknown = sorted(set(self.thresholds) - {*SOURCES, ALL_SOURCES})
         if unknown:
             raise ValueError(f"thresholds for {unknown}, which are not in the catalogue; it has {sorted(SOURCES)}")
-        asked = {name: self.thresholds.get(name, self.thresholds.get(ALL_SOURCES)) for name in SOURCES}
-        return {name: parse_threshold(text) if text else SOURCES[name].threshold for name, text in asked.items()}
+        chosen = {name: self.thresholds.get(name, self.thresholds.get(ALL_SOURCES)) for name in SOURCES}
+        return {name: parse_threshold(text) if text else SOURCES[name].threshold for name, text in chosen.items()}
 
 
 @dg.asset(
@@ -203,7 +204,7 @@ class ScoresConfig(dg.Config):
     automation_condition=on_stage_change(),
 )
 def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: Workspace) -> dg.MaterializeResult:
-    """One row says of a document: its educational value, what its source demands, and why quality would drop it.
+    """One row is a document's educational value, its source's minimum, and the reason why quality would drop it.
 
     Rules are published bounds (Gopher, C4, FineWeb, StarCoder, OpenCoder) that apply by format, domain and language;
     rules for prose never judge code. Thresholds are by source: a minimum, or a share of its lowest documents. Nothing
@@ -211,8 +212,8 @@ def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: W
     """
     wanted, measured = config.chosen(), workspace.store.table("quality/signals")
     units = scores_units(measured, minimum_values(measured, wanted))
-    table, outcome = run_stage(context, workspace, decide_documents, units, scores_stage())
-    return result(table, outcome, _scores_metadata(table, wanted))
+    table, run = run_stage(context, workspace, decide_documents, units, scores_stage())
+    return result(table, run, _scores_metadata(table, wanted))
 
 
 def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The upstream datasets as observable assets, and the sensor that polls them.
 
-Every look ends in something a person can see: a new data version, a check that says why a source could not be read, or,
-once a day, that it was looked at and is what it was. Freshness counts these looks.
+Every poll leaves something that a person can see: a new data version, a failed check with the reason why a source could
+not be read, or, once a day, a heartbeat: polled and unchanged. Freshness counts heartbeats.
 """
 
 import json
@@ -27,9 +27,9 @@ SENSOR_NAME = "upstream_sensor"
 CHECK_NAME = "reachable"
 HEARTBEAT_SECONDS = 86400
 DEADLINE_SECONDS = 45.0
-"""For one look at all sources: Dagster gives up on a sensor after 60 s, and would lose what the others said."""
+"""For one poll of all sources: Dagster ends a sensor after 60 s, and the answers of all sources would be lost."""
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=3), warn_window=timedelta(days=1, hours=3))
-"""Looked at once a day at least: a warning after a missed day, a failure after three."""
+"""Polled once a day at least: a warning after a missed day, a failure after three."""
 
 Event = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
 
@@ -40,7 +40,7 @@ def upstream_key(name: str) -> dg.AssetKey:
 
 
 def observation(source: Source, upstream: Upstream) -> dg.AssetObservation:
-    """Return the event that says what upstream looks like; its version is a fingerprint of the data files."""
+    """Return the event that records the state of an upstream; its version is a fingerprint of the data files."""
     return dg.AssetObservation(
         upstream_key(source.name),
         description=upstream.note or None,
@@ -94,18 +94,18 @@ def build_upstream_asset(source: Source) -> dg.AssetsDefinition:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What the sensor remembers between two looks, each by source name."""
+class PollState:
+    """The sensor's memory between two polls, each field by source name."""
 
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
-    """Why a source could not be read at the last look; sources that could have no entry."""
+    """Why a source could not be read at the last poll; sources that could have no entry."""
     reported_at: Mapping[str, float] = field(default_factory=dict)
-    """When a source was last said to be what it was, in seconds since 1970."""
+    """Time of a source's last heartbeat, in seconds since 1970."""
 
     @classmethod
-    def from_cursor(cls, cursor: str | None) -> "Seen":
-        """Return what a cursor holds; an unreadable one holds nothing: looking again starts no run."""
+    def from_cursor(cls, cursor: str | None) -> "PollState":
+        """Return the parsed cursor; an unreadable one is empty: polling again starts no run."""
         try:
             return cls(**json.loads(cursor or "{}"))
         except (ValueError, TypeError):
@@ -113,50 +113,51 @@ class Seen:
 
 
 def poll(
-    workspace: Workspace, seen: Seen, now: float, log: object, *, deadline_seconds: float = DEADLINE_SECONDS
-) -> tuple[list[Event], Seen]:
-    """Return what there is to say of every source, and what is now known.
+    workspace: Workspace, state: PollState, now: float, log: object, *, deadline_seconds: float = DEADLINE_SECONDS
+) -> tuple[list[Event], PollState]:
+    """Return the events of all sources, and the state after this poll.
 
-    A source that cannot be read keeps its last fingerprint and does not hold up the others; a failed check says why.
+    A source that cannot be read keeps its last fingerprint and does not hold up the others; a failed check has the
+    reason.
     """
     events: list[Event] = []
-    fingerprints, errors, reported_at = dict(seen.fingerprints), {}, dict(seen.reported_at)
-    for source, upstream in _look(workspace, deadline_seconds):
+    fingerprints, errors, reported_at = dict(state.fingerprints), {}, dict(state.reported_at)
+    for source, upstream in _resolve_all(workspace, deadline_seconds):
         name = source.name
         if isinstance(upstream, Exception):
             errors[name] = str(upstream)
             log.warning(f"upstream/{name} was not observed: {upstream}")  # type: ignore[attr-defined]
-            if seen.errors.get(name) != errors[name]:
-                events.append(_reachable(name, why=errors[name]))
+            if state.errors.get(name) != errors[name]:
+                events.append(_reachability(name, why=errors[name]))
             continue
-        if name in seen.errors or name not in seen.reported_at:
-            events.append(_reachable(name))
+        if name in state.errors or name not in state.reported_at:
+            events.append(_reachability(name))
         if fingerprints.get(name) != upstream.fingerprint:
             events.append(observation(source, upstream))
             fingerprints[name] = upstream.fingerprint
         if not 0 <= now - reported_at.get(name, -HEARTBEAT_SECONDS) < HEARTBEAT_SECONDS:
-            events.append(_looked_at(source, upstream))
+            events.append(_heartbeat(source, upstream))
             reported_at[name] = now
-    return events, Seen(fingerprints=fingerprints, errors=errors, reported_at=reported_at)
+    return events, PollState(fingerprints=fingerprints, errors=errors, reported_at=reported_at)
 
 
-def _look(workspace: Workspace, deadline_seconds: float) -> Iterator[tuple[Source, Upstream | Exception]]:
-    """Ask all sources at once; one that does not answer in time is an error like another."""
-    pool = ThreadPoolExecutor(len(SOURCES), thread_name_prefix="look")
-    asked = [(source, pool.submit(workspace.origin(source).resolve)) for source in SOURCES.values()]
+def _resolve_all(workspace: Workspace, deadline_seconds: float) -> Iterator[tuple[Source, Upstream | Exception]]:
+    """Resolve all sources in parallel; one that does not answer in time is an error like another."""
+    pool = ThreadPoolExecutor(len(SOURCES), thread_name_prefix="poll")
+    pending = [(source, pool.submit(workspace.origin(source).resolve)) for source in SOURCES.values()]
     pool.shutdown(wait=False)
     ends = time.monotonic() + deadline_seconds
-    for source, answer in asked:
+    for source, future in pending:
         try:
-            yield source, answer.result(max(ends - time.monotonic(), 0))
+            yield source, future.result(max(ends - time.monotonic(), 0))
         except UpstreamError as error:
             yield source, error
         except TimeoutError:
-            message = f"no answer within {deadline_seconds:.0f} s; it is asked again at the next look"
+            message = f"no answer within {deadline_seconds:.0f} s; it is polled again at the next tick"
             yield source, UnreachableUpstreamError(message)
 
 
-def _reachable(name: str, *, why: str = "") -> dg.AssetCheckEvaluation:
+def _reachability(name: str, *, why: str = "") -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
         asset_key=upstream_key(name),
         check_name=CHECK_NAME,
@@ -167,7 +168,7 @@ def _reachable(name: str, *, why: str = "") -> dg.AssetCheckEvaluation:
     )
 
 
-def _looked_at(source: Source, upstream: Upstream) -> dg.AssetMaterialization:
+def _heartbeat(source: Source, upstream: Upstream) -> dg.AssetMaterialization:
     """Freshness policies count materializations only; with the same data version this one is no change."""
     return dg.AssetMaterialization(
         upstream_key(source.name),
@@ -184,12 +185,12 @@ def _looked_at(source: Source, upstream: Upstream) -> dg.AssetMaterialization:
     description="Asks every upstream for its data files once an hour and reports those that changed. Starts no run.",
 )
 def upstream_sensor(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
-    """Report changed upstreams."""
-    events, seen = poll(workspace, Seen.from_cursor(context.cursor), time.time(), context.log)
-    return dg.SensorResult(asset_events=events, cursor=json.dumps(asdict(seen), sort_keys=True))
+    """Report changed upstreams, failed checks and heartbeats."""
+    events, state = poll(workspace, PollState.from_cursor(context.cursor), time.time(), context.log)
+    return dg.SensorResult(asset_events=events, cursor=json.dumps(asdict(state), sort_keys=True))
 
 
 with warnings.catch_warnings():
-    # observable assets are marked beta in Dagster 1.13; seventeen warnings say no more than this line
+    # observable assets are marked beta in Dagster 1.13; a warning per source says no more than this line
     warnings.simplefilter("ignore", dg.BetaWarning)
     UPSTREAM_ASSETS = [build_upstream_asset(source) for source in SOURCES.values()]

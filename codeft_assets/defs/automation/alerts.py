@@ -1,7 +1,7 @@
 """Alerts: every failed run and every failed check, written to the log and sent to a webhook where one is set.
 
 The webhook's URL is a secret: it comes from ``CODEFT_ALERT_WEBHOOK`` only and is never part of a log line, of metadata
-or of an error. What could not be sent is sent at the next look.
+or of an error. An alert that could not be sent is sent at the next tick.
 """
 
 import http.client
@@ -21,12 +21,12 @@ _MAX_CHARS = 600
 
 
 class AlertError(RuntimeError):
-    """An alert could not be sent. Says why, and not where to."""
+    """An alert could not be sent; the message has the reason and never the URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What went wrong, as it is sent."""
+    """A failed run or check, as it is sent."""
 
     kind: str
     """``run failed`` or ``check failed``."""
@@ -40,17 +40,17 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What was told already."""
+class AlertCursor:
+    """The failures that were reported already."""
 
     runs: str | None = None
-    """Position in the log of run failures; None before the first look."""
+    """Position in the log of run failures; None before the first tick."""
     checks: Mapping[str, int] = field(default_factory=dict)
     """The last evaluation of each check that failed."""
 
     @classmethod
-    def from_cursor(cls, cursor: str | None) -> "Told":
-        """Return what a cursor holds; an unreadable one is that of a first look."""
+    def from_cursor(cls, cursor: str | None) -> "AlertCursor":
+        """Return the parsed cursor; an unreadable one is that of a first tick."""
         try:
             return cls(**json.loads(cursor or "{}"))
         except (ValueError, TypeError):
@@ -62,27 +62,28 @@ class Told:
 
 
 def new_alerts(
-    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], told: Told
-) -> Iterator[tuple[Alert, Told]]:
-    """Yield what went wrong and was not told, each with what is told once it is."""
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], cursor: AlertCursor
+) -> Iterator[tuple[Alert, AlertCursor]]:
+    """Yield the failures after ``cursor``, each with the cursor that follows it."""
     for _ in range(MAX_ALERTS):
         found = instance.fetch_run_status_changes(
-            dg.DagsterEventType.RUN_FAILURE, limit=1, cursor=told.runs, ascending=True
+            dg.DagsterEventType.RUN_FAILURE, limit=1, cursor=cursor.runs, ascending=True
         )
         if not found.records:
             break
-        told = replace(told, runs=found.cursor)
-        yield _run_alert(found.records[0].event_log_entry), told
+        cursor = replace(cursor, runs=found.cursor)
+        yield _run_alert(found.records[0].event_log_entry), cursor
     for name, evaluation_id, alert in _failed_checks(instance, checks):
-        if told.checks.get(name) != evaluation_id:
-            told = replace(told, checks={**told.checks, name: evaluation_id})
-            yield alert, told
+        if cursor.checks.get(name) != evaluation_id:
+            cursor = replace(cursor, checks={**cursor.checks, name: evaluation_id})
+            yield alert, cursor
 
 
-def begin(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> Told:
-    """Return the state in which all that went wrong so far counts as told."""
+def latest_cursor(instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey]) -> AlertCursor:
+    """Return the cursor after all failures so far."""
     newest = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1)
-    return Told(runs=newest.cursor, checks={name: number for name, number, _ in _failed_checks(instance, checks)})
+    failed = {name: evaluation_id for name, evaluation_id, _ in _failed_checks(instance, checks)}
+    return AlertCursor(runs=newest.cursor, checks=failed)
 
 
 def _failed_checks(
@@ -116,20 +117,20 @@ def _shortened(text: str) -> str:
 
 
 def send(alert: Alert, url: str) -> None:
-    """Post an alert as JSON; ``text`` is what chat services show.
+    """Post an alert as JSON; chat services show its ``text``.
 
     Raises:
-        AlertError: the URL is none, nobody answers, or the answer is an error. The message does not hold the URL.
+        AlertError: the URL is malformed, nobody answers, or the answer is an error.
     """
     body = json.dumps(asdict(alert) | {"text": str(alert)})
     try:
         status = _post(url, body)
     except (OSError, http.client.HTTPException) as error:
-        # its own text may hold the host or the path, so only its kind is told, and nothing is chained to it
+        # its own text may hold the host or the path, so only its type is shown, and it is not chained
         raise AlertError(f"the webhook of {WEBHOOK_VARIABLE} cannot be reached ({type(error).__name__})") from None
     except (ValueError, LookupError):
         raise AlertError(
-            f"{WEBHOOK_VARIABLE} is no http or https URL; set it to your service's webhook or unset it"
+            f"{WEBHOOK_VARIABLE} is not an http or https URL; set it to your service's webhook or unset it"
         ) from None
     if status >= 300:
         raise AlertError(f"the webhook of {WEBHOOK_VARIABLE} answered {status}; look at its address and its service")
@@ -155,18 +156,18 @@ def _post(url: str, body: str) -> int:
     f"Starts no run.",
 )
 def alert_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Report what went wrong since the last look; at the first look, only what comes after it."""
+    """Report the failures since the last tick; the first tick reports none."""
     assert context.repository_def is not None, "a sensor of a code location"
     checks = sorted(context.repository_def.asset_graph.asset_check_keys, key=str)
-    told = Told.from_cursor(context.cursor)
-    if told.runs is None:
-        context.update_cursor(begin(context.instance, checks).to_cursor())
+    cursor = AlertCursor.from_cursor(context.cursor)
+    if cursor.runs is None:
+        context.update_cursor(latest_cursor(context.instance, checks).to_cursor())
         return dg.SkipReason("the first look: alerts begin now")
-    url, num_told = os.environ.get(WEBHOOK_VARIABLE, ""), 0
-    for alert, after in new_alerts(context.instance, checks, told):
+    url, num_reported = os.environ.get(WEBHOOK_VARIABLE, ""), 0
+    for alert, after in new_alerts(context.instance, checks, cursor):
         context.log.error(str(alert))
         if url:
             send(alert, url)  # raises: the tick fails, and the cursor stays before this alert
         context.update_cursor(after.to_cursor())
-        num_told += 1
-    return dg.SkipReason(f"{num_told} alerts" if num_told else "nothing went wrong since the last look")
+        num_reported += 1
+    return dg.SkipReason(f"{num_reported} alerts" if num_reported else "nothing went wrong since the last look")

@@ -1,7 +1,9 @@
-"""Two automation conditions of our own: a quiet period, and how much of the corpus has changed since it was trained on.
+"""Two automation conditions of our own: a quiet period, and a minimum change of the corpus since the last training.
 
 They are Python, so their sensors are evaluated in the code location and not in the daemon.
 """
+
+from __future__ import annotations
 
 import json
 import os
@@ -29,23 +31,23 @@ class QuietFor(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        """What the web UI shows."""
+        """The label in the web UI."""
         return f"quiet for {_number(self._variable, self._seconds):,.0f} s"
 
     @property
     def children(self) -> Sequence[dg.AutomationCondition]:
-        """The event that is waited out."""
+        """The event that ends a quiet period."""
         return [self._event]
 
     async def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:  # type: ignore[override]
         """Note when the event was last true, and compare."""
-        everything = context.asset_graph_view.get_full_subset(key=context.key)  # also where others already said no
+        everything = context.asset_graph_view.get_full_subset(key=context.key)  # also where others are false
         event = await context.for_child_condition(
             self._event, child_indices=[0], candidate_subset=everything
         ).evaluate_async()
         now = context.evaluation_time.timestamp()
         last = json.loads(context.cursor) if context.cursor else None
-        if not event.true_subset.is_empty or (last is not None and last > now):  # a clock set back starts anew
+        if not event.true_subset.is_empty or (last is not None and last > now):  # or a clock set back
             last = now
         quiet = last is None or now - last >= _number(self._variable, self._seconds)
         return dg.AutomationResult(
@@ -64,11 +66,11 @@ class CorpusChangedEnough(dg.AutomationCondition):
 
     @property
     def name(self) -> str:
-        """What the web UI shows."""
+        """The label in the web UI."""
         return f"more than {_number(self._variable, self._minimum):.1%} of the corpus's tokens changed"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
-        """Measure only where everything else says yes: changed shards are read for it."""
+        """Measure only where every other condition holds: changed shards are read for it."""
         enough = False
         if not context.candidate_subset.is_empty:
             changed = changed_fraction(Workspace().store)

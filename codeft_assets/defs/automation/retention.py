@@ -11,19 +11,19 @@ INTERVAL_SECONDS = 6 * 3600
 
 
 class RetentionConfig(dg.Config):
-    """How much to keep."""
+    """Versions to keep, and whether to delete."""
 
     keep_last: int = Field(
         default=KEEP_LAST,
         ge=1,
         description="Versions of every table and checkpoint to keep, and those that a kept checkpoint names",
     )
-    dry_run: bool = Field(default=True, description="Only say what would be deleted")
+    dry_run: bool = Field(default=True, description="Only report what would be deleted")
 
 
 @dg.op(description="Deletes old versions of tables and checkpoints, never one that a kept checkpoint's lineage names.")
 def delete_old_versions(context: dg.OpExecutionContext, config: RetentionConfig, workspace: Workspace) -> None:
-    """Plan, say, and unless it is a dry run delete."""
+    """Plan, report and, unless it is a dry run, delete."""
     plan = plan_retention(workspace.store, config.keep_last)
     if not config.dry_run:
         apply_retention(workspace.store, plan)
@@ -58,7 +58,7 @@ def retention() -> None:
     description=f"Runs retention, keeping the last {KEEP_LAST} versions, when there is something to delete.",
 )
 def retention_sensor(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.RunRequest | dg.SkipReason:
-    """Ask for a run only if it would delete something."""
+    """Request a run only if it would delete something."""
     plan = plan_retention(workspace.store)
     if plan.is_empty:
         return dg.SkipReason(f"no table and no checkpoint has more than {KEEP_LAST} versions that may go")

@@ -1,9 +1,11 @@
-"""When assets run by themselves. A change upstream re-runs its source, then once everything down to the corpus.
+"""Rules of automation: a change upstream re-runs its source, then once everything down to the corpus.
 
 Nothing is requested because it is missing: the first materialization is a person's. Conditions latch on changed data
 versions, so an identical result stops the propagation. Training and scores follow on their own schedule, switched off
 until wanted, and only when the corpus has changed by more than a little.
 """
+
+from __future__ import annotations
 
 import warnings
 from typing import Any
@@ -14,12 +16,12 @@ from codeft_assets.defs.automation.conditions import CorpusChangedEnough, QuietF
 
 OBSERVATION_INTERVAL_SECONDS = 3600
 QUIET_SECONDS = 5400
-"""The corpus waits until no source has changed for one and a half times the interval between two looks: sources that
-change within one hour, and so may be seen in two looks, make one corpus. Overridden by ``CODEFT_QUIET_SECONDS``."""
+"""The corpus waits until no source has changed for one and a half times the interval between two polls: sources that
+change within one hour, and so may be seen by two polls, make one corpus. Overridden by ``CODEFT_QUIET_SECONDS``."""
 TRAINING_CRON = "0 3 * * 6"
 """Saturdays at 03:00: after a week of changes, not after each."""
 RETRY_CRON = "0 6 * * *"
-"""A source whose last run failed is tried again every morning: waiting mends most of what upstreams do."""
+"""A source whose last run failed is tried again every morning: most failures of upstreams pass by themselves."""
 MINIMUM_CHANGED_FRACTION = 0.02
 """Below two percent of the tokens a small model's scores move less than their own intervals. Overridden by
 ``CODEFT_MINIMUM_CHANGE``."""

@@ -1,1 +1,1 @@
-"""Asset checks: claims about a table that are measured again after it is written."""
+"""Asset checks: promises measured again on stored tables; a failed blocking check stops every asset below."""

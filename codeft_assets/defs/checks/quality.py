@@ -17,8 +17,8 @@ from codeft_assets.stages.quality import labeled, load_classifier
 MINIMUM_AUC = 0.85
 """Below this the classifier ranks no better than the rules alone; measured 0.93 and more on the shipped labels."""
 MINIMUM_TOKEN_YIELD = {name: 0.02 if name == "raw" else 0.5 for name in FORMATS}
-"""Less says that a rule or threshold is wrong, not the text. Of raw text datatrove's chain for prose kept 0.013 (our
-measurement, on code); curated formats were chosen for teaching, and half of them is not rubbish."""
+"""A smaller yield means a wrong rule or threshold, not a bad text. Of raw text datatrove's chain for prose kept 0.013
+(our measurement, on code); curated formats were chosen for teaching, and half of them is not rubbish."""
 
 
 @dg.asset_check(asset=classifier, blocking=True, description=f"The AUC on held-out labels is at least {MINIMUM_AUC}.")
@@ -38,7 +38,7 @@ def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
     description="Every source keeps enough of its tokens to be worth having; nothing below runs before that is so.",
 )
 def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
-    """Compare what is kept and what is dropped: tokens by source, and the two documents next to each threshold."""
+    """Compare kept and dropped tokens by source, and show the two documents next to each threshold."""
     decided = workspace.store.table("quality/scores").read(["document_id", *_DECIDED])
     known = workspace.store.table("quality/signals").read(["document_id", "source", "num_chars"])
     joined = decided.join(known, on="document_id")

@@ -1,5 +1,7 @@
 """Links from an asset's page to the code that makes it: the local file, or its page at the git host if there is one."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import warnings

@@ -1,4 +1,4 @@
-"""What every materialization says of itself; all metadata keys come from here."""
+"""Metadata of materializations: the keys that every table has, previews, and the order on an asset's page."""
 
 from __future__ import annotations
 
@@ -6,50 +6,77 @@ import re
 import resource
 import textwrap
 from collections.abc import Iterable, Mapping
+from enum import IntEnum, auto
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from codeft_assets.base import markdown
+from codeft_assets.base.markdown import cell
+from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.web_ui.plots import INLINE_CHARS
-from codeft_assets.store.engine import Outcome, Progress
+from codeft_assets.store.engine import StageProgress, StageRun
 from codeft_assets.store.tables import Table
 
 _PREVIEW_CHARS = 390
 """Two previews of this length with their captions are shown in place: see plots.INLINE_CHARS."""
 _PREVIEW_DOCUMENTS = 2
 _EXAMPLE_CHARS = 150
-_MARKUP = (
-    *(("&", "&amp;"), ("\\", "&#92;"), ("<", "&lt;"), ("|", "&#124;"), ("[", "&#91;"), ("]", "&#93;"), ("`", "'")),
-    *(("*", "\\*"), ("__", "\\_\\_")),
-)
-"""Entities, as a backslash would not do: one in the text before it takes its effect away."""
 _LOG_EVERY_SECONDS = 5.0
 _LINE_CHARS = 64
-"""What fits beside keys and timestamps on a laptop's screen; code in metadata does not wrap by itself."""
+"""Width beside keys and timestamps on a laptop's screen; code in metadata does not wrap by itself."""
 
-_DROPPED = ("dropped", "num_dropped", "reject", "one_of_each_reason", "accounts", "num_unscored", "num_rejected")
-_LINEAGE = ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version")
-_COST = ("seconds", "rows_per_second", "peak_memory_mb", "units_run", "units_reused", "sandbox_tier", "tainted")
-_SAMPLE = ("preview", "sample", "strongest", "worst", "kept", "rejected_examples")
 _WHOLE = "_whole"
 """Ends the key of a table of which another key shows the first rows."""
-_WHAT, _MUCH, _WHY, _SEEN, _PLOT, _FROM, _WHERE, _EFFORT, _BELOW, _SCHEMA = range(10)
+
+
+class _Section(IntEnum):
+    """Parts of an asset's page, top to bottom."""
+
+    IDENTITY = auto()
+    COUNTS = auto()
+    DROPPED = auto()
+    SAMPLE = auto()
+    PLOT = auto()
+    LINEAGE = auto()
+    LOCATION = auto()
+    COST = auto()
+    WHOLE_TABLE = auto()
+    SCHEMA = auto()
+
+
+_SECTION_OF_PREFIX = (
+    (
+        ("seconds", "rows_per_second", "peak_memory_mb", "units_run", "units_reused", "sandbox_tier", "tainted"),
+        _Section.COST,
+    ),
+    (
+        ("dropped", "num_dropped", "reject", "one_of_each_reason", "accounts", "num_unscored", "num_rejected"),
+        _Section.DROPPED,
+    ),
+    (
+        ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version"),
+        _Section.LINEAGE,
+    ),
+    (("preview", "sample", "strongest", "worst", "kept", "rejected_examples"), _Section.SAMPLE),
+)
 
 
 def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``metadata`` in the order a person asks, numbers with the digits that mean something.
+    """Return ``metadata`` in the order of ``_Section``, numbers with their significant digits.
 
-    What it is, how much, what was dropped and why, a sample, plots, lineage, where it lies, what it cost; of a table
-    that the web UI would hide behind a click, the first rows, and the whole one below all else.
+    Of a table that the web UI would hide behind a click, the first rows are shown, and the whole one below all else.
     """
-    values = {key: _shown(dg.MetadataValue.float(value) if isinstance(value, float) else value)
-              for key, value in _in_place(metadata).items()}  # fmt: skip
-    return dict(sorted(values.items(), key=lambda item: _rank(*item)))
+    values = {
+        key: _abbreviated(dg.MetadataValue.float(value) if isinstance(value, float) else value)
+        for key, value in _with_first_rows(metadata).items()
+    }
+    return dict(sorted(values.items(), key=lambda item: _section(*item)))
 
 
-def _in_place(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _with_first_rows(metadata: Mapping[str, Any]) -> dict[str, Any]:
     shown = {}
     for key, value in metadata.items():
         text = (value.md_str or "") if isinstance(value, dg.MarkdownMetadataValue) else ""
@@ -76,23 +103,23 @@ def _beginning(text: str, limit_chars: int) -> str:
     return "\n\n".join(kept)
 
 
-def _rank(key: str, value: Any) -> int:
+def _section(key: str, value: Any) -> _Section:
     if key.startswith("dagster/"):
-        return _SCHEMA
-    for ends, rank in (((_WHOLE,), _BELOW), (("_hash", "_sha256"), _FROM)):
-        if key.endswith(ends):
-            return rank
-    for prefixes, rank in ((_COST, _EFFORT), (_DROPPED, _WHY), (_LINEAGE, _FROM), (_SAMPLE, _SEEN)):
+        return _Section.SCHEMA
+    for endings, section in (((_WHOLE,), _Section.WHOLE_TABLE), (("_hash", "_sha256"), _Section.LINEAGE)):
+        if key.endswith(endings):
+            return section
+    for prefixes, section in _SECTION_OF_PREFIX:
         if key.startswith(prefixes):
-            return rank
+            return section
     if isinstance(value, dg.PathMetadataValue):
-        return _WHERE
+        return _Section.LOCATION
     if isinstance(value, dg.MarkdownMetadataValue):
-        return _PLOT if "](data:image" in (value.md_str or "") else _SEEN
-    return _WHAT if isinstance(value, str | dg.TextMetadataValue) else _MUCH
+        return _Section.PLOT if "](data:image" in (value.md_str or "") else _Section.SAMPLE
+    return _Section.IDENTITY if isinstance(value, str | dg.TextMetadataValue) else _Section.COUNTS
 
 
-def _shown(value: Any) -> Any:
+def _abbreviated(value: Any) -> Any:
     if isinstance(value, dg.FloatMetadataValue) and value.value is not None:
         return dg.MetadataValue.float(float(f"{value.value:.4g}"))
     text = value.text if isinstance(value, dg.TextMetadataValue) else value
@@ -100,8 +127,8 @@ def _shown(value: Any) -> Any:
     return f"{text[:32]}…" if isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) else value
 
 
-def table_metadata(table: Table, outcome: Outcome) -> dict[str, Any]:
-    """Return the metadata every table carries: how much, what was dropped and why, how fast, where."""
+def table_metadata(table: Table, outcome: StageRun) -> dict[str, Any]:
+    """Return the metadata of every table: counts, drops by reason, cost and location."""
     manifest, report = outcome.manifest, outcome.manifest.report
     seconds = max(outcome.seconds, 1e-9)
     return {
@@ -127,7 +154,11 @@ def peak_memory_mb() -> float:
 
 
 def column_schema(table: Table, descriptions: Mapping[str, str]) -> dg.TableSchema:
-    """Return the table's columns with what each means, for the web UI's Columns tab."""
+    """Return the table's columns with their descriptions, for the web UI's Columns tab.
+
+    A column that is named as one of a document's has that one's meaning, unless ``descriptions`` has another.
+    """
+    descriptions = {**DOCUMENT_COLUMNS, **descriptions}
     schema = table.scan().collect_schema()
     return dg.TableSchema(
         columns=[dg.TableColumn(name, str(kind), description=descriptions.get(name)) for name, kind in schema.items()]
@@ -145,32 +176,16 @@ def dropped_table(dropped: Mapping[str, int], num_in: int) -> dg.MarkdownMetadat
 
 
 def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> dg.MarkdownMetadataValue:
-    """Return a Markdown table; cell text cannot break out of its cell or carry markup."""
-    header = [cell(name) for name in header]
-    lines = [" | ".join(header), " | ".join("---" for _ in header)]
-    lines += [" | ".join(cell(value) for value in row) for row in rows]
-    return dg.MetadataValue.md("\n".join(f"| {line} |" for line in lines))
+    """Return a table as a metadata value; text cannot break out of its cell or carry markup."""
+    return dg.MetadataValue.md(markdown.table(header, rows))
 
 
-def cell(value: object) -> str:
-    """Return ``value`` as text that is safe inside a Markdown table."""
-    text = "–" if value is None else str(value)
-    if isinstance(value, int | float):
-        text = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-    for mark, shown in _MARKUP:
-        text = text.replace(mark, shown)
-    return re.sub(r"\s+", " ", text)
-
-
-def fenced(text: str, limit_chars: int = _PREVIEW_CHARS) -> str:
-    """Return ``text`` in a code fence it cannot close: documents are hostile until shown otherwise."""
+def excerpt(text: str, limit_chars: int = _PREVIEW_CHARS) -> str:
+    """Return the beginning of ``text`` as a code block that it cannot close, long lines wrapped."""
     shown = (
         text if len(text) <= limit_chars else f"{text[:limit_chars]}\n[…{len(text) - limit_chars:,} characters more]"
     )
-    shown = "\n".join(part for line in shown.split("\n") for part in _wrapped(line))
-    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{shown}\n{fence}"
+    return markdown.fence("\n".join(part for line in shown.split("\n") for part in _wrapped(line)))
 
 
 def _wrapped(line: str) -> list[str]:
@@ -181,16 +196,16 @@ def _wrapped(line: str) -> list[str]:
 def document_preview(
     documents: pl.DataFrame, *, note: str = "", limit: int = _PREVIEW_DOCUMENTS
 ) -> dg.MarkdownMetadataValue:
-    """Return the first documents of a frame; the column ``note`` says a word about each."""
+    """Return the first documents of a frame; the column ``note`` is a remark on each."""
     parts = []
     for row in documents.head(limit).iter_rows(named=True):
         remark = f": {cell(row[note])}" if note and row.get(note) is not None else ""
-        parts.append(f"**{cell(row['source'])}** {cell(row['source_row'])}{remark}\n\n{fenced(row['text'])}")
+        parts.append(f"**{cell(row['source'])}** {cell(row['source_row'])}{remark}\n\n{excerpt(row['text'])}")
     return dg.MetadataValue.md("\n\n".join(parts) or "none")
 
 
 def examples_preview(report: StageReport) -> dg.MarkdownMetadataValue:
-    """Return the examples that a stage kept of what it dropped, by reason."""
+    """Return a stage's examples of dropped rows, by reason."""
     parts = [
         f"**{cell(reason)}**\n\n" + "\n".join(f"- {_clipped(cell(example))}" for example in examples[:2])
         for reason, examples in report.examples.items()
@@ -208,7 +223,7 @@ class LoggedProgress:
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log, self._last = log, 0.0
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, progress: StageProgress) -> None:
         """Log ``progress`` if it is due."""
         finished = progress.num_done == progress.num_units
         if not finished and progress.seconds - self._last < _LOG_EVERY_SECONDS:

@@ -1,4 +1,4 @@
-"""Two texts beside each other, as a Markdown table for metadata: what is equal is folded, what differs is bold."""
+"""Two texts beside each other, as a Markdown table for metadata: equal lines are folded, differing ones bold."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterator
+
+from codeft_assets.base import markdown
 
 _CONTEXT_LINES = 1
 _MAX_ROWS = 24
@@ -19,8 +21,7 @@ def side_by_side(left: str, right: str, header: tuple[str, str]) -> str:
     rows = list(itertools.islice(_rows(_PIECE.split(left), _PIECE.split(right)), _MAX_ROWS + 1))
     if len(rows) > _MAX_ROWS:
         rows[_MAX_ROWS:] = [("…", "…")]
-    lines = [header, ("---", "---"), *(rows or [("no difference in any line", "")])]
-    return "\n".join(f"| {one} | {other} |" for one, other in lines)
+    return markdown.table(header, rows or [("no difference in any line", "")])
 
 
 def _rows(left: list[str], right: list[str]) -> Iterator[tuple[str, str]]:
@@ -34,10 +35,10 @@ def _rows(left: list[str], right: list[str]) -> Iterator[tuple[str, str]]:
                 yield _cell(one, mark), _cell(other, mark)
 
 
-def _cell(line: str, mark: str) -> str:
+def _cell(line: str, mark: str) -> markdown.Markup:
     """Return a line as code that keeps its indentation and cannot leave its cell."""
     if not line.strip():
-        return ""
+        return markdown.Markup()
     shown = line if len(line) <= _CELL_CHARS else f"{line[: _CELL_CHARS - 1]}…"
-    kept = re.sub(r"\s", "\u00a0", shown.replace("`", "'")).replace("|", "\\|")
-    return f"{mark}`{kept}`{mark}"
+    kept = re.sub(r"\s", "\u00a0", shown.replace("`", "'"))
+    return markdown.Markup(f"{mark}`{kept}`{mark}")

@@ -1,11 +1,11 @@
-"""What a run writes is judged beside it, once a step; where nothing can judge, the training goes on."""
+"""Completions of a run are scored beside it, once a step; without a sandbox, the training goes on."""
 
 import json
 
 import dagster as dg
 
 from codeft_assets.defs.assets.model import _passing
-from codeft_assets.defs.in_training_scores import ProbeScores
+from codeft_assets.defs.in_training_scores import InTrainingScores
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.provider import SandboxError
 
@@ -13,11 +13,11 @@ ITEM = load_items(BENCHMARKS["embedded"])[0]
 
 
 def test_completions_become_the_share_that_passes_live_and_in_the_plot(tmp_path):
-    scores = ProbeScores(dg.build_asset_context())
+    scores = InTrainingScores(dg.build_asset_context())
     entry = {"step": 40, "completions": {ITEM.task_id: ITEM.solution}, "probe_completion_seconds": 0.5}
-    told = scores.tell(entry)
-    assert told == {"step": 40, "probe_completion_seconds": 0.5, "probe_pass_at_1": 1.0, "probe_num_scored": 1}
-    assert scores.tell({"step": 40, "loss": 2.0}) == {"step": 40, "loss": 2.0}
+    scored = scores.score_entry(entry)
+    assert scored == {"step": 40, "probe_completion_seconds": 0.5, "probe_pass_at_1": 1.0, "probe_num_scored": 1}
+    assert scores.score_entry({"step": 40, "loss": 2.0}) == {"step": 40, "loss": 2.0}
     later = {"step": 80, "completions": {ITEM.task_id: ""}}
     (tmp_path / "metrics.jsonl").write_text(
         json.dumps(entry) + '\n{"step": 45, "loss": 1.5}\n' + json.dumps(later) + "\n"
@@ -33,4 +33,4 @@ def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
         raise SandboxError("no jail works here")
 
     monkeypatch.setattr("codeft_assets.defs.in_training_scores.grade_completions", refuse)
-    assert ProbeScores(dg.build_asset_context()).tell({"step": 1, "completions": {"a": ""}}) == {"step": 1}
+    assert InTrainingScores(dg.build_asset_context()).score_entry({"step": 1, "completions": {"a": ""}}) == {"step": 1}
