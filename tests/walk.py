@@ -1,4 +1,4 @@
-"""A person's walk through README and docs from a fresh clone: every command is typed as it stands there.
+"""A newcomer's walk through README and docs in a fresh clone: every command is typed as written.
 
 ``make docs`` walks all of it and prints what each command printed. A block of commands is run unless the comment above
 it says ``not executed`` and why; ``long`` ones are left out of ``make test``. A block after ``into FILE`` is put into
@@ -21,8 +21,8 @@ from tests.hub.server import HubServer, seed_samples
 
 ROOT = Path(__file__).parents[1]
 NAMES = (
-    *("concepts", "tune_the_filter", "train_on_a_gpu", "training_report", "evaluate_and_compare", "operate", "faq"),
-    "add_a_source",
+    *("architecture", "concepts", "tune_the_filter", "train_on_a_gpu", "training_report", "evaluate_and_compare"),
+    *("operate", "faq", "add_a_source"),
 )
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES))
 """In the order of a walk: the last one changes the catalogue."""
@@ -44,7 +44,7 @@ class Block:
     note: str = ""
 
     def is_run(self, *, long):
-        """Tell whether a walk runs it."""
+        """Return whether a walk runs it."""
         if self.language != "bash":
             return False
         return not self.note.startswith("not executed") and (long or not self.note.startswith("long"))
@@ -60,7 +60,7 @@ def blocks(page):
 
 
 def clone(folder):
-    """Copy what git knows, as it is now, and give it this virtual environment; return the new checkout."""
+    """Copy the tracked and new files, give the copy this virtual environment, and return its folder."""
     place = folder / "codeft"
     known = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -100,7 +100,7 @@ def insert(block, place):
 
 
 def walk(page, place, surroundings, *, long):
-    """Do what the page says, block by block in one shell's words; yield each block with its output.
+    """Run the blocks of a page in order, with the variables that earlier ones exported; yield each with its output.
 
     Raises:
         AssertionError: a command failed.

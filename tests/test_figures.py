@@ -1,0 +1,117 @@
+"""Measured figures of the documentation: tables name their program, and figures agree with each other and the code.
+
+The machines that measured them are gone, so no test can measure them again. These find a figure that was edited alone.
+"""
+
+import csv
+import re
+from collections import Counter
+
+import pytest
+
+from codeft_eval.scoring.scores import proportion
+from codeft_training.recipes import find_recipe
+from tests.eval.hostile import ATTACKS
+from tests.walk import ROOT
+
+REPORT = (ROOT / "docs/training_report.md").read_text()
+EVALUATION = (ROOT / "docs/evaluate_and_compare.md").read_text()
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+
+
+def numbers(text):
+    return [float(found.replace(",", "")) for found in _NUMBER.findall(text)]
+
+
+def section(page, heading):
+    return re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)[1]
+
+
+def table(text):
+    """Return the rows of the first table below its header, as cells."""
+    lines = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+@pytest.mark.parametrize("page", ["training_report.md", "evaluate_and_compare.md", "operate.md"])
+def test_a_section_with_measurements_names_a_program_or_the_date_of_the_only_run(page):
+    text = (ROOT / "docs" / page).read_text()
+    head, *sections = re.split(r"^## ", text, flags=re.MULTILINE)
+    only_run = re.search(r"measured on (\d{4}-\d\d-\d\d)", head)
+    for part in sections:
+        measured = [row for row in re.findall(r"^\|.*$", part, re.MULTILINE) if len(_NUMBER.findall(row)) > 2]
+        program = re.search(
+            r"tests/benchmarks/\w+\.py|python -m (?:codeft|tests)\.?\w* |python -m tests\.\w+|make \w+", part
+        )
+        assert not measured or program or only_run, f"{page}: {part.splitlines()[0]}"
+
+
+def test_the_hostile_programs_of_the_page_are_those_of_the_suite():
+    summary, attacks = table(EVALUATION)[:5], table(EVALUATION)[5:]
+    assert f"{len(ATTACKS)} hostile programs" in EVALUATION
+    assert {row[0].strip("`") for row in attacks} <= set(ATTACKS)
+    for column in (1, 2, 3):
+        letters = Counter("".join(row[column] for row in attacks if row[column] != "contained"))
+        num_breaches = sum(row[column] != "contained" for row in attacks)
+        assert [int(row[column]) for row in summary] == [
+            len(ATTACKS) - num_breaches,
+            *(letters[name] for name in "FXPK"),
+        ]
+
+
+def test_the_time_of_an_evaluation_is_the_sum_of_its_parts():
+    total, *parts, _ = table(section(EVALUATION, "All of HumanEval and MBPP, without a network"))
+    for column in range(1, 5):
+        assert float(total[column]) == pytest.approx(sum(float(row[column]) for row in parts), abs=0.15)
+
+
+def test_the_documents_of_the_report_add_up():
+    *rows, total = [numbers(" | ".join(row[1:])) for row in table(section(REPORT, "The corpus"))]
+    assert [sum(row[i] for row in rows) for i in (0, 1)] == total[:2]
+    assert sum(row[2] for row in rows) == pytest.approx(total[2], abs=0.05 * len(rows))
+    dropped = numbers(
+        re.search(
+            r"Dropped: (.*?) as$", section(REPORT, "The corpus").replace("\n", " ").split(" leaks")[0], re.MULTILINE
+        )[1]
+    )
+    by_quality, _, _, duplicates, leaks = dropped
+    assert total[0] == total[1] + by_quality + duplicates + leaks
+
+
+def test_the_ratios_of_the_report_are_those_of_its_table():
+    rows = {row[0].split(":")[0]: row for row in table(section(REPORT, "Speed"))}
+    small, large = ({name: numbers(row[i])[0] for name, row in rows.items() if row[i]} for i in (1, 3))
+    prose = section(REPORT, "Speed").replace("\n", " ")
+    stated = numbers(re.search(r"Our loop reaches (.*?) times the Trainer", prose)[1])
+    bare, trainer = "bare compiled bf16 loop, fused AdamW, none of that", "`transformers.Trainer`, eager"
+    ratios = [speeds["ours"] / speeds[other] for other in (bare, trainer) for speeds in (small, large)]
+    assert [number for number in stated if number not in (46, 103)] == pytest.approx(ratios, abs=0.005)
+
+
+def test_the_tokens_of_the_report_are_those_of_its_steps():
+    text = section(REPORT, "The run")
+    steps = int(numbers(table(text)[-1][0])[0])
+    tokens = numbers(re.search(r"([\d.]+) million tokens were read", text)[1])[0]
+    recipe = find_recipe("h200-10min")
+    data = getattr(recipe, "data", recipe)
+    assert tokens == pytest.approx(steps * data.tokens_per_step / 1e6, abs=0.05)
+
+
+def test_the_best_step_of_the_report_is_the_one_in_bold():
+    rows = table(section(REPORT, "The run"))
+    best = min(rows, key=lambda row: numbers(row[3])[0])
+    assert [row for row in rows if "**" in row[0]] == [best]
+
+
+def test_the_intervals_of_the_report_are_those_of_the_harness():
+    for row in table(section(REPORT, "Completions")):
+        passed, of, *_ = numbers(row[1])
+        high = float(re.search(r"0 to ([\d.]+) %", row[1])[1])
+        assert proportion(int(passed), int(of)).high == pytest.approx(high / 100, abs=0.0005)
+
+
+def test_the_published_score_of_the_report_is_that_of_the_reference():
+    with (ROOT / "codeft_eval/data/reference_scores.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["tier"] == "official" and row["kind"] == "base"]
+    score = next(row["score"] for row in rows if (row["model"], row["benchmark"]) == ("Qwen2.5-0.5B", "HumanEval"))
+    assert f"Qwen 2.5 0.5B\nsolves {score} %" in REPORT
