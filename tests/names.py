@@ -70,6 +70,19 @@ def _parameters(node, classes):
 
 
 @functools.cache
+def annotations():
+    """Return field of a class -> the names in its annotations."""
+    found = {}
+    for path in python_files():
+        for node in ast.walk(syntax(path)):
+            for part in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(part, ast.AnnAssign):
+                    names = {name.id for name in ast.walk(part.annotation) if isinstance(name, ast.Name)}
+                    found.setdefault(part.target.id, set()).update(names)
+    return found
+
+
+@functools.cache
 def members():
     """Return class -> the names of its body and of its methods' attributes."""
     found = {}
@@ -151,15 +164,20 @@ def is_code(text):
     except SyntaxError:
         return False
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    keywords = {call: {keyword.arg for keyword in call.keywords} for call in calls}
+    settings = {keyword.arg: keyword.value for keyword in tree.body.keywords}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {"_", *dir(builtins)}
     fields = set().union(*parameters().values())
     return (
         names <= all_identifiers() | strings()
-        and keywords[tree.body] <= fields
-        and all(keywords[call] <= parameters().get(call.func.id, set()) for call in calls if call is not tree.body)
+        and set(settings) <= fields
+        and all(value.func.id in annotations().get(name, ()) for name, value in settings.items() if value in calls)
+        and all(_takes(call) for call in calls if call is not tree.body)
         and all(_is_attribute(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))
     )
+
+
+def _takes(call):
+    return {keyword.arg for keyword in call.keywords} <= parameters().get(call.func.id, set())
 
 
 def _is_attribute(node):
