@@ -163,6 +163,8 @@ def is_code(text):
         tree = ast.parse(f"_({text})", mode="eval")
     except SyntaxError:
         return False
+    if any(isinstance(node, ast.BinOp | ast.BoolOp | ast.Compare) for node in ast.walk(tree)):
+        return False
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     settings = {keyword.arg: keyword.value for keyword in tree.body.keywords}
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {"_", *dir(builtins)}
