@@ -132,16 +132,14 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
     with output.lock():
         done = {fp: commit for fp in set(fingerprints) if (commit := _read_unit(output, fp)) is not None}
         missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
-        num_skipped = len(units) - len(missing)
         with progress_bar(stage.name, len(units), on_progress) as advance:
-            advance(num_skipped, 0)
+            advance(num_skipped := len(units) - len(missing), 0)
             for fingerprint, commit in _run_units(function, missing, output, workers):
                 done[fingerprint] = commit
                 advance(1, sum(shard.num_rows for shard in commit.shards))
         manifest = _build_manifest(output, stage, fingerprints, done)
         _commit(output, manifest, accept)
-    seconds = time.monotonic() - start
-    return StageRun(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=seconds)
+    return StageRun(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=time.monotonic() - start)
 
 
 def _commit(output: Table, manifest: Manifest, accept: Callable[[Manifest], None] | None) -> None:
