@@ -3,7 +3,8 @@
 From the functions that compute a unit, names are followed through functions, classes, constants and imports of our
 packages. A definition counts by what its code does: comments, docstrings, annotations, layout, import statements, the
 names of modules and of top-level definitions, and the file in which a definition stands are not part of the hash. So
-moving or renaming code recomputes nobody's tables, and repairing a function recomputes those that it computed.
+moving or renaming code recomputes nobody's tables, and repairing a function recomputes those that it computed. A file
+of data beside the code counts by its content where the code names it.
 
 Two things are not followed. Rooms that move bytes and compute none (``_NOT_COMPUTING``) count by being used, not by
 their content. And a method called on an argument is seen only where the argument's class is named, in an annotation or
@@ -15,7 +16,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,11 @@ _NOT_COMPUTING = (
     "codeft_assets.sources",
     "codeft_assets.store.tables",
 )
-_COMPOUND = (ast.If, ast.Try, ast.With, ast.For, ast.While)
+_COMPOUND = (ast.If, ast.Try, ast.TryStar, ast.With, ast.For, ast.While, ast.Match)
+_CODE_SUFFIXES = {".py", ".pyc", ".nbi", ".nbc"}
+"""The last two are numba's caches."""
+_BLIND_FIELDS = {"ctx", "type_comment", "type_params"}
+"""Of syntax trees: they compute nothing, and only some versions of Python have them."""
 
 
 class Definition(NamedTuple):
@@ -91,7 +96,7 @@ def _root(root: Any) -> Definition:
 @functools.cache
 def _content(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
     """Return the code of a definition with its references as ``#0``, ``#1`` …, and what these refer to."""
-    if definition.module.startswith(_NOT_COMPUTING):
+    if f"{definition.module}.".startswith(tuple(f"{name}." for name in _NOT_COMPUTING)):
         return "", ()
     module = _read_module(definition.module)
     assert module is not None, f"{definition} was resolved"
@@ -148,11 +153,11 @@ def _imports(statement: ast.stmt) -> dict[str, tuple[str, str]]:
 
 def _defined_names(statement: ast.stmt) -> set[str]:
     """Return the names that a top-level statement defines, or changes by a call or an assignment to a part."""
+    nodes = list(ast.walk(statement))
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}
+        return {statement.name}.union(*(node.names for node in nodes if isinstance(node, ast.Global)))
     if isinstance(statement, ast.Import | ast.ImportFrom) or _is_docstring(statement):
         return set()
-    nodes = list(ast.walk(statement))
     changes = isinstance(statement, (ast.Expr, ast.AugAssign, *_COMPOUND))
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and (changes or isinstance(node.ctx, ast.Store))}
     loops = {
@@ -163,7 +168,7 @@ def _defined_names(statement: ast.stmt) -> set[str]:
         if isinstance(name, ast.Name)
     }
     parts = [node for node in nodes if isinstance(node, ast.Attribute | ast.Subscript)]
-    stored = {_base(node) for node in parts if isinstance(node.ctx, ast.Store)}
+    stored = {_base(node) for node in parts if isinstance(node.ctx, ast.Store | ast.Del)}
     inner = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     return (bound | stored | inner) - loops - {""}
 
@@ -172,6 +177,26 @@ def _base(node: ast.expr) -> str:
     while isinstance(node, ast.Attribute | ast.Subscript):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _data_hashes(package: str, value: object) -> list[str]:
+    """Return hashes of the data files that a constant names, and of others of the same kind in their folders.
+
+    A template includes others by names that only it has.
+    """
+    named = _data_files(package).get(value, []) if isinstance(value, str) else []
+    found = {sibling for path in named for sibling in path.parent.glob(f"*{path.suffix}")}
+    return sorted(xxhash.xxh3_64_hexdigest(path.read_bytes()) for path in found)
+
+
+@functools.cache
+def _data_files(package: str) -> dict[str, list[Path]]:
+    """Return the files of a package of ours that are not code, by name."""
+    source, files = _source_file(package), defaultdict(list)
+    for path in source.parent.rglob("*.*") if source else ():
+        if path.is_file() and path.suffix not in _CODE_SUFFIXES:
+            files[path.name].append(path)
+    return files
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -216,7 +241,7 @@ class _Writer:
                 self._write(element, parts)
             parts.append("]")
         elif not isinstance(value, ast.AST):
-            parts.append(repr(value))
+            parts += [repr(value), *_data_hashes(self._module.split(".")[0], value)]
         elif isinstance(value, ast.Name | ast.Attribute) and (found := self._find(value)) and found.name:
             parts.append(f"#{self.references.setdefault(found, len(self.references))}")
         elif isinstance(value, ast.Import | ast.ImportFrom):
@@ -229,7 +254,7 @@ class _Writer:
         for name in node._fields:
             if name in {"annotation", "returns"}:
                 self._write(getattr(node, name), [])  # the classes that it names are followed, its text is no code
-            elif name not in {"ctx", "type_comment", left_out}:
+            elif name not in {*_BLIND_FIELDS, left_out}:
                 self._write(getattr(node, name, None), parts)
 
     def _find(self, node: ast.expr) -> Definition | None:

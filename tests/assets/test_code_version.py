@@ -1,7 +1,9 @@
 """Code versions: changed by what code does, wherever it lies, and by nothing else."""
 
+import ast
 import itertools
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +40,9 @@ def version(tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "__init__.py").touch()
         for name, text in files.items():
-            (folder / f"{name}.py").write_text(text.replace("{package}", package))
+            place = folder / (name if "." in name else f"{name}.py")
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text.replace("{package}", package))
         monkeypatch.setattr(code_version, "_PACKAGES", (package,))
         monkeypatch.syspath_prepend(tmp_path)
         found = code_version_of(f"{package}.{root}")
@@ -84,6 +88,9 @@ OTHER = {
     "a table changed by a call": {"table": TABLE + "TABLE.update(a=2)"},
     "a table changed by an assignment": {"table": TABLE + "TABLE['a'] = 2"},
     "a table changed in a condition": {"table": TABLE + "if True:\n    TABLE = {'a': 2}"},
+    "a table that lost an entry": {"table": TABLE + "del TABLE['a']"},
+    "a table changed in a match": {"table": TABLE + "match 1:\n    case 1:\n        TABLE.update(a=2)"},
+    "a table that a function replaces": {"table": TABLE + "def setup():\n    global TABLE\n    TABLE = {'a': 2}"},
     "a default": {"helpers": HELPERS.replace("double(x)", "double(x, y=1)")},
     "a decorator": {"helpers": HELPERS.replace("def double", "@print\ndef double")},
     "which function is called": {
@@ -101,6 +108,55 @@ def test_a_version_is_blind_to(version, change):
 @pytest.mark.parametrize("change", OTHER, ids=str)
 def test_a_version_sees(version, change):
     assert version(FILES) != version(FILES | OTHER[change])
+
+
+READS_DATA = FILES | {
+    "helpers": "from pathlib import Path\nTEXT = (Path(__file__).parent / 'pages' / 'page.html').read_text()\n\n"
+    "def double(x):\n    return TEXT * x",
+    "pages/page.html": "{% include 'frame.html' %}",
+    "pages/frame.html": "frame",
+    "pages/page.css": "",
+}
+
+
+@pytest.mark.parametrize("name", ["pages/page.html", "pages/frame.html"])
+def test_a_version_sees_the_data_files_that_code_names_and_what_these_include(version, name):
+    assert version(READS_DATA) != version(READS_DATA | {name: "other"})
+
+
+def test_a_version_is_blind_to_data_files_that_it_does_not_name_and_to_the_place_of_those_that_it_does(version):
+    moved = {name.replace("pages/", "other/"): text for name, text in READS_DATA.items()}
+    assert version(READS_DATA) == version(READS_DATA | {"pages/page.css": "x"}) == version(moved)
+
+
+def test_a_module_computes_whose_name_only_begins_as_that_of_one_that_does_not(version, monkeypatch):
+    monkeypatch.setattr(code_version, "_NOT_COMPUTING", tuple(f"made_up_{number}.help" for number in range(1000)))
+    assert version(FILES) != version(FILES | {"helpers": HELPERS.replace("2 * x", "3 * x")})
+
+
+def test_a_version_is_the_same_under_a_python_whose_syntax_trees_have_more_fields(version, monkeypatch):
+    before = version(FILES)
+    for kind in (ast.FunctionDef, ast.ClassDef):
+        monkeypatch.setattr(kind, "_fields", (*kind._fields, "type_params"))
+    assert before == version(FILES)
+
+
+def imports_that_a_version_cannot_follow(tree):
+    """Yield lines: of alternatives under one name only the last counts, of a starred or relative import none."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or node.names[0].name == "*"):
+            yield node.lineno
+    for block in tree.body:
+        if isinstance(block, ast.If | ast.Try) and "TYPE_CHECKING" not in ast.unparse(getattr(block, "test", block)):
+            yield from (node.lineno for node in ast.walk(block) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def test_no_module_of_ours_has_an_import_that_a_version_cannot_follow():
+    root = Path(code_version.__file__).parents[2]
+    modules = [path for package in code_version._PACKAGES for path in (root / package).rglob("*.py")]
+    found = {path: list(imports_that_a_version_cannot_follow(ast.parse(path.read_text()))) for path in modules}
+    assert len(found) > 100
+    assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 CLASSES = """
