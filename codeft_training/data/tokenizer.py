@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codeft_assets.base.files import folder_hash, write_atomically
+from codeft_assets.base.files import file_hash, folder_hash, write_atomically
 from codeft_training.data.corpus import Corpus
 
 if TYPE_CHECKING:
@@ -36,8 +36,11 @@ SPECIAL_TOKENS = (
 QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
+TOKENIZER_VERSION = "1"
+"""Counts up when the same corpus gives another tokenizer; a test compares it with the code that makes one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> Tokeniz
         tokenizer, num_documents = _train(corpus, vocab_size)
         return _wrap(tokenizer), num_documents
 
-    return _reuse_or_save(corpus, output, f"{corpus.content_hash}-{vocab_size}", make)
+    return _reuse_or_save(corpus, output, vocab_size, make)
 
 
 def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> TokenizerReport:
@@ -90,13 +93,14 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
         tokenizer.chat_template = _chat_template()
         return tokenizer, 0
 
-    return _reuse_or_save(corpus, output, f"{corpus.content_hash}-{base_model}", make)
+    return _reuse_or_save(corpus, output, base_model, make)
 
 
 def _reuse_or_save(
-    corpus: Corpus, output: Path, identity: str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
+    corpus: Corpus, output: Path, option: int | str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
 ) -> TokenizerReport:
-    """Return the report of the tokenizer in ``output``, which is made unless it is the one of ``identity``."""
+    """Return the report of the tokenizer in ``output``, which is made unless it is of this corpus, option and code."""
+    identity = f"{corpus.content_hash}-{option}-{TOKENIZER_VERSION}-{file_hash(_CHAT_TEMPLATE)[:16]}"
     previous = _read_report(output)
     if previous is not None and previous["identity"] == identity:
         return TokenizerReport(**previous["report"])
@@ -183,7 +187,7 @@ def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 
 def _chat_template() -> str:
-    return (Path(__file__).parent / "chat_template.jinja").read_text().rstrip("\n")
+    return _CHAT_TEMPLATE.read_text().rstrip("\n")
 
 
 def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:

@@ -1,13 +1,19 @@
 """The tokenizer loses nothing, is made once, and says which tokens an assistant wrote."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer
 
+from codeft_assets.stages.code_version import code_version_of
+from codeft_training.data import tokenizer
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import load_tokenizer
-from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
+from codeft_training.data.tokenizer import TOKENIZER_VERSION, adopt_tokenizer, train_tokenizer
+
+TOKENIZER_CODE = ("1", "8c700877dd92d234")
+"""``TOKENIZER_VERSION`` and the hash of the code that had this version."""
 
 MESSAGES = [
     {"role": "system", "content": "Be brief."},
@@ -87,3 +93,26 @@ def test_a_base_model_without_chatml_is_refused(tmp_path, made):
     with pytest.raises(ValueError, match="lacks .*<|endoftext|>.*choose a base model that knows ChatML"):
         adopt_tokenizer(Corpus(made / "corpus"), tmp_path / "own", base_model=str(tmp_path / "base"))
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("change", ["template", "code"])
+def test_a_tokenizer_is_made_again_when_its_code_or_its_template_changed(tmp_path, made, monkeypatch, change):
+    corpus, again = Corpus(made / "corpus"), tmp_path / "tokenizer"
+    shutil.copytree(made / "tokenizer", again)
+    first = (again / "tokenizer.json").stat().st_mtime_ns
+    train_tokenizer(corpus, again, vocab_size=320)
+    assert (again / "tokenizer.json").stat().st_mtime_ns == first
+    if change == "template":
+        (tmp_path / "changed.jinja").write_text("{{ messages }}")
+        monkeypatch.setattr(tokenizer, "_CHAT_TEMPLATE", tmp_path / "changed.jinja")
+    else:
+        monkeypatch.setattr(tokenizer, "TOKENIZER_VERSION", "next")
+    train_tokenizer(corpus, again, vocab_size=320)
+    assert (again / "tokenizer.json").stat().st_mtime_ns > first
+
+
+def test_the_tokenizers_version_follows_the_code_that_makes_it():
+    assert (TOKENIZER_VERSION, code_version_of(train_tokenizer, adopt_tokenizer)) == TOKENIZER_CODE, (
+        "the code that makes a tokenizer has changed: if a corpus now gives another, count TOKENIZER_VERSION up, "
+        "so that users make it again; in any case write the pair on the left into TOKENIZER_CODE"
+    )
