@@ -67,7 +67,7 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
     recipe = command.add_mutually_exclusive_group()
     recipe.add_argument("--recipe", default=SMOKE.name, help=f"one of {sorted(RECIPES)}")
-    recipe.add_argument("--recipe-json", default="", help="a resolved recipe, as result.json records it")
+    recipe.add_argument("--recipe-json", help="a resolved recipe, as result.json records it")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
     command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
     command.add_argument("--probe", type=Path, help="JSON lines of texts to evaluate at each validation")

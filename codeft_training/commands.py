@@ -146,9 +146,18 @@ def _card_body(folder: Path) -> str:
 
 def _recipe(options: argparse.Namespace) -> Recipe:
     overrides = _pairs("--set", options.set)
-    if options.recipe_json:
-        return read_recipe(json.loads(options.recipe_json)).parse(overrides)
+    if options.recipe_json is not None:
+        return _read_recipe_json(options.recipe_json).parse(overrides)
     return find_recipe(options.recipe, overrides)
+
+
+def _read_recipe_json(text: str) -> Recipe:
+    try:
+        return read_recipe(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--recipe-json {text[:80]!r} must be JSON: {error}; write it by json.dumps(recipe.record())"
+        ) from error
 
 
 def _lineage(options: argparse.Namespace) -> dict[str, Any]:

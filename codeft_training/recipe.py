@@ -23,6 +23,25 @@ def _require(group: object, rule: str, holds: Callable[[Any], bool], *names: str
             raise ValueError(f"{name} = {value!r} must be {rule}")
 
 
+_MAX = 2**63
+_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "bool": ("true or false", lambda value: type(value) is bool),
+    "float": ("a finite number", lambda value: type(value) in {int, float} and -_MAX < value < _MAX),
+    "int": ("a whole number of 64 bits", lambda value: type(value) is int and -_MAX < value < _MAX),
+    "str": ("text", lambda value: type(value) is str),
+}
+"""By the annotation of a field: the rule for its value, which JSON or a caller may have given another type."""
+
+
+def _require_types(group: Any) -> None:
+    """Check that values are of their fields' types, and turn ``1`` of a float into ``1.0``: one value, one hash."""
+    for entry in fields(group):
+        if (kind := str(entry.type)) in _TYPES:
+            _require(group, *_TYPES[kind], entry.name)
+        if kind == "float":
+            object.__setattr__(group, entry.name, float(getattr(group, entry.name)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     """What a step reads (``data.batches``)."""
@@ -36,7 +55,9 @@ class DataConfig:
     """Of the order of rows, and of the first weights."""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
+        _require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
 
     @property
     def rows_per_step(self) -> int:
@@ -59,6 +80,7 @@ class OptimizationConfig:
     adam_beta_2: float = 0.95
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
         _require(self, "at least 0", lambda x: x >= 0, "weight_decay")
         _require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
@@ -74,6 +96,7 @@ class ScheduleConfig:
     """Share of the steps in which the rate falls to a twentieth (WSD; long decays suit short runs)."""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "at least 1", lambda n: n >= 1, "max_steps")
         if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
             raise ValueError(
@@ -93,6 +116,7 @@ class MonitorConfig:
     """Rows of held-out text a validation reads at most."""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
         _require(self, "at least 0", lambda n: n >= 0, "validation_rows")
 
@@ -102,6 +126,9 @@ class PrecisionConfig:
     """The type that a device computes in."""
 
     bf16: bool = False
+
+    def __post_init__(self) -> None:
+        _require_types(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +143,7 @@ class ModelShape:
     intermediate_size: int = 384
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "at least 1", lambda n: n >= 1, *_names(self))
         if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
             raise ValueError(
@@ -148,6 +176,7 @@ class PretrainingConfig:
     }
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
         for name, choices in self.CHOICES.items():
             _require(self, f"one of {choices}", choices.__contains__, name)
@@ -168,6 +197,7 @@ class FinetuningConfig:
     """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
 
     def __post_init__(self) -> None:
+        _require_types(self)
         _require(self, "a Hub id or a folder", bool, "base_model")
         _require(self, "at least 0", lambda n: n >= 0, "lora_rank")
 
@@ -204,6 +234,9 @@ class Recipe:
     precision: PrecisionConfig = field(default_factory=PrecisionConfig)
 
     PURPOSE: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        _require_types(self)
 
     def values(self) -> dict[str, Any]:
         """Return every field of every group by its flat name."""
@@ -283,18 +316,26 @@ class FinetuneRecipe(Recipe):
     PURPOSE: ClassVar[str] = "fine-tunes a base model"
 
 
+_WRITE_RECORD = "write it by Recipe.record"
+
+
 def read_recipe(record: Mapping[str, Any]) -> Recipe:
     """Return the recipe of which ``record`` is the record.
 
     Raises:
         ValueError: a field is missing or unknown, or a value breaks its group's rules.
     """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"the record of a recipe must have its fields by name, not be {record!r}; {_WRITE_RECORD}")
     kind = FinetuneRecipe if "base_model" in record else PretrainRecipe
     groups: dict[str, Any] = {owner: group for owner, group in get_type_hints(kind).items() if is_dataclass(group)}
     names = {owner: _names(group) for owner, group in groups.items()}
     expected = {"name", "about"}.union(*names.values())
-    if set(record) != expected:
-        wrong = sorted(expected ^ set(record))
-        raise ValueError(f"the record of a recipe lacks, or does not know, {wrong}; write it by Recipe.record")
+    missing, unknown = sorted(expected - set(record)), sorted(set(record) - expected)
+    if missing or unknown:
+        raise ValueError(
+            f"the record of a recipe that {kind.PURPOSE} lacks {missing} and has the unknown fields {unknown}; "
+            f"{_WRITE_RECORD}"
+        )
     made = {owner: group(**{name: record[name] for name in names[owner]}) for owner, group in groups.items()}
     return kind(name=record["name"], about=record["about"], **made)

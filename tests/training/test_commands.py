@@ -31,3 +31,10 @@ def test_a_recipe_comes_in_one_way_only(capsys):
 def test_a_malformed_override_is_named():
     with pytest.raises(ValueError, match="--set takes NAME=VALUE, not 'max_steps'"):
         recipe_of("--set", "max_steps")
+
+
+@pytest.mark.parametrize("text", ["", "x", "{'name': 1}"])
+def test_a_record_that_is_no_json_is_named(text):
+    with pytest.raises(ValueError, match=r"--recipe-json .* must be JSON: .*; write it by json.dumps") as found:
+        recipe_of("--recipe-json", text)
+    assert repr(text) in str(found.value)

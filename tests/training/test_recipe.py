@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -76,6 +77,56 @@ def test_a_record_that_lacks_a_field_is_refused():
         read_recipe(record)
 
 
+@pytest.mark.parametrize("record", [None, [], "x", 3])
+def test_a_record_that_is_no_object_is_refused(record):
+    with pytest.raises(ValueError, match="must have its fields by name, not be .*; write it by Recipe.record"):
+        read_recipe(record)
+
+
+def test_a_record_says_which_fields_it_lacks_and_which_are_unknown():
+    record = FROM_SCRATCH.record() | {"lora_rank": 0}
+    del record["z_loss"]
+    with pytest.raises(ValueError, match=r"trains from scratch lacks \['z_loss'\] and has the unknown .*'lora_rank'"):
+        read_recipe(record)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        ({"max_steps": "300"}, "max_steps = '300' must be a whole number"),
+        ({"max_steps": 1.5}, "a whole number"),
+        ({"max_steps": True}, "a whole number"),
+        ({"max_steps": None}, "a whole number"),
+        ({"max_steps": 2**63}, "a whole number of 64 bits"),
+        ({"bf16": "yes"}, "bf16 = 'yes' must be true or false"),
+        ({"bf16": 1}, "true or false"),
+        ({"learning_rate": math.nan}, "learning_rate = nan must be a finite number"),
+        ({"learning_rate": math.inf}, "a finite number"),
+        ({"learning_rate": 10**400}, "a finite number"),
+        ({"learning_rate": False}, "a finite number"),
+        ({"learning_rate": "x"}, "a finite number"),
+        ({"optimizer": ["muon"]}, "must be text"),
+        ({"name": 3}, "name = 3 must be text"),
+        ({"about": None}, "about = None must be text"),
+    ],
+)
+def test_a_record_with_a_value_of_another_type_is_refused(change, rule):
+    with pytest.raises(ValueError, match=rule):
+        read_recipe(FROM_SCRATCH.record() | change)
+
+
+def test_a_whole_number_of_a_float_is_the_same_recipe_and_hash():
+    whole, decimal = FROM_SCRATCH.override(learning_rate=1), FROM_SCRATCH.override(learning_rate=1.0)
+    assert (whole, whole.hash, whole.record()) == (decimal, decimal.hash, decimal.record())
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "weight_decay", "max_grad_norm", "z_loss", "budget_seconds"])
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400"])
+def test_an_override_that_is_not_finite_is_refused(name, text):
+    with pytest.raises(ValueError, match=f"recipe 'smoke': {name} = .* must be a finite number"):
+        find_recipe("smoke", {name: text})
+
+
 def test_overrides_reach_their_group_and_leave_the_recipe_alone():
     changed = FROM_SCRATCH.parse({"max_steps": "7", "hidden_size": "64", "bf16": "True", "budget_seconds": "5"})
     assert changed.schedule.max_steps == 7
@@ -92,6 +143,8 @@ def test_overrides_reach_their_group_and_leave_the_recipe_alone():
         ("smoke", {"learning": "1"}, "no field 'learning'; it has .*'learning_rate'"),
         ("smoke", {"max_steps": "many"}, "max_steps = 'many' must be of type int"),
         ("smoke", {"bf16": "yes"}, "bf16 = 'yes' must be true or false"),
+        ("smoke", {"seed": "-1"}, "recipe 'smoke': seed = -1 must be in 0..4294967295"),
+        ("smoke", {"seed": str(2**32)}, "seed = 4294967296 must be in 0..4294967295"),
         ("smoke", {"max_steps": "0"}, "recipe 'smoke': max_steps = 0 must be at least 1"),
         ("smoke", {"num_heads": "3"}, "must divide by num_heads 3"),
         ("smoke", {"learning_rate": "0"}, "learning_rate = 0.0 must be positive"),
