@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 TEMPORARY_PREFIX = ".tmp-"
+_TEMPORARY_NAME = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}(?P<process>\d+)(?P<old>\.old)?-(?P<name>.+)", re.DOTALL)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -58,8 +60,7 @@ def replacing_folder(path: Path, *, also: tuple[type[Exception], ...] = ()) -> I
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
     with explain_write_errors(path, temporary, also=also):
-        _remove_leftovers(path)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _clear_leftovers(path)
         temporary.mkdir()
         yield temporary
         replace_folder(temporary, path)
@@ -68,18 +69,24 @@ def replacing_folder(path: Path, *, also: tuple[type[Exception], ...] = ()) -> I
 def replace_folder(temporary: Path, path: Path) -> None:
     """Put the synced folder ``temporary`` in the place of ``path``.
 
-    A folder cannot be renamed over another, so the old one steps aside first and is removed last; a crash between the
-    two renames leaves it under its temporary name.
+    A folder cannot be renamed over another, so the old one steps aside first and is removed last. It returns if the new
+    one cannot take its place; after a crash between the two renames, when ``path`` is written next.
     """
     for file in temporary.rglob("*"):
         sync(file)
     sync(temporary)
-    old = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-old-{path.name}")
-    if path.exists():
+    old = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}.old-{path.name}")
+    existed = os.path.lexists(path)
+    if existed:
         path.rename(old)
-    temporary.rename(path)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        if existed:
+            old.rename(path)
+        raise
     sync(path.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
 
 
 def temporary_path(path: Path) -> Path:
@@ -87,19 +94,28 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove the temporary folders of ``path`` that killed processes left: packed rows may be most of a disk."""
-    for leftover in path.parent.glob(f"{TEMPORARY_PREFIX}*-{path.name}"):
-        process_id = leftover.name.removeprefix(TEMPORARY_PREFIX).removesuffix(f"-{path.name}")
-        if process_id.isdigit() and not is_being_written(leftover.name):
-            shutil.rmtree(leftover, ignore_errors=True)
+def _clear_leftovers(path: Path) -> None:
+    """Remove what killed processes left of ``path``: packed rows may be most of a disk.
+
+    In a container a process often has the number of the one before it.
+    """
+    for leftover in list(path.parent.iterdir()):
+        found = _TEMPORARY_NAME.fullmatch(leftover.name)
+        if found is None or found["name"] != path.name:
+            continue
+        if int(found["process"]) != os.getpid() and is_being_written(leftover.name):
+            continue
+        if found["old"] and not os.path.lexists(path):
+            leftover.rename(path)
+        else:
+            _remove(leftover)
 
 
 def is_being_written(name: str) -> bool:
     """True for the temporary name of a process that is alive."""
     if not name.startswith(TEMPORARY_PREFIX):
         return False
-    process_id = name.removeprefix(TEMPORARY_PREFIX).split("-", 1)[0]
+    process_id = re.split("[.-]", name.removeprefix(TEMPORARY_PREFIX), maxsplit=1)[0]
     return Path(f"/proc/{process_id}").exists()
 
 
@@ -132,14 +148,14 @@ def explain_write_errors(
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
 
 
 def _cause(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__).splitlines()[0]
+    return (getattr(error, "strerror", None) or str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _remedy(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -100,3 +101,77 @@ def test_a_folders_hash_is_of_names_and_contents(tmp_path):
     (tmp_path / "a").write_text("2")
     (tmp_path / "b").write_text("1")
     assert before != folder_hash(tmp_path, ["a", "b"])
+
+
+def entries(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["folder", "two words", "ü[1]*", "x]", "old-y"])
+def test_leftovers_of_a_killed_process_are_removed_whatever_the_name(tmp_path, name):
+    for leftover in (f".tmp-99999999-{name}", f".tmp-99999999.old-{name}", f".tmp-{os.getpid()}.old-{name}"):
+        (tmp_path / leftover).mkdir()
+        (tmp_path / leftover / "a").touch()
+    for _ in range(2):
+        with replacing_folder(tmp_path / name) as temporary:
+            (temporary / "new").touch()
+        assert entries(tmp_path) == {name}
+        assert entries(tmp_path / name) == {"new"}
+
+
+def test_a_folder_that_was_moved_aside_and_never_replaced_returns(tmp_path):
+    (tmp_path / ".tmp-99999999.old-folder").mkdir()
+    (tmp_path / ".tmp-99999999.old-folder" / "old").touch()
+    with pytest.raises(ValueError, match="stopped"), replacing_folder(tmp_path / "folder"):
+        raise ValueError("stopped")
+    assert entries(tmp_path) == {"folder"}
+    assert entries(tmp_path / "folder") == {"old"}
+
+
+def test_a_failure_between_the_two_renames_costs_nothing(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if Path(target).name == "folder" and (self / "new").exists():
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "old").touch()
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").touch()
+    assert entries(tmp_path) == {"folder"}
+    assert entries(tmp_path / "folder") == {"old"}
+
+
+def make_file(path):
+    path.write_text("a file")
+
+
+def make_link(path):
+    (path.parent / "elsewhere").mkdir()
+    (path.parent / "elsewhere" / "kept").touch()
+    path.symlink_to("elsewhere")
+
+
+def make_dangling_link(path):
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("make", [make_file, make_link, make_dangling_link])
+def test_a_file_or_link_in_the_place_of_the_folder_is_replaced_and_what_it_points_to_stays(tmp_path, make):
+    make(tmp_path / "folder")
+    with replacing_folder(tmp_path / "folder") as temporary:
+        (temporary / "new").touch()
+    assert entries(tmp_path) - {"elsewhere"} == {"folder"}
+    assert entries(tmp_path / "folder") == {"new"}
+    assert not (tmp_path / "elsewhere").exists() or entries(tmp_path / "elsewhere") == {"kept"}
+
+
+def test_an_error_without_words_is_named_by_its_type(tmp_path):
+    with (
+        pytest.raises(OSError, match=r"cannot write .*/a: OSError; check that disk"),
+        explain_write_errors(tmp_path / "a"),
+    ):
+        raise OSError
