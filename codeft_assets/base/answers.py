@@ -7,12 +7,19 @@ processes may read and write one store at a time.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from codeft_assets.base.files import explain_write_errors
 
+_WAIT_SECONDS = 60
+"""For another process to finish its batch."""
+_NOT_A_STORE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+"""Of the file's content; the last: it has other tables. All other codes are of the disk, rights and locks."""
+_PRIMARY_CODE = 0xFF
+"""The bits of an error code without its details."""
 _KEYS_A_QUERY = 500
 """SQLite takes at most 999 parameters where it is an old one."""
 _SCHEMA = """
@@ -42,18 +49,24 @@ class AnswerStore:
 
         Raises:
             ValueError: the file is no answer store.
+            OSError: it cannot be opened or written: read-only, held by another process, or the disk is full.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")  # readers do not wait for the writer
-            connection.execute("PRAGMA synchronous = FULL")  # committed means on the disk, also after a power cut
-            connection.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            connection.close()
-            raise ValueError(
-                f"{self.path} is not an answer store: {error}; move it away, its answers are computed again"
-            ) from error
+        with explain_write_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()  # an empty file is an empty store; one that is there is never removed after an error
+        with explain_write_errors(self.path, also=(sqlite3.OperationalError,)):
+            connection = sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
+            try:
+                _use_wal(connection)
+                connection.execute("PRAGMA synchronous = FULL")  # committed means on the disk, also after a power cut
+                connection.executescript(_SCHEMA)
+            except sqlite3.DatabaseError as error:
+                connection.close()
+                if error.sqlite_errorcode & _PRIMARY_CODE not in _NOT_A_STORE:
+                    raise
+                raise ValueError(
+                    f"{self.path} is not an answer store: {error}; move it away, its answers are computed again"
+                ) from error
         self._connection = connection
         return self
 
@@ -101,3 +114,16 @@ class AnswerStore:
     def count(self, kind: str) -> int:
         """Return the number of answers of a kind."""
         return self._open.execute("SELECT count(*) FROM answers WHERE kind = ?", (kind,)).fetchone()[0]
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Let readers not wait for the writer; where two processes open a new file at once, SQLite itself does not wait."""
+    last_try = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY or time.monotonic() > last_try:
+                raise
+        time.sleep(0.01)
