@@ -11,7 +11,7 @@ QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}
 
 .PHONY: help setup demo test ui check bench screenshots docs clean faults lock
 
-help:  ## what there is to do
+help:  ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml constraints.txt
@@ -69,5 +69,5 @@ lock: setup  ## requirements.lock: constraints.txt with the hash of every file o
 	$(VENV)/lock/bin/uv pip compile $(VENV)/pins.txt --no-deps --generate-hashes --universal --python-version 3.11 \
 	  --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
-clean:  ## remove what was built; the data root goes too
+clean:  ## remove what was built, the data root included
 	rm -rf $(VENV) $(CODEFT_HOME) .pytest_cache .ruff_cache .import_linter_cache build *.egg-info

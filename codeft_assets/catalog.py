@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,12 +13,18 @@ from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.tables import Store
 
 
-def main() -> int:
-    """Write the catalog of ``CODEFT_HOME`` and print the row counts."""
+def main(arguments: list[str] | None = None) -> int:
+    """Write the catalog of ``CODEFT_HOME`` and print the row counts; return the exit code."""
+    text = "Writes catalog.duckdb of CODEFT_HOME and prints what each source has in, kept and dropped."
+    argparse.ArgumentParser(prog="python -m codeft_assets.catalog", description=text).parse_args(arguments)
     store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
     path = write_catalog(store)
     with duckdb.connect(str(path), read_only=True) as connection:
-        sys.stdout.write(f"{path}\n{connection.sql(ROW_COUNTS_SQL)}\n")
+        try:
+            sys.stdout.write(f"{path}\n{connection.sql(ROW_COUNTS_SQL)}\n")
+        except duckdb.CatalogException:
+            sys.stderr.write(f"error: {path} has no documents or no ledger yet; materialize corpus/ledger first\n")
+            return 1
     return 0
 
 

@@ -101,7 +101,9 @@ def _positions(store: Store, document_id: str) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a trace and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m codeft_assets.trace", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m codeft_assets.trace", description="Prints a document's way from upstream to packed row."
+    )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("document_id", nargs="?", help="32 hex digits, as in every table")
     target.add_argument("--sequence", type=int, help="number of a packed training row")

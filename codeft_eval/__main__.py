@@ -1,4 +1,4 @@
-"""Evaluate checkpoints, replay completions, publish scores: see --help for the commands."""
+"""Evaluates checkpoints on benchmarks, scores stored completions and publishes a scoreboard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with open_reporter(terminal=_ResultsPrinted()) as reporter:
         try:
             return options.command(options, reporter)
-        except (ValueError, SandboxError) as error:
+        except (ValueError, OSError, SandboxError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
 
@@ -41,8 +41,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True)
     for add in (_add_run, _add_replay, _add_check, _add_measure, _add_fetch, _add_hold_out, _add_scoreboard):
         add(subparsers)
-    reference = _command(subparsers, "reference", commands.reference, "the published figures, with their sources")
-    reference.add_argument("--output", type=Path)
+    reference = _command(subparsers, "reference", commands.reference, "write the published scores with their sources")
+    reference.add_argument("--output", type=Path, help="folder to write; default: print only")
     return parser
 
 
@@ -54,22 +54,22 @@ def _add_run(subparsers: Any) -> None:
     run.add_argument("--device", default="", help="default: a GPU when there is one")
     run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
     run.add_argument("--engine", choices=list(ENGINES), help="default: graphs on a GPU, batches elsewhere")
-    run.add_argument("--num-samples", type=int, default=1, help="completions an item, for pass@k; needs a temperature")
+    run.add_argument("--num-samples", type=int, default=1, help="completions per item, for pass@k; needs a temperature")
     run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
-    run.add_argument("--top-p", type=float, default=1.0)
-    run.add_argument("--seed", type=int, default=0, help="with task, item and sample number it fixes each sample")
+    run.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampling; 1: all tokens")
+    run.add_argument("--seed", type=int, default=0, help="fixes each sample, together with its item and number")
     _add_benchmark(run)
 
 
 def _add_replay(subparsers: Any) -> None:
-    text = "score stored completions through exactly the same path"
+    text = "score stored completions exactly as run does"
     replay = _command(subparsers, "replay", commands.replay, text)
     replay.add_argument("--generations", type=Path, required=True, help="JSON lines with task_id and completion")
     _add_benchmark(replay)
 
 
 def _add_check(subparsers: Any) -> None:
-    text = "canonical solutions must pass and empty completions must fail"
+    text = "check that canonical solutions pass and empty completions fail"
     check = _command(subparsers, "check", commands.check, text)
     _add_benchmark(check, is_output_required=False)
 
@@ -78,23 +78,23 @@ def _add_benchmark(command: argparse.ArgumentParser, *, is_output_required: bool
     command.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
     command.add_argument("--limit", type=int, help="only the first items")
     command.add_argument("--tier", choices=["namespaces", "landlock"], help="default: the strongest that works")
-    command.add_argument("--allow-unsafe", action="store_true", help="run UNCONFINED where no isolation works; taints")
+    command.add_argument("--allow-unsafe", action="store_true", help="run programs UNCONFINED where no isolation works")
     command.add_argument("--output", type=Path, required=is_output_required, help="folder for the results")
 
 
 def _add_measure(subparsers: Any) -> None:
-    text = "measure reference models with this harness, where they can be had"
+    text = "measure reference models with this harness, where their weights are available"
     measure = _command(subparsers, "measure", commands.measure, text)
     measure.add_argument("--model", type=_named, nargs="+", required=True, help="NAME=FOLDER or NAME=HUB_ID")
     measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(BENCHMARKS))
     measure.add_argument("--local-only", action="store_true", help="never ask the Hub")
     measure.add_argument("--limit", type=int, help="only the first items")
-    measure.add_argument("--batch-size", type=int, help="64 on a GPU, else 16")
-    measure.add_argument("--output", type=Path, required=True)
+    measure.add_argument("--batch-size", type=int, help="default: 64 on a GPU, else 16")
+    measure.add_argument("--output", type=Path, required=True, help="folder for the results")
 
 
 def _add_fetch(subparsers: Any) -> None:
-    text = "download benchmarks from the Hub at their pinned commits, and check them"
+    text = "download benchmarks from the Hub at their pinned commits and verify their hashes"
     fetch = _command(subparsers, "fetch", commands.fetch, text)
     fetch.add_argument("--benchmark", nargs="*", choices=sorted(BENCHMARKS), help="default: all that the Hub has")
 
@@ -107,13 +107,13 @@ def _add_hold_out(subparsers: Any) -> None:
 
 
 def _add_scoreboard(subparsers: Any) -> None:
-    text = "scores relative to Qwen 2.5: Markdown, page, JSON and plot"
+    text = "write scores relative to Qwen 2.5 as Markdown, page, JSON and plot"
     board = _command(subparsers, "scoreboard", commands.scoreboard, text)
     board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
     board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")
     board.add_argument("--leaked", type=Path, help="JSON {benchmark: [task ids that a source document holds]}")
     board.add_argument("--num-tokens", type=int, help="tokens the checkpoint was trained on, for the progress plot")
-    board.add_argument("--output", type=Path, required=True)
+    board.add_argument("--output", type=Path, required=True, help="folder to write")
 
 
 def _command(subparsers: Any, name: str, run: Callable[..., int], text: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m codeft_training {tokenizer,pack,train,export-model,export-corpus}``."""
+"""Trains a tokenizer and a model on a corpus, and exports both to the Hub's formats."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tokenizer_options(command: argparse.ArgumentParser) -> None:
     _corpus_option(command)
-    command.add_argument("--vocab-size", type=int, default=SMOKE.model.vocab_size)
+    command.add_argument("--vocab-size", type=int, default=SMOKE.model.vocab_size, help="number of tokens")
     command.add_argument("--base-model", default="", help="take over this model's tokenizer instead")
 
 
 def _pack_options(command: argparse.ArgumentParser) -> None:
     _corpus_option(command)
     _tokenizer_folder_option(command)
-    command.add_argument("--context-tokens", type=int, default=SMOKE.data.context_tokens)
+    command.add_argument("--context-tokens", type=int, default=SMOKE.data.context_tokens, help="tokens in a row")
     command.add_argument("--fim-rate", type=float, default=0.0, help="share of plain code that is reordered")
     policy = "policy for <think> spans of a source: train, mask or remove"
     command.add_argument("--thoughts", action="append", default=[], metavar="SOURCE=POLICY", help=policy)

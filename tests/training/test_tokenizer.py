@@ -7,7 +7,6 @@ import pytest
 from tokenizers import Tokenizer
 
 from codeft_assets.stages.code_version import code_version_of
-from codeft_training.data import tokenizer
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import load_tokenizer
 from codeft_training.data.tokenizer import TOKENIZER_VERSION, adopt_tokenizer, train_tokenizer
@@ -104,9 +103,9 @@ def test_a_tokenizer_is_made_again_when_its_code_or_its_template_changed(tmp_pat
     assert (again / "tokenizer.json").stat().st_mtime_ns == first
     if change == "template":
         (tmp_path / "changed.jinja").write_text("{{ messages }}")
-        monkeypatch.setattr(tokenizer, "_CHAT_TEMPLATE", tmp_path / "changed.jinja")
+        monkeypatch.setattr("codeft_training.data.tokenizer._CHAT_TEMPLATE", tmp_path / "changed.jinja")
     else:
-        monkeypatch.setattr(tokenizer, "TOKENIZER_VERSION", "next")
+        monkeypatch.setattr("codeft_training.data.tokenizer.TOKENIZER_VERSION", "next")
     train_tokenizer(corpus, again, vocab_size=320)
     assert (again / "tokenizer.json").stat().st_mtime_ns > first
 
