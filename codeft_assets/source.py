@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,9 +56,9 @@ class Source:
                 f"source {self.name!r}: think_spans {self.think_spans!r} is none of {THINK_SPAN_POLICIES}; "
                 f"fix the entry in sources.py"
             )
-        if self.weight <= 0:
+        if not 0 < self.weight < math.inf:
             raise ValueError(
-                f"source {self.name!r}: weight {self.weight} must be positive; fix the entry in sources.py"
+                f"source {self.name!r}: weight {self.weight} must be positive and finite; fix the entry in sources.py"
             )
 
     def provenance(self, revision: str) -> Provenance:

@@ -147,7 +147,7 @@ class ModelShape:
         _require(self, "at least 1", lambda n: n >= 1, *_names(self))
         if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} must divide by num_heads {self.num_heads}, and num_heads by "
+                f"hidden_size {self.hidden_size} must be divisible by num_heads {self.num_heads}, and num_heads by "
                 f"num_kv_heads {self.num_kv_heads}"
             )
 

@@ -7,9 +7,13 @@ from collections.abc import Iterable
 
 _ESCAPES = (
     *(("&", "&amp;"), ("\\", "&#92;"), ("<", "&lt;"), ("|", "&#124;"), ("[", "&#91;"), ("]", "&#93;"), ("`", "'")),
-    *(("*", "\\*"), ("__", "\\_\\_")),
+    *(("*", "\\*"), ("~", "\\~")),
 )
 """Entities where a backslash would not do: a backslash in the text before the mark would take its effect away."""
+
+
+_EMPHASIS = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+"""An underscore that may begin or end emphasis; between two letters or digits it cannot."""
 
 
 class Markup(str):
@@ -22,7 +26,7 @@ def escape(text: str) -> str:
     """Return ``text`` as one line in which nothing is markup: documents are hostile until shown otherwise."""
     for mark, shown in _ESCAPES:
         text = text.replace(mark, shown)
-    return re.sub(r"\s+", " ", text)
+    return re.sub(r"\s+", " ", _EMPHASIS.sub(r"\\_", text))
 
 
 def cell(value: object) -> str:

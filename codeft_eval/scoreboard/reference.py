@@ -52,8 +52,8 @@ class ReferenceScore:
     def __post_init__(self) -> None:
         if not 0 <= self.score <= 1 or self.tier not in _PROVENANCES:
             raise ValueError(
-                f"reference {self.model!r} on {self.benchmark!r}: score {self.score} lies in 0..1 and tier "
-                f"{self.tier!r} is one of {_PROVENANCES}; fix the row in reference_scores.csv"
+                f"reference {self.model!r} on {self.benchmark!r}: score {self.score} must lie in 0..1 and tier "
+                f"{self.tier!r} be one of {_PROVENANCES}; fix the row in reference_scores.csv"
             )
 
 

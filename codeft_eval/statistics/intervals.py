@@ -32,7 +32,7 @@ def proportion(num_passed: int, n: int) -> Estimate:
     """
     if not 0 <= num_passed <= n or n == 0:
         raise ValueError(
-            f"{num_passed} of {n} items passed: passed lies in 0..n and n is positive; a score needs items"
+            f"{num_passed} of {n} items passed: passed must lie in 0..n and n be positive; a score needs items"
         )
     rate = num_passed / n
     low, high = _wilson(rate, n)

@@ -1,5 +1,6 @@
 """The catalogue: each entry is complete and has a sample that its adapter accepts; wrong entries are refused."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -51,6 +52,8 @@ def test_every_source_says_what_it_is_where_from_and_under_which_license():
         ({"format": "xml"}, "format 'xml' one of"),
         ({"think_spans": "drop"}, "think_spans 'drop' is none of"),
         ({"weight": 0.0}, "weight 0.0 must be positive"),
+        ({"weight": math.nan}, "weight nan must be positive"),
+        ({"weight": math.inf}, "weight inf must be positive and finite"),
     ],
 )
 def test_a_wrong_entry_is_refused(change, message):

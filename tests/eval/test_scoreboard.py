@@ -277,7 +277,7 @@ def test_every_figure_names_its_source():
 
 
 def test_a_figure_out_of_range_is_refused():
-    with pytest.raises(ValueError, match=r"lies in 0\.\.1"):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1"):
         replace(reference_scores()[0], score=47.5)
 
 

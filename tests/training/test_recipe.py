@@ -146,7 +146,7 @@ def test_overrides_reach_their_group_and_leave_the_recipe_alone():
         ("smoke", {"seed": "-1"}, "recipe 'smoke': seed = -1 must be in 0..4294967295"),
         ("smoke", {"seed": str(2**32)}, "seed = 4294967296 must be in 0..4294967295"),
         ("smoke", {"max_steps": "0"}, "recipe 'smoke': max_steps = 0 must be at least 1"),
-        ("smoke", {"num_heads": "3"}, "must divide by num_heads 3"),
+        ("smoke", {"num_heads": "3"}, "must be divisible by num_heads 3"),
         ("smoke", {"learning_rate": "0"}, "learning_rate = 0.0 must be positive"),
         ("smoke", {"decay_fraction": "1.0"}, "together at most 1"),
         ("smoke", {"optimizer": "sgd"}, "optimizer = 'sgd' must be one of"),
