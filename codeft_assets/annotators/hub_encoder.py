@@ -25,6 +25,9 @@ from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.origins.http_file import cache_folder
 
 _VECTOR = "vector"
+VECTORS_VERSION = "1"
+"""Counts up when the same text gets another vector, so that cached ones are computed again; a test compares it with the
+code that computes them."""
 _TOKENIZED_TEXTS = 2048
 _BYTES_A_TOKEN = 16
 """A text is cut to this many bytes per token before it is tokenized: tokens of code are some 3 bytes long."""
@@ -77,7 +80,7 @@ class HubEncoder:
         return np.frombuffer(vectors, dtype=np.float32).reshape(len(texts), self.num_dimensions).copy()
 
     def _cache_path(self) -> Path:
-        name = xxhash.xxh3_64_hexdigest(repr(sorted(self.state().items())))
+        name = xxhash.xxh3_64_hexdigest(f"{VECTORS_VERSION} {sorted(self.state().items())}")
         return cache_folder() / "encoder" / f"{name}.sqlite"
 
     def _computed(self, missing: Mapping[bytes, str]) -> Iterator[dict[bytes, bytes]]:

@@ -15,6 +15,7 @@ from codeft_assets.curation.quality.classifier import (
     serialize_classifier,
 )
 from codeft_assets.origins.errors import MissingUpstreamError
+from codeft_assets.stages.code_version import code_version_of
 from tests.assets.test_classifier import documents
 
 WORDS = ["a", "loop", "counts", "to", "ten", "because", "it", "must"]
@@ -80,6 +81,25 @@ def test_a_text_that_is_known_is_not_computed_again(cache, model, monkeypatch):
     assert computed == []
     encoder.vectors(pa.array([*TEXTS, "a new loop"]))
     assert [len(ids) for ids in computed] == [1]
+
+
+def test_vectors_of_another_version_are_computed_again(cache, model, monkeypatch):
+    encoder = open_encoder(model)
+    first = encoder.vectors(pa.array(TEXTS))
+    monkeypatch.setattr(hub_encoder, "VECTORS_VERSION", "next")
+    monkeypatch.setattr(hub_encoder, "_mean_pooled", lambda model, ids, pad: np.ones((len(ids), 16)))
+    assert not np.array_equal(encoder.vectors(pa.array(TEXTS)), first)
+
+
+VECTORS_CODE = ("1", "f93126c9fe9644a6")
+"""``VECTORS_VERSION`` and the hash of the code that had this version."""
+
+
+def test_the_version_of_the_vectors_follows_the_code_that_computes_them():
+    assert (hub_encoder.VECTORS_VERSION, code_version_of(hub_encoder.HubEncoder)) == VECTORS_CODE, (
+        "the code of the encoder has changed: if a text now gets another vector, count VECTORS_VERSION up, so that "
+        "cached vectors are computed again; in any case write the pair on the left into VECTORS_CODE"
+    )
 
 
 def test_a_run_that_is_killed_computes_no_batch_again(cache, model, monkeypatch):
