@@ -33,7 +33,7 @@ ALONE = (
 ROOTS = {
     **dict.fromkeys(ALONE, ()),
     documents.read_documents: (*ADAPTERS, *ORIGINS),
-    annotation.annotate: ADAPTERS,
+    annotation.annotate: (*annotation.ANNOTATOR_CODE, *ADAPTERS),
 }
 """Each stage's function, and what its stage or its units name besides."""
 MOVES_BYTES = ("codeft_assets.store", "codeft_assets.base")
@@ -150,7 +150,10 @@ def moved(tmp_path_factory):
 @pytest.mark.usefixtures("traced")
 def test_the_tables_name_the_version_of_these_roots(home):
     written = {table.manifest().stage: table.manifest().code_version for table in Store(str(home)).tables()}
-    by_stage = {**dict.fromkeys(map(code_version_of, ALONE)), code_version_of(annotation.annotate, *ADAPTERS): None}
+    by_stage = {
+        **dict.fromkeys(map(code_version_of, ALONE)),
+        code_version_of(annotation.annotate, *ROOTS[annotation.annotate]): None,
+    }
     found = {version.split("-")[0] for stage, version in written.items() if stage != "documents"}
     assert found == set(by_stage)
     sources = {key: code_version_of(documents.read_documents, documents.adapter_code(SOURCES[key])) for key in SOURCES}

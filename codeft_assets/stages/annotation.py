@@ -30,6 +30,11 @@ from codeft_assets.store.engine import ShardResult, Stage, Unit
 from codeft_assets.store.manifest import combined_hash
 from codeft_assets.store.tables import Table
 
+ANNOTATOR_CODE = (
+    "codeft_assets.annotators.endpoint:EndpointAnnotator",
+    "codeft_assets.annotators.local_model:LocalModelAnnotator",
+)
+"""One of them is chosen at run time: by name, because their imports are slow."""
 SHIPPED = "shipped"
 ABSENT_OR_CHANGED = "document_absent_or_changed"
 ANNOTATION_COLUMNS = {
@@ -52,7 +57,7 @@ _ANNOTATION_SCHEMA = pa.schema([(name, _TYPES.get(name, pa.string())) for name i
 def annotations_stage() -> Stage:
     """Identify the reading of labels; the prompt is part of it, the annotator and the sample are part of a unit."""
     adapters = (adapter_code(source) for source in SOURCES.values())  # some of the shipped labels are of sample rows
-    version = f"{code_version_of(annotate, *adapters)}-{annotation.PROMPT_HASH}"
+    version = f"{code_version_of(annotate, *ANNOTATOR_CODE, *adapters)}-{annotation.PROMPT_HASH}"
     return Stage(name="quality/annotations", code_version=version)
 
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from codeft_assets.defs.assets.annotations import ANNOTATORS, AnnotationsConfig
+from codeft_assets.sources import SOURCES
 from codeft_assets.stages import annotation, code_version, corpus, dedup, quality
-from codeft_assets.stages.code_version import code_version_of, covered_definitions
+from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
+from codeft_assets.stages.documents import adapter_code
 
 _NUMBERS = itertools.count()
 MAIN = """
@@ -213,6 +216,15 @@ def test_signals_depend_on_words_vocabulary_and_classifier_and_scores_on_the_rul
 
 def test_annotations_depend_on_redaction_and_the_annotators():
     assert {"redact", "parse_answer", "annotate_questions"} <= names_of(annotation.annotate)
+
+
+def test_annotations_depend_on_every_annotator_that_can_be_chosen():
+    adapters = map(adapter_code, SOURCES.values())
+    roots = (annotation.annotate, *annotation.ANNOTATOR_CODE, *adapters)
+    assert annotation.annotations_stage().code_version.startswith(code_version_of(*roots))
+    for build in ANNOTATORS.values():
+        kind = type(build(AnnotationsConfig(model="m")))
+        assert Definition(kind.__module__, kind.__qualname__) in covered_definitions(*roots)
 
 
 def test_nothing_that_only_moves_bytes_is_part_of_a_version():
