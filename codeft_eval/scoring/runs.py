@@ -15,7 +15,7 @@ from codeft_eval.benchmarks.benchmark import Benchmark, Item
 from codeft_eval.benchmarks.catalogue import data_sha256
 from codeft_eval.generation.checkpoints import GenerationSettings, checkpoint_hash, load_language_model
 from codeft_eval.generation.cuda_graph import supports_cuda_graph
-from codeft_eval.generation.language_models import PROMPT_TOO_LONG, CachingLM, EvalHooks, ReplayLM
+from codeft_eval.generation.language_models import ANSWERS_VERSION, PROMPT_TOO_LONG, CachingLM, EvalHooks, ReplayLM
 from codeft_eval.scoring.evaluate import EvalContext, evaluate
 from codeft_eval.scoring.graders import open_grader
 from codeft_eval.scoring.options import Options
@@ -75,9 +75,10 @@ def _open_context(
 def _open_answers(context: EvalContext) -> Iterator[AnswerStore]:
     """Yield the store of one model under one protocol.
 
-    Its name holds a hash of both, so answers of another checkpoint, prompt or batch size are never found.
+    Its name holds a hash of both, so answers of another checkpoint, prompt, batch size or code are never found.
     """
     facts = {
+        "answers_version": ANSWERS_VERSION,
         "benchmark": context.benchmark.name,
         "version": context.benchmark.version,
         "data_sha256": data_sha256(context.benchmark),

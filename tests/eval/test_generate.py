@@ -7,11 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from codeft_assets.stages.code_version import code_version_of
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.generation.checkpoints import GenerationSettings, load_language_model
 from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, supports_cuda_graph
 from codeft_eval.generation.decoding import Decoding, Prompt, StopTracker, cut_at_stop, gumbel_sampler, sample_seed
 from codeft_eval.generation.engines import continuously, in_batches, in_graphs
+from codeft_eval.generation.language_models import ANSWERS_VERSION
+from codeft_eval.scoring import runs
 from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.runs import _choose_settings, run_checkpoint
 from codeft_eval.scoring.samples import read_samples
@@ -237,3 +240,26 @@ def test_several_samples_an_item_give_pass_at_k_and_one_line_each(checkpoint, tm
 def test_settings_that_mean_nothing_are_refused(options, problem):
     with pytest.raises(ValueError, match=problem):
         GenerationSettings(max_new_tokens=8, stops=("x",), **options)
+
+
+ANSWERS_CODE = ("1", "12756d73e22c9914")
+"""``ANSWERS_VERSION`` and the hash of the code that had this version."""
+
+
+def test_the_version_of_the_answers_follows_the_code_that_computes_them():
+    code = code_version_of("codeft_eval.generation.language_models:CachingLM", load_language_model)
+    assert (ANSWERS_VERSION, code) == ANSWERS_CODE, (
+        "the code that generates has changed: if a request now gets another answer, count ANSWERS_VERSION up, so that "
+        "stored answers are computed again; in any case write the pair on the left into ANSWERS_CODE"
+    )
+
+
+def test_answers_of_another_version_are_not_found(tmp_path, monkeypatch):
+    context = SimpleNamespace(
+        benchmark=BENCHMARKS["embedded"], model=SimpleNamespace(model_hash="m", settings={}), output=tmp_path
+    )
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr(runs, "ANSWERS_VERSION", version)
+        with runs._open_answers(context) as store:
+            store.put("completion", [("item", version)])
+    assert len(list(tmp_path.glob("*.sqlite"))) == 2
