@@ -9,37 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
+from codeft_training.recipe_fields import PARSERS, field_names, require, require_types
+
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
-
-
-def _require(group: object, rule: str, holds: Callable[[Any], bool], *names: str) -> None:
-    for name in names:
-        value = getattr(group, name)
-        if not holds(value):
-            raise ValueError(f"{name} = {value!r} must be {rule}")
-
-
-_MAX = 2**63
-_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "bool": ("true or false", lambda value: type(value) is bool),
-    "float": ("a finite number", lambda value: type(value) in {int, float} and -_MAX < value < _MAX),
-    "int": ("a whole number of 64 bits", lambda value: type(value) is int and -_MAX < value < _MAX),
-    "str": ("text", lambda value: type(value) is str),
-}
-"""By the annotation of a field: the rule for its value, which JSON or a caller may have given another type."""
-
-
-def _require_types(group: Any) -> None:
-    """Check that values are of their fields' types, and turn ``1`` of a float into ``1.0``: one value, one hash."""
-    for entry in fields(group):
-        if (kind := str(entry.type)) in _TYPES:
-            _require(group, *_TYPES[kind], entry.name)
-        if kind == "float":
-            object.__setattr__(group, entry.name, float(getattr(group, entry.name)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +31,9 @@ class DataConfig:
     """Of the order of rows, and of the first weights."""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
-        _require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
+        require_types(self)
+        require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
+        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
 
     @property
     def rows_per_step(self) -> int:
@@ -80,10 +56,10 @@ class OptimizationConfig:
     adam_beta_2: float = 0.95
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
-        _require(self, "at least 0", lambda x: x >= 0, "weight_decay")
-        _require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
+        require_types(self)
+        require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
+        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
+        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +72,8 @@ class ScheduleConfig:
     """Share of the steps in which the rate falls to a twentieth (WSD; long decays suit short runs)."""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "at least 1", lambda n: n >= 1, "max_steps")
+        require_types(self)
+        require(self, "at least 1", lambda n: n >= 1, "max_steps")
         if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
             raise ValueError(
                 f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be at least 0 "
@@ -116,9 +92,9 @@ class MonitorConfig:
     """Rows of held-out text a validation reads at most."""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
-        _require(self, "at least 0", lambda n: n >= 0, "validation_rows")
+        require_types(self)
+        require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
+        require(self, "at least 0", lambda n: n >= 0, "validation_rows")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +104,7 @@ class PrecisionConfig:
     bf16: bool = False
 
     def __post_init__(self) -> None:
-        _require_types(self)
+        require_types(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +119,8 @@ class ModelShape:
     intermediate_size: int = 384
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "at least 1", lambda n: n >= 1, *_names(self))
+        require_types(self)
+        require(self, "at least 1", lambda n: n >= 1, *field_names(self))
         if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} must be divisible by num_heads {self.num_heads}, and num_heads by "
@@ -176,10 +152,10 @@ class PretrainingConfig:
     }
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
+        require_types(self)
+        require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
         for name, choices in self.CHOICES.items():
-            _require(self, f"one of {choices}", choices.__contains__, name)
+            require(self, f"one of {choices}", choices.__contains__, name)
         if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
             raise ValueError(
                 "parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants whole matrices; set "
@@ -197,28 +173,9 @@ class FinetuningConfig:
     """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
 
     def __post_init__(self) -> None:
-        _require_types(self)
-        _require(self, "a Hub id or a folder", bool, "base_model")
-        _require(self, "at least 0", lambda n: n >= 0, "lora_rank")
-
-
-def _names(group: Any) -> list[str]:
-    return [entry.name for entry in fields(group)]
-
-
-def _parse_bool(text: str) -> bool:
-    if text.lower() not in {"true", "false"}:
-        raise ValueError(text)
-    return text.lower() == "true"
-
-
-_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "bool": (_parse_bool, "true or false"),
-    "float": (float, "of type float"),
-    "int": (int, "of type int"),
-    "str": (str, "of type str"),
-}
-"""By the annotation of a field: from text to its value, and the rule for the text."""
+        require_types(self)
+        require(self, "a Hub id or a folder", bool, "base_model")
+        require(self, "at least 0", lambda n: n >= 0, "lora_rank")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,11 +193,11 @@ class Recipe:
     PURPOSE: ClassVar[str]
 
     def __post_init__(self) -> None:
-        _require_types(self)
+        require_types(self)
 
     def values(self) -> dict[str, Any]:
         """Return every field of every group by its flat name."""
-        return {name: getattr(group, name) for group in self._groups().values() for name in _names(group)}
+        return {name: getattr(group, name) for group in self._groups().values() for name in field_names(group)}
 
     @property
     def hash(self) -> str:
@@ -259,7 +216,7 @@ class Recipe:
         """
         self._require_fields(changes)
         chosen = {
-            owner: {name: changes[name] for name in _names(group) if name in changes}
+            owner: {name: changes[name] for name in field_names(group) if name in changes}
             for owner, group in self._groups().items()
         }
         try:
@@ -277,7 +234,7 @@ class Recipe:
         kinds = {entry.name: str(entry.type) for group in self._groups().values() for entry in fields(group)}
         values: dict[str, Any] = {}
         for name, text in overrides.items():
-            parser, rule = _PARSERS[kinds[name]]
+            parser, rule = PARSERS[kinds[name]]
             try:
                 values[name] = parser(text)
             except ValueError as error:
@@ -329,7 +286,7 @@ def read_recipe(record: Mapping[str, Any]) -> Recipe:
         raise ValueError(f"the record of a recipe must have its fields by name, not be {record!r}; {_WRITE_RECORD}")
     kind = FinetuneRecipe if "base_model" in record else PretrainRecipe
     groups: dict[str, Any] = {owner: group for owner, group in get_type_hints(kind).items() if is_dataclass(group)}
-    names = {owner: _names(group) for owner, group in groups.items()}
+    names = {owner: field_names(group) for owner, group in groups.items()}
     expected = {"name", "about"}.union(*names.values())
     missing, unknown = sorted(expected - set(record)), sorted(set(record) - expected)
     if missing or unknown:
