@@ -37,7 +37,7 @@ class Source:
     weight: float = 1.0
     """Relative share of its domain's tokens."""
     think_spans: str = "train"
-    """How training treats ``<think>`` spans: ``train`` on them, ``mask`` them from the loss, or ``remove`` them."""
+    """Policy for ``<think>`` spans in training: ``train`` on them, ``mask`` them from the loss, or ``remove`` them."""
     max_rows: int | None = None
     """Rows to read in the full profile; None reads everything."""
     has_sample: bool = True

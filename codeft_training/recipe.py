@@ -20,7 +20,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """What a step reads (``data.batches``)."""
+    """The batches of a step (``data.batches``)."""
 
     context_tokens: int = 512
     batch_rows: int = 8
@@ -48,7 +48,7 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizationConfig:
-    """How a gradient becomes an update (``model.optimizer``)."""
+    """The update of the weights by a gradient (``model.optimizer``)."""
 
     learning_rate: float = 3e-3
     weight_decay: float = 0.05
@@ -64,7 +64,7 @@ class OptimizationConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """How long a run is and how its learning rate moves (``model.schedule``)."""
+    """The length of a run and its learning rate (``model.schedule``)."""
 
     max_steps: int = 120
     warmup_fraction: float = 0.05
@@ -83,7 +83,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorConfig:
-    """How a run is watched and saved (``train.callbacks``)."""
+    """Logging, validation and checkpoints of a run (``train.callbacks``)."""
 
     log_every_steps: int = 5
     validate_every_steps: int = 40
@@ -140,9 +140,9 @@ class PretrainingConfig:
     budget_seconds: float = 0.0
     """Time after which the run has ended, its rate decayed; 0 lets ``max_steps`` alone decide."""
     compile: str = "off"
-    """What ``torch.compile`` takes at a time: ``layers`` (fast to compile), ``model`` or nothing (``off``)."""
+    """The unit of ``torch.compile``: ``layers`` (fast to compile), ``model`` or nothing (``off``)."""
     parallel: str = "replicate"
-    """What several GPUs hold: the whole model each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
+    """Weights on several GPUs: the whole model on each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
 
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "optimizer": ("muon", "adamw"),

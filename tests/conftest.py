@@ -27,7 +27,7 @@ del os.environ["DAGSTER_HOME"]
 
 @pytest.fixture(autouse=True, scope="module")
 def environment():
-    """What a test file changes of the environment ends with it: the harness takes its process off the Hub."""
+    """Restore the environment after each test file: the harness takes its process off the Hub."""
     before = dict(os.environ)
     yield
     os.environ.clear()

@@ -114,7 +114,7 @@ def test_the_readme_shows_the_statement_that_counts(first_run):
 
 
 def test_every_stage_had_something_to_do(first_run, home):
-    fates = set(Store(str(home)).table("corpus/ledger").read()["fate"])
+    outcomes = set(Store(str(home)).table("corpus/ledger").read()["fate"])
     assert {
         "kept",
         "contaminated",
@@ -122,7 +122,7 @@ def test_every_stage_had_something_to_do(first_run, home):
         "near_duplicate",
         "low_educational_value",
         "over_budget",
-    } <= fates
+    } <= outcomes
 
 
 def test_the_held_out_problems_are_left_out_of_the_corpus_by_name(first_run, home):

@@ -1,4 +1,4 @@
-"""The house rules that no linter checks: sizes of files and functions, and words that hide what a thing is."""
+"""The house rules that no linter checks: sizes of files and functions, dialect, and words that hide what a thing is."""
 
 import ast
 import re
@@ -13,6 +13,11 @@ MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
 KERNEL = re.compile(r"/kernels/|_kernel\.py$")
 """One loop is one function there: a call would cost."""
 HIDING = re.compile(r"\b(told|tell|weigh|torn|anew|kin|whole of|stands in)\b")
+SINGLE_BACKTICKS = re.compile(r"(?<!`)`[^`\n]+`(?!`)")
+OBJECT_CLAUSE = re.compile(r"(What|Who|Whom|How)\b")
+"""As in "What a run is measured against", for throughput."""
+SILENCED = re.compile(r"# noqa: [A-Z]+\d+  \S")
+FUTURE = "from __future__ import annotations"
 ALLOWED = {
     "codeft_assets/curation/quality/vocabulary.py": "the words are vocabulary of lessons, found in documents",
 }
@@ -42,6 +47,36 @@ def test_no_function_is_longer_than_a_screen():
 def test_every_room_says_what_it_is_for():
     rooms = [path for path in FILES if path.endswith("/__init__.py")]
     assert [path for path in rooms if not ast.get_docstring(ast.parse((ROOT / path).read_text()))] == []
+
+
+def test_docstrings_have_one_dialect():
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    texts = [
+        (f"{path}:{getattr(node, 'lineno', 1)}", ast.get_docstring(node) or "")
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, documented)
+    ]
+    assert len(texts) > len(FILES)
+    assert [where for where, text in texts if SINGLE_BACKTICKS.search(text)] == []
+    assert [where for where, text in texts if OBJECT_CLAUSE.match(text)] == []
+
+
+def test_every_module_with_annotations_postpones_them_unless_dagster_reads_them():
+    found = []
+    for path, tree in trees():
+        has_annotations = any(isinstance(node, ast.arg | ast.FunctionDef | ast.AnnAssign) for node in ast.walk(tree))
+        is_exception = path.startswith("codeft_assets/defs") or path.endswith("definitions.py") or KERNEL.search(path)
+        if has_annotations and not is_exception and FUTURE not in (ROOT / path).read_text():
+            found.append(path)
+    assert found == []
+
+
+def test_every_silenced_lint_has_its_reason():
+    lines = {f"{path}:{n}": line for path in FILES for n, line in enumerate((ROOT / path).open(), start=1)}
+    silenced = {where: line for where, line in lines.items() if "# noqa" in line}
+    assert silenced
+    assert [where for where, line in silenced.items() if not SILENCED.search(line)] == []
 
 
 @pytest.mark.parametrize("name", PACKAGES)

@@ -1,4 +1,4 @@
-"""What is computed again when code changes: all that the code computed, nothing that was only moved or renamed."""
+"""Recomputation after a change of code: all that the code computed, nothing that was only moved or renamed."""
 
 import json
 import os
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from codeft_assets.defs.assets import decontamination, held_out
+from codeft_assets.defs.assets.decontamination import collect_items
+from codeft_assets.defs.assets.held_out import collect_rows
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import annotation, corpus, dedup, documents, quality
-from codeft_assets.stages import decontamination as matching
+from codeft_assets.stages import annotation, corpus, decontamination, dedup, documents, quality
 from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
 from codeft_assets.store.tables import Store
 from tests.test_end_to_end import CORPUS, execute
@@ -26,9 +26,9 @@ PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
 ADAPTERS = tuple(map(documents.adapter_code, SOURCES.values()))
 ORIGINS = tuple({type(WORKSPACE.origin(source)) for source in SOURCES.values()})
 ALONE = (
-    *(matching.match_documents, corpus.plan_documents, corpus.decide_outcomes, corpus.collect_mixture),
+    *(decontamination.match_documents, corpus.plan_documents, corpus.decide_outcomes, corpus.collect_mixture),
     *(dedup.sign_documents, dedup.cluster_documents, quality.measure_documents, quality.decide_documents),
-    *(decontamination.collect_items, held_out.collect_rows),
+    *(collect_items, collect_rows),
 )
 ROOTS = {
     **dict.fromkeys(ALONE, ()),
@@ -38,7 +38,7 @@ ROOTS = {
 """Each stage's function, and what its stage or its units name besides."""
 MOVES_BYTES = ("codeft_assets.store", "codeft_assets.base")
 CATALOGUE = "codeft_assets.source"
-"""What a unit takes from the catalogue are values, and part of its fingerprint."""
+"""A unit takes values from the catalogue; they are part of its fingerprint."""
 SCRIPT = """
 import json, sys
 from tests.test_end_to_end import CORPUS, execute
@@ -168,7 +168,7 @@ def test_moved_and_renamed_code_recomputes_nothing(home, moved):
 
 
 @pytest.mark.usefixtures("traced")
-def test_a_repaired_redactor_redoes_the_mixture_and_no_other_table(home, tmp_path):
+def test_a_repaired_redactor_redoes_the_mixture_and_no_unrelated_table(home, tmp_path):
     code = copy_of_the_packages(tmp_path / "code")
     assert edit(
         code / "codeft_assets",

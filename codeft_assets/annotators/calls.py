@@ -34,7 +34,6 @@ class Totals:
     """Counts over the calls of all runs."""
 
     num_calls: int
-    num_answers: int
     num_malformed: int
     """Answers without a label, the first ones of questions that were sent again among them."""
     num_failed: int
@@ -82,7 +81,6 @@ class CallJournal:
         replies = [Reply(**json.loads(value)) for _, value in self.store.all(ANSWERED)]
         return Totals(
             num_calls=sent,
-            num_answers=answered,
             num_malformed=sum(not is_well_formed(reply.content) for reply in replies),
             num_failed=failed,
             num_unanswered=sent - answered - failed - refused,

@@ -1,4 +1,4 @@
-"""Answers of models on disk: what was paid for once is never computed again.
+"""Answers of models on disk: none is paid for twice.
 
 Invariant: an answer is on the disk when ``put`` returns, so a killed run repeats at most the calls in flight. Several
 processes may read and write one store at a time.

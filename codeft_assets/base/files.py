@@ -24,7 +24,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file that is complete or untouched.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: it cannot be written; the earlier content is untouched.
     """
     with replacing_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -35,7 +35,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a writer that wants a path; its file replaces ``path`` when the block ends.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: it cannot be written; the earlier content is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)
@@ -55,7 +55,7 @@ def replacing_folder(path: Path, *, also: tuple[type[Exception], ...] = ()) -> I
         also: As for ``explain_write_errors``.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: it cannot be written; the earlier content is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_path(path)

@@ -44,7 +44,7 @@ ANNOTATION_COLUMNS = {
     "label": "0 to 5: educational value to a student",
     "reason": "why, in one line",
     "second_label": "label of a second reading, where one was asked for",
-    "annotator": "who judged: shipped, or the model and how it was asked",
+    "annotator": "shipped, or the model with its sampling",
     "prompt_hash": "of the prompt the model read; empty for shipped labels",
     "is_held_out": "kept from training, to measure the classifier",
     "language": "language of the code, text if none",
@@ -70,8 +70,8 @@ def shipped_unit(sources: tuple[Source, ...]) -> Unit:
 
 
 def annotate(request: AnnotationRequest | None, sources: tuple[Source, ...]) -> Iterator[ShardResult]:
-    """Yield the shipped labels with their texts, or what an annotator answers."""
-    yield _shipped(sources) if request is None else _asked(request)
+    """Yield the shipped labels with their texts, or an annotator's answers."""
+    yield _shipped(sources) if request is None else _annotated(request)
 
 
 def _shipped(sources: tuple[Source, ...]) -> ShardResult:
@@ -104,7 +104,7 @@ def _shipped_row(label: Label, text: str) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotationRequest:
-    """Which documents an annotator is asked about, and how."""
+    """A sample of documents, the annotator that labels it, and its journal."""
 
     tables: tuple[Table, ...]
     """The documents of all sources."""
@@ -118,7 +118,7 @@ class AnnotationRequest:
 
     @property
     def journal(self) -> Path:
-        """Where the answers are kept: one file for a prompt and an annotator, whatever was sampled."""
+        """The file of the answers: one for a prompt and an annotator, shared by all samples."""
         name = xxhash.xxh3_64_hexdigest(f"{self.annotator.identity} {annotation.PROMPT_HASH} {self.max_chars}")
         return self.journal_folder / f"journal-{name}.sqlite"
 
@@ -130,12 +130,12 @@ class AnnotationRequest:
 
 
 def choose_documents(tables: list[Table], num_wanted: int, *, seed: int) -> pl.DataFrame:
-    """Return the stratified sample that an annotator is asked about."""
+    """Return the stratified sample for an annotator."""
     columns = ["document_id", "content_hash", "source", "source_row", "language", "num_chars"]
     return annotation.stratified_sample(all_documents(tables, columns), num_wanted, seed=seed)
 
 
-def _asked(request: AnnotationRequest) -> ShardResult:
+def _annotated(request: AnnotationRequest) -> ShardResult:
     rows = request.chosen.to_dicts()
     texts = read_texts(list(request.tables), request.chosen["document_id"].to_list())
     first = [_question(request, row, text, 0) for row, text in zip(rows, texts, strict=True)]
@@ -147,14 +147,14 @@ def _asked(request: AnnotationRequest) -> ShardResult:
     found, left_out = [], []
     for row, question, text in zip(rows, first, texts, strict=True):
         judgment, repeated = judged.found.get(question.key), second.get(row["document_id"])
-        annotated = _asked_row(request, row, text)
+        annotated = _annotated_row(request, row, text)
         if judgment is None:
             reason, detail = judged.left_out[question.key]
             left_out.append((reason, annotated | {"reason": f"{reason}: {detail}"}))
             continue
         label = {"label": judgment.label, "reason": judgment.reason}
         found.append(annotated | label | {"second_label": repeated.label if repeated else None})
-    report = _asked_report(len(rows), [(reason, str(row["name"])) for reason, row in left_out])
+    report = _annotated_report(len(rows), [(reason, str(row["name"])) for reason, row in left_out])
     return ShardResult(rows=_annotations(found), rejects=_annotations([row for _, row in left_out]), report=report)
 
 
@@ -173,7 +173,7 @@ def _name(row: Mapping[str, object]) -> str:
     return f"{row['source']}/{row['source_row']}"
 
 
-def _asked_row(request: AnnotationRequest, row: Mapping[str, object], text: str) -> dict[str, object]:
+def _annotated_row(request: AnnotationRequest, row: Mapping[str, object], text: str) -> dict[str, object]:
     content_hash = row["content_hash"]
     assert isinstance(content_hash, bytes), "a document's content hash is 16 bytes"
     return {
@@ -188,7 +188,7 @@ def _asked_row(request: AnnotationRequest, row: Mapping[str, object], text: str)
     }
 
 
-def _asked_report(num_in: int, left_out: list[tuple[str, str]]) -> StageReport:
+def _annotated_report(num_in: int, left_out: list[tuple[str, str]]) -> StageReport:
     names: dict[str, list[str]] = {}
     for reason, name in left_out:
         names.setdefault(reason, []).append(name)

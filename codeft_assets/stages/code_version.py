@@ -54,7 +54,7 @@ def code_version_of(*roots: Any) -> str:
     """Return 16 hex digits over the code of ``roots`` and of everything of ours that they use.
 
     Args:
-        roots: Functions, classes, or ``"module:name"`` of what shall not be imported here.
+        roots: Functions, classes, or ``"module:name"`` where importing the module costs too much.
 
     Raises:
         ValueError: a root is not defined at the top level of a module of ours.
@@ -95,7 +95,7 @@ def _root(root: Any) -> Definition:
 
 @functools.cache
 def _content(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
-    """Return the code of a definition with its references as ``#0``, ``#1`` …, and what these refer to."""
+    """Return the code of a definition with its references as ``#0``, ``#1`` …, and their definitions."""
     if f"{definition.module}.".startswith(tuple(f"{name}." for name in _NOT_COMPUTING)):
         return "", ()
     module = _read_module(definition.module)
@@ -103,9 +103,6 @@ def _content(definition: Definition) -> tuple[str, tuple[Definition, ...]]:
     writer = _Writer(definition.module)
     code = "\n".join(writer.code(statement) for statement in module.statements[definition.name])
     return code, tuple(writer.references)
-
-
-# -- the definitions of a module ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +115,7 @@ class _Module:
 
 @functools.cache
 def _read_module(name: str) -> _Module | None:
-    """Return what a module of ours defines; None where there is no such module."""
+    """Return the definitions of a module of ours; None where there is no such module."""
     path = _source_file(name)
     if path is None:
         return None
@@ -217,9 +214,6 @@ def _resolve(module_name: str, name: str) -> Definition | None:
     return Definition(submodule, "") if _read_module(submodule) is not None else None
 
 
-# -- the code of a definition ------------------------------------------------------------------------------------------
-
-
 class _Writer:
     """Writes a definition as the sequence of its nodes and values, references as ``#0``, ``#1`` … in their order."""
 
@@ -258,7 +252,7 @@ class _Writer:
                 self._write(getattr(node, name, None), parts)
 
     def _find(self, node: ast.expr) -> Definition | None:
-        """Return what a name or a dotted name refers to."""
+        """Return the definition of a name or a dotted name."""
         if isinstance(node, ast.Name):
             imported = self._local_imports.get(node.id)
             return _resolve(*imported) if imported else _resolve(self._module, node.id)

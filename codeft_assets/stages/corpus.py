@@ -68,8 +68,8 @@ def decide_outcomes(
     listed = all_documents(tables, columns)
     quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
     chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
-    fates, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
-    yield ShardResult(rows=fates.to_arrow(), report=report)
+    outcomes, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
+    yield ShardResult(rows=outcomes.to_arrow(), report=report)
 
 
 MIXTURE_COLUMNS = [
@@ -83,9 +83,9 @@ def mixture_stage() -> Stage:
     return Stage(name="corpus/mixture", code_version=code_version_of(collect_mixture))
 
 
-def collect_mixture(table: Table, shard: Shard, fates: Table) -> Iterator[ShardResult]:
+def collect_mixture(table: Table, shard: Shard, outcomes: Table) -> Iterator[ShardResult]:
     """Collect the kept documents of a shard, their secrets replaced by placeholders."""
-    kept_rows = fates.scan().filter(pl.col("fate") == ledger.KEPT)
+    kept_rows = outcomes.scan().filter(pl.col("fate") == ledger.KEPT)
     chosen = kept_rows.select("document_id", "split", "epochs", "annealing_epochs").collect()
     rows = pl.DataFrame(table.read_shard(shard))
     kept = rows.join(chosen, on="document_id", how="inner", maintain_order="left")
@@ -114,14 +114,14 @@ def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(num_redacted=pl.col("redacted").list.len().cast(pl.UInt32))
 
 
-def build_lineage(mixture_table: Table, fates: pl.DataFrame, licenses: Mapping[str, str]) -> str:
-    """Return the corpus's lineage as JSON for the model card: sources, revisions, licenses, what was dropped."""
+def build_lineage(mixture_table: Table, outcomes: pl.DataFrame, licenses: Mapping[str, str]) -> str:
+    """Return the corpus's lineage as JSON for the model card: sources, revisions, licenses, drop reasons."""
     revisions = mixture_table.scan().group_by("source").agg(pl.col("revision").unique().sort()).collect()
     revision_of = {source: ", ".join(found) for source, found in revisions.iter_rows()}
-    by_source = fates.group_by("source").agg(num_in=pl.len(), num_kept=(pl.col("fate") == ledger.KEPT).sum())
+    by_source = outcomes.group_by("source").agg(num_in=pl.len(), num_kept=(pl.col("fate") == ledger.KEPT).sum())
     sources = [
         {**row, "revision": revision_of.get(row["source"], "nothing kept"), "license": licenses[row["source"]]}
         for row in by_source.sort("source").iter_rows(named=True)
     ]
-    dropped = dict(fates.filter(pl.col("fate") != ledger.KEPT)["fate"].value_counts().sort("fate").iter_rows())
+    dropped = dict(outcomes.filter(pl.col("fate") != ledger.KEPT)["fate"].value_counts().sort("fate").iter_rows())
     return json.dumps({"sources": sources, "dropped": dropped}, indent=1, sort_keys=True)

@@ -1,7 +1,9 @@
-"""The texts that are weighed while a model trains: none of them is trained on, so a fall in bits per byte is learning.
+"""Evaluation texts: measured while a model trains and never trained on, so a fall in bits per byte is learning.
 
 Pure: held-out problems, held-out code and the embedded benchmark in, JSON lines out; equal inputs, equal lines.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Iterable
@@ -22,10 +24,10 @@ Solved = Iterable[tuple[str, str, str]]
 """Id, prompt and canonical solution of a benchmark's items."""
 
 
-def probe_lines(documents: pl.DataFrame, competition: Solved, embedded: Solved) -> str:
+def eval_text_lines(documents: pl.DataFrame, competition: Solved, embedded: Solved) -> str:
     """Return JSON lines of ``domain``, ``context`` and ``text``; a domain without a text is not there.
 
-    Lines with an ``item`` name a benchmark's item that the model shall also continue from its ``context``.
+    A line with an ``item`` names a benchmark's item whose ``context`` the model continues too.
 
     Args:
         documents: The corpus with ``document_id``, ``domain``, ``split`` and ``text``.

@@ -1,6 +1,6 @@
 """Quality on shards: signals and educational value, then the drop reasons that follow from them.
 
-Only measurement reads text; a decision reads what was measured, so that another threshold costs no reading.
+Only measurement reads text; a decision reads measurements, so that another threshold costs no reading.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table
 
-# -- measurement -------------------------------------------------------------------------------------------------------
-
 
 def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
     """Return one side of the annotations as the classifier reads them; of two labels of a text the first counts."""
@@ -48,7 +46,7 @@ def labeled(table: Table, *, held_out: bool) -> LabeledDocuments:
 
 
 CLASSIFIER_VERSION = code_version_of(labeled, fit_classifier)
-"""Of the code that trains a classifier; what applies it is part of the stage that measures."""
+"""Of the code that trains a classifier; the code that applies it is part of ``quality/signals``."""
 
 
 SIGNAL_COLUMNS = {
@@ -97,17 +95,15 @@ def _loaded(classifier_file: str, version: str) -> Classifier:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """Return the stored classifier, whatever embedding it reads.
+    """Return the stored classifier with its embedding.
 
     Raises:
-        ValueError: the file is missing, of another version, or holds what could run code.
+        ValueError: the file is missing, of another version, or holds types that could run code.
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; materialize quality/classifier first")
     return deserialize_classifier(path.read_bytes(), open_embedding=open_embedding)
 
-
-# -- decision ----------------------------------------------------------------------------------------------------------
 
 SCORE_COLUMNS = {
     "educational_value": SIGNAL_COLUMNS["educational_value"],
@@ -133,7 +129,7 @@ def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str
 
 
 def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[Unit]:
-    """Return one unit per shard of what was measured, in its order: another minimum re-decides its own source only."""
+    """Return one unit per shard of the measurements, in their order: another minimum re-decides its own source only."""
     units = []
     for number, shard in enumerate(measured.manifest().shards):
         source = shard.unit.split("/")[1]  # documents/<source>/…
@@ -144,7 +140,7 @@ def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[U
 
 
 def decide_documents(table: Table, shard: Shard, minimum: float | None) -> Iterator[ShardResult]:
-    """Apply the quality rules and the source's minimum to a shard of what was measured."""
+    """Apply the quality rules and the source's minimum to a shard of measurements."""
     measured = pl.DataFrame(table.read_shard(shard)).with_columns(
         minimum_educational_value=pl.lit(minimum, dtype=pl.Float32)
     )

@@ -120,7 +120,7 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
         stage: identifies the computation; with the unit's fingerprint it names the result.
         workers: processes to use; 1 runs in this process.
         on_progress: called after every unit; a bar is drawn besides when stderr is a terminal.
-        accept: called with the finished manifest before the commit; when it raises, the table stays what it was.
+        accept: called with the finished manifest before the commit; when it raises, the table stays unchanged.
 
     Raises:
         ValueError: two units have the same name.

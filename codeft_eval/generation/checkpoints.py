@@ -13,12 +13,12 @@ from codeft_assets.base.files import file_hash
 from codeft_eval.generation.decoding import Decoding
 from codeft_eval.generation.engines import ENGINES
 
-_WEIGHTS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSettings:
-    """How completions are made; all of it is part of a score's identity."""
+    """Settings of generation; all of them are part of a score's identity."""
 
     batch_size: int = 16
     """Batch size changes greedy text on a GPU, so it is fixed and recorded."""
@@ -63,7 +63,7 @@ def checkpoint_hash(folder: Path) -> str:
     Raises:
         ValueError: the folder is no checkpoint.
     """
-    names = sorted({path for pattern in _WEIGHTS for path in folder.glob(pattern)})
+    names = sorted({path for pattern in CHECKPOINT_FILES for path in folder.glob(pattern)})
     if not any(path.suffix == ".safetensors" for path in names) or not (folder / "config.json").is_file():
         raise ValueError(
             f"checkpoint {str(folder)!r} has no config.json with *.safetensors; give one that save_pretrained wrote"

@@ -31,7 +31,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
-    """How tokens are selected and where a completion ends."""
+    """Selection of tokens and the end of a completion."""
 
     stops: tuple[str, ...]
     temperature: float = 0.0

@@ -17,9 +17,9 @@ class Limits:
     """Bounds on one program; exceeding any of them is the program's failure."""
 
     cpu_seconds: int = 8
-    "twice the slowest canonical solution (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine"
+    """Twice the slowest canonical solution (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine."""
     wall_seconds: float = 20.0
-    "a sleeping program uses no CPU; reached on a busy machine, the program is run once more, alone"
+    """A sleeping program uses no CPU; reached on a busy machine, the program is run once more, alone."""
     memory_bytes: int = 1 << 30
     file_bytes: int = 8 << 20
     num_threads: int = 64
@@ -39,14 +39,14 @@ class Program:
 
     key: str
     source: str
-    "model-written: the prompt and its completion, executed only in isolation"
+    """Model-written: the prompt and its completion, executed only in isolation."""
     entry_point: str
     test: str
-    "trusted: defines ``check(candidate)``, or asserts at module level; never in the candidate's process"
+    """Trusted: defines ``check(candidate)``, or asserts at module level; never in the candidate's process."""
     language: str = "python"
-    "in other languages the test follows the source in one file and prints a nonce from its last line"
+    """In other languages the test follows the source in one file and prints a nonce from its last line."""
     prelude: str = ""
-    "trusted: the prompt, executed by the judge for the helpers and imports that tests use"
+    """Trusted: the prompt, executed by the judge for the helpers and imports that tests use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,11 @@ class Grade:
     key: str
     verdict: Verdict
     reason: str
-    "passed, wrong_answer, exception, load_error, no_entry_point, timeout, memory, exited, crashed, protocol, …"
+    """passed, wrong_answer, exception, load_error, no_entry_point, timeout, memory, exited, crashed, protocol, …"""
     detail: str = ""
     stderr: str = ""
     isolation: str
-    "the isolation level under which the program ran"
+    """The isolation level under which the program ran."""
     cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
     num_runs: int = 1

@@ -1,4 +1,4 @@
-"""The interface between the pool and whatever isolates a program: namespaces here, or a container, or another host.
+"""The interface of providers, which isolate programs: by namespaces here, or in a container, or on another host.
 
 A provider is registered per language in ``selection.PROVIDERS``. Its own failures are ``SandboxError``; a program's
 failure is a ``Grade`` and never an exception.
@@ -22,7 +22,7 @@ class Isolation:
 
     level: str
     reasons: dict[str, str] = field(default_factory=dict)
-    "level -> ``works``, or why it does not"
+    """level -> ``works``, or why it does not."""
 
 
 class Worker(Protocol):

@@ -112,7 +112,7 @@ def _anchor(*parts: object) -> str:
 def _figure(svg: str) -> Any:
     from markupsafe import Markup
 
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704 - ours: matplotlib drew it and escaped its texts
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704  ours: matplotlib drew it and escaped its texts
 
 
 def _table(columns: Sequence[str], rows: Iterable[list[str]]) -> Table:

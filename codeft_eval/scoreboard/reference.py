@@ -1,7 +1,7 @@
 """Published figures of Qwen 2.5 and its neighbors: authors, sources and protocols.
 
 A published figure is somebody else's measurement with somebody else's harness. It carries its source wherever it goes
-and is never mixed with what this harness measured.
+and is never mixed with this harness's measurements.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ REFERENCE_MODELS = (
     "Qwen2.5-1.5B-Instruct",
 )
 """The models the scoreboard compares with; the first is the headline."""
-Provenance = Literal["official", "official-artifact", "secondary", "rerun"]
-_PROVENANCES = get_args(Provenance)
+Authority = Literal["official", "official-artifact", "secondary", "rerun"]
+_AUTHORITIES = get_args(Authority)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +44,16 @@ class ReferenceScore:
     score: float
     """A fraction."""
     kind: str
-    tier: Provenance
+    authority: Authority
     """Official: the authors; secondary: another paper; rerun: a user's own measurement."""
     source: str
     note: str
 
     def __post_init__(self) -> None:
-        if not 0 <= self.score <= 1 or self.tier not in _PROVENANCES:
+        if not 0 <= self.score <= 1 or self.authority not in _AUTHORITIES:
             raise ValueError(
                 f"reference {self.model!r} on {self.benchmark!r}: score {self.score} must lie in 0..1 and tier "
-                f"{self.tier!r} be one of {_PROVENANCES}; fix the row in reference_scores.csv"
+                f"{self.authority!r} be one of {_AUTHORITIES}; fix the row in reference_scores.csv"
             )
 
 
@@ -81,7 +81,7 @@ def published_for(benchmark: Benchmark) -> list[ReferenceScore]:
     official = {
         row.model: row
         for row in reference_scores()
-        if row.benchmark == benchmark.published.benchmark and row.tier == "official"
+        if row.benchmark == benchmark.published.benchmark and row.authority == "official"
     }
     return [official[model] for model in REFERENCE_MODELS if model in official]
 
@@ -127,7 +127,7 @@ def reference_verdicts(model: str, benchmark: str) -> dict[str, float]:
 
 def _parse(row: dict[str, str]) -> ReferenceScore:
     fields = {name: row[name] for name in ("model", "params", "benchmark", "metric", "shots", "kind", "source", "note")}
-    return ReferenceScore(**fields, score=float(row["score"]) / 100, tier=row["tier"])  # type: ignore[arg-type]
+    return ReferenceScore(**fields, score=float(row["score"]) / 100, authority=row["tier"])  # type: ignore[arg-type]
 
 
 def _read(name: str) -> list[dict[str, str]]:

@@ -84,14 +84,14 @@ def grade(completions: Sequence[Completion], grader: Grader, timer: PhaseTimer) 
 
 def score(samples: Sequence[Sample], context: EvalContext) -> Score:
     """Return the score of the samples, written with them and with the facts of the run into the output folder."""
-    benchmark, tier = context.benchmark, context.grader.tier
+    benchmark, isolation = context.benchmark, context.grader.isolation
     lines = sample_lines(samples)
     result = make_score(
         benchmark,
         samples,
         lines,
-        tier=tier,
-        tainted=tier == UNSAFE,
+        tier=isolation,
+        tainted=isolation == UNSAFE,
         num_items_total=len(load_items(benchmark)),
         **asdict(context.model),
     )

@@ -15,14 +15,14 @@ _NO_PROGRAM = "none: answers are compared, no program runs"
 
 
 class Grader(Protocol):
-    """Grades completions; ``tier`` is the isolation level, ``reasons`` maps each level to why it works or not."""
+    """Grades completions at an isolation level; ``reasons`` maps each level to why it works or not."""
 
-    tier: str
+    isolation: str
     reasons: dict[str, str]
     limits: Limits | None
 
     def begin(self, item: Item, completion: str) -> None:
-        """Start grading a completion that ``grade`` will be called with, beside whatever the caller does next."""
+        """Start grading a completion in the background; ``grade`` returns the result."""
         ...
 
     def grade(self, items: Sequence[Item], completions: Sequence[str]) -> list[Grade]:
@@ -32,7 +32,7 @@ class Grader(Protocol):
 
 @contextmanager
 def open_grader(
-    benchmark: Benchmark, *, tier: str | None = None, allow_unsafe: bool = False, limits: Limits | None = None
+    benchmark: Benchmark, *, level: str | None = None, allow_unsafe: bool = False, limits: Limits | None = None
 ) -> Iterator[Grader]:
     """Yield the benchmark's grader; the sandbox is chosen before any generation.
 
@@ -43,14 +43,14 @@ def open_grader(
         yield _AnswerGrader(benchmark.answer_check)
         return
     language = benchmark.languages[0]
-    with Sandbox(limits=limits, level=tier, allow_unsafe=allow_unsafe, language=language) as sandbox:
+    with Sandbox(limits=limits, level=level, allow_unsafe=allow_unsafe, language=language) as sandbox:
         yield _ProgramGrader(sandbox)
 
 
 class _ProgramGrader:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self.tier, self.reasons = sandbox.isolation.level, sandbox.isolation.reasons
+        self.isolation, self.reasons = sandbox.isolation.level, sandbox.isolation.reasons
         self.limits: Limits | None = sandbox.limits
         self._begun: dict[tuple[str, str], tuple[Program, Future[Grade]]] = {}
 
@@ -71,8 +71,8 @@ class _ProgramGrader:
 
 
 class _AnswerGrader:
-    tier = _NO_PROGRAM
-    reasons: dict[str, str] = {}  # noqa: RUF012 - nothing is isolated, so there are no reasons
+    isolation = _NO_PROGRAM
+    reasons: dict[str, str] = {}  # noqa: RUF012  nothing is isolated, so there are no reasons
     limits: Limits | None = None
 
     def __init__(self, check: AnswerCheck) -> None:
@@ -86,10 +86,10 @@ class _AnswerGrader:
 
     def _grade_one(self, item: Item, completion: str) -> Grade:
         if not item.answer:
-            return Grade(key=item.task_id, verdict="unscored", reason="no_reference_answer", isolation=self.tier)
+            return Grade(key=item.task_id, verdict="unscored", reason="no_reference_answer", isolation=self.isolation)
         found = self._check.find_answer(completion)
         detail = f"answered {found}"
         if found is not None and self._check.is_equal(found, item.answer):
-            return Grade(key=item.task_id, verdict="passed", reason="passed", detail=detail, isolation=self.tier)
+            return Grade(key=item.task_id, verdict="passed", reason="passed", detail=detail, isolation=self.isolation)
         reason = "no_answer" if found is None else "wrong_answer"
-        return Grade(key=item.task_id, verdict="failed", reason=reason, detail=detail, isolation=self.tier)
+        return Grade(key=item.task_id, verdict="failed", reason=reason, detail=detail, isolation=self.isolation)

@@ -19,7 +19,7 @@ CHECK_FILE = "check.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarnessCheck:
-    """Whether the grader knows right from wrong on every item."""
+    """Result of the harness check: items on which the grader is wrong, and those declared to fail."""
 
     benchmark: str
     tier: str
@@ -31,7 +31,7 @@ class HarnessCheck:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is unexpected."""
+        """Whether every item was graded as expected."""
         return not self.unexpected
 
 
@@ -42,14 +42,14 @@ def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
     that have a likelihood only have nothing to check.
     """
     items = [item for item in options.items(benchmark) if item.is_gradable]
-    with open_grader(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as grader:
+    with open_grader(benchmark, level=options.tier, allow_unsafe=options.allow_unsafe) as grader:
         solved = grader.grade(items, [item.solution or table_solution(item) for item in items])
         empty = grader.grade(items, ["" for _ in items])
-        tier = grader.tier
+        isolation = grader.isolation
     declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}
     return HarnessCheck(
         benchmark=benchmark.name,
-        tier=tier,
+        tier=isolation,
         num_items=len(items),
         unexpected=_unexpected(solved, empty, declared),
         declared=declared,

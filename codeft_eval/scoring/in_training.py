@@ -1,4 +1,4 @@
-"""How many completions that a model wrote while it trained pass: a small score that costs the training nothing."""
+"""pass@1 of the completions of a training run: a small score that costs the training nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PASS_AT_1, NUM_SCORED = "probe_pass_at_1", "probe_num_scored"
 
 
 def grade_completions(benchmark: Benchmark, completions: Mapping[str, str]) -> dict[str, float]:
-    """Return the share of ``completions``, item -> text, that pass, and of how many; {} where none could be graded.
+    """Return pass@1 of ``completions`` (item -> text) and the number graded; {} where none could be.
 
     Raises:
         ValueError: an item is not the benchmark's.

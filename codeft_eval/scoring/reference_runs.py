@@ -13,11 +13,11 @@ from pathlib import Path
 from codeft_assets.base import markdown
 from codeft_assets.base.files import write_atomically
 from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.generation.checkpoints import CHECKPOINT_FILES
 from codeft_eval.scoring.scores import PASS_AT_1, Score
 
 FORMAT = 1
 MEASURED_FILE = "measured.json"
-_PATTERNS = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 OFFLINE = "the Hub is not asked in this profile; set CODEFT_PROFILE=full, or give NAME=FOLDER with the weights"
 
 Run = Callable[[Path, Benchmark, Path], Score]
@@ -35,7 +35,7 @@ class MeasuredReference:
     benchmarks: tuple[str, ...] = ()
     """Measured; their scores are in NAME/BENCHMARK."""
     unreachable: str = ""
-    """Why nothing was measured; empty when something was."""
+    """The reason that nothing was measured; empty when something was."""
     scores: tuple[Score, ...] = field(default=(), repr=False)
 
 
@@ -70,7 +70,7 @@ def find_weights(location: str, *, may_download: bool) -> tuple[Path, str]:
         raise OSError(OFFLINE)
     from huggingface_hub import snapshot_download
 
-    folder = Path(snapshot_download(location, allow_patterns=list(_PATTERNS)))
+    folder = Path(snapshot_download(location, allow_patterns=list(CHECKPOINT_FILES)))
     return folder, folder.name
 
 

@@ -55,9 +55,9 @@ def replay(generations: Path, benchmark: Benchmark, output: Path, options: Optio
 def _open_context(
     benchmark: Benchmark, items: Sequence[Item], model: ModelIdentity, output: Path, options: Options
 ) -> Iterator[EvalContext]:
-    with open_grader(benchmark, tier=options.tier, allow_unsafe=options.allow_unsafe) as grader:
-        refused = {tier: reason for tier, reason in grader.reasons.items() if tier != grader.tier}
-        isolation = f"{grader.tier} (not {refused})" if refused else grader.tier
+    with open_grader(benchmark, level=options.tier, allow_unsafe=options.allow_unsafe) as grader:
+        refused = {level: reason for level, reason in grader.reasons.items() if level != grader.isolation}
+        isolation = f"{grader.isolation} (not {refused})" if refused else grader.isolation
         options.log(f"{benchmark.title}: {len(items)} items, isolation: {isolation}")
         yield EvalContext(
             benchmark=benchmark,

@@ -48,7 +48,7 @@ class Score:
     model: str
     model_hash: str
     settings: dict[str, Any]
-    """How completions were made; empty for a replay."""
+    """Settings of generation; empty for a replay."""
     tier: str
     tainted: bool
     """Programs ran unconfined, so nothing vouches for the verdicts."""
@@ -86,7 +86,7 @@ class ModelIdentity:
     model: str
     model_hash: str
     settings: dict[str, Any]
-    """How completions were made; empty for a replay."""
+    """Settings of generation; empty for a replay."""
 
 
 def make_score(benchmark: Benchmark, samples: Sequence[Sample], lines: bytes, **identity: Any) -> Score:

@@ -31,7 +31,7 @@ class Batches:
     """The training rows in the order of a run."""
 
     def __init__(self, packed: PackedRows, data: DataConfig, *, with_documents: bool = False) -> None:
-        self._tokens, self._in_loss = packed.tokens("train"), packed.in_loss("train")
+        self._tokens, self._loss_mask = packed.tokens("train"), packed.loss_mask("train")
         self._rows_per_step = data.rows_per_step
         self._order = packed.order(data.seed)
         self._starts = packed.starts("train") if with_documents else None
@@ -46,7 +46,7 @@ class Batches:
 
     def num_labels(self, rows: npt.NDArray[np.int64]) -> int:
         """Return how many tokens of these rows are trained on."""
-        return int(self._in_loss[rows, 1:].sum(dtype=np.int64))
+        return int(self._loss_mask[rows, 1:].sum(dtype=np.int64))
 
     def micro_batches(self, rows: npt.NDArray[np.int64], size: int) -> list[Batch]:
         """Return ``rows`` as arrays, at most ``size`` at a time."""
@@ -55,7 +55,7 @@ class Batches:
     def _batch(self, rows: npt.NDArray[np.int64]) -> Batch:
         ids = self._tokens[rows].astype(np.int64)
         labels = np.full_like(ids, IGNORE_INDEX)
-        labels[:, :-1] = np.where(self._in_loss[rows, 1:] == 1, ids[:, 1:], IGNORE_INDEX)
+        labels[:, :-1] = np.where(self._loss_mask[rows, 1:] == 1, ids[:, 1:], IGNORE_INDEX)
         documents = None if self._starts is None else np.cumsum(self._starts[rows], axis=1, dtype=np.int32)
         return Batch(ids, labels, documents)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SPLITS = ("train", "validation")
 COLUMNS = (
     *("document_id", "source", "domain", "format", "language"),
     *("messages", "text", "split", "epochs", "annealing_epochs"),

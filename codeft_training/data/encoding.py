@@ -34,7 +34,7 @@ Part = tuple[str | tuple[int, ...], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodingOptions:
-    """How documents become tokens."""
+    """Options of the way from documents to tokens."""
 
     context_tokens: int
     """Length of a row."""
@@ -61,12 +61,12 @@ class TokenizedDocument:
     source: str
     domain: str
     start: int
-    """Where the span begins among the tokens of its reading."""
+    """Position of the span's first token in its reading."""
     epochs: int
     """Readings of this form, annealing included."""
     annealing_epochs: int
     tokens: npt.NDArray[np.uint32]
-    in_loss: npt.NDArray[np.bool_]
+    loss_mask: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def _encode_batch(batch: list[_Rendering], tokenizer: Tokenizer) -> Iterator[Tok
             ids = [next(encoded).ids if isinstance(part, str) else part for part, _ in span]
             sizes = [len(part) for part in ids]
             tokens = np.fromiter(itertools.chain.from_iterable(ids), dtype=np.uint32, count=sum(sizes))
-            in_loss = np.repeat(np.array([is_trained for _, is_trained in span]), sizes)
+            loss_mask = np.repeat(np.array([is_trained for _, is_trained in span]), sizes)
             yield TokenizedDocument(
                 document["document_id"],
                 document["source"],
@@ -118,7 +118,7 @@ def _encode_batch(batch: list[_Rendering], tokenizer: Tokenizer) -> Iterator[Tok
                 rendering.epochs,
                 rendering.annealing_epochs,
                 tokens,
-                in_loss,
+                loss_mask,
             )
             start += len(tokens)
 

@@ -53,7 +53,7 @@ class PackedRows:
         """Return the token ids of a split, ``[rows, context]``."""
         return self._map(split, "tokens", np.dtype(self.manifest()["token_type"]))
 
-    def in_loss(self, split: str) -> npt.NDArray[np.uint8]:
+    def loss_mask(self, split: str) -> npt.NDArray[np.uint8]:
         """Return 1 where a token is trained on, ``[rows, context]``."""
         return self._map(split, "loss", np.dtype(np.uint8))
 

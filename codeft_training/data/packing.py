@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_assets.base.files import file_hash, replacing_folder
-from codeft_training.data.corpus import Corpus
+from codeft_training.data.corpus import SPLITS, Corpus
 from codeft_training.data.encoding import EncodingOptions, TokenizedDocument, encode_documents, load_tokenizer
 from codeft_training.data.placement import Pieces, place_pieces
 from codeft_training.data.placement_kernel import copy_pieces
@@ -28,7 +28,6 @@ from codeft_training.data.tokenizer import FIM_PREFIX
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLITS = ("train", "validation")
 PACKING_VERSION = "2"
 """Counts up when the same corpus packs into other rows; a test compares it with the code that packs."""
 
@@ -55,7 +54,7 @@ class _FlatTokens:
     """All spans of a split one after another, each once, and where each is."""
 
     tokens: npt.NDArray[Any]
-    in_loss: npt.NDArray[np.uint8]
+    loss_mask: npt.NDArray[np.uint8]
     spans: pa.Table
     """``document_id``, ``source``, ``domain``, ``start`` (in its reading), ``length``, ``epochs``, ``annealing``."""
 
@@ -153,7 +152,7 @@ def _write_flat(encoded: Iterable[TokenizedDocument], folder: Path, dtype: np.dt
     with (folder / "tokens").open("wb") as tokens, (folder / "loss").open("wb") as loss:
         for span in encoded:
             span.tokens.astype(dtype).tofile(tokens)
-            span.in_loss.astype(np.uint8).tofile(loss)
+            span.loss_mask.astype(np.uint8).tofile(loss)
             spans.append(
                 (
                     *(span.document_id, span.source, span.domain),
@@ -195,7 +194,7 @@ def _write_rows(
         pieces.row * context_tokens + pieces.start,
         offsets[pieces.document] + pieces.document_start,
         pieces.length,
-        *(flat.tokens, flat.in_loss, *rows),
+        *(flat.tokens, flat.loss_mask, *rows),
     )
     _write_index(pieces, flat.spans, folder / f"{split}.index.parquet")
     num_tokens = int(pieces.length.sum())

@@ -139,7 +139,7 @@ def lay_out(first, following, row, part_document, part_start, part_size, pieces)
 
 
 @numba.njit(cache=True, nogil=True)
-def copy_pieces(target, source, length, tokens, in_loss, row_tokens, row_in_loss):
+def copy_pieces(target, source, length, tokens, loss_mask, row_tokens, row_loss_mask):
     """Copy ``length[i]`` tokens and loss flags from ``source[i]`` of the flat arrays to ``target[i]`` of the rows.
 
     The first token of a piece has no loss: the token before it belongs to another document, or to another row.
@@ -148,5 +148,5 @@ def copy_pieces(target, source, length, tokens, in_loss, row_tokens, row_in_loss
     for i in range(len(length)):
         at, begin, size = target[i], source[i], length[i]
         row_tokens[at : at + size] = tokens[begin : begin + size]
-        row_in_loss[at : at + size] = in_loss[begin : begin + size]
-        row_in_loss[at] = 0
+        row_loss_mask[at : at + size] = loss_mask[begin : begin + size]
+        row_loss_mask[at] = 0

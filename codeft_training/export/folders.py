@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.files import file_hash, replacing_folder
-from codeft_training.data.corpus import Corpus
+from codeft_training.data.corpus import SPLITS, Corpus
 from codeft_training.export.dataset_card import dataset_card
 from codeft_training.export.model_card import model_card
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SPLITS = ("train", "validation")
 _FILE_BYTES = 256 * 2**20
 """The Hub's viewer reads files of this size at once; larger ones are cut."""
 

@@ -24,7 +24,7 @@ from codeft_training.data.packed_rows import token_bytes
 from codeft_training.measure.validation import TokenNats
 from codeft_training.recipe import Recipe
 
-PREFIX = "probe_bits_per_byte_"
+BITS_PREFIX = "probe_bits_per_byte_"
 MAX_SHARE = 0.04
 """Of a run's time that evaluation texts may be expected to take; their measured share is kept below a twentieth."""
 COST_OF_A_TOKEN = 0.5
@@ -115,7 +115,7 @@ class EvalTexts:
         for at in range(0, len(self._texts), batch_rows):
             sums += self._sums(self._texts[at : at + batch_rows], token_nats)
         bits = {
-            f"{PREFIX}{domain}": float(nats / math.log(2) / num_bytes)
+            f"{BITS_PREFIX}{domain}": float(nats / math.log(2) / num_bytes)
             for domain, nats, num_bytes in zip(self._domains, *sums, strict=True)
             if num_bytes
         }
@@ -139,7 +139,9 @@ def _in_domain(encoded: Sequence[_Encoded], domain: int) -> list[_Encoded]:
 
 def bits_line(measured: Mapping[str, float]) -> str:
     """Return the log line of a measurement."""
-    bits = ", ".join(f"{name.removeprefix(PREFIX)} {value:.3f}" for name, value in measured.items() if PREFIX in name)
+    bits = ", ".join(
+        f"{name.removeprefix(BITS_PREFIX)} {value:.3f}" for name, value in measured.items() if BITS_PREFIX in name
+    )
     return f"evaluation texts, bits per byte: {bits} ({measured['probe_seconds']:.2f} s)"
 
 

@@ -25,7 +25,7 @@ class Validation:
         rows = spread_rows(len(tokens), num_rows)
         self._names, domains = _domains(packed, tokens.shape)
         self._ids, self._domains = tokens[rows].astype(np.int64), domains[rows]
-        self._in_loss = packed.in_loss("validation")[rows] == 1
+        self._loss_mask = packed.loss_mask("validation")[rows] == 1
         self._bytes = token_bytes(tokenizer)
 
     def measure(self, token_nats: TokenNats, batch_rows: int) -> dict[str, float]:
@@ -48,9 +48,9 @@ class Validation:
         }
 
     def _sums(self, token_nats: TokenNats, part: slice) -> npt.NDArray[np.float64]:
-        ids, in_loss = self._ids[part], self._in_loss[part]
+        ids, loss_mask = self._ids[part], self._loss_mask[part]
         labels = np.full_like(ids, IGNORE_INDEX)
-        labels[:, :-1] = np.where(in_loss[:, 1:], ids[:, 1:], IGNORE_INDEX)
+        labels[:, :-1] = np.where(loss_mask[:, 1:], ids[:, 1:], IGNORE_INDEX)
         counted = labels != IGNORE_INDEX
         nats = token_nats(ids, labels)[counted]
         domains = self._domains[part][:, 1:][counted[:, :-1]]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
 
 CHUNK_LOGITS = {"cuda": 2**27, "cpu": 2**20}

@@ -118,7 +118,7 @@ def _dataset(packed: PackedRows, data: DataConfig, max_steps: int) -> Dataset:
     order = packed.order(data.seed)
     rows = order.rows(0, num_rows, order.annealing_begin(num_rows))
     tokens = packed.tokens("train")[rows].astype(np.int64)
-    labels = np.where(packed.in_loss("train")[rows] == 1, tokens, IGNORE_INDEX)
+    labels = np.where(packed.loss_mask("train")[rows] == 1, tokens, IGNORE_INDEX)
     return Dataset.from_dict({"input_ids": list(tokens), "labels": list(labels)})
 
 

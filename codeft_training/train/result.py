@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from codeft_assets.base.files import file_hash, folder_hash, replacing_folder, write_atomically
 from codeft_training.data.tokenizer import END_OF_TEXT
 from codeft_training.export.model_card import model_card
-from codeft_training.measure.eval_texts import PREFIX
+from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.measure.metrics import FILE
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.checkpoints import library_write_errors
@@ -70,7 +70,7 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
         "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},
-        "probe": {k: v for k, v in eval_texts[-1].items() if k.startswith(PREFIX)} if eval_texts else {},
+        "probe": {k: v for k, v in eval_texts[-1].items() if k.startswith(BITS_PREFIX)} if eval_texts else {},
         **({"probe_seconds": _eval_seconds(metrics)} if eval_texts else {}),
         "seconds": round(seconds, 2),
         "environment": _environment(),

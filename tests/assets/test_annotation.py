@@ -1,4 +1,4 @@
-"""What a model is asked and how its answer is read: nothing is guessed, and the sample covers what there is."""
+"""The question to a model and the parsing of its answer: nothing is guessed, and the sample covers all strata."""
 
 import numpy as np
 import polars as pl
@@ -63,17 +63,17 @@ def test_a_text_cannot_fill_the_prompts_own_blanks():
     assert "print({language}, {text})" in fill_prompt("print({language}, {text})", language="go", max_chars=99)
 
 
-def ask(text="a", **changes):
+def key(text="a", **changes):
     values = {"language": "text", "name": "n", "annotator": "m", "reading": 0, "max_chars": 100}
     return build_question(text, **(values | changes)).key
 
 
 def test_a_question_is_another_when_text_annotator_reading_or_prompt_change(monkeypatch):
-    keys = [ask(), ask("b"), ask(annotator="other"), ask(reading=1), ask(language="go")]
+    keys = [key(), key("b"), key(annotator="other"), key(reading=1), key(language="go")]
     monkeypatch.setattr("codeft_assets.curation.quality.annotation.PROMPT", "Another prompt: {language} {text}")
-    keys.append(ask())
+    keys.append(key())
     assert len(set(keys)) == len(keys)
-    assert ask(name="renamed") == ask()  # the same text under another name is paid once
+    assert key(name="renamed") == key()  # the same text under another name is paid once
 
 
 def corpus(**counts):

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.annotators.endpoint import KEY_VARIABLE
-from codeft_assets.defs import run_stage as shell
+from codeft_assets.defs import run_stage
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.annotation import annotations_stage
@@ -21,9 +21,9 @@ KEY = dg.AssetKey(["quality", "annotations"])
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(shell, "SOURCES", {"even": None, "odd": None})
+    monkeypatch.setattr(run_stage, "SOURCES", {"even": None, "odd": None})
     store = Store(str(tmp_path))
-    for first, name in enumerate(shell.SOURCES):
+    for first, name in enumerate(run_stage.SOURCES):
         texts = [f"This is document number {number}. Mail jane.miller@fastmail.com" for number in range(first, NUM, 2)]
         write_documents(store, name, texts)
     return store

@@ -93,7 +93,7 @@ def test_tokens_are_counted_and_missing_usage_is_not_zero(path):
     with serving(endpoint) as url:
         _, _, totals = annotate(url, path, 2)
     assert (totals.input_tokens, totals.output_tokens) == (200, 40)
-    assert (totals.num_answers, totals.num_answers_without_usage) == (3, 1)
+    assert (totals.num_calls, totals.num_failed, totals.num_answers_without_usage) == (3, 0, 1)
 
 
 @pytest.mark.parametrize("limit", [1, 3])
@@ -215,9 +215,6 @@ def test_a_wrong_address_is_refused_without_repeating_a_key(url, message):
     assert SECRET not in str(caught.value)
 
 
-# -- the journal -------------------------------------------------------------------------------------------------------
-
-
 def test_totals_cover_every_run(path):
     with open_journal(path) as journal:
         for key in "abcd":
@@ -229,7 +226,7 @@ def test_totals_cover_every_run(path):
         journal.sent("d")
         journal.failed("d", "status 500")
         assert journal.totals() == Totals(
-            num_calls=5, num_answers=2, num_malformed=1, num_failed=1, num_unanswered=1, num_answers_without_usage=1,
+            num_calls=5, num_malformed=1, num_failed=1, num_unanswered=1, num_answers_without_usage=1,
             input_tokens=7, output_tokens=2,
         )  # fmt: skip
         assert (journal.refusal("c"), journal.refusal("a")) == ("too long", None)
@@ -241,8 +238,6 @@ def test_two_runs_never_write_one_journal(path):
     with open_journal(path) as journal:
         assert journal.replies("a") == []
 
-
-# -- a journal of an older version -------------------------------------------------------------------------------------
 
 EVENTS = [
     {"event": "sent", "key": "a"},
@@ -269,7 +264,7 @@ def test_a_jsonl_journal_is_imported_once_and_left_as_it_is(path):
             assert [reply.content for reply in journal.replies("a")] == ["one", "two", "three"][:num_answers]
             assert journal.refusal("b") == "too long"
             assert journal.totals() == Totals(
-                num_calls=5, num_answers=num_answers, num_malformed=num_answers, num_failed=1,
+                num_calls=5, num_malformed=num_answers, num_failed=1,
                 num_unanswered=3 - num_answers, num_answers_without_usage=num_answers - 1, input_tokens=100,
                 output_tokens=0,
             )  # fmt: skip
@@ -296,7 +291,7 @@ def test_an_import_that_was_killed_is_completed_and_doubles_nothing(path, num_ki
     with open_journal(path) as journal:
         totals = journal.totals()
         assert [reply.content for reply in journal.replies("a")] == ["one", "two"]
-    assert (totals.num_calls, totals.num_answers, totals.num_failed, totals.num_unanswered) == (5, 2, 1, 1)
+    assert (totals.num_calls, totals.num_failed, totals.num_unanswered) == (5, 1, 1)
     with AnswerStore(path) as store:
         assert [store.count(kind) for kind in (SENT, ANSWERED, FAILED, REFUSED)] == [5, 2, 1, 1]
 
@@ -320,9 +315,6 @@ def test_a_damaged_line_in_the_middle_is_an_error_that_names_it(path, line):
     path.with_suffix(".jsonl").write_text(f'{{"event": "sent", "key": "a"}}\n{line}\n{{"event": "sent", "key": "b"}}\n')
     with pytest.raises(ValueError, match="line 2 is damaged: b'"), open_journal(path):
         pass
-
-
-# -- a model on this machine -------------------------------------------------------------------------------------------
 
 
 def tiny_model(folder: Path, answer: str) -> str:
@@ -359,7 +351,7 @@ def test_a_model_on_this_machine_labels_documents(tmp_path, path):
         found = annotate_questions(questions(5), annotator, journal)
         totals = journal.totals()
     assert [annotation.label for annotation in found.found.values()] == [2] * 5
-    assert (totals.num_calls, totals.num_answers, totals.output_tokens) == (5, 5, 5)
+    assert (totals.num_calls, totals.num_failed, totals.num_unanswered, totals.output_tokens) == (5, 0, 0, 5)
     (tmp_path / "model" / "model.safetensors").unlink()
     with open_journal(path) as journal:  # every answer is there: the model is not loaded again
         again = annotate_questions(questions(5), LocalModelAnnotator(model=model, max_answer_tokens=1), journal)

@@ -212,7 +212,7 @@ def test_a_sample_is_found_by_its_content():
 def test_sides_depend_on_content_only_and_are_disjoint():
     contents = {f"{row}.py": f"x = {row}\n".encode() for row in range(200)}
     lines = [line(content, path=path) for path, content in contents.items()]
-    read_file = lambda label: contents.get(label.path)  # noqa: E731
+    read_file = lambda label: contents.get(label.path)  # noqa: E731  a stub of one expression
     training, held_out = resolve_labels(parse_labels(lines), read_file=read_file, samples={})
     assert not set(training.name) & set(held_out.name)
     assert len(training) + len(held_out) == 200

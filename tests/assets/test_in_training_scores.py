@@ -30,7 +30,7 @@ def test_completions_become_the_share_that_passes_live_and_in_the_plot(tmp_path)
 
 def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
     def refuse(*_):
-        raise SandboxError("no jail works here")
+        raise SandboxError("no isolation works here")
 
     monkeypatch.setattr("codeft_assets.defs.in_training_scores.grade_completions", refuse)
     assert InTrainingScores(dg.build_asset_context()).score_entry({"step": 1, "completions": {"a": ""}}) == {"step": 1}

@@ -1,4 +1,4 @@
-"""What a person reads in the web UI: in the order of their questions, in place, legible on both grounds."""
+"""Metadata in the web UI: in the order of a reader's questions, in place, legible on both grounds."""
 
 import re
 

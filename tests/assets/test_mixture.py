@@ -259,8 +259,8 @@ def ledger(plan_ids=("d",)):
 
 def test_the_first_stage_that_objects_decides():
     table, report = ledger()
-    fates = dict(table.select("document_id", "fate").iter_rows())
-    assert fates == {
+    outcomes = dict(table.select("document_id", "fate").iter_rows())
+    assert outcomes == {
         "a": "code_lines",  # contaminated too, but quality comes first
         "b": "contaminated",  # a duplicate too, but decontamination comes first
         "c": "near_duplicate",

@@ -17,7 +17,7 @@ PASSING = dict.fromkeys(SIGNAL_NAMES, 0.0) | {
 }
 
 
-def fate(
+def decide(
     *, format: str = "raw", domain: str = "code", language: str = "python", minimum: float | None = None, **signals
 ):
     row = PASSING | {"educational_value": 0.5} | signals
@@ -29,7 +29,7 @@ def fate(
     return drop_reasons(frame).row(0)
 
 
-def where_judged(rule: QualityRule) -> dict[str, str]:
+def where_applied(rule: QualityRule) -> dict[str, str]:
     return {
         "format": rule.formats[0],
         "domain": rule.domains[0],
@@ -42,7 +42,7 @@ BOUNDS = [(rule, bound) for rule in QUALITY_RULES for bound in (rule.low, rule.h
 
 @pytest.mark.parametrize(("rule", "bound"), BOUNDS, ids=lambda value: getattr(value, "name", value))
 def test_a_bound_is_inclusive(rule: QualityRule, bound: float):
-    assert fate(**where_judged(rule), **{rule.signal: bound})[0] != rule.name
+    assert decide(**where_applied(rule), **{rule.signal: bound})[0] != rule.name
 
 
 @pytest.mark.parametrize(("rule", "bound"), BOUNDS, ids=lambda value: getattr(value, "name", value))
@@ -50,7 +50,7 @@ def test_just_outside_a_bound_is_dropped(rule: QualityRule, bound: float):
     step = max(abs(bound) * 1e-3, 1e-3)
     outside = bound - step if bound == rule.low else bound + step
     only = drop_reasons(
-        pl.DataFrame([PASSING | where_judged(rule) | {rule.signal: outside, "educational_value": 1.0}]).with_columns(
+        pl.DataFrame([PASSING | where_applied(rule) | {rule.signal: outside, "educational_value": 1.0}]).with_columns(
             pl.lit(None, dtype=pl.Float32).alias("minimum_educational_value")
         ),
         rules=(rule,),
@@ -61,34 +61,34 @@ def test_just_outside_a_bound_is_dropped(rule: QualityRule, bound: float):
 @pytest.mark.parametrize("language", CODE)
 def test_rules_for_prose_never_judge_code(language: str):
     prose_sins = {"num_stop_words": 0, "sentence_line_fraction": 0, "num_words": 20, "bullet_line_fraction": 1}
-    assert fate(language=language, **prose_sins) == (None, None)
+    assert decide(language=language, **prose_sins) == (None, None)
 
 
 @pytest.mark.parametrize("format", ["instruct", "textbook", "cot", "review", "agent"])
 def test_curated_rows_are_not_held_to_the_bar_of_raw_web_text(format: str):
     web_sins = {"max_line_bytes": 5000, "num_words": 10, "num_lines": 2, "num_stop_words": 0, "generated_marker": 1}
-    assert fate(format=format, **web_sins) == (None, None)
-    assert fate(format="raw", **web_sins)[0] == "code_max_line"
+    assert decide(format=format, **web_sins) == (None, None)
+    assert decide(format="raw", **web_sins)[0] == "code_max_line"
 
 
 def test_mathematics_is_not_judged_by_line_ends():
-    assert fate(domain="math", language="text", sentence_line_fraction=0) == (None, None)
-    assert fate(domain="code", language="text", sentence_line_fraction=0)[0] == "prose_sentences"
+    assert decide(domain="math", language="text", sentence_line_fraction=0) == (None, None)
+    assert decide(domain="code", language="text", sentence_line_fraction=0)[0] == "prose_sentences"
 
 
 def test_a_short_problem_of_mathematics_is_no_page_of_prose():
-    assert fate(domain="math", language="text", num_words=10, num_stop_words=1) == (None, None)
-    assert fate(domain="code", language="text", num_words=10)[0] == "prose_words"
+    assert decide(domain="math", language="text", num_words=10, num_stop_words=1) == (None, None)
+    assert decide(domain="code", language="text", num_words=10)[0] == "prose_words"
 
 
 def test_the_detail_names_signal_value_bounds_and_origin():
-    assert fate(max_line_bytes=1001)[1] == (
+    assert decide(max_line_bytes=1001)[1] == (
         "max_line_bytes = 1001.0 is outside [0, 1000] (StarCoder, arXiv 2305.06161 section 3.1)"
     )
 
 
 def test_the_first_broken_rule_is_the_reason():
-    assert fate(max_line_bytes=2000, digit_fraction=0.9)[0] == "code_max_line"
+    assert decide(max_line_bytes=2000, digit_fraction=0.9)[0] == "code_max_line"
 
 
 @pytest.mark.parametrize(
@@ -96,11 +96,11 @@ def test_the_first_broken_rule_is_the_reason():
     [(0.3, 0.3, None), (0.29, 0.3, "low_educational_value"), (0.0, None, None), (0.31, 0.3, None)],
 )
 def test_the_minimum_educational_value_is_inclusive(value: float, minimum: float | None, reason: str | None):
-    assert fate(educational_value=value, minimum=minimum)[0] == reason
+    assert decide(educational_value=value, minimum=minimum)[0] == reason
 
 
 def test_a_low_educational_value_is_explained():
-    assert fate(educational_value=0.1, minimum=0.5)[1] == "educational_value = 0.1 is below the source's minimum 0.5"
+    assert decide(educational_value=0.1, minimum=0.5)[1] == "educational_value = 0.1 is below the source's minimum 0.5"
 
 
 def test_reasons_do_not_depend_on_the_order_of_rows():

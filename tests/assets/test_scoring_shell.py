@@ -1,4 +1,4 @@
-"""What the shell hands to the evaluation, and the samples as a view."""
+"""Inputs of the evaluation by the shell, and the samples as a view."""
 
 import json
 

@@ -9,11 +9,16 @@ from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.origins import SampleOrigin
 from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.origins.sample import SAMPLES_FOLDER
-from codeft_assets.source import sources_by_name
+from codeft_assets.source import THINK_SPAN_POLICIES, sources_by_name
 from codeft_assets.sources import SOURCES
+from codeft_training.data import encoding
 
 ENTRY = SOURCES["o1-journey"]
 SAMPLED = [source.name for source in SOURCES.values() if source.has_sample]
+
+
+def test_training_knows_the_policies_of_the_catalogue():
+    assert encoding.THINK_SPAN_POLICIES == THINK_SPAN_POLICIES
 
 
 def test_every_sample_belongs_to_an_entry():

@@ -84,16 +84,16 @@ def first(workspace, reference):
     return materialize(workspace, reference, max_steps=8)
 
 
-def test_the_probe_is_measured_while_training_and_plotted(workspace, first):
+def test_evaluation_texts_are_measured_while_training_and_plotted(workspace, first):
     metadata = first["model/checkpoint"].metadata
     assert "svg" in metadata["probe"].value
     assert metadata["probe_fraction"].value < 1
     folder = workspace.store.folder("model/checkpoint")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    probed = [entry for entry in lines if "probe_seconds" in entry]
-    assert [entry["step"] for entry in probed] == [4, 8]
+    evaluated = [entry for entry in lines if "probe_seconds" in entry]
+    assert [entry["step"] for entry in evaluated] == [4, 8]
     names = {f"probe_bits_per_byte_{domain}" for domain in ("competition_math", "code", "embedded")}
-    assert names <= probed[0].keys()
+    assert names <= evaluated[0].keys()
 
 
 def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first):

@@ -12,7 +12,7 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.definitions import defs
-from codeft_assets.defs.automation import rules as automation
+from codeft_assets.defs.automation import rules
 from codeft_assets.defs.automation.conditions import QuietFor
 from codeft_assets.store.corpus_change import changed_fraction
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
@@ -41,15 +41,15 @@ def upstream(name):
 
 
 def graph(names):
-    documents = [asset(f"documents/{n}", "sources", [["upstream", n]], automation.on_source_change()) for n in names]
-    scores = asset("quality/scores", "quality", documents, automation.on_documents_change())
-    signatures = asset("dedup/signatures", "dedup", documents, automation.on_documents_change())
-    ledger = asset("corpus/ledger", "corpus", [*documents, scores, signatures], automation.on_stage_change())
-    mixture = asset("corpus/mixture", "corpus", [*documents, ledger], automation.on_stage_change())
-    tokenizer = asset("model/tokenizer", "model", [mixture], automation.on_schedule())
-    packed = asset("corpus/packed", "corpus", [mixture, tokenizer], automation.on_schedule())
-    checkpoint = asset("model/checkpoint", "model", [packed, tokenizer], automation.on_schedule())
-    result = asset("scores/embedded", "scores", [checkpoint], automation.on_checkpoint_change())
+    documents = [asset(f"documents/{n}", "sources", [["upstream", n]], rules.on_source_change()) for n in names]
+    scores = asset("quality/scores", "quality", documents, rules.on_documents_change())
+    signatures = asset("dedup/signatures", "dedup", documents, rules.on_documents_change())
+    ledger = asset("corpus/ledger", "corpus", [*documents, scores, signatures], rules.on_stage_change())
+    mixture = asset("corpus/mixture", "corpus", [*documents, ledger], rules.on_stage_change())
+    tokenizer = asset("model/tokenizer", "model", [mixture], rules.on_schedule())
+    packed = asset("corpus/packed", "corpus", [mixture, tokenizer], rules.on_schedule())
+    checkpoint = asset("model/checkpoint", "model", [packed, tokenizer], rules.on_schedule())
+    result = asset("scores/embedded", "scores", [checkpoint], rules.on_checkpoint_change())
     stages = [scores, signatures, ledger, mixture, tokenizer, packed, checkpoint, result]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -177,7 +177,7 @@ def test_a_change_runs_its_source_and_after_a_quiet_time_the_stages_once_togethe
     assert simulation.tick() == {"documents/a"}
     later = simulation.run(6)
     assert [keys for _, keys in later] == [CORPUS]
-    assert later[0][0] - MONDAY >= timedelta(seconds=automation.QUIET_SECONDS)
+    assert later[0][0] - MONDAY >= timedelta(seconds=rules.QUIET_SECONDS)
 
 
 def test_five_sources_that_change_within_an_hour_make_one_corpus(instance):

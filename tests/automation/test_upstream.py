@@ -1,4 +1,4 @@
-"""What the sensor says of each source: its version, that it cannot be read and why, and that it was looked at."""
+"""The sensor's reports on each source: its version, the reason that it cannot be read, and a heartbeat."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from datetime import timedelta
 import dagster as dg
 import pytest
 
-from codeft_assets.defs.assets import upstream as module
+from codeft_assets.defs.assets import upstream
 from codeft_assets.defs.assets.upstream import HEARTBEAT_SECONDS, PollState, poll
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
@@ -27,7 +27,7 @@ class Log:
 
 @pytest.fixture
 def two(monkeypatch):
-    monkeypatch.setattr(module, "SOURCES", {name: SOURCES[name] for name in ("o1-journey", "open-tora")})
+    monkeypatch.setattr(upstream, "SOURCES", {name: SOURCES[name] for name in ("o1-journey", "open-tora")})
 
 
 def kinds(events, name):
@@ -74,7 +74,7 @@ def test_a_source_that_does_not_answer_in_time_is_left_behind(two, monkeypatch):
 
     class Quick:
         def resolve(self):
-            return module.Upstream(revision="1", files=())
+            return upstream.Upstream(revision="1", files=())
 
     origins = {"o1-journey": Slow(), "open-tora": Quick()}
     monkeypatch.setattr(Workspace, "origin", lambda self, source: origins[source.name])

@@ -60,8 +60,8 @@ class Timeline:
         """Make a change, wait until what is expected was made and all is quiet again; note what was made and when."""
         before, start = set(self.runs()), time.time()
         change()
-        new = lambda: [run for run_id, run in self.runs().items() if run_id not in before]  # noqa: E731
-        keys = lambda: [key for _, key in self.made([run.run_id for run in new()])]  # noqa: E731
+        new = lambda: [run for run_id, run in self.runs().items() if run_id not in before]  # noqa: E731  over ``before``
+        keys = lambda: [key for _, key in self.made([run.run_id for run in new()])]  # noqa: E731  over ``before``
         wait_until(lambda: set(expected) <= set(keys()) and all(run.is_finished for run in new()))
         self.look(3 + QUIET_SECONDS // LOOK_SECONDS)
         made = self.made([run.run_id for run in new()])

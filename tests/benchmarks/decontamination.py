@@ -177,7 +177,7 @@ def false_alarms(flagged, texts, rows):
     return flagged["document_id"].n_unique() - len(copies), len(copies)
 
 
-def judge(name, rows, texts, num_bytes):
+def evaluate(name, rows, texts, num_bytes):
     rng = random.Random(1)
     index = build_index(items(name, rows))
     planted = [disguises(row, rng) for row in rows]
@@ -230,7 +230,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     texts, num_bytes = clean_files(options.megabytes * 1e6)
-    results = [judge(name, rows, texts, num_bytes) for name, rows in benchmarks().items()]
+    results = [evaluate(name, rows, texts, num_bytes) for name, rows in benchmarks().items()]
     print(
         "  ~ estimated from 1,000 files; the rules other than codeFT's are written in Python: their speed is no claim"
     )

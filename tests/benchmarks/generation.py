@@ -68,7 +68,7 @@ def prompts_for(num_prompts: int, device: str) -> list[Prompt]:
 
 
 def static_loop(model, prompts: list[Prompt], decoding: Decoding) -> dict[Prompt, str]:
-    """What a first attempt looks like: batches in file order, each as long as the benchmark's limit."""
+    """The plain baseline: batches in file order, each as long as the benchmark's limit."""
     import torch
 
     found = {}

@@ -51,7 +51,7 @@ def cpu(call, times=3):
     return result, best
 
 
-def ours(lengths, tokens, in_loss, context):
+def ours(lengths, tokens, loss_mask, context):
     """Return (tokens kept, rows): what codeft_training.data.packing does between its flat file and its rows."""
     offsets = np.cumsum(lengths) - lengths
     pieces = place_pieces(lengths, context)
@@ -59,7 +59,7 @@ def ours(lengths, tokens, in_loss, context):
     loss = np.zeros(pieces.num_rows * context, np.uint8)
     copy_pieces(
         pieces.row * context + pieces.start, offsets[pieces.document] + pieces.document_start, pieces.length,
-        tokens, in_loss, rows, loss,
+        tokens, loss_mask, rows, loss,
     )  # fmt: skip
     return int(pieces.length.sum()), pieces.num_rows
 
@@ -150,10 +150,10 @@ def main():
     encoded, ratio_to_raw = tokenization(installed_files(options.megabytes * 1e6), context)
     lengths = np.array([len(document.tokens) for document in encoded])
     tokens = np.concatenate([document.tokens for document in encoded]).astype(np.uint16)
-    in_loss = np.ones(len(tokens), np.uint8)
+    loss_mask = np.ones(len(tokens), np.uint8)
     many = 40  # the peers' time is enough on one copy of the corpus
-    ours(lengths, tokens, in_loss, context)  # compiles the kernels
-    big = np.tile(lengths, many), np.tile(tokens, many), np.tile(in_loss, many)
+    ours(lengths, tokens, loss_mask, context)  # compiles the kernels
+    big = np.tile(lengths, many), np.tile(tokens, many), np.tile(loss_mask, many)
     (kept, num_rows), seconds = cpu(lambda: ours(*big, context))
     speed = len(tokens) * many / seconds
     result = {

@@ -38,7 +38,7 @@ MIN_UNSEEN_DOCUMENTS = 20
 NUM_PEER_BYTES = 1_000_000  # datatrove reads half a megabyte a second
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     print(line, file=sys.stderr)
 
 
@@ -79,7 +79,7 @@ def unseen_sources(documents: LabeledDocuments) -> dict[str, tuple[float, float]
         assert auc is not None, f"{name} has good and poor documents"
         assert rank is not None, f"{name} has several labels"
         found[name] = (auc, rank)
-        say(f"  unseen {name:24} n={num:4} auc={auc:.3f} spearman={rank:.3f}")
+        print_progress(f"  unseen {name:24} n={num:4} auc={auc:.3f} spearman={rank:.3f}")
     return found
 
 
@@ -104,7 +104,7 @@ def side_by_side(training: LabeledDocuments, held_out: LabeledDocuments) -> dict
         value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
         found[kind] = compare(kind, held_out.label, value)
         error = evaluate_classifier(classifier, held_out).calibration_error
-        say(f"  {kind:10} calibration error {error:.3f}")
+        print_progress(f"  {kind:10} calibration error {error:.3f}")
     if importlib.util.find_spec("lightgbm"):
         found["lightgbm"] = compare("lightgbm", held_out.label, boosted_values(training, held_out))
     return found
@@ -144,9 +144,9 @@ def speeds(classifier: Any, texts: list[str], linear: Any = None) -> float:
     }
     for name, work in parts.items():
         seconds = cpu_seconds(work)
-        say(f"  {name:10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
+        print_progress(f"  {name:10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
     seconds = cpu_seconds(lambda: filter_all(classifier, text, language))
-    say(f"  {'all':10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
+    print_progress(f"  {'all':10} {megabytes / seconds:8.1f} MB/s/core {len(texts) / seconds:9.0f} documents/s/core")
     return megabytes / seconds
 
 
@@ -180,7 +180,7 @@ def datatrove_speed(texts: list[str]) -> float:
 
     megabytes = sum(len(text.encode()) for text in texts) / 1e6
     seconds = cpu_seconds(run)
-    say(f"  datatrove  {megabytes / seconds:8.2f} MB/s/core, kept {kept} of {len(documents)}")
+    print_progress(f"  datatrove  {megabytes / seconds:8.2f} MB/s/core, kept {kept} of {len(documents)}")
     return megabytes / seconds
 
 
@@ -194,7 +194,7 @@ def compare(name: str, label: np.ndarray, value: np.ndarray) -> tuple[float, flo
     auc, rank = ranking_auc(label, value.astype(np.float32)), rank_correlation(label, value.astype(np.float32))
     assert auc is not None, "there are good and poor documents"
     assert rank is not None, "labels and values vary"
-    say(f"  {name:10} auc={auc:.4f} spearman={rank:.4f}")
+    print_progress(f"  {name:10} auc={auc:.4f} spearman={rank:.4f}")
     return auc, rank
 
 
@@ -203,11 +203,13 @@ def main() -> None:
     arguments.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
     wants_json = arguments.parse_args().json
     training, held_out = labeled_documents(SOURCES.values())
-    say(f"{len(training)} training and {len(held_out)} held-out documents")
-    say(f"{training.num_left_out + held_out.num_left_out} labels left out (not installed, or another version)")
+    print_progress(f"{len(training)} training and {len(held_out)} held-out documents")
+    print_progress(
+        f"{training.num_left_out + held_out.num_left_out} labels left out (not installed, or another version)"
+    )
     classifier = fit_classifier(training, seed=SEED)
     report = evaluate_classifier(classifier, held_out)
-    say("held out:")
+    print_progress("held out:")
     found = side_by_side(training, held_out)
     value = score_documents(classifier, held_out.text, held_out.language)["educational_value"].to_numpy()
     is_file = np.array([family(origin) != "samples" for origin in held_out.origin])

@@ -46,13 +46,13 @@ SPLIT_SEED = 5
 DOMAINS = ("textbook", "plain", "best")
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """What both models are made of."""
+    """The texts that both models are trained and evaluated on."""
 
     training: pl.DataFrame
     """``text``, ``educational_value`` and ``drop_reason`` of every file that may train."""
@@ -164,7 +164,7 @@ def trained(folder: Path, tokenizer: Path, recipe: str, changes: list[str], seed
         "--recipe", recipe, *settings,
     )  # fmt: skip
     result = json.loads((output / "result.json").read_text())
-    say(f"  {folder.name} seed {seed}: {result['num_tokens_seen']:,} tokens read, {result['validation']}")
+    print_progress(f"  {folder.name} seed {seed}: {result['num_tokens_seen']:,} tokens read, {result['validation']}")
     return {name: result["validation"][f"bits_per_byte_{name}"] for name in DOMAINS} | {
         "num_tokens": result["num_tokens_seen"],
         "passes": result["num_tokens_seen"] / result["num_tokens_in_corpus"],
@@ -186,7 +186,7 @@ def main() -> None:
     best = passing.top_k(round(options.keep * texts.training.height), by="educational_value")
     pools = {"unfiltered": texts.training["text"].to_list(), "filtered": sorted(best["text"].to_list())}
     for name, found in (pools | texts.held_out).items():
-        say(f"  {name:12} {len(found):6} documents {sum(map(len, found)) / 1e6:7.2f} MB")
+        print_progress(f"  {name:12} {len(found):6} documents {sum(map(len, found)) / 1e6:7.2f} MB")
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in pools}
     with tempfile.TemporaryDirectory() as name:
         folders = {pool: write_corpus(Path(name) / pool, found, texts.held_out) for pool, found in pools.items()}
@@ -207,10 +207,10 @@ def report(measured: dict[str, list[dict[str, float]]], *, wants_json: bool) -> 
     means = {
         pool: {key: float(np.mean([run[key] for run in runs])) for key in runs[0]} for pool, runs in measured.items()
     }
-    say(f"{'bits per byte':12} {'unfiltered':>12} {'filtered':>12} {'difference':>12}")
+    print_progress(f"{'bits per byte':12} {'unfiltered':>12} {'filtered':>12} {'difference':>12}")
     for domain in DOMAINS:
         first, second = means["unfiltered"][domain], means["filtered"][domain]
-        say(f"{domain:12} {first:12.4f} {second:12.4f} {second - first:+12.4f} ({second / first - 1:+.2%})")
+        print_progress(f"{domain:12} {first:12.4f} {second:12.4f} {second - first:+12.4f} ({second / first - 1:+.2%})")
     if wants_json:
         numbers = {
             f"{pool}_{domain}_bits_per_byte": round(means[pool][domain], 4) for pool in means for domain in DOMAINS

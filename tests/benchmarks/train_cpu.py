@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from codeft_assets.base.files import file_hash
 from codeft_training.data.batches import Batches
@@ -52,7 +52,7 @@ NUM_ROWS = 512
 TARGET = 1.03
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -210,8 +210,8 @@ def main() -> None:
     found = measured(options.steps, lambda recipe: recipe.override(**(tiny if options.tiny else {})))
     ratios = {name: seconds / found["bare"] for name, seconds in found.items()}
     for name, seconds in found.items():
-        say(f"{name:12} {seconds:7.3f} CPU s a step   {ratios[name]:5.3f}x the bare loop")
-    say(f"target: ours <= {TARGET}x")
+        print_progress(f"{name:12} {seconds:7.3f} CPU s a step   {ratios[name]:5.3f}x the bare loop")
+    print_progress(f"target: ours <= {TARGET}x")
     if options.json:
         result = {
             "ratio_to_bare_loop": round(ratios["ours, adamw"], 4),

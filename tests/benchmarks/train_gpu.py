@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
 from codeft_assets.base.files import file_hash
@@ -51,7 +51,7 @@ TINY = {
 ATTENTION = {"flash": (True, False), "cudnn": (False, True)}
 
 
-def say(line: str) -> None:
+def print_progress(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -60,7 +60,7 @@ class Silent:
 
     def log(self, line: str) -> None:
         if "out of memory" in line:
-            say(f"    {line}")
+            print_progress(f"    {line}")
 
     def observe(self, values: object) -> None: ...
 
@@ -182,7 +182,7 @@ def show_profile(step: Callable[[], object]) -> None:
         step()
         wait()
     key = "self_cuda_time_total" if CUDA else "self_cpu_time_total"
-    say(found.key_averages().table(sort_by=key, row_limit=30, max_name_column_width=90))
+    print_progress(found.key_averages().table(sort_by=key, row_limit=30, max_name_column_width=90))
 
 
 class BareLayer(nn.Module):
@@ -364,7 +364,7 @@ def measured(
         if speed:
             found |= {"tflops": round(speed * flops / 1e12, 3)}
             found |= {"share_of_matmul": round(found["tflops"] / ceiling, 4)}
-        say(f"  {name:5} {label:44} {json.dumps(found)}")
+        print_progress(f"  {name:5} {label:44} {json.dumps(found)}")
         return found
 
     choose_attention("flash")
@@ -377,7 +377,7 @@ def measured(
     for choice in itertools.product(options.micro, options.compile, options.attention, options.optimizer):
         wanted, attention = configured(recipe, *choice), choice[2]
         if time.perf_counter() > deadline:
-            say("  the time is used up; the rest of the sweep is left out")
+            print_progress("  the time is used up; the rest of the sweep is left out")
             break
         if wanted == recipe and attention == "flash":
             continue
@@ -410,7 +410,7 @@ def main() -> None:
     device = torch.cuda.get_device_name() if CUDA else "cpu"
     result: dict[str, Any] = {"device": device, "torch": torch.__version__, "matmul_tflops": round(ceiling, 3)}
     result |= {"peak_tflops": peak_tflops(device) if CUDA else None, "models": {}}
-    say(f"{device}, torch {torch.__version__}: matmul {ceiling:.1f} TFLOP/s")
+    print_progress(f"{device}, torch {torch.__version__}: matmul {ceiling:.1f} TFLOP/s")
     for number, name in enumerate(options.models, start=1):
         recipe = MODELS[name].override(max_steps=1000, log_every_steps=20, save_every_steps=10**6,
                          validate_every_steps=10**6, budget_seconds=0, **(TINY if options.tiny else {}))  # fmt: skip

@@ -1,4 +1,4 @@
-"""How long the web UI takes when every asset has been materialized 200 times, beside the same with one.
+"""Measures the web UI's response times with 200 materializations of every asset, beside those with one.
 
 The events are real ones, with the metadata that our assets report, in an instance of the default kind (SQLite). Times
 are the median of three visits in a headless Chromium, from the click until what a person came for is drawn.

@@ -49,7 +49,7 @@ def misuse(stack):
     pause = threading.Event()
 
     def tick():
-        found = stack.ask(TICKS, selector=ALERTS)["data"]["sensorOrError"]["sensorState"]["ticks"]
+        found = stack.post(TICKS, selector=ALERTS)["data"]["sensorOrError"]["sensorState"]["ticks"]
         return found[0] if found else {"status": ""}
 
     def wait_for(status):

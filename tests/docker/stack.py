@@ -98,7 +98,7 @@ class Stack:
         environment = self.environment(name) | {PASSWORD: password}
         return subprocess.run(words, env=environment, capture_output=True, check=False).returncode == 0
 
-    def ask(self, query, *, name="webserver", **variables):
+    def post(self, query, *, name="webserver", **variables):
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url(name)}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -110,13 +110,13 @@ class Stack:
         if assets is not None:
             selector |= {"assetSelection": [{"path": key.split("/")} for key in assets], "assetCheckSelection": []}
         params = {"selector": selector, "mode": "default", "runConfigData": json.dumps(config or {})}
-        return self.ask(LAUNCH, name=name, params=params)["data"]["launchRun"]
+        return self.post(LAUNCH, name=name, params=params)["data"]["launchRun"]
 
     def finish(self, run_id, seconds):
         """Return the run's last status, at the latest after ``seconds``."""
         pause, status = threading.Event(), ""
         for _ in range(seconds):
-            status = self.ask(STATUS, id=run_id)["data"]["runOrError"]["status"]
+            status = self.post(STATUS, id=run_id)["data"]["runOrError"]["status"]
             if status in {"SUCCESS", "FAILURE", "CANCELED"}:
                 break
             pause.wait(1)

@@ -1,4 +1,4 @@
-"""What can be said of the images without an engine: linted, valid, non-root, pinned, health-checked, no secrets."""
+"""The images, as far as no engine is needed: linted, valid, non-root, pinned, health-checked, without secrets."""
 
 import re
 import subprocess

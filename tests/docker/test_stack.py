@@ -36,7 +36,7 @@ def test_a_process_passes_its_own_health_check(here, run, name):
 
 
 def test_all_daemons_that_are_needed_are_healthy(here, run):
-    daemons = here.ask(DAEMONS)["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
+    daemons = here.post(DAEMONS)["data"]["instance"]["daemonHealth"]["allDaemonStatuses"]
     needed = [daemon for daemon in daemons if daemon["required"]]
     assert needed
     assert all(daemon["healthy"] for daemon in needed)

@@ -45,7 +45,7 @@ class EchoLM(LM):
 class ListGrader:
     """Passes all that it is given, and keeps it."""
 
-    tier, reasons, limits = "none", {}, None
+    isolation, reasons, limits = "none", {}, None
 
     def begin(self, item, completion):
         raise AssertionError("nothing begins early here")

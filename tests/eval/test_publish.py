@@ -1,4 +1,4 @@
-"""What is written for people: identical twice, a history that remembers, pages that no completion can turn."""
+"""The published scoreboard: identical twice, with a complete history, and pages that no completion can change."""
 
 import json
 from html.parser import HTMLParser

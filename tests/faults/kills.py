@@ -131,13 +131,13 @@ class Stack:
     def _answers(self):
         try:
             return '"locationOrLoadError":{"__typename":"RepositoryLocation"' in json.dumps(
-                self.ask("{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{__typename}}}}}"),
+                self.post("{workspaceOrError{... on Workspace{locationEntries{locationOrLoadError{__typename}}}}}"),
                 separators=(",", ":"),
             )
         except OSError:
             return False
 
-    def ask(self, query, **variables):
+    def post(self, query, **variables):
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port + 1}/graphql", body, {"Content-Type": "application/json"}
@@ -154,7 +154,7 @@ class Stack:
             "repositoryName": "__repository__",
             "jobName": "build_corpus",
         }
-        answer = self.ask(query, p={"selector": selector, "runConfigData": {}})["data"]["launchRun"]
+        answer = self.post(query, p={"selector": selector, "runConfigData": {}})["data"]["launchRun"]
         require("run" in answer, f"the run was not launched: {answer}")
         return answer["run"]["runId"]
 

@@ -1,4 +1,4 @@
-"""What our code never does, read from its syntax; and what a hostile upstream cannot make it do."""
+"""Calls that our code never makes, by its syntax, and effects that a hostile upstream cannot have."""
 
 import ast
 import contextlib

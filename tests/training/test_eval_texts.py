@@ -69,11 +69,11 @@ def test_bits_per_byte_do_not_depend_on_how_texts_are_batched(made):
 
 
 def test_a_run_with_evaluation_texts_ends_in_the_same_bits_as_without(made, tmp_path):
-    plain, probed = training_run(made, tmp_path / "plain"), training_run(made, tmp_path / "probed")
+    plain, evaluated = training_run(made, tmp_path / "plain"), training_run(made, tmp_path / "evaluated")
     rows = [dict(zip(("domain", "context", "text"), text, strict=True)) for text in TEXTS]
-    probed = replace(probed, eval_texts=write_texts(tmp_path / "probe.jsonl", rows))
+    evaluated = replace(evaluated, eval_texts=write_texts(tmp_path / "eval_texts.jsonl", rows))
     reporter = Collected()
-    first, second = train(plain, Collected()), train(probed, reporter)
+    first, second = train(plain, Collected()), train(evaluated, reporter)
     assert first["weights_hash"] == second["weights_hash"]
     assert first["identity"] == second["identity"]
     entries = [entry for entry in reporter.observed if "probe_seconds" in entry]
@@ -109,7 +109,7 @@ def test_every_kth_text_of_each_domain_is_read(made):
              '{"domain": "code", "text": 3}', '{"text": "a"}', '{"domain": "code", "text": "a", "item": 3}'],
 )  # fmt: skip
 def test_a_malformed_line_is_named(tmp_path, line):
-    path = tmp_path / "probe.jsonl"
+    path = tmp_path / "eval_texts.jsonl"
     path.write_text('{"domain": "code", "text": "fine"}\n' + line + "\n")
     with pytest.raises(ValueError, match="line 2"):
         read_eval_texts(path)

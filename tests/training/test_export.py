@@ -1,4 +1,4 @@
-"""What is exported is what was made: it loads where the Hub's files load, and nothing leaves without a token."""
+"""Exports are exactly the run's results: they load where the Hub's files load, and nothing leaves without a token."""
 
 import json
 import shutil

@@ -53,10 +53,10 @@ def test_the_engine_reports_what_our_own_loop_reports(made, base, tmp_path):
 def test_prompts_are_continued_while_it_trains_and_no_weight_is_changed(made, base, tmp_path, monkeypatch, lora_rank):
     monkeypatch.setattr(evaluation, "MAX_SHARE", 1e9)
     text = {"domain": "embedded", "context": "def one():\n", "text": "    return 1\n", "item": "one"}
-    (tmp_path / "probe.jsonl").write_text(json.dumps(text) + "\n")
+    (tmp_path / "eval_texts.jsonl").write_text(json.dumps(text) + "\n")
     reporter, plain = Collected(), finetuning_run(made, base, tmp_path / "plain", lora_rank=lora_rank)
-    probed = dataclasses.replace(plain, output=tmp_path / "probed", eval_texts=tmp_path / "probe.jsonl")
-    assert train(plain, Collected())["weights_hash"] == train(probed, reporter)["weights_hash"]
+    evaluated = dataclasses.replace(plain, output=tmp_path / "evaluated", eval_texts=tmp_path / "eval_texts.jsonl")
+    assert train(plain, Collected())["weights_hash"] == train(evaluated, reporter)["weights_hash"]
     written = [entry for entry in reporter.observed if "completions" in entry]
     assert [(entry["step"], list(entry["completions"])) for entry in written] == [(6, ["one"]), (12, ["one"])]
 

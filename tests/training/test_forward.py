@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from codeft_training.measure.throughput import flops_per_token, peak_tflops
 from codeft_training.model import loss as loss_module

@@ -1,4 +1,4 @@
-"""What a run measures is seen while it runs: in the event log as observations, and in TensorBoard's files."""
+"""Measurements of a run are visible while it runs: in the event log as observations, and in TensorBoard's files."""
 
 import json
 import os

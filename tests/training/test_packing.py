@@ -117,12 +117,12 @@ def encoded(made, row, **options):
 
 def trained_text(made, row, **options):
     document, tokenizer = encoded(made, row, **options)
-    return tokenizer.decode(document.tokens[document.in_loss].tolist(), skip_special_tokens=False)
+    return tokenizer.decode(document.tokens[document.loss_mask].tolist(), skip_special_tokens=False)
 
 
 def test_loss_is_on_the_assistant_only_and_on_all_of_plain_text(made):
     assert trained_text(made, chat(1, "What is 2 + 2?", "It is four.")) == "It is four.<|im_end|><|endoftext|>"
-    assert encoded(made, plain(1))[0].in_loss.all()
+    assert encoded(made, plain(1))[0].loss_mask.all()
 
 
 THINKING = "<think>\nTwo and two.\n</think>\n\nIt is four."
@@ -202,13 +202,13 @@ def test_a_turn_renders_as_the_chat_template_does(made, turns):
     document, _ = encoded(made, chat(1, "", "") | {"messages": messages})
     rendered = fast.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
     assert document.tokens[:-1].tolist() == rendered["input_ids"]
-    assert document.in_loss[:-1].astype(int).tolist() == rendered["assistant_masks"]
+    assert document.loss_mask[:-1].astype(int).tolist() == rendered["assistant_masks"]
 
 
 def test_the_first_token_of_a_piece_is_never_trained_on(made):
-    in_loss = PackedRows(made / "packed").in_loss("train")
+    loss_mask = PackedRows(made / "packed").loss_mask("train")
     for piece in pq.read_table(made / "packed" / "train.index.parquet").to_pylist():
-        assert in_loss[piece["row"], piece["start"]] == 0
+        assert loss_mask[piece["row"], piece["start"]] == 0
 
 
 def test_epochs_repeat_a_document_and_annealing_readings_come_last(tmp_path, made):
@@ -300,7 +300,7 @@ def test_the_manifest_names_every_file(made):
 
 
 PACKING_MODULES = ("encoding", "infill", "packing", "placement", "placement_kernel")
-PACKING_CODE = ("2", "462f003ed8be658f")
+PACKING_CODE = ("2", "ae29b0601e6b66c5")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

@@ -75,8 +75,8 @@ def test_the_likeliest_tokens_are_written_whatever_prompt_stands_beside(made):
 def run_with(made, output):
     rows = [{"domain": t.domain, "context": t.context, "text": t.text, "item": t.item} for t in TEXTS]
     output.mkdir()
-    (output / "probe.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return replace(training_run(made, output), eval_texts=output / "probe.jsonl")
+    (output / "eval_texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return replace(training_run(made, output), eval_texts=output / "eval_texts.jsonl")
 
 
 @pytest.mark.parametrize(("share", "steps"), [(1e9, [6, 12]), (0.0, [])])
@@ -85,15 +85,15 @@ def test_a_run_that_can_afford_it_records_completions_and_ends_in_the_same_bits(
 ):
     monkeypatch.setattr(evaluation, "MAX_SHARE", share)
     reporter = Collected()
-    plain, probed = (
+    plain, evaluated = (
         train(training_run(made, tmp_path / "plain"), Collected()),
         train(run_with(made, tmp_path / "p"), reporter),
     )
-    assert probed["weights_hash"] == plain["weights_hash"]
+    assert evaluated["weights_hash"] == plain["weights_hash"]
     written = [entry for entry in reporter.observed if "completions" in entry]
     assert [entry["step"] for entry in written] == steps
     assert all(set(entry["completions"]) == {"add", "one"} for entry in written)
     lines = [json.loads(line) for line in (tmp_path / "p" / "metrics.jsonl").read_text().splitlines()]
     assert [entry for entry in lines if "completions" in entry] == written
     taken = sum(entry.get(name, 0) for entry in lines for name in ("probe_seconds", "probe_completion_seconds"))
-    assert probed["probe_seconds"] == pytest.approx(taken, abs=0.01)
+    assert evaluated["probe_seconds"] == pytest.approx(taken, abs=0.01)

@@ -21,7 +21,7 @@ PAGES = {"source": "/assets/documents/open-tora", "scoreboard": "/assets/scorebo
 OUTLINE = "outline: 3px solid #d33; outline-offset: 5px; border-radius: 4px"
 
 
-def settle(page):
+def wait_until_idle(page):
     from playwright.sync_api import TimeoutError as StillTalkingError
 
     with contextlib.suppress(StillTalkingError):  # the page polls for new events, and may never fall silent
@@ -46,7 +46,7 @@ def graph(page, url):
     """The groups of assets, in the order of the pipeline."""
     page.goto(f"{url}/asset-groups")
     page.locator("foreignObject").get_by_text("scores", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
-    settle(page)
+    wait_until_idle(page)
     save(page, "graph", clip={"x": 540, "y": 350, "width": 1060, "height": 300})
 
 
@@ -54,7 +54,7 @@ def metadata(page, url, name, path):
     """One asset's page from its metadata on: that is what a reader looks for."""
     page.goto(f"{url}{path}")
     page.get_by_placeholder("Filter metadata keys").wait_for(timeout=PATIENCE_MILLISECONDS)
-    settle(page)
+    wait_until_idle(page)
     to_top(page, page.get_by_text("Metadata", exact=True).first)
     save(page, name)
 
@@ -69,7 +69,7 @@ def walk(page, url):
     """Click from the score to the source's rows; each picture shows the link that is clicked next."""
     page.goto(f"{url}/assets/{WALK[0]}")
     for step, key in enumerate(WALK):
-        settle(page)
+        wait_until_idle(page)
         assert page.url.split("?")[0].endswith(key), f"the walk is at {page.url}, not at {key}"
         if step + 1 < len(WALK):
             link = page.locator(f'a[href*="/assets/{WALK[step + 1]}"]').last

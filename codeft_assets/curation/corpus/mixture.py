@@ -79,7 +79,7 @@ class Mixture:
         """Most epochs of a document; 1 without a budget."""
         return 1 if self.token_budget is None else self.max_epochs
 
-    def wants(self, domain: str) -> bool:
+    def includes(self, domain: str) -> bool:
         """Whether documents of ``domain`` are read at all: with a budget, a share of 0 means none."""
         return self.token_budget is None or self.domain_shares[domain] > 0
 
@@ -98,12 +98,12 @@ def plan_mixture(
         weights: Relative weight of each source within its domain.
         mixture: Shares, budget, phases and seed.
     """
-    drawn = _hold_out(_draw(documents, mixture), mixture)
+    drawn = _mark_validation(_draw(documents, mixture), mixture)
     training = _assign_epochs_by_phase(drawn.filter(~pl.col("is_validation")), weights, mixture)
-    held_out = drawn.filter("is_validation").with_columns(
+    validation = drawn.filter("is_validation").with_columns(
         split=pl.lit(VALIDATION), epochs=pl.lit(1), annealing_epochs=pl.lit(0)
     )
-    parts = [part.select(list(PLAN_SCHEMA)).cast(PLAN_SCHEMA) for part in (held_out, training)]  # type: ignore[arg-type]
+    parts = [part.select(list(PLAN_SCHEMA)).cast(PLAN_SCHEMA) for part in (validation, training)]  # type: ignore[arg-type]
     plan = pl.concat(parts).sort("document_id")
     num_dropped = plan["split"].null_count()
     report = StageReport(
@@ -127,11 +127,11 @@ def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
     )
 
 
-def _hold_out(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
+def _mark_validation(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
     """Mark whole groups for validation, in drawing order, until each source has given its fraction.
 
-    A group belongs to the source of its first document. A group larger than the fraction is trained on: held out, it
-    would be all of its source's validation.
+    A group belongs to the source of its first document. A group larger than the fraction is trained on: as
+    validation it would be all of its source's.
     """
     groups = drawn.group_by("group_id").agg(
         pl.col("group_draw").first(), home=pl.col("source").sort_by("document_id").first(), size=pl.len()
@@ -139,14 +139,14 @@ def _hold_out(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
     wanted = mixture.validation_fraction * pl.col("at_home")
     fits = (pl.col("size") <= pl.max_horizontal(wanted, pl.lit(1.0))) & (pl.col("at_home") > 1)
     before = pl.col("size").cum_sum().over("home") - pl.col("size")
-    held_out = (
+    marked = (
         groups.with_columns(at_home=pl.col("size").sum().over("home"))
         .filter(fits)
         .sort("home", "group_draw", "group_id")
         .filter(before < wanted)
         .select("group_id", is_validation=pl.lit(True))
     )
-    return drawn.join(held_out, on="group_id", how="left", maintain_order="left").with_columns(
+    return drawn.join(marked, on="group_id", how="left", maintain_order="left").with_columns(
         pl.col("is_validation").fill_null(False)
     )
 
@@ -209,7 +209,8 @@ def allocate_tokens(
     """
     domain_by_source = dict(capacity.select("source", "domain").iter_rows())
     limit = {
-        source: float(n) if mixture.wants(domain) else 0.0 for source, domain, n in capacity.sort("source").iter_rows()
+        source: float(n) if mixture.includes(domain) else 0.0
+        for source, domain, n in capacity.sort("source").iter_rows()
     }
     if budget >= sum(limit.values()):
         return limit

@@ -110,9 +110,6 @@ def with_think_span(reasoning: str, answer: str) -> str:
     return f"<think>\n{reasoning.strip()}\n</think>\n\n{answer.strip()}"
 
 
-# -- the common cases: columns declared in the catalogue ---------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainText:
     """One text column; several names are tried in order."""
@@ -144,9 +141,6 @@ class PromptResponse:
         extra = optional_column(row, self.extra)
         user = f"{prompt}\n\n{extra}" if extra and extra not in prompt else prompt
         return conversation([("system", optional_column(row, self.system)), ("user", user), ("assistant", response)])
-
-
-# -- the odd shapes ----------------------------------------------------------------------------------------------------
 
 
 def two_turn_dialogue(row: Row) -> list[Draft]:

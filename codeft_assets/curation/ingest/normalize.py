@@ -1,6 +1,6 @@
 """Text as we keep it: one Unicode form, one line ending, no control characters, and the language of its code.
 
-Invariant: ``normalize_text`` is idempotent and never changes what a program means.
+Invariant: ``normalize_text`` is idempotent and never changes the meaning of a program.
 """
 
 from __future__ import annotations

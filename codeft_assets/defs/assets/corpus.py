@@ -41,7 +41,7 @@ _PLOTTED_REASONS = 7
     automation_condition=on_stage_change(),
 )
 def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is the fate of a document: kept, with its epochs, or the one reason for which it was left out.
+    """One row is the outcome of a document: kept, with its epochs, or the one reason for which it was left out.
 
     The first stage that objects decides: quality, decontamination, deduplication, then the plan's token budget. Kept
     and dropped add up to the documents that came in, per source and in total.
@@ -59,11 +59,11 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
     frame = table.read(["source", "fate", "stage", "detail", "source_row"])
     by_stage = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
     stages, reasons = _counts(frame, by_stage), _counts(frame, pl.col("fate"))
-    drops = {name: {fate: n for fate, n in row.items() if fate != KEPT} for name, row in reasons.items()}
+    drops = {name: {outcome: n for outcome, n in row.items() if outcome != KEPT} for name, row in reasons.items()}
     dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
     return {
         "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
-        "fates": stacked_bars(_shares(stages, stages), title="fate of every document by source", unit="share"),
+        "fates": stacked_bars(_shares(stages, stages), title="outcome of every document by source", unit="share"),
         "dropped_by_source": stacked_bars(
             _shares(_few_reasons(drops), stages), title="dropped documents by source and reason", unit="share"
         ),
@@ -136,7 +136,7 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
 
 
 def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
-    """Return a unit per shard whose fingerprint covers the fates of its source's documents only."""
+    """Return a unit per shard whose fingerprint covers the outcomes of its source's documents only."""
     planned = ["document_id", "split", "epochs", "annealing_epochs"]
     by_source = {}
     for (source,), part in ledger_table.read([*planned, "source", "fate"]).group_by("source"):

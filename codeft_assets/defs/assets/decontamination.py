@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 import xxhash
 
-from codeft_assets.curation.decontamination import overlaps as decontaminate
+from codeft_assets.curation.decontamination.overlaps import add_full_tasks
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out, held_out_texts
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
@@ -131,7 +131,7 @@ def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table)
     """Return contaminated spans, each beside the item that it holds."""
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
-    item = decontaminate.add_full_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
+    item = add_full_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
     keys = ["benchmark", "task_id", "field"]
     shown = matches_shown.join(item.select(*keys, "text"), on=keys, how="left", maintain_order="left")
     texts = read_texts(tables, shown["document_id"].to_list())

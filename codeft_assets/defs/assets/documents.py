@@ -96,7 +96,7 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
     """Refuse a table with no documents, or with more bad rows than ``limit``.
 
     Raises:
-        dagster.Failure: with the reasons of the bad rows; the table stays what it was.
+        dagster.Failure: with the reasons of the bad rows; the table stays unchanged.
     """
     report = manifest.report
     bad_fraction = report.num_dropped / max(report.num_in, 1)

@@ -22,19 +22,19 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
-from codeft_assets.stages.eval_texts import probe_lines
+from codeft_assets.stages.eval_texts import eval_text_lines
 from codeft_assets.store.files import folder_lock
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.scoring.in_training import PASS_AT_1
-from codeft_training.measure.eval_texts import PREFIX
+from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
 from codeft_training.recipes import RECIPES, find_recipe
 
 
 class TokenizerConfig(dg.Config):
-    """How many tokens there are, or whose."""
+    """The tokenizer: a base model's, or a vocabulary size."""
 
     recipe: str = Field(
         default="smoke",
@@ -74,7 +74,7 @@ def tokenizer(
 
 
 class CheckpointConfig(dg.Config):
-    """Which recipe, and what to change in it."""
+    """A recipe and its changed fields."""
 
     recipe: str = Field(default="smoke", description=f"One of {sorted(RECIPES)}")
     overrides: dict[str, str] = Field(
@@ -102,8 +102,8 @@ def checkpoint(
 
     Training runs in its own process. Killed at any moment, the next materialization goes on from the last whole state
     and ends in the same weights; a finished run of the same recipe on the same corpus is not run again. While it
-    trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions say what it
-    learns, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
+    trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions show its
+    progress, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
     """
     recipe = find_recipe(config.recipe, config.overrides)
     output = workspace.store.folder("model/checkpoint")
@@ -124,20 +124,21 @@ def checkpoint(
 
 def _lineage(workspace: Workspace) -> str:
     store = workspace.store
-    fates = store.table("corpus/ledger").read(["source", "fate"])
+    outcomes = store.table("corpus/ledger").read(["source", "fate"])
     licenses = {name: source.license for name, source in SOURCES.items()}
-    lineage = json.loads(build_lineage(store.table("corpus/mixture"), fates, licenses))
+    lineage = json.loads(build_lineage(store.table("corpus/mixture"), outcomes, licenses))
     tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
     return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
 
 
 def write_eval_texts(workspace: Workspace, output: Path) -> Path:
-    """Write the texts of the evaluation while the model trains, and return their file."""
+    """Write the evaluation texts of a run, and return their file."""
     validation = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
     documents = validation.select("document_id", "domain", "split", "text").collect()
     competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
     path = output / "eval_texts.jsonl"
-    path.write_text(probe_lines(documents, _solved(competition), _solved(load_items(BENCHMARKS["embedded"]))))
+    embedded = load_items(BENCHMARKS["embedded"])
+    path.write_text(eval_text_lines(documents, _solved(competition), _solved(embedded)))
     return path
 
 
@@ -146,25 +147,25 @@ def _solved(items: Iterable[Item]) -> list[tuple[str, str, str]]:
 
 
 def _curves(path: Path) -> dict[str, Any]:
-    """Return the loss curve, and the bits per byte of held-out documents and of the probe, as plots."""
+    """Return the loss curve, and the bits per byte of held-out documents and of the evaluation texts, as plots."""
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     loss = {"training loss": _points(entries, "loss")}
-    held_out = {
+    validation = {
         name.removeprefix("bits_per_byte_").replace("bits_per_byte", "all"): _points(entries, name)
         for name in _names(entries, "bits_per_byte")
     }
-    probe = {name.removeprefix(PREFIX): _points(entries, name) for name in _names(entries, PREFIX)}
+    eval_texts = {name.removeprefix(BITS_PREFIX): _points(entries, name) for name in _names(entries, BITS_PREFIX)}
     plots = {
         "loss": line_plot(loss, title="training loss", x_label="step", y_label="nats a token"),
-        "held_out": line_plot(held_out, title="held-out documents", x_label="step", y_label="bits a byte"),
+        "held_out": line_plot(validation, title="held-out documents", x_label="step", y_label="bits a byte"),
     }
-    if probe:
-        plots["probe"] = line_plot(probe, title="probe while training", x_label="step", y_label="bits a byte")
+    if eval_texts:
+        plots["probe"] = line_plot(eval_texts, title="evaluation texts", x_label="step", y_label="bits a byte")
     return plots
 
 
 def _passing(points: list[tuple[int, float]]) -> dict[str, Any]:
-    """Return the share of the probe's items that pass, last and as a plot; {} where the run was too short for any."""
+    """Return pass@1 of the samples, last and as a plot; {} where the run was too short for any."""
     if not points:
         return {}
     line = {"embedded, shortest items": [(float(step), value) for step, value in points]}

@@ -9,9 +9,8 @@ from pydantic import Field
 
 from codeft_assets.annotators.hub_encoder import open_encoder
 from codeft_assets.base.files import write_atomically
-from codeft_assets.curation.quality import classifier as educational_value
-from codeft_assets.curation.quality import classifier_report
-from codeft_assets.curation.quality.classifier_report import ClassifierReport, GroupReport
+from codeft_assets.curation.quality.classifier import fit_classifier, serialize_classifier
+from codeft_assets.curation.quality.classifier_report import ClassifierReport, GroupReport, evaluate_classifier
 from codeft_assets.curation.quality.rankers import FITTERS
 from codeft_assets.curation.quality.thresholds import Threshold, parse_threshold
 from codeft_assets.defs.assets.annotations import annotations
@@ -82,14 +81,14 @@ def classifier(
         encoder = open_encoder(config.encoder, max_tokens=config.encoder_tokens) if config.encoder else None
     except UpstreamError as error:
         raise upstream_failure(error) from error
-    fitted = educational_value.fit_classifier(training, seed=config.seed, kind=config.kind, embedding=encoder)
+    fitted = fit_classifier(training, seed=config.seed, kind=config.kind, embedding=encoder)
     choices = (config.kind, str(config.seed), repr(encoder.state()) if encoder else "built in")
-    # the archive holds time stamps; its version is what the weights are decided by: labels, choices and code
+    # the archive holds time stamps; its version covers all that decides the weights: labels, choices and code
     version = combined_hash((table.manifest().content_hash, *choices, CLASSIFIER_VERSION))
-    content = educational_value.serialize_classifier(replace(fitted, version=version))
+    content = serialize_classifier(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     write_atomically(path, content)
-    card = classifier_report.evaluate_classifier(fitted, held_out)
+    card = evaluate_classifier(fitted, held_out)
     context.log.info(f"{config.kind}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels")
     return dg.MaterializeResult(
         metadata=md.in_reading_order(
@@ -116,7 +115,7 @@ def _card(card: ClassifierReport) -> dict[str, Any]:
         "num_left_out": card.num_left_out,
         "by_language": _groups("language", card.by_language),
         "by_origin": _groups("origin", card.by_origin),
-        **({"top_features": bar_plot(features, title="what decides", unit="importance")} if features else {}),
+        **({"top_features": bar_plot(features, title="feature importance", unit="importance")} if features else {}),
         "calibration": line_plot(
             {"classifier": calibration, "perfect": [(0.0, 0.0), (1.0, 1.0)]},
             title="calibration on held-out labels",

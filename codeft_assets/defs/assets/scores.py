@@ -26,7 +26,7 @@ CODEFT_BENCHMARKS."""
 PROGRAM_VERSION = code_version_of(
     "codeft_eval.commands:run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
 )
-"""Of what generates and grades, with the two programs that the sandbox starts by name."""
+"""Of generation and grading, with the two programs that the sandbox starts by name."""
 
 
 def score_key(benchmark: Benchmark) -> dg.AssetKey:
@@ -35,7 +35,7 @@ def score_key(benchmark: Benchmark) -> dg.AssetKey:
 
 
 class ScoreConfig(dg.Config):
-    """How many items to score."""
+    """The number of items."""
 
     limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
 

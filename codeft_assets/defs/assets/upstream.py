@@ -99,7 +99,7 @@ class PollState:
 
     fingerprints: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, str] = field(default_factory=dict)
-    """Why a source could not be read at the last poll; sources that could have no entry."""
+    """The error of each source that could not be read at the last poll."""
     reported_at: Mapping[str, float] = field(default_factory=dict)
     """Time of a source's last heartbeat, in seconds since 1970."""
 

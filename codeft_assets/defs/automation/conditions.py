@@ -59,7 +59,7 @@ class QuietFor(dg.AutomationCondition):
 
 
 class CorpusChangedEnough(dg.AutomationCondition):
-    """True if more than a fraction of the corpus's tokens differ from what the last checkpoint was trained on."""
+    """True if more than a fraction of the corpus's tokens differ from those that the last checkpoint was trained on."""
 
     def __init__(self, minimum: float, variable: str) -> None:
         self._minimum, self._variable = minimum, variable

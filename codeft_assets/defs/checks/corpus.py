@@ -80,10 +80,10 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     by_split = [frame.filter(pl.col("split") == split) for split in (VALIDATION, TRAIN)]
     halves = [part.sample(min(_CHECKED_DOCUMENTS, part.height), seed=3, shuffle=True) for part in by_split]
     rows = pl.concat(halves)
-    held_out = (rows["split"] == VALIDATION).to_numpy()
+    is_validation = (rows["split"] == VALIDATION).to_numpy()
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
-    crossing = held_out[later] != held_out[earlier]
+    crossing = is_validation[later] != is_validation[earlier]
     similarity = minhash.jaccard(text, later[crossing], earlier[crossing], _MORE_SENSITIVE)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": int(crossing.sum())}

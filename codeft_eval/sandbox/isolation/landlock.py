@@ -15,8 +15,8 @@ _MAKE_FIFO, _REFER, _TRUNCATE = 1 << 10, 1 << 13, 1 << 14
 MINIMUM_ABI = 3
 """Before version 3 a file could be truncated without the right to write it."""
 READ = READ_FILE | READ_DIR
-SCRATCH = READ | WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _TRUNCATE
-TOOLCHAIN = SCRATCH | EXECUTE | _MAKE_FIFO | _REFER
+SCRATCH_RIGHTS = READ | WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_SYM | _TRUNCATE
+TOOLCHAIN_RIGHTS = SCRATCH_RIGHTS | EXECUTE | _MAKE_FIFO | _REFER
 # The kernel refuses a rule that grants rights of folders on a file.
 _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE
 

@@ -26,7 +26,7 @@ DEVICE_RIGHTS = landlock.READ_FILE | landlock.WRITE_FILE
 
 @dataclass(frozen=True, slots=True)
 class IsolationLevel:
-    """How children are forked and confined."""
+    """The fork and the confinement of children."""
 
     fork_candidate: Callable[[], int]
     confine_candidate: Callable[[Limits], None]
@@ -34,7 +34,7 @@ class IsolationLevel:
 
 
 def enter(name: str) -> IsolationLevel:
-    """Isolate the calling worker and return how its children are confined.
+    """Isolate the calling worker and return the confinement of its children.
 
     Raises:
         OSError: the kernel refuses a part of it.
@@ -51,7 +51,9 @@ def _enter_namespaces() -> IsolationLevel:
     program = program_filter()
     namespaces = Namespaces.enter(Root(folders=tuple(standard_library_folders()), files=DEVICES))
     # All but the scratch is mounted read-only; these rules add what mounts cannot refuse: devices, signals, sockets.
-    rules = landlock.ruleset_if_supported([("/", landlock.SCRATCH), *((device, DEVICE_RIGHTS) for device in DEVICES)])
+    rules = landlock.ruleset_if_supported(
+        [("/", landlock.SCRATCH_RIGHTS), *((device, DEVICE_RIGHTS) for device in DEVICES)]
+    )
     _install(worker_filter())
 
     def confine_candidate(limits: Limits) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from codeft_eval.sandbox.isolation import syscalls
 
-SCRATCH = "/tmp"  # noqa: S108 - inside the new root; where tempfile looks
+SCRATCH = "/tmp"  # noqa: S108  inside the new root; where tempfile looks
 PROCESSES = "/proc"
 _NOBODY = 65534
 _UNSHARE_ATTEMPTS = 50
@@ -33,13 +33,13 @@ class Root:
     """The visible part of the host: all of it read-only, under the same paths."""
 
     folders: tuple[str, ...]
-    "installed Python packages below them are hidden"
+    """Installed Python packages below them are hidden."""
     files: tuple[str, ...]
-    "devices included"
+    """Devices included."""
     links: tuple[tuple[str, str], ...] = ()
-    "(path, target)"
+    """(path, target)."""
     needs_processes: bool = False
-    "children may call ``mount_processes``"
+    """Children may call ``mount_processes``."""
 
 
 class Namespaces:

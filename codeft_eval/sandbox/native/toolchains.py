@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from codeft_eval.sandbox.isolation.levels import DEVICES
 from codeft_eval.sandbox.isolation.namespaces import SCRATCH, Root
 from codeft_eval.sandbox.native.java_tuples import java_tuples
 from codeft_eval.sandbox.programs import Limits, Program
 
 NONCE = "@NONCE@"
 """Printed by the last line of a test; replaced by a secret when the program runs."""
-DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random", "/dev/full")
+_DEVICES = (*DEVICES, "/dev/random", "/dev/full")
 _SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/java-*-openjdk")
 
 
@@ -43,14 +44,14 @@ class Toolchain:
     title: str
     file_name: str
     tools: tuple[str, ...]
-    "executables that must be installed; steps name them as ``{tool}``"
+    """Executables that must be installed; steps name them as ``{tool}``."""
     steps: tuple[tuple[str, ...], ...]
-    "command lines; all must end with status 0, and the last one prints the nonce"
+    """Command lines; all must end with status 0, and the last one prints the nonce."""
     environment: dict[str, str] = field(default_factory=dict)
     support: Callable[[], dict[str, str]] = dict
-    "our own files beside the program: path -> text"
+    """Our own files beside the program: path -> text."""
     more_folders: Callable[[], tuple[str, ...]] = tuple
-    "host folders that the tools need besides /usr"
+    """Host folders that the tools need besides /usr."""
     canaries: Canaries
 
 
@@ -208,7 +209,7 @@ def build_root(toolchain: Toolchain) -> Root:
     folders += [path for path in [*system, *tops] if os.path.isdir(path) and not os.path.islink(path)]
     return Root(
         folders=tuple(dict.fromkeys(folders)),
-        files=(*(path for path in system if os.path.isfile(path)), *filter(os.path.exists, DEVICES)),
+        files=(*(path for path in system if os.path.isfile(path)), *filter(os.path.exists, _DEVICES)),
         needs_processes=True,
         links=(
             *((path, os.readlink(path)) for path in tops if os.path.islink(path)),
@@ -241,4 +242,4 @@ def _own_prefix(executable: str) -> str:
     path = Path(executable)
     prefix = path.parents[1] if path.parent.name == "bin" and len(path.parents) > 2 else path.parent
     is_private = prefix in (Path.home(), *Path.home().parents)
-    return "" if executable.startswith(("/usr/", "/bin/", "/tmp/")) or is_private else str(prefix)  # noqa: S108
+    return "" if executable.startswith(("/usr/", "/bin/", "/tmp/")) or is_private else str(prefix)  # noqa: S108  only compared

@@ -53,7 +53,7 @@ class StepIsolation:
         self._program_filter = toolchain_program_filter()
         self.namespaces = Namespaces.enter(root)
         devices = [path for path in root.files if path.startswith("/dev/")]
-        rights = [("/", landlock.TOOLCHAIN), *((path, DEVICE_RIGHTS) for path in devices)]
+        rights = [("/", landlock.TOOLCHAIN_RIGHTS), *((path, DEVICE_RIGHTS) for path in devices)]
         self._rules = landlock.ruleset_if_supported(rights)
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         syscalls.install_seccomp(toolchain_worker_filter())
@@ -166,7 +166,7 @@ def _exec_child(
             os.dup2(descriptor, target)
         os.closerange(3, refusal)
         os.closerange(refusal + 1, 1024)
-        os.execve(step["command"][0], step["command"], environment)  # noqa: S606
+        os.execve(step["command"][0], step["command"], environment)  # noqa: S606  confined above
     except OSError as error:
         os.write(refusal, str(error).encode())
     os._exit(_NOT_STARTED)

@@ -22,7 +22,7 @@ def serve_program(channel: RpcChannel) -> None:
 
     def load(_channel: RpcChannel, source: Any) -> dict:
         # dont_inherit: the program must not inherit this module's own `from __future__` import.
-        exec(compile(source, "<candidate>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(compile(source, "<candidate>", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  isolated
         return {"value": None}
 
     def lookup(_channel: RpcChannel, name: Any) -> dict:

@@ -61,7 +61,7 @@ def _load(channel: RpcChannel, job: dict[str, Any]) -> dict[str, str] | None:
 def _trusted_namespace(channel: RpcChannel, job: dict[str, Any]) -> dict[str, Any]:
     """Return the tests' globals: the prompt's helpers, the candidate, and classes that only the candidate defines."""
     namespace: dict[str, Any] = {"__name__": "judge", "call_batched": call_batched}
-    exec(_compile(job["prelude"], "<prompt>"), namespace)  # noqa: S102
+    exec(_compile(job["prelude"], "<prompt>"), namespace)  # noqa: S102  trusted, as the tests are
     namespace[job["entry_point"]] = channel.request("lookup", job["entry_point"])
     for name in set(job["names"]) - namespace.keys() - vars(builtins).keys():
         is_module = name in sys.stdlib_module_names
@@ -86,9 +86,8 @@ class _LazyProxy:
 
 
 def _execute(channel: RpcChannel, job: dict[str, Any], test: CodeType, namespace: dict[str, Any]) -> dict[str, str]:
-    # The tests may raise anything; every exception is a failure with a name.
     try:
-        exec(test, namespace)  # noqa: S102
+        exec(test, namespace)  # noqa: S102  the benchmark's own
         check = namespace.get("check")
         if callable(check) and not isinstance(check, (RemoteProxy, _LazyProxy)):
             check(namespace[job["entry_point"]])
@@ -96,7 +95,7 @@ def _execute(channel: RpcChannel, job: dict[str, Any], test: CodeType, namespace
         return _channel_failure(error)
     except AssertionError as error:
         return _failed("wrong_answer", _failing_line(error, job["test"]) or _describe(error))
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001  tests may raise anything: a failure with a name
         return _failed("memory" if isinstance(error, MemoryError) else "exception", _describe(error))
     if channel.is_broken:
         return _failed("protocol", "a test went on after the candidate broke the channel")

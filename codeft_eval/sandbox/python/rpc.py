@@ -81,7 +81,7 @@ class RpcChannel:
         """Call the other side's object; arguments it changed in place are changed here, too."""
         encoded = [self.encode(arg) for arg in args]
         reply = self.exchange(["call", handle, encoded, self.encode(kwargs)])
-        for change in _list_of(reply.get("changed", [])):
+        for change in _list_or_empty(reply.get("changed", [])):
             self._apply_change(args, change)
         return self.decode(reply["value"], args)
 
@@ -176,12 +176,11 @@ class RpcChannel:
         request = message.get("request")
         if not isinstance(request, list) or not request or request[0] not in self._operations:
             raise self.mark_broken(f"request not served here: {str(request)[:60]}")
-        # The program's own exceptions, SystemExit included, are its answer to the request.
         try:
             answer = self._operations[request[0]](self, *request[1:])
         except (ChannelClosed, ProtocolError):
             raise
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  the program's own, SystemExit included, is its answer
             answer = {"error": describe_exception(error)}
         self._send(answer)
 
@@ -254,7 +253,7 @@ def serve_iter(channel: RpcChannel, handle: Any) -> dict:
     return {"value": channel.export(iter(channel.object(handle)))}
 
 
-def _list_of(data: Any) -> list:
+def _list_or_empty(data: Any) -> list:
     return data if isinstance(data, list) else []
 
 

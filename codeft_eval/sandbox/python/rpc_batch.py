@@ -60,10 +60,9 @@ def _result(channel: RpcChannel, answer: Any) -> Any:
 
 
 def _answer(channel: RpcChannel, function: Callable[..., Any], encoded: list) -> dict:
-    # As for a single call, the program's exceptions are its answer.
     try:
         return {"value": channel.encode(function(*(channel.decode(item) for item in encoded)))}
     except (ChannelClosed, ProtocolError):
         raise
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001  the program's own is its answer, as for a single call
         return {"error": describe_exception(error)}

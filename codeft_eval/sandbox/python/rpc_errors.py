@@ -14,7 +14,7 @@ def describe_exception(error: BaseException) -> list:
     """Return the names of an exception's types, most derived first, and its message."""
     try:
         text = str(error)[:2000]
-    except Exception as nested:  # noqa: BLE001 - the program's own __str__ may raise anything
+    except Exception as nested:  # noqa: BLE001  the program's own __str__ may raise anything
         text = f"unprintable: {type(nested).__name__}"
     return [[kind.__name__ for kind in type(error).__mro__], text]
 

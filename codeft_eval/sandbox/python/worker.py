@@ -120,7 +120,7 @@ def _fork(fork: Callable[[], int], child: Callable[[], None]) -> int:
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY
-    except BaseException:  # noqa: BLE001 - printed here; the parent sees only the status
+    except BaseException:  # noqa: BLE001  printed here; the parent sees only the status
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -1,11 +1,11 @@
-"""Measures what the probe costs: the smoke recipe on the embedded sample, with and without the shell's probe at once.
+"""Measures the cost of evaluation in training: the smoke recipe on the embedded sample, with and without it at once.
 
-    python tests/benchmarks/probe.py --json
+    python tests/benchmarks/in_training_evaluation.py --json
 
-``probe_fraction`` is the probe's share of the run by its own clock; ``cpu_ratio`` the CPU seconds of the whole process
-with the probe over those without: the two run side by side, a core each, since one after the other the machine's own
-speed differed by more than a tenth between them. ``judging_seconds`` is what the shell's process took meanwhile for the
-completions; the run does not wait for it. The weights must be the same in every bit.
+``probe_fraction`` is the evaluation's share of the run by its own clock; ``cpu_ratio`` the CPU seconds of the whole
+process with it over those without: the two run side by side, a core each, since one after the other the machine's own
+speed differed by more than a tenth between them. ``grading_seconds`` is the time in which the shell's process graded
+the completions meanwhile; the run does not wait for it. The weights must be the same in every bit.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ def build(home: Path) -> Workspace:
 
 
 def train_both(workspace: Workspace, outputs: dict[Path, Path | None]) -> list[tuple[dict, float]]:
-    """For each output folder, with its probe if it has one: the run's result and the CPU seconds it took."""
+    """For each output folder, with its evaluation texts if it has any: the run's result and the CPU seconds it took."""
     store = workspace.store
     running = []
-    for output, probe in outputs.items():
+    for output, eval_texts in outputs.items():
         command = [sys.executable, "-m", "codeft_training", "train", "--output", str(output), "--recipe", "smoke"]
         command += ["--packed", str(store.folder("corpus/packed") / "rows")]
-        command += ["--tokenizer", str(store.folder("model/tokenizer")), *(["--probe", str(probe)] if probe else [])]
+        command += ["--tokenizer", str(store.folder("model/tokenizer"))]
+        command += ["--probe", str(eval_texts)] if eval_texts else []
         running.append(subprocess.Popen(command, env=ENVIRONMENT, stdout=sys.stderr))
     found = []
     for process, output in zip(running, outputs, strict=True):
@@ -61,7 +62,7 @@ def train_both(workspace: Workspace, outputs: dict[Path, Path | None]) -> list[t
     return found
 
 
-def judge(output: Path) -> tuple[list[int], list[float], float]:
+def grade(output: Path) -> tuple[list[int], list[float], float]:
     """The steps at which completions were written, the share that passed of each, and the seconds this took."""
     entries = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     written = [entry for entry in entries if COMPLETIONS in entry]
@@ -78,25 +79,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="codeft-probe-") as folder:
+    with tempfile.TemporaryDirectory(prefix="codeft-eval-texts-") as folder:
         workspace = build(Path(folder) / "home")
-        probe = write_eval_texts(workspace, Path(folder))
-        outputs = {Path(folder) / "plain": None, Path(folder) / "probed": probe}
-        (plain, plain_seconds), (probed, probed_seconds) = train_both(workspace, outputs)
-        num_texts = len(probe.read_text().splitlines())
-        steps, passed, judging = judge(Path(folder) / "probed")
+        eval_texts = write_eval_texts(workspace, Path(folder))
+        outputs = {Path(folder) / "plain": None, Path(folder) / "evaluated": eval_texts}
+        (plain, plain_seconds), (evaluated, evaluated_seconds) = train_both(workspace, outputs)
+        num_texts = len(eval_texts.read_text().splitlines())
+        steps, passed, grading = grade(Path(folder) / "evaluated")
     found = {
-        "probe_fraction": round(probed["probe_seconds"] / probed["seconds"], 4),
-        "cpu_ratio": round(probed_seconds / plain_seconds, 4),
-        "run_seconds": [plain["seconds"], probed["seconds"]],
+        "probe_fraction": round(evaluated["probe_seconds"] / evaluated["seconds"], 4),
+        "cpu_ratio": round(evaluated_seconds / plain_seconds, 4),
+        "run_seconds": [plain["seconds"], evaluated["seconds"]],
         "num_texts": num_texts,
         "completed_at_steps": steps,
         "pass_at_1": passed,
-        "judging_seconds": judging,
-        "domains": sorted(probed["probe"]),
-        "same_weights": plain["weights_hash"] == probed["weights_hash"],
+        "grading_seconds": grading,
+        "domains": sorted(evaluated["probe"]),
+        "same_weights": plain["weights_hash"] == evaluated["weights_hash"],
     }
-    print(f"probe: {found['probe_fraction']:.2%} of the run by its own clock (at most {TARGET:.0%}),")
+    print(f"evaluation: {found['probe_fraction']:.2%} of the run by its own clock (at most {TARGET:.0%}),")
     print(f"CPU seconds with it over without: {found['cpu_ratio']:.3f}; weights the same: {found['same_weights']}")
     if options.json:
         print(json.dumps(found))
