@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -19,11 +20,10 @@ def require(group: object, rule: str, holds: Callable[[Any], bool], *names: str)
             raise ValueError(f"{name} = {value!r} must be {rule}")
 
 
-_MAX = 2**63
 _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda value: type(value) is bool),
-    "float": ("a finite number", lambda value: type(value) in {int, float} and -_MAX < value < _MAX),
-    "int": ("a whole number of 64 bits", lambda value: type(value) is int and -_MAX < value < _MAX),
+    "float": ("a finite number", lambda value: type(value) in {int, float} and abs(value) <= sys.float_info.max),
+    "int": ("a whole number of 64 bits", lambda value: type(value) is int and -(2**63) <= value < 2**63),
     "str": ("text", lambda value: type(value) is str),
 }
 """By the annotation of a field: the rule for its value, which JSON or a caller may have given another type."""

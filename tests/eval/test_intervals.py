@@ -39,7 +39,7 @@ def test_a_proportion_carries_its_n_and_standard_error():
 
 @pytest.mark.parametrize(("passed", "n"), [(0, 0), (3, 2), (-1, 2)])
 def test_a_proportion_of_impossible_counts_is_refused(passed, n):
-    with pytest.raises(ValueError, match="n is positive"):
+    with pytest.raises(ValueError, match="n be positive"):
         proportion(passed, n)
 
 
