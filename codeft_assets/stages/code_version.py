@@ -119,14 +119,16 @@ def _read_module(name: str) -> _Module | None:
     path = _source_file(name)
     if path is None:
         return None
-    module = _Module()
-    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+    module, text = _Module(), path.read_text(encoding="utf-8")
+    may_rebind = "global " in text  # few modules do; looking into every function would double the time
+    for statement in ast.parse(text).body:
         module.imports.update(_imports(statement))
-        for defined in _defined_names(statement):
+        for defined in _defined_names(statement) | (_rebound_names(statement) if may_rebind else set()):
             module.statements.setdefault(defined, []).append(statement)
     return module
 
 
+@functools.cache
 def _source_file(name: str) -> Path | None:
     """Return the file of a module of ours, by its name alone: to find a submodule, Python would import its parents."""
     package, *parts = name.split(".")
@@ -150,11 +152,11 @@ def _imports(statement: ast.stmt) -> dict[str, tuple[str, str]]:
 
 def _defined_names(statement: ast.stmt) -> set[str]:
     """Return the names that a top-level statement defines, or changes by a call or an assignment to a part."""
-    nodes = list(ast.walk(statement))
     if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return {statement.name}.union(*(node.names for node in nodes if isinstance(node, ast.Global)))
+        return {statement.name}
     if isinstance(statement, ast.Import | ast.ImportFrom) or _is_docstring(statement):
         return set()
+    nodes = list(ast.walk(statement))
     changes = isinstance(statement, (ast.Expr, ast.AugAssign, *_COMPOUND))
     bound = {node.id for node in nodes if isinstance(node, ast.Name) and (changes or isinstance(node.ctx, ast.Store))}
     loops = {
@@ -168,6 +170,11 @@ def _defined_names(statement: ast.stmt) -> set[str]:
     stored = {_base(node) for node in parts if isinstance(node.ctx, ast.Store | ast.Del)}
     inner = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     return (bound | stored | inner) - loops - {""}
+
+
+def _rebound_names(statement: ast.stmt) -> set[str]:
+    """Return the names that functions declare ``global``."""
+    return {name for node in ast.walk(statement) if isinstance(node, ast.Global) for name in node.names}
 
 
 def _base(node: ast.expr) -> str:
@@ -210,8 +217,9 @@ def _resolve(module_name: str, name: str) -> Definition | None:
         return Definition(module_name, name)
     if name in module.imports:
         return _resolve(*module.imports[name])
-    submodule = f"{module_name}.{name}"
-    return Definition(submodule, "") if _read_module(submodule) is not None else None
+    path, submodule = _source_file(module_name), f"{module_name}.{name}"
+    is_package = path is not None and path.name == "__init__.py"
+    return Definition(submodule, "") if is_package and _read_module(submodule) is not None else None
 
 
 class _Writer:
