@@ -124,12 +124,15 @@ def together(run, size):
 
 
 def killed_at_random(run, rng):
-    """Start or go on with a run and SIGKILL it at a random moment after a few steps; return its lines."""
+    """Start or go on with a run and SIGKILL it at a random moment after a few steps; return its lines.
+
+    The second step is reported after the checkpoint of the first is complete, so each process leaves one.
+    """
     ours, theirs = SERVER.Pipe()
     process = SERVER.Process(target=train_and_send, args=(run, theirs))
     process.start()
     theirs.close()
-    lines, num_steps = [], rng.randint(1, 3)
+    lines, num_steps = [], rng.randint(2, 3)
     while sum(line.startswith("step ") for line in lines) < num_steps:
         lines.append(ours.recv())
     process.join(timeout=rng.uniform(0, 0.05))
