@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from codeft_eval.scoreboard.formatting import show_since, show_tokens
+from codeft_eval.scoreboard.headline import headline, show_model
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Scoreboard
 from codeft_eval.scoreboard.tables import (
@@ -20,9 +22,6 @@ from codeft_eval.scoreboard.tables import (
     SUMMARY_COLUMNS,
     cells,
     change_cells,
-    show_ratio,
-    show_since,
-    show_tokens,
     summary_cells,
 )
 
@@ -36,6 +35,7 @@ Table = tuple[Sequence[str], list[tuple[list[str], str]]]
 SAMPLES_PAGE = "samples.html"
 _VERDICTS = ("passed", "failed", "unscored")
 _MAX_CHARS = 6000
+_MAX_REASON_CHARS = 160
 # Controls, direction overrides (CVE-2021-42574), line and paragraph separators.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _UNSAFE_IN_ID = re.compile(r"[^A-Za-z0-9_.-]")
@@ -52,8 +52,8 @@ def scoreboard_html(
         .get_template("scoreboard.html")
         .render(
             board=board,
-            headline=REFERENCE_MODELS[0],
-            overall=show_ratio(board.overall.ratio),
+            model=show_model(board.model),
+            headline=headline(board),
             tokens=show_tokens(board.num_tokens),
             by_language=_table(SUMMARY_COLUMNS, map(summary_cells, board.by_language)),
             progress=[_figure(svg) for svg in progress],
@@ -92,6 +92,7 @@ def template_environment() -> Environment:
     environment.globals |= {
         "anchor": _anchor,
         "max_chars": _MAX_CHARS,
+        "reason": _reason,
         "samples_page": SAMPLES_PAGE,
         "verdicts": _VERDICTS,
     }
@@ -103,6 +104,14 @@ def _name_unseen(value: Any) -> Any:
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
     return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", value)
+
+
+def _reason(sample: Mapping[str, Any]) -> str:
+    """Return why a sample has its verdict, in one line: the kind of failure and the first line of its detail."""
+    if sample["reason"] == sample["verdict"]:
+        return ""
+    kind, detail = sample["reason"].replace("_", " "), (sample["detail"] or "").strip().partition("\n")[0]
+    return f"{kind}: {detail[:_MAX_REASON_CHARS]}" if detail else kind
 
 
 def _anchor(*parts: object) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from codeft_eval.scoreboard.formatting import show_tokens
 from codeft_eval.scoreboard.history import HistoryEntry, significant_changes
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard
-from codeft_eval.scoreboard.tables import show_tokens
 from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1
 from codeft_eval.statistics.intervals import Estimate
 
@@ -25,7 +25,7 @@ _COLOR_OF = {"measured": MEASURED, "published": PUBLISHED}
 
 
 def plot_svg(board: Scoreboard) -> str:
-    """Return pass rates with their intervals, the reference models' below them; narrow enough for a phone."""
+    """Return pass rates as bars, their intervals as whiskers, the reference models below; narrow enough for a phone."""
     groups = [rows for rows in _groups(board) if rows]
 
     def draw(figure: Any) -> None:
@@ -34,7 +34,7 @@ def plot_svg(board: Scoreboard) -> str:
         axes.set_yticks([])
         axes.set_ylim(num_bars - 0.4, -0.9)
         axes.set_xlim(0, 100)
-        axes.set_xlabel("pass@1, % of items (line: 95 % interval)", fontsize=8)
+        axes.set_xlabel("pass@1, % of items (whisker: 95 % interval)", fontsize=8)
         _color(axes, "x")
 
     num_lines = sum(len(rows) + 1 for rows in groups) or 1
@@ -42,10 +42,11 @@ def plot_svg(board: Scoreboard) -> str:
 
 
 def progress_svgs(entries: Sequence[HistoryEntry], board: Scoreboard) -> list[str]:
-    """Return a panel for each metric and benchmark over the tokens trained on; none where no entry knows its tokens.
+    """Return a panel for each metric and benchmark over the tokens trained on.
 
-    Bits per byte comes first: it moves while pass@1 is still 0. A filled marker is a checkpoint that differs from the
-    one before (p < 0.05 after Holm); dashed lines are reference models.
+    A panel needs scores at two numbers of tokens: one point is no curve. Bits per byte comes first: it moves while
+    pass@1 is still 0. A filled marker is a checkpoint that differs from the one before (p < 0.05 after Holm); dashed
+    lines are reference models.
     """
     known = [entry for entry in entries if entry.num_tokens]
     names = dict.fromkeys(name for entry in known for name in entry.scores)
@@ -54,7 +55,7 @@ def progress_svgs(entries: Sequence[HistoryEntry], board: Scoreboard) -> list[st
         for name in names:
             measured = [entry for entry in known if name in entry.scores and metric in entry.scores[name].score.metrics]
             rows = [row for row in board.rows if (row.benchmark, row.metric) == (name, metric)]
-            if measured:
+            if len({entry.num_tokens for entry in measured}) > 1:
                 panels.append(
                     _svg((_WIDTH_INCHES, 2.5), partial(_panel, measured=measured, rows=rows, name=name, metric=metric))
                 )
@@ -163,7 +164,10 @@ def _bar(axes: Any, position: int, name: str, values: tuple[float, float, float]
     value, low, high = values or (0.0, 0.0, 0.0)
     axes.barh(position, value, color=color, height=0.34)
     if high > low:
-        axes.plot([low, high], [position, position], color=INK, linewidth=2, solid_capstyle="butt")
+        reach = [[value - low], [high - value]]
+        axes.errorbar([value], [position], xerr=reach, fmt="none", ecolor=INK, elinewidth=1.5, capsize=4, capthick=1.5)
+    if values:
+        axes.plot([value], [position], marker="|", color=color, markersize=13, markeredgewidth=3, clip_on=False)
     label = f"{name}, {value:.1f} %" if values else f"{name} (no score)"
     axes.text(0, position - 0.24, label, va="bottom", color=INK, fontsize=8)
 

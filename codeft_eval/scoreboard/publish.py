@@ -31,7 +31,7 @@ class Published:
     json: str
     bars: str
     progress: tuple[str, ...]
-    """A panel a benchmark and metric; none while no checkpoint knows its tokens."""
+    """A panel a benchmark and metric with scores at two numbers of tokens or more."""
     page: Path
     samples_page: Path
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from codeft_assets.base import markdown
+from codeft_eval.scoreboard.formatting import show, show_p, show_ratio, show_since, show_tokens
+from codeft_eval.scoreboard.headline import headline
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary
 from codeft_eval.scoring.scores import BITS_PER_BYTE
-from codeft_eval.statistics.comparison import Comparison, Interval
-from codeft_eval.statistics.intervals import Estimate
+from codeft_eval.statistics.comparison import Comparison
 
 COLUMNS = (
     "benchmark",
@@ -81,41 +82,6 @@ def change_cells(change: Change) -> list[str]:
     ]
 
 
-def show(estimate: Estimate | None, metric: str) -> str:
-    """Return an estimate with its standard error and interval, in percent for pass rates."""
-    if estimate is None:
-        return "no score"
-    value, stderr, low, high = estimate.value, estimate.stderr, estimate.low, estimate.high
-    if metric == BITS_PER_BYTE:
-        return f"{value:.3f} ± {stderr:.3f} ({low:.3f}–{high:.3f})"
-    return f"{100 * value:.1f} % ± {100 * stderr:.1f} ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def show_ratio(ratio: Interval | None) -> str:
-    """Return a ratio with its interval."""
-    return f"{ratio.value:.2f} ({ratio.low:.2f}–{ratio.high:.2f})" if ratio else "n/a"
-
-
-def show_p(p_value: float) -> str:
-    """Return a p-value to two digits that mean something."""
-    return "< 0.0001" if p_value < 1e-4 else f"{p_value:.2g}"
-
-
-def show_tokens(num_tokens: int | None) -> str:
-    """Return a number of tokens for people."""
-    if num_tokens is None:
-        return "tokens unknown"
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if num_tokens >= size:
-            return f"{num_tokens / size:.3g}{unit} tokens"
-    return f"{num_tokens} tokens"
-
-
-def show_since(changes: Sequence[Change]) -> str:
-    """Return the checkpoint that the changes are counted from."""
-    return f"{changes[0].before_hash[:16]} ({show_tokens(changes[0].before_tokens)})"
-
-
 def to_markdown(board: Scoreboard) -> str:
     """Return the scoreboard as Markdown; the basis of each comparison follows its table, numbered."""
     notes = list(dict.fromkeys(row.note for row in board.rows))
@@ -126,16 +92,14 @@ def to_markdown(board: Scoreboard) -> str:
     shown = [[cell for name, cell in zip(COLUMNS, row, strict=True) if name in columns] for row in rows]
     parts = ["# Scoreboard", f"Checkpoint `{board.model_hash[:16]}`, {show_tokens(board.num_tokens)}"]
     parts += [f"> **{markdown.escape(warning)}**" for warning in board.warnings]
-    parts += [f"Overall, relative to {REFERENCE_MODELS[0]}: {_overall(board.overall)}"]
+    top = headline(board)
+    parts += [f"**{markdown.escape(top.ability)}**", markdown.escape(top.relative)]
+    parts += [f"Next: {markdown.escape(top.next_step)}"]
     parts += [markdown.table(SUMMARY_COLUMNS, [summary_cells(summary) for summary in board.by_language])]
     parts += _changes(board.changes)
     parts += ["## Every comparison", markdown.table(columns, shown)]
     parts += ["\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)), ABOUT]
     return "\n\n".join(parts) + "\n"
-
-
-def _overall(summary: Summary) -> str:
-    return f"**{show_ratio(summary.ratio)}** ({summary.note})"
 
 
 def _changes(changes: Sequence[Change]) -> list[str]:

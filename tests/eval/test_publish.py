@@ -179,6 +179,12 @@ def test_without_a_number_of_tokens_there_is_no_progress_plot(tmp_path, output):
     assert "tokens unknown" in done.markdown
 
 
+def test_checkpoints_of_one_number_of_tokens_are_no_curve(tmp_path, output):
+    publish([write_scores(tmp_path / "a", [1])], output, num_tokens=1_000_000)
+    done = publish([write_scores(tmp_path / "b", [1], model_hash="b" * 64)], output, num_tokens=1_000_000)
+    assert done.progress == ()
+
+
 def test_leaked_items_come_from_a_file(tmp_path, output):
     file = tmp_path / "leaked.json"
     file.write_text(json.dumps({"embedded": ["codeft/0", "codeft/1"]}))
