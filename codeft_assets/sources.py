@@ -1,6 +1,7 @@
 """The catalogue: every dataset we use, one entry each. This is the one place to add a source.
 
-To add one: write its entry here and a few rows in upstream's shape as ``samples/<name>.jsonl``. Nothing else.
+To add one: write its entry here and a few rows in upstream's shape as ``samples/<name>.jsonl``. Nothing else. Your own
+files need no entry here: ``own_sources.py`` reads theirs from a TOML file.
 Shapes, sizes and traps of each upstream come from its card and viewer; a column that neither confirms is given as
 a tuple of names to try. The fields of an entry are in ``source.py``.
 """
@@ -11,6 +12,7 @@ from codeft_assets.curation.ingest import adapters, free_text
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
 from codeft_assets.curation.quality.thresholds import Threshold
 from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin
+from codeft_assets.own_sources import own_sources
 from codeft_assets.source import Source, sources_by_name
 
 _ENTRIES = (
@@ -244,4 +246,4 @@ _ENTRIES = (
     ),
 )
 
-SOURCES = sources_by_name(_ENTRIES)
+SOURCES = sources_by_name((*_ENTRIES, *own_sources()))

@@ -1,5 +1,6 @@
 """Origins: the places that the rows of a source are read from."""
 
+from codeft_assets.origins.files import FileOrigin
 from codeft_assets.origins.http_file import HttpFileOrigin
 from codeft_assets.origins.hub import HubOrigin
 from codeft_assets.origins.jina_reader import JinaReaderOrigin
@@ -8,6 +9,7 @@ from codeft_assets.origins.origin import Origin, Upstream, UpstreamFile
 from codeft_assets.origins.sample import SampleOrigin
 
 __all__ = [
+    "FileOrigin",
     "HttpFileOrigin",
     "HubOrigin",
     "JinaReaderOrigin",

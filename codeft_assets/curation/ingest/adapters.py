@@ -169,23 +169,28 @@ def long_chain_of_thought(row: Row) -> list[Draft]:
 _ROLE_BY_NAME = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
 
 
-def _turns(records: object, role_key: str, content_key: str) -> list[tuple[str, str]]:
+def turns(records: object, role_key: str, content_key: str) -> list[tuple[str, str]]:
+    """Return ``(role, content)`` of a list of records.
+
+    Raises:
+        BadRowError: it is no list, or a record has no known role or no text.
+    """
     if not isinstance(records, Sequence) or isinstance(records, str):
         raise BadRowError("wrong_type", f"turns are {type(records).__name__}, not a list")
-    turns = []
+    found = []
     for record in records:
         role = _ROLE_BY_NAME.get(str(record.get(role_key)).lower()) if isinstance(record, Mapping) else None
         if role is None or not isinstance(record.get(content_key), str):
             raise BadRowError("malformed_turn", f"turn {str(record)[:120]!r} needs {role_key!r} and {content_key!r}")
-        turns.append((role, record[content_key]))
-    return turns
+        found.append((role, record[content_key]))
+    return found
 
 
 def sharegpt_conversations(row: Row) -> list[Draft]:
     """SlimOrca: ``conversations`` of ``{from, value}``; the system turn is sometimes missing, so go by name."""
     if "conversations" not in row:
         raise BadRowError("missing_column", f"no column 'conversations'; row has {sorted(row)}")
-    return conversation(_turns(row["conversations"], "from", "value"))
+    return conversation(turns(row["conversations"], "from", "value"))
 
 
 def json_messages(row: Row) -> list[Draft]:
@@ -195,7 +200,7 @@ def json_messages(row: Row) -> list[Draft]:
         records = json.loads(text)
     except json.JSONDecodeError as error:
         raise BadRowError("malformed_json", f"column 'messages': {error}") from error
-    return conversation(_turns(records, "role", "content"))
+    return conversation(turns(records, "role", "content"))
 
 
 _PROMPT_KEYS = ("problem", "prompt", "question", "query", "task", "instruction", "user_query")
@@ -221,13 +226,13 @@ def whole_object(row: Row) -> list[Draft]:
 
 
 def _tool_conversation(row: Row, answer_key: str | None) -> list[Draft]:
-    turns = _turns(row["messages"], "role", "content")
+    spoken = turns(row["messages"], "role", "content")
     if "functions" in row:
-        turns = [("system", f"You can call these functions:\n{json.dumps(row['functions'], indent=1)}"), *turns]
-    if answer_key is not None and turns[-1][0] == "user":
+        spoken = [("system", f"You can call these functions:\n{json.dumps(row['functions'], indent=1)}"), *spoken]
+    if answer_key is not None and spoken[-1][0] == "user":
         call = row[answer_key]
-        turns.append(("assistant", call if isinstance(call, str) else json.dumps(call, indent=1)))
-    return conversation(turns)
+        spoken.append(("assistant", call if isinstance(call, str) else json.dumps(call, indent=1)))
+    return conversation(spoken)
 
 
 def outline(value: object, depth: int = 0) -> str:

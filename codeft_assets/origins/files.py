@@ -1,0 +1,194 @@
+"""Files that you name: tables of rows by path, glob or fsspec URL, or a folder of text and code.
+
+A table is a unit of work of its own; text files are read in one unit per folder right under the named one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import xxhash
+from fsspec.implementations.local import LocalFileSystem
+
+from codeft_assets.base.files import file_hash
+from codeft_assets.origins.errors import EmptyUpstreamError, MissingUpstreamError, TruncatedUpstreamError
+from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
+from codeft_assets.origins.table_rows import COMPRESSIONS, TABLE_SUFFIXES, DamagedTableError, is_table, table_rows
+
+TEXT_SUFFIXES = (
+    *(".txt", ".md", ".rst", ".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".rs", ".go", ".java", ".c", ".h"),
+    *(".cpp", ".cc", ".hpp", ".cs", ".rb", ".php", ".sh", ".bash", ".sql", ".html", ".css", ".kt", ".swift", ".lua"),
+    *(".r", ".jl", ".hs"),
+)
+LEFT_OUT_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
+"""Besides every folder whose name begins with a dot."""
+MAX_TEXT_BYTES = 400_000
+"""Larger text files are tables and generated code."""
+_ABOUT_NAMES = frozenset({"readme", "license", "licence", "notice", "changelog", "datasheet"})
+_CONTENT_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "sha256", "sha")
+"""Keys under which a remote file system lists a hash of a file's content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOrigin:
+    """Rows of JSON lines, JSON, Parquet, CSV or TSV, also ``.gz``, ``.zst``, ``.bz2`` or ``.xz``; or whole text files.
+
+    A folder that holds tables and no text gives their rows; any other gives each text or code file as one row with
+    ``path`` and ``text``.
+    """
+
+    path: str
+    """A file, a folder, a glob, or an fsspec URL of one, such as ``s3://bucket/rows/*.jsonl.zst``."""
+
+    def resolve(self) -> Upstream:
+        """Return the files; the revision is a hash of their names and contents.
+
+        Raises:
+            MissingUpstreamError: there is no such file, or no file system of that protocol.
+            EmptyUpstreamError: it holds nothing that can be read.
+        """
+        system, root = self._locate()
+        tables, texts = _chosen(_listed(system, root))
+        files = _text_files(system, root, texts) if texts else tuple(_table_file(system, path) for path in tables)
+        if not files:
+            raise EmptyUpstreamError(
+                f"{self.path!r} holds no file that is read: tables end in {list(TABLE_SUFFIXES)}, also compressed "
+                f"({list(COMPRESSIONS)}), texts in {list(TEXT_SUFFIXES)}; fix path of the source"
+            )
+        revision = xxhash.xxh3_128_hexdigest("\n".join(f"{file.path} {file.fingerprint}" for file in files))
+        note = f"{len(tables)} tables beside text files are left out; name them by a glob" if texts and tables else ""
+        return Upstream(revision=f"files-{revision[:12]}", files=files, note=note)
+
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
+        """Yield the rows of a table, or the text files of a folder; a file that is not UTF-8 is a row with ``error``.
+
+        Raises:
+            MissingUpstreamError: the file is gone.
+            TruncatedUpstreamError: it was cut off, or is damaged.
+        """
+        del upstream
+        system, root = self._locate()
+        if file.split == _TEXTS:
+            for path in _texts_of(system, root, file.path):
+                yield path, _text_row(system, root, path)
+            return
+        try:
+            with system.open(file.path, "rb") as stream:
+                for number, row in enumerate(table_rows(stream, file.path, file.size_bytes)):
+                    yield f"{posixpath.basename(file.path)}#{number}", row
+        except FileNotFoundError as error:
+            raise MissingUpstreamError(f"{file.path!r} is gone; observe the source again") from error
+        except DamagedTableError as error:
+            raise TruncatedUpstreamError(f"{file.path!r} {error}; replace the file") from error
+
+    def _locate(self) -> tuple[Any, str]:
+        try:
+            return fsspec.url_to_fs(self.path)
+        except (ImportError, ValueError) as error:
+            raise MissingUpstreamError(f"{self.path!r} cannot be opened: {error}; fix path of the source") from error
+
+
+_TEXTS = "texts"
+"""The ``split`` of an upstream file that is a folder of text files."""
+
+
+def _listed(system: Any, root: str) -> list[str]:
+    """Return the files under ``root``, which may be a glob, in order; hidden ones only where they were named."""
+    if any(mark in root for mark in "*?["):
+        base = next(i for i, part in enumerate(root.split("/")) if any(mark in part for mark in "*?["))
+        found = [
+            path for path in system.glob(root) if system.isfile(path) and _is_kept("/".join(path.split("/")[base:]))
+        ]
+    elif system.isfile(root):
+        return [root]
+    elif system.isdir(root):
+        found = [path for path in system.find(root) if _is_kept(path.removeprefix(root))]
+    else:
+        raise MissingUpstreamError(f"there is no file or folder {root!r}; fix path of the source")
+    return sorted(found)
+
+
+def _chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return tables and text files; beside tables, a README or a license is no text to train on."""
+    paths = list(paths)
+    tables = [path for path in paths if is_table(path)]
+    texts = [path for path in paths if _is_text(path)]
+    about = [path for path in texts if posixpath.splitext(posixpath.basename(path))[0].lower() in _ABOUT_NAMES]
+    return tables, ([] if tables and len(about) == len(texts) else texts)
+
+
+def _is_text(path: str) -> bool:
+    return posixpath.splitext(path)[1].lower() in TEXT_SUFFIXES
+
+
+def _is_kept(relative: str) -> bool:
+    parts = relative.strip("/").split("/")
+    return not any(part.startswith(".") for part in parts) and not LEFT_OUT_FOLDERS & set(parts[:-1])
+
+
+def _table_file(system: Any, path: str) -> UpstreamFile:
+    return UpstreamFile(path=path, fingerprint=_fingerprint(system, path), size_bytes=system.size(path))
+
+
+def _text_files(system: Any, root: str, paths: Iterable[str]) -> tuple[UpstreamFile, ...]:
+    """Return one upstream file for each folder right under ``root``, and one for the files in it."""
+    groups: dict[str, list[str]] = {}
+    for path in paths:
+        groups.setdefault(_group(root, path), []).append(path)
+    return tuple(
+        UpstreamFile(
+            path=group,
+            fingerprint=xxhash.xxh3_128_hexdigest(
+                "\n".join(f"{path} {_fingerprint(system, path)}" for path in groups[group])
+            ),
+            size_bytes=sum(system.size(path) for path in groups[group]),
+            split=_TEXTS,
+        )
+        for group in sorted(groups)
+    )
+
+
+def _group(root: str, path: str) -> str:
+    """Return the folder right under ``root`` that holds ``path``, with a slash at its end; ``./`` for none."""
+    folder, _, rest = _relative(root, path).partition("/")
+    return f"{folder}/" if rest else "./"
+
+
+def _relative(root: str, path: str) -> str:
+    folder = root if path.startswith(f"{root.rstrip('/')}/") else posixpath.dirname(path)
+    return path.removeprefix(folder.rstrip("/")).lstrip("/")
+
+
+def _texts_of(system: Any, root: str, group: str) -> list[str]:
+    return [path for path in _listed(system, root) if _is_text(path) and _group(root, path) == group]
+
+
+def _text_row(system: Any, root: str, path: str) -> Row:
+    row: dict[str, object] = {"path": _relative(root, path)}
+    size = system.size(path)
+    if size > MAX_TEXT_BYTES:
+        return row | {"text": None, "error": f"{size} bytes; a text file has at most {MAX_TEXT_BYTES}"}
+    try:
+        return row | {"text": system.cat_file(path).decode("utf-8")}
+    except (UnicodeDecodeError, OSError) as error:
+        return row | {"text": None, "error": f"{type(error).__name__}: {error}"}
+
+
+def _fingerprint(system: Any, path: str) -> str:
+    """Return the hash of a file's content: listed by a remote file system, else computed once per size and time."""
+    info = system.info(path)
+    if isinstance(system, LocalFileSystem):
+        return _local_hash(path, info["size"], info["mtime"], info.get("ino"))
+    listed = next((str(info[key]) for key in _CONTENT_KEYS if info.get(key)), "")
+    return listed or str(system.ukey(path))
+
+
+@lru_cache(maxsize=100_000)
+def _local_hash(path: str, *_identity: object) -> str:
+    return file_hash(Path(path))
