@@ -13,6 +13,8 @@ from codeft_assets.base.files import file_hash
 from codeft_eval.generation.decoding import Decoding
 from codeft_eval.generation.engines import ENGINES
 
+MAX_LIKELIHOOD_ROWS = 64
+"""Rows of one forward for likelihoods, which keeps the logits of all tokens."""
 CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
@@ -27,7 +29,7 @@ class GenerationSettings:
     max_new_tokens: int
     stops: tuple[str, ...]
     engine: str = "batches"
-    """Batches, graphs: the same text in every run; continuous: replaces a finished row at once."""
+    """Batches, graphs: the same text in every run; graphs, continuous: a row that ends makes room for a prompt."""
     num_samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
@@ -46,6 +48,11 @@ class GenerationSettings:
         if self.temperature and self.engine == "continuous":
             raise ValueError("engine 'continuous' draws no samples; use 'graphs' or 'batches', or temperature 0")
         self.decoding()
+
+    @property
+    def likelihood_batch_size(self) -> int:
+        """Rows of one forward for likelihoods; batches for generation can be much larger."""
+        return min(self.batch_size, MAX_LIKELIHOOD_ROWS)
 
     def decoding(self) -> Decoding:
         """Return the part that selects tokens."""
@@ -87,6 +94,6 @@ def load_language_model(folder: Path, settings: GenerationSettings) -> Any:
     torch.backends.cuda.enable_cudnn_sdp(False)
     # it warns of a context that is exceeded, and counts the padding in front of a short prompt
     logging.getLogger("transformers.generation.stopping_criteria").setLevel(logging.ERROR)
-    options = {"batch_size": settings.batch_size, "dtype": settings.dtype, "device": settings.device}
+    options = {"batch_size": settings.likelihood_batch_size, "dtype": settings.dtype, "device": settings.device}
     model: Any = HFLM
     return model(pretrained=str(folder), **options)

@@ -1,27 +1,29 @@
-"""Completions of many prompts: batches of similar length that stop early, the same in CUDA graphs, or continuously.
+"""Completions of many prompts: by transformers in batches, by our own decoder in CUDA graphs, or continuously.
 
-A batch gives the same text in every run, whatever else is in it (float32; in bfloat16 the batch size matters and is
-recorded). Sampling draws from a generator seeded with task, item and sample, so it depends on nothing else. Continuous
-batching replaces a finished row at once; it is greedy only.
+A sample depends on its prompt and on a seed made of task, item and number, so it is the same in every run and, in
+float32, whatever else is in its batch; in bfloat16 the number of rows matters, and is recorded. Batches run until their
+longest row ends; graphs and continuous batching replace a row that ends, and the latter is greedy only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-from codeft_eval.generation import cuda_graph
-from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, supports_cuda_graph
 from codeft_eval.generation.decoding import (
     Decoding,
     IsWaiting,
     Prompt,
     StopTracker,
     cut_at_stop,
-    gumbel_sampler,
     num_tail_tokens,
+    sampler,
 )
+
+_log = logging.getLogger(__name__)
 
 _SETTLE_SECONDS = 1.0
 _PAGE_TOKENS = 256
@@ -31,23 +33,31 @@ def in_batches(
     model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, is_waiting: IsWaiting
 ) -> Iterator[dict[Prompt, str]]:
     """Yield one dictionary a batch; batches are cut from all prompts, so a resumed run has the same ones."""
-    yield from _each_batch(tokenizer, prompts, decoding, is_waiting, lambda batch: _generate(model, batch))
+    for start in range(0, len(prompts), decoding.batch_size):
+        chosen = [prompt for prompt in prompts[start : start + decoding.batch_size] if is_waiting(prompt.key)]
+        if chosen:
+            texts = _texts(tokenizer, chosen, _generate(model, _Batch(chosen, tokenizer, decoding)), decoding)
+            yield dict(zip(chosen, texts, strict=True))
 
 
 def in_graphs(
     model: Any, tokenizer: Any, prompts: Sequence[Prompt], decoding: Decoding, is_waiting: IsWaiting
 ) -> Iterator[dict[Prompt, str]]:
-    """Generate as ``in_batches`` does, each step of a batch replayed from a CUDA graph.
+    """Yield completions as they end, written by our decoder; a model that it cannot run goes to ``in_batches``."""
+    from codeft_eval.generation import in_flight
+    from codeft_eval.generation.decoder import why_unsupported
 
-    Raises:
-        ValueError: not all of the model's layers have full attention.
-    """
-    if not supports_cuda_graph(model.config):
-        raise ValueError(
-            f"engine 'graphs' needs full attention in every layer, and this {model.config.model_type!r} has a sliding "
-            "window; use the engine 'batches'"
-        )
-    yield from _each_batch(tokenizer, prompts, decoding, is_waiting, lambda batch: _generate_in_graph(model, batch))
+    reason = why_unsupported(model.config)
+    if reason:
+        _log.warning("engine 'graphs' cannot run this model (%s); the engine 'batches' generates", reason)
+        yield from in_batches(model, tokenizer, prompts, decoding, is_waiting)
+        return
+    waiting = [prompt for prompt in prompts if is_waiting(prompt.key)]
+    if not waiting:
+        return
+    for finished in in_flight.generate(model, tokenizer, waiting, decoding, len(prompts)):
+        done = [prompt for prompt, _ in finished]
+        yield dict(zip(done, _texts(tokenizer, done, [row for _, row in finished], decoding), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +83,6 @@ class _Batch:
         mask = [[0] * gap + [1] * (width - gap) for gap in gaps]
         return torch.tensor(rows, device=device), torch.tensor(mask, device=device)
 
-    def stop_tracker(self, steps_between_looks: int) -> StopTracker:
-        """Return the tracker of the rows that are done, for a look once in so many steps."""
-        return StopTracker(self.prompts, self.tokenizer, self.decoding, steps_between_looks)
-
-
-def _each_batch(
-    tokenizer: Any,
-    prompts: Sequence[Prompt],
-    decoding: Decoding,
-    is_waiting: IsWaiting,
-    generate: Callable[[_Batch], list[list[int]]],
-) -> Iterator[dict[Prompt, str]]:
-    for start in range(0, len(prompts), decoding.batch_size):
-        chosen = [prompt for prompt in prompts[start : start + decoding.batch_size] if is_waiting(prompt.key)]
-        if chosen:
-            texts = _texts(tokenizer, chosen, generate(_Batch(chosen, tokenizer, decoding)), decoding.stops)
-            yield dict(zip(chosen, texts, strict=True))
-
 
 def _generate(model: Any, batch: _Batch) -> list[list[int]]:
     import torch
@@ -98,12 +90,12 @@ def _generate(model: Any, batch: _Batch) -> list[list[int]]:
 
     rows, mask = batch.tensors(model.device)
     width = rows.shape[1]
-    is_done = batch.stop_tracker(steps_between_looks=1)
+    is_done = StopTracker(batch.prompts, batch.tokenizer, batch.decoding)
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=batch.num_new,
         pad_token_id=_padding(batch.tokenizer),
-        eos_token_id=batch.tokenizer.eos_token_id,
+        eos_token_id=batch.decoding.end_tokens(batch.tokenizer) or None,
     )
     with torch.inference_mode():
         found = model.generate(
@@ -111,22 +103,9 @@ def _generate(model: Any, batch: _Batch) -> list[list[int]]:
             attention_mask=mask,
             generation_config=config,
             stopping_criteria=StoppingCriteriaList([lambda ids, _scores, **_: is_done(ids[:, width:])]),
-            logits_processor=gumbel_sampler(batch.prompts, batch.decoding),
+            logits_processor=sampler(batch.prompts, batch.decoding),
         )
     return found[:, width:].tolist()
-
-
-def _generate_in_graph(model: Any, batch: _Batch) -> list[list[int]]:
-    rows, mask = batch.tensors(model.device)
-    is_done = batch.stop_tracker(STEPS_BETWEEN_LOOKS)
-    sampler = gumbel_sampler(batch.prompts, batch.decoding)
-
-    def select_token(logits: Any) -> Any:
-        return (sampler(None, logits) if sampler else logits).argmax(-1)
-
-    return cuda_graph.generate(
-        model, rows, mask, batch.num_new, select_token, lambda found: bool(is_done(found).all())
-    ).tolist()
 
 
 def continuously(
@@ -137,7 +116,8 @@ def continuously(
 
     if decoding.temperature:
         raise ValueError("continuous batching is greedy here; use the engine 'batches' for samples")
-    config = GenerationConfig(do_sample=False, pad_token_id=_padding(tokenizer), eos_token_id=tokenizer.eos_token_id)
+    ends = decoding.end_tokens(tokenizer)
+    config = GenerationConfig(do_sample=False, pad_token_id=_padding(tokenizer), eos_token_id=ends)
     waiting = {str(number): prompt for number, prompt in enumerate(prompts) if is_waiting(prompt.key)}
     if not waiting:
         return
@@ -154,7 +134,7 @@ def continuously(
             if not result.is_finished():
                 manager.cancel_request(result.request_id)
             prompt = waiting.pop(result.request_id)
-            yield {prompt: _texts(tokenizer, [prompt], [result.generated_tokens], decoding.stops)[0]}
+            yield {prompt: _texts(tokenizer, [prompt], [result.generated_tokens], decoding)[0]}
 
 
 ENGINES = {"batches": in_batches, "graphs": in_graphs, "continuous": continuously}
@@ -187,13 +167,11 @@ def _is_done(result: Any, tokenizer: Any, stops: Sequence[str]) -> bool:
     return result.is_finished() or any(stop in tail for stop in stops)
 
 
-def _texts(tokenizer: Any, batch: Sequence[Prompt], rows: list[list[int]], stops: Sequence[str]) -> list[str]:
-    texts = []
+def _texts(tokenizer: Any, batch: Sequence[Prompt], rows: list[list[int]], decoding: Decoding) -> list[str]:
+    texts, ends = [], set(decoding.end_tokens(tokenizer))
     for prompt, row in zip(batch, rows, strict=True):
-        tokens = row[: prompt.max_new_tokens]
-        if tokenizer.eos_token_id in tokens:
-            tokens = tokens[: tokens.index(tokenizer.eos_token_id)]
-        texts.append(cut_at_stop(tokenizer.decode(tokens, skip_special_tokens=True), stops))
+        tokens = list(takewhile(lambda token: token not in ends, row[: prompt.max_new_tokens]))
+        texts.append(cut_at_stop(tokenizer.decode(tokens, skip_special_tokens=True), decoding.stops))
     return texts
 
 

@@ -127,7 +127,7 @@ class CachingLM(LM):
 
     def _log_likelihoods(self, requests: Sequence[Instance], is_waiting: IsWaiting) -> Answers:
         """Yield log-likelihoods; None where prompt and continuation exceed the context and would be cut."""
-        size = self._settings.batch_size
+        size = self._settings.likelihood_batch_size
         for start in range(0, len(requests), size):
             batch = [request for request in requests[start : start + size] if is_waiting(_key(request))]
             if not batch:

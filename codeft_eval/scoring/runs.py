@@ -14,7 +14,6 @@ from codeft_assets.base.files import file_hash
 from codeft_eval.benchmarks.benchmark import Benchmark, Item
 from codeft_eval.benchmarks.catalogue import data_sha256
 from codeft_eval.generation.checkpoints import GenerationSettings, checkpoint_hash, load_language_model
-from codeft_eval.generation.cuda_graph import supports_cuda_graph
 from codeft_eval.generation.language_models import ANSWERS_VERSION, PROMPT_TOO_LONG, CachingLM, EvalHooks, ReplayLM
 from codeft_eval.scoring.evaluate import EvalContext, evaluate
 from codeft_eval.scoring.graders import open_grader
@@ -108,21 +107,31 @@ def _choose_settings(checkpoint: Path, benchmark: Benchmark, options: Options) -
     import torch
     from transformers import AutoConfig
 
+    from codeft_eval.generation.decoder import why_unsupported
+
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     on_gpu = device.startswith("cuda")
-    is_fast = on_gpu and supports_cuda_graph(AutoConfig.from_pretrained(checkpoint, local_files_only=True))
+    is_fast = on_gpu and not why_unsupported(AutoConfig.from_pretrained(checkpoint, local_files_only=True))
+    engine = options.engine or ("graphs" if is_fast else "batches")
     return GenerationSettings(
-        batch_size=(64 if on_gpu else 16) if options.batch_size is None else options.batch_size,
+        batch_size=_batch_size(engine, on_gpu) if options.batch_size is None else options.batch_size,
         dtype=options.dtype or ("bfloat16" if on_gpu else "float32"),
         device=device,
         max_new_tokens=benchmark.max_new_tokens,
         stops=benchmark.stops,
-        engine=options.engine or ("graphs" if is_fast else "batches"),
+        engine=engine,
         num_samples=options.num_samples,
         temperature=options.temperature,
         top_p=options.top_p,
         seed=options.seed,
     )
+
+
+def _batch_size(engine: str, on_gpu: bool) -> int:
+    """Return how many rows keep a device busy; ``graphs`` takes fewer where they do not fit into memory."""
+    if not on_gpu:
+        return 16
+    return 2048 if engine == "graphs" else 64
 
 
 def _read_completions(path: Path) -> dict[str, list[str]]:

@@ -10,8 +10,8 @@ import pytest
 from codeft_assets.stages.code_version import code_version_of
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.generation.checkpoints import GenerationSettings, load_language_model
-from codeft_eval.generation.cuda_graph import STEPS_BETWEEN_LOOKS, supports_cuda_graph
-from codeft_eval.generation.decoding import Decoding, Prompt, StopTracker, cut_at_stop, gumbel_sampler, sample_seed
+from codeft_eval.generation.cuda_graph import STEPS_PER_LOOK
+from codeft_eval.generation.decoding import Decoding, Prompt, cut_at_stop, sample_seed, token_selector
 from codeft_eval.generation.engines import continuously, in_batches, in_graphs
 from codeft_eval.generation.language_models import ANSWERS_VERSION
 from codeft_eval.scoring import runs
@@ -76,48 +76,20 @@ def attentive(loaded):
 
 @pytest.mark.parametrize("stops", [(), ("e", "xyz")])
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
-def test_steps_for_a_graph_say_what_batches_say(attentive, temperature, stops):
+def test_graphs_say_what_batches_say(attentive, temperature, stops):
     loaded, tokenizer = attentive, attentive[1]
     prompts = [
-        replace(prompt, max_new_tokens=prompt.max_new_tokens + 3 * STEPS_BETWEEN_LOOKS)
+        replace(prompt, max_new_tokens=prompt.max_new_tokens + 3 * STEPS_PER_LOOK)
         for prompt in prompts_of(tokenizer, TEXTS, 2 if temperature else 1)
     ]
     decoding = Decoding(stops=stops, temperature=temperature, top_p=0.9, batch_size=3)
     assert texts_of(in_graphs, loaded, prompts, decoding) == texts_of(in_batches, loaded, prompts, decoding)
 
 
-def test_a_graph_is_for_models_with_full_attention(loaded):
-    model, tokenizer = loaded
-    config = model.config
-    assert supports_cuda_graph(config)
-    assert not supports_cuda_graph(SimpleNamespace(layer_types=["full_attention", "sliding_attention"]))
-    assert not supports_cuda_graph(SimpleNamespace(sliding_window=4096))
-    sliding = SimpleNamespace(config=SimpleNamespace(sliding_window=8, model_type="mistral"))
-    with pytest.raises(ValueError, match="this 'mistral' has a sliding window; use the engine 'batches'"):
-        list(in_graphs(sliding, tokenizer, prompts_of(tokenizer, TEXTS), Decoding(stops=()), lambda _key: True))
-
-
-def test_an_end_is_seen_wherever_it_came_since_the_last_look(loaded):
-    import torch
-
-    tokenizer = loaded[1]
-    prompts = [replace(prompt, max_new_tokens=400) for prompt in prompts_of(tokenizer, TEXTS[:3])]
-    (letter,), stop = tokenizer("a")["input_ids"], tokenizer("<|stop|>")["input_ids"]
-    is_done = StopTracker(prompts, tokenizer, Decoding(stops=("<|stop|>",)), STEPS_BETWEEN_LOOKS)
-    # tokens that were written before the last look end a row when the rest of the stop comes right after it
-    width = 2 * STEPS_BETWEEN_LOOKS
-    rows = torch.full((3, width), letter)
-    place = STEPS_BETWEEN_LOOKS - len(stop) + 1
-    rows[0, place : place + len(stop)] = torch.tensor(stop)
-    rows[1, STEPS_BETWEEN_LOOKS] = tokenizer.eos_token_id
-    assert is_done(rows[:, :STEPS_BETWEEN_LOOKS]).tolist() == [False, False, False]
-    assert is_done(rows).tolist() == [True, True, False]
-
-
 @pytest.mark.parametrize(
     ("device", "sliding", "wanted", "expected"),
     [
-        ("cuda", False, {}, ("graphs", 64, "bfloat16")),
+        ("cuda", False, {}, ("graphs", 2048, "bfloat16")),
         ("cuda:1", True, {}, ("batches", 64, "bfloat16")),
         ("cpu", False, {}, ("batches", 16, "float32")),
         ("cuda", False, {"engine": "continuous", "batch_size": 3, "dtype": "float32"}, ("continuous", 3, "float32")),
@@ -130,24 +102,6 @@ def test_what_is_not_said_is_what_the_device_does_best(checkpoint, tmp_path, dev
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
     found = _choose_settings(tmp_path / "model", SHORT, Options(device=device, **wanted))
     assert (found.engine, found.batch_size, found.dtype) == expected
-
-
-def test_a_batch_ends_soon_after_its_last_row(loaded, monkeypatch):
-    """Every row writes a stop at once, so only the steps before the first look are taken."""
-    model, tokenizer = loaded
-    prompts = [replace(prompt, max_new_tokens=90) for prompt in prompts_of(tokenizer, TEXTS)]
-    whole = texts_of(in_batches, loaded, prompts, Decoding(stops=()))
-    stops = tuple({text[0] for text in whole.values()})
-    steps = []
-    real = model.forward
-
-    def counted(*arguments, **options):
-        steps.append(1)
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(model, "forward", counted)
-    assert set(texts_of(in_graphs, loaded, prompts, Decoding(stops=stops)).values()) == {""}
-    assert len(steps) == STEPS_BETWEEN_LOOKS
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
@@ -175,9 +129,8 @@ def test_samples_follow_the_models_distribution():
     import torch
 
     probabilities = torch.tensor([0.7, 0.2, 0.1])
-    batch = [Prompt(task_id="t", sample=i, tokens=(1,), max_new_tokens=1) for i in range(4000)]
-    (draw,) = gumbel_sampler(batch, Decoding(stops=(), temperature=1.0))
-    drawn = draw(None, probabilities.log().expand(4000, 3)).argmax(1)
+    select = token_selector(Decoding(stops=(), temperature=1.0))
+    drawn = select(probabilities.log().expand(4000, 3), torch.arange(4000), torch.full((4000,), 7))
     counts = torch.bincount(drawn, minlength=3) / 4000
     assert (counts - probabilities).abs().max() < 0.03
 
