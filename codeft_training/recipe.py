@@ -13,169 +13,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from codeft_training.recipe_fields import PARSERS, field_names, require, require_types
+from codeft_training.recipe_fields import PARSERS, field_names, require_types
+from codeft_training.recipe_groups import (
+    DataConfig,
+    FinetuningConfig,
+    ModelShape,
+    MonitorConfig,
+    OptimizationConfig,
+    PrecisionConfig,
+    PretrainingConfig,
+    ScheduleConfig,
+)
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
-    """The batches of a step (``data.batches``)."""
-
-    context_tokens: int = 512
-    batch_rows: int = 8
-    """Rows of ``context_tokens`` a micro-batch."""
-    accumulation_steps: int = 1
-    """Micro-batches a step; with the rows above they are the global batch, however it is divided."""
-    seed: int = 1
-    """Of the order of rows, and of the first weights."""
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
-        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
-
-    @property
-    def rows_per_step(self) -> int:
-        """Rows between two updates of the weights."""
-        return self.batch_rows * self.accumulation_steps
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Tokens between two updates of the weights."""
-        return self.rows_per_step * self.context_tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptimizationConfig:
-    """The update of the weights by a gradient (``model.optimizer``)."""
-
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
-    adam_beta_2: float = 0.95
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
-        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
-        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleConfig:
-    """The length of a run and its learning rate (``model.schedule``)."""
-
-    max_steps: int = 120
-    warmup_fraction: float = 0.05
-    decay_fraction: float = 0.4
-    """Share of the steps in which the rate falls to a twentieth (WSD; long decays suit short runs)."""
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "max_steps")
-        if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
-            raise ValueError(
-                f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be at least 0 "
-                f"and together at most 1"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonitorConfig:
-    """Logging, validation and checkpoints of a run (``train.callbacks``)."""
-
-    log_every_steps: int = 5
-    validate_every_steps: int = 40
-    save_every_steps: int = 40
-    validation_rows: int = 48
-    """Rows of held-out text a validation reads at most."""
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
-        require(self, "at least 0", lambda n: n >= 0, "validation_rows")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrecisionConfig:
-    """The type that a device computes in."""
-
-    bf16: bool = False
-
-    def __post_init__(self) -> None:
-        require_types(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelShape:
-    """Size of a model trained from scratch, in Qwen3's architecture (``model.forward``)."""
-
-    vocab_size: int = 4096
-    hidden_size: int = 128
-    num_layers: int = 4
-    num_heads: int = 4
-    num_kv_heads: int = 2
-    intermediate_size: int = 384
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, *field_names(self))
-        if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
-            raise ValueError(
-                f"hidden_size {self.hidden_size} must be divisible by num_heads {self.num_heads}, and num_heads by "
-                f"num_kv_heads {self.num_kv_heads}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainingConfig:
-    """Options of our own step loop (``train.pretrain``); TRL's trainer has none of them."""
-
-    optimizer: str = "muon"
-    z_loss: float = 1e-4
-    """Weight of the squared log-denominator of the softmax (PaLM, arXiv 2204.02311)."""
-    attention: str = "causal"
-    """``documents`` keeps a token from seeing other documents of its row; nanochat found no gain from it."""
-    budget_seconds: float = 0.0
-    """Time after which the run has ended, its rate decayed; 0 lets ``max_steps`` alone decide."""
-    compile: str = "off"
-    """The unit of ``torch.compile``: ``layers`` (fast to compile), ``model`` or nothing (``off``)."""
-    parallel: str = "replicate"
-    """Weights on several GPUs: the whole model on each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
-
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "optimizer": ("muon", "adamw"),
-        "attention": ("causal", "documents"),
-        "compile": ("off", "layers", "model"),
-        "parallel": ("replicate", "shard"),
-    }
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
-        for name, choices in self.CHOICES.items():
-            require(self, f"one of {choices}", choices.__contains__, name)
-        if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
-            raise ValueError(
-                "parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants whole matrices; set "
-                "both, or parallel = 'replicate', which fits a billion parameters"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinetuningConfig:
-    """The model that TRL's trainer starts from and the weights it trains (``train.finetune``)."""
-
-    base_model: str
-    """A Hub id or folder."""
-    lora_rank: int = 0
-    """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
-
-    def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "a Hub id or a folder", bool, "base_model")
-        require(self, "at least 0", lambda n: n >= 0, "lora_rank")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +48,11 @@ class Recipe:
     def values(self) -> dict[str, Any]:
         """Return every field of every group by its flat name."""
         return {name: getattr(group, name) for group in self._groups().values() for name in field_names(group)}
+
+    @property
+    def separates_documents(self) -> bool:
+        """Whether a token sees no other document of its row."""
+        return True
 
     @property
     def hash(self) -> str:
@@ -263,10 +118,15 @@ class PretrainRecipe(Recipe):
 
     PURPOSE: ClassVar[str] = "trains from scratch"
 
+    @property
+    def separates_documents(self) -> bool:
+        """Whether a token sees no other document of its row."""
+        return self.pretraining.attention == "documents"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """Trains a model of the Hub further by TRL's trainer."""
+    """Trains a model of the Hub further by TRL's trainer, which never lets a document see another of its row."""
 
     finetuning: FinetuningConfig
 

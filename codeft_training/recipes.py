@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from codeft_training.recipe import (
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe
+from codeft_training.recipe_groups import (
     DataConfig,
-    FinetuneRecipe,
     FinetuningConfig,
     ModelShape,
     MonitorConfig,
     OptimizationConfig,
     PrecisionConfig,
     PretrainingConfig,
-    PretrainRecipe,
-    Recipe,
     ScheduleConfig,
 )
 

@@ -10,10 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipe import DataConfig
+from codeft_training.recipe_groups import DataConfig
 
 IGNORE_INDEX = -100
 """Label of a token that is not in the loss (``torch.nn.functional.cross_entropy``'s default)."""
+
+
+def document_positions(starts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the position of each token in its piece of a document, from ``PackedRows.starts``; same shape."""
+    position = np.arange(starts.shape[1])
+    return position - np.maximum.accumulate(np.where(starts, position, 0), axis=1)
 
 
 @dataclass(frozen=True, slots=True)

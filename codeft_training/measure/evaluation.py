@@ -63,7 +63,7 @@ class Evaluator:
 
 def build_evaluator(packed: PackedRows, tokenizer: Path, eval_texts: Path | None, recipe: Recipe) -> Evaluator:
     """Return the evaluator of a run; ``eval_texts`` is a file for ``read_eval_texts``."""
-    validation = Validation(packed, tokenizer, recipe.monitor.validation_rows)
+    validation = Validation(packed, tokenizer, recipe.monitor.validation_rows, by_document=recipe.separates_documents)
     if eval_texts is None:
         return Evaluator(validation, tokens_per_step=recipe.data.tokens_per_step)
     texts = read_eval_texts(eval_texts)

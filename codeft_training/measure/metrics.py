@@ -19,7 +19,7 @@ FILE, BOARD = "metrics.jsonl", "tensorboard"
 
 def step_line(entry: Mapping[str, Any], last_step: int) -> str:
     """Return the log line of a step's entry."""
-    loss = f"{entry['loss']:.4f}" if "loss" in entry else "not a number"
+    loss = f"{entry['loss']:.4f}" if "loss" in entry else "not measured"
     share = f", {entry['mfu']:.1%} of peak" if "mfu" in entry else ""
     speed = f"{entry['tokens_per_second']:,.0f} tokens/s, {entry['tflops_per_second']:.3g} TFLOP/s{share}"
     return f"step {entry['step']}/{last_step}: loss {loss}, rate {entry['learning_rate']:.2e}, {speed}"

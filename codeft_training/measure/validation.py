@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from codeft_training.data.batches import IGNORE_INDEX
+from codeft_training.data.batches import IGNORE_INDEX, document_positions
 from codeft_training.data.packed_rows import PackedRows, token_bytes
 
-TokenNats = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
-"""From token ids and labels, ``[rows, context]``, to each label's loss in nats; any number where it is -100."""
+Integers = npt.NDArray[np.int64]
+
+
+class TokenNats(Protocol):
+    """From token ids and labels, ``[rows, context]``, to each label's loss in nats; any number where it is -100."""
+
+    def __call__(self, ids: Integers, labels: Integers, positions: Integers | None = None) -> npt.NDArray[np.float32]:
+        """Return the losses; tokens do not see those before a position of 0."""
+        ...
 
 
 class Validation:
     """Held-out rows, evenly spread over the split and always the same."""
 
-    def __init__(self, packed: PackedRows, tokenizer: Path, num_rows: int) -> None:
+    def __init__(self, packed: PackedRows, tokenizer: Path, num_rows: int, *, by_document: bool = False) -> None:
         tokens = packed.tokens("validation")
         rows = spread_rows(len(tokens), num_rows)
         self._names, domains = _domains(packed, tokens.shape)
         self._ids, self._domains = tokens[rows].astype(np.int64), domains[rows]
         self._loss_mask = packed.loss_mask("validation")[rows] == 1
         self._bytes = token_bytes(tokenizer)
+        self._positions = document_positions(packed.starts("validation")[rows]) if by_document else None
 
     def measure(self, token_nats: TokenNats, batch_rows: int) -> dict[str, float]:
         """Return ``validation_loss`` in nats a token, ``bits_per_byte``, and that by domain; {} without rows."""
@@ -52,7 +59,7 @@ class Validation:
         labels = np.full_like(ids, IGNORE_INDEX)
         labels[:, :-1] = np.where(loss_mask[:, 1:], ids[:, 1:], IGNORE_INDEX)
         counted = labels != IGNORE_INDEX
-        nats = token_nats(ids, labels)[counted]
+        nats = token_nats(ids, labels, None if self._positions is None else self._positions[part])[counted]
         domains = self._domains[part][:, 1:][counted[:, :-1]]
         sizes = self._bytes[labels[counted]]
         columns = (nats, sizes, np.ones(len(sizes)))

@@ -71,9 +71,9 @@ class TrainedModel(nn.Module):
             self._hidden = torch.compile(self._all_layers, dynamic=False, fullgraph=True)
 
     @torch.no_grad()
-    def token_nats(self, ids: Tensor, labels: Tensor) -> Tensor:
+    def token_nats(self, ids: Tensor, labels: Tensor, mask: Mask = None) -> Tensor:
         """Return each label's loss in nats, 0 where it is -100, ``[rows, context]``; compiles nothing for the shape."""
-        hidden = self._all_layers(ids, list(self.layers), self._angles(ids), None)
+        hidden = self._all_layers(ids, list(self.layers), self._angles(ids), mask)
         return token_losses(hidden.flatten(0, 1), self.hub.lm_head.weight, labels.flatten()).view(ids.shape)
 
     def _angles(self, ids: Tensor) -> tuple[Tensor, Tensor]:

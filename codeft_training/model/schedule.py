@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from codeft_training.recipe import ScheduleConfig
+from codeft_training.recipe_groups import ScheduleConfig
 
 FINAL_RATE = 0.05
 """Share of the highest rate that is left at the end (nanochat's final_lr_frac)."""
@@ -53,6 +53,11 @@ class Schedule:
         if not self.budget_seconds or seconds < (1 - self.decay_fraction) * self.budget_seconds:
             return self
         return replace(self, decay_start=step, num_decay_steps=self._affordable(step, seconds, seconds_per_step))
+
+    def by_steps(self) -> Schedule:
+        """Return the schedule with the decay that steps alone decide, for an engine without a time budget."""
+        begin = self.max_steps - round(self.max_steps * self.decay_fraction)
+        return self.planned(begin, seconds=0.0, seconds_per_step=0.0)
 
     def _bent(self, step: int, seconds: float, seconds_per_step: float) -> Schedule:
         """Return the schedule with another slope from here on, if this one would miss the budget by a twentieth."""

@@ -134,8 +134,10 @@ class Pretrainer:
         start = time.monotonic()
         self._callbacks.on_step_begin(self)
         rate = self._recipe.optimization.learning_rate * self.schedule.rate(self.step)
-        loss, norm = self._gradients()
-        if math.isfinite(loss) and math.isfinite(norm):
+        loss, norm, num_labels = self._gradients()
+        if not num_labels:
+            self.state = self.state.masked(time.monotonic() - start)
+        elif math.isfinite(loss) and math.isfinite(norm):
             self._optimizer.step(rate)
             self.state = self.state.stepped(loss, time.monotonic() - start)
         else:
@@ -167,9 +169,12 @@ class Pretrainer:
         """End the run after this step."""
         self._is_stopped = True
 
-    def token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def token_nats(
+        self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Return each label's loss in nats, ``[rows, context]``."""
-        return self._trained.token_nats(self._to_device(ids), self._to_device(labels)).cpu().numpy()
+        mask = None if positions is None else document_mask(self._to_device(np.cumsum(positions == 0, axis=1)))
+        return self._trained.token_nats(self._to_device(ids), self._to_device(labels), mask).cpu().numpy()
 
     def generator(self) -> Generate | None:
         """Return a greedy generator in the main process, None where it holds only a part of the weights."""
@@ -199,10 +204,10 @@ class Pretrainer:
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.model.named_parameters())
 
-    def _gradients(self) -> tuple[float, float]:
-        """Leave the clipped gradients of the global batch; return its loss in nats a token and the gradient's norm."""
+    def _gradients(self) -> tuple[float, float, int]:
+        """Leave the clipped gradients of the global batch; return its loss in nats a token, their norm, its labels."""
         step = self.step
-        loss, micro_rows = retry_with_smaller_batch(
+        (loss, num_labels), micro_rows = retry_with_smaller_batch(
             lambda size: self._accumulate(step, size), self.state.micro_rows, self._on_retry
         )
         self.state = replace(self.state, micro_rows=micro_rows)
@@ -213,9 +218,9 @@ class Pretrainer:
         factor = (self._recipe.optimization.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
         torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage]
         loss_value, norm_value = torch.stack([loss, norm.to(loss.dtype)]).tolist()  # the step's only wait for a GPU
-        return loss_value, norm_value
+        return loss_value, norm_value, num_labels
 
-    def _accumulate(self, step: int, size: int) -> Tensor:
+    def _accumulate(self, step: int, size: int) -> tuple[Tensor, int]:
         prepared, device = self._prefetcher.get(step, size, self.state.annealing_begin), self._context.device
         total, scale = torch.zeros((), device=device), torch.full((), 1 / max(prepared.num_labels, 1), device=device)
         # FSDP averages gradients over processes; their sum is wanted
@@ -225,7 +230,7 @@ class Pretrainer:
             loss, cross_entropy = self._trained(ids, labels, scale, mask)
             (loss * factor).backward()
             total += cross_entropy
-        return total
+        return total, prepared.num_labels
 
     def _upload(self, batch: Batch) -> tuple[Tensor, Tensor, Mask]:
         ids, labels = (self._to_device(part) for part in (batch.ids, batch.labels))
@@ -267,6 +272,7 @@ class Pretrainer:
             num_steps=self.state.num_pending,
             seconds=self.state.pending_seconds,
             num_skipped=self.state.num_skipped,
+            num_masked=self.state.num_masked,
         )
         self.state = self.state.logged()
         self._callbacks.on_log(self, log)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from codeft_assets.base.files import file_hash
 from codeft_assets.base.report import Reporter
 from codeft_training.measure.metrics import Metrics
-from codeft_training.recipe import FinetuneRecipe, ModelShape, PretrainRecipe, Recipe
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe
+from codeft_training.recipe_groups import ModelShape
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.result import save_result
 from codeft_training.train.signals import StopRequest

@@ -23,15 +23,17 @@ class TrainState:
     """Time used by all processes that worked at the run, one after the other."""
     num_skipped: int = 0
     num_skipped_in_a_row: int = 0
+    num_masked: int = 0
+    """Steps without a token in the loss; they change nothing."""
     losses: tuple[float, ...] = ()
-    """Of the steps since the last entry in the metrics; a skipped step has none."""
+    """Of the steps since the last entry in the metrics; a skipped or masked step has none."""
     num_pending: int = 0
     """Steps since the last entry, and the time they took."""
     pending_seconds: float = 0.0
 
     @property
     def mean_loss(self) -> float | None:
-        """Of the steps since the last entry; None when every one of them was skipped."""
+        """Of the steps since the last entry; None when every one of them was skipped or masked."""
         return sum(self.losses) / len(self.losses) if self.losses else None
 
     @classmethod
@@ -48,6 +50,10 @@ class TrainState:
         """Return the state after a step that changed nothing."""
         advanced = self._advanced(seconds)
         return replace(advanced, num_skipped=self.num_skipped + 1, num_skipped_in_a_row=self.num_skipped_in_a_row + 1)
+
+    def masked(self, seconds: float) -> TrainState:
+        """Return the state after a step without a token in the loss."""
+        return replace(self._advanced(seconds), num_masked=self.num_masked + 1)
 
     def logged(self) -> TrainState:
         """Return the state after an entry in the metrics."""

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 from trl.trainer.sft_trainer import SFTTrainer
 
 from codeft_assets.base.files import explain_write_errors
 from codeft_training.measure.samples import Generate, greedy_generator
+from codeft_training.model.optimizer import is_hidden_matrix
+from codeft_training.model.schedule import Schedule
 from codeft_training.train.callbacks.callback import Callback, StepLog
 from codeft_training.train.checkpoints import library_write_errors, mark_complete
 
@@ -26,7 +29,35 @@ def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
 
 
 class GuardedTrainer(SFTTrainer):
-    """TRL's trainer, with a remedy in its error when a checkpoint cannot be written."""
+    """TRL's trainer with our schedule and decay, which reports to an adapter and explains a failure to save."""
+
+    def __init__(self, adapter: TrlAdapter, schedule: Schedule, **settings: Any) -> None:
+        self._adapter, self._schedule = adapter, schedule
+        super().__init__(callbacks=[adapter], **settings)
+        self.remove_callback(PrinterCallback)  # our own log lines have the same numbers
+        head: Any = self.model.get_output_embeddings()  # pyright: ignore[reportOptionalMemberAccess]
+        if not hasattr(head, "bias"):  # peft's wrapper of trained rows hides it from TRL's loss
+            object.__setattr__(head, "bias", head.original_module.bias)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        """Return the learning rate of our own loop: the trainer's WSD begins at 0 and falls along a cosine."""
+        if self.lr_scheduler is None:
+            chosen: Any = optimizer or self.optimizer
+            self.lr_scheduler = LambdaLR(chosen, self._schedule.rate)
+        return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """Return what our own optimizer decays: the matrices between hidden states, LoRA's among them."""
+        named = dict(model.named_parameters(remove_duplicate=False))  # of weights that are shared, too
+        return [name for name in super().get_decay_parameter_names(model) if is_hidden_matrix(name, named[name])]
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        self._adapter.num_labels = int(
+            (inputs["labels"] != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        )
+        return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = checkpoint_folder(self.args, self.state)
@@ -41,9 +72,12 @@ class TrlAdapter(TrainerCallback, ExportableState):
         self._callbacks, self._checkpoint_files, self._bf16 = callbacks, checkpoint_files, bf16
         self.model: Any = None
         self.is_stopped = False
+        self.num_labels = 0
+        """Tokens in the loss of the current step; the trainer sets it."""
         self._state, self._control = TrainerState(), TrainerControl()
         self._clock = self._step_start = time.monotonic()
         self._logged_step, self._step_seconds = 0, 0.0
+        self._num_masked = self._num_masked_logged = 0
 
     @property
     def step(self) -> int:
@@ -66,11 +100,16 @@ class TrlAdapter(TrainerCallback, ExportableState):
         return 1
 
     @torch.no_grad()
-    def token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def token_nats(
+        self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Return each label's loss in nats, ``[rows, context]``."""
-        logits = self.model(input_ids=torch.from_numpy(ids).to(self.model.device)).logits.float()
-        wanted = torch.from_numpy(labels).to(self.model.device)
-        nats = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none")
+        device = self.model.device
+        inputs = {"input_ids": ids} if positions is None else {"input_ids": ids, "position_ids": positions}
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._bf16):
+            logits = self.model(**{name: torch.from_numpy(part).to(device) for name, part in inputs.items()}).logits
+        wanted = torch.from_numpy(labels).to(device).flatten()
+        nats = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), wanted, reduction="none")
         return nats.view(ids.shape).cpu().numpy()
 
     def generator(self) -> Generate:
@@ -90,8 +129,8 @@ class TrlAdapter(TrainerCallback, ExportableState):
         self._control.should_training_stop = self.is_stopped = True
 
     def state(self) -> dict[str, Any]:
-        """Return the part of a checkpoint that is the adapter's: the time used."""
-        return {"args": {}, "attributes": {"seconds": self.seconds}}
+        """Return the part of a checkpoint that is the adapter's: the time used, and the masked steps."""
+        return {"args": {}, "attributes": {"seconds": self.seconds, "num_masked": self._num_masked}}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -100,6 +139,7 @@ class TrlAdapter(TrainerCallback, ExportableState):
         saved: Any = state.stateful_callbacks or {}  # a restored state holds what state() below returned
         attributes = saved.get(type(self).__name__, {}).get("attributes", {}) if isinstance(saved, dict) else {}
         self._clock = time.monotonic() - attributes.get("seconds", 0.0)
+        self._num_masked = self._num_masked_logged = attributes.get("num_masked", 0)
         self._logged_step, self._step_seconds = state.global_step, 0.0
         self._callbacks.on_train_begin(self)
 
@@ -111,21 +151,28 @@ class TrlAdapter(TrainerCallback, ExportableState):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._state, self._control = state, control
         self._step_seconds += time.monotonic() - self._step_start
+        self._num_masked += self.num_labels == 0
+        control.should_log = control.should_log or state.global_step >= state.max_steps
         self._callbacks.on_step_end(self)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         logs: dict[str, Any] = kwargs.get("logs") or {}
         if "loss" not in logs:  # the trainer's summary at its end
             return
+        num_steps = state.global_step - self._logged_step
+        num_labeled = num_steps - (self._num_masked - self._num_masked_logged)
         log = StepLog(
-            loss=float(logs["loss"]),
+            # the trainer's mean counts a masked step as 0.0
+            loss=float(logs["loss"]) * num_steps / num_labeled if num_labeled else None,
             grad_norm=float(logs["grad_norm"]) if logs.get("grad_norm") is not None else None,
             learning_rate=float(logs["learning_rate"]),
-            num_steps=state.global_step - self._logged_step,
+            num_steps=num_steps,
             seconds=self._step_seconds,
             num_skipped=0,  # the trainer skips no step
+            num_masked=self._num_masked,
         )
         self._logged_step, self._step_seconds = state.global_step, 0.0
+        self._num_masked_logged = self._num_masked
         self._callbacks.on_log(self, log)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -36,7 +36,8 @@ from codeft_training.data.batches import Batches
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.measure.metrics import Metrics
 from codeft_training.model import distributed
-from codeft_training.recipe import FinetuneRecipe, FinetuningConfig, PretrainRecipe
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
+from codeft_training.recipe_groups import FinetuningConfig
 from codeft_training.recipes import SMOKE
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.finetune import Finetuner

@@ -10,7 +10,7 @@ from codeft_training.model.forward import TrainedModel, document_mask
 from codeft_training.model.loss import summed_losses
 from codeft_training.model.optimizer import Muon, orthogonalize
 from codeft_training.model.schedule import FINAL_RATE, MIN_DECAY_STEPS, build_schedule
-from codeft_training.recipe import ScheduleConfig
+from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipes import RECIPES
 from codeft_training.train.run import initial_model
 

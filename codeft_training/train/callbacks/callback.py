@@ -26,6 +26,8 @@ class StepLog:
     """Of the steps alone, without evaluation and saving."""
     num_skipped: int
     """Steps since the beginning of the run whose loss or gradient was not finite."""
+    num_masked: int
+    """Steps since the beginning of the run without a token in the loss."""
 
 
 class Engine(Protocol):
@@ -56,8 +58,16 @@ class Engine(Protocol):
         """Rows that ``token_nats`` reads at a time."""
         ...
 
-    def token_nats(self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Return each label's loss in nats, ``[rows, context]``; a collective of all processes."""
+    def token_nats(
+        self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return each label's loss in nats, ``[rows, context]``; a collective of all processes.
+
+        Args:
+            ids: Token ids.
+            labels: The next token of each token, or -100.
+            positions: Positions that begin again where tokens do not see those before; none for plain causal attention.
+        """
         ...
 
     def generator(self) -> Generate | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from codeft_training.measure.metrics import Metrics, finite, step_line
 from codeft_training.measure.throughput import ThroughputMeter, build_throughput_meter
-from codeft_training.recipe import DataConfig
+from codeft_training.recipe_groups import DataConfig
 from codeft_training.train.callbacks.callback import Callback, Engine, StepLog
 
 
@@ -33,6 +33,7 @@ class MetricsCallback(Callback):
             **self._meter.entry(tokens_per_second),
             "num_tokens": engine.step * self._data.tokens_per_step,
             "num_skipped_steps": log.num_skipped,
+            "num_masked_steps": log.num_masked,
             "seconds": round(engine.seconds, 2),
         }
         self._metrics.record(entry, step_line(entry, engine.last_step))

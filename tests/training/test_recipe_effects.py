@@ -1,0 +1,115 @@
+"""Every field of a recipe does something: the weights change, a declared effect is seen, or the value is refused."""
+
+import json
+
+import pytest
+import torch
+
+from codeft_training.recipes import RECIPES
+from codeft_training.train.run import train
+from tests.training.children import Collected, finetuning_run, training_run
+
+BRIEF = {
+    "max_steps": 4, "save_every_steps": 2, "validate_every_steps": 2, "log_every_steps": 2, "validation_rows": 2,
+    "batch_rows": 2, "accumulation_steps": 2, "max_grad_norm": 0.1, "decay_fraction": 0.5, "warmup_fraction": 0.25,
+}  # fmt: skip
+WEIGHTS = {
+    "batch_rows": 4, "accumulation_steps": 1, "seed": 2, "learning_rate": 2e-3, "weight_decay": 0.5,
+    "max_grad_norm": 0.2, "adam_beta_2": 0.5, "max_steps": 5, "warmup_fraction": 0.5, "decay_fraction": 0.25,
+    "bf16": True,
+}  # fmt: skip
+"""Another value of a field, by which a run ends in other weights."""
+EFFECTS = {
+    "log_every_steps": (1, lambda entries, run: [entry["step"] for entry in entries if "loss" in entry]),
+    "validate_every_steps": (1, lambda entries, run: [entry["step"] for entry in entries if "bits_per_byte" in entry]),
+    "validation_rows": (4, lambda entries, run: [entry.get("bits_per_byte") for entry in entries]),
+    "save_every_steps": (3, lambda entries, run: sorted(path.name for path in run.work.glob("checkpoint-*"))),
+}
+"""Another value of a field that changes no weight, and what it changes."""
+REFUSED = {"context_tokens": (32, "rows were packed at 64 tokens")}
+FROM_SCRATCH = WEIGHTS | {
+    "hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "intermediate_size": 64,
+    "optimizer": "adamw", "z_loss": 0.1, "attention": "documents", "budget_seconds": 1e-3,
+}  # fmt: skip
+FROM_SCRATCH_REFUSED = REFUSED | {
+    "vocab_size": (321, "tokenizer has 320 tokens"),
+    "parallel": ("shard", "needs several processes"),
+}
+
+
+@pytest.fixture(scope="module")
+def base(made, tmp_path_factory):
+    output = tmp_path_factory.mktemp("base")
+    train(training_run(made, output, max_steps=2), Collected())
+    return output / "checkpoint"
+
+
+@pytest.fixture(scope="module")
+def other_base(made, tmp_path_factory):
+    output = tmp_path_factory.mktemp("other_base")
+    train(training_run(made, output, max_steps=2, seed=3), Collected())
+    return output / "checkpoint"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def outcome(run):
+    result = train(run, Collected())
+    entries = [json.loads(line) for line in (run.output / "metrics.jsonl").read_text().splitlines()]
+    return result["weights_hash"], entries
+
+
+def changed_fields(recipe, *known):
+    """Return the recipe's fields, all of which must be known."""
+    assert set(recipe.values()) == {name for table in known for name in table}
+    return recipe.values()
+
+
+def check(field, make_run, folder, *, weights, refused):
+    """Check that another value of a field shows."""
+    value, rule = refused.get(field, (None, None))
+    if rule is not None:
+        with pytest.raises(ValueError, match=rule):
+            train(make_run(folder / "changed", **{field: value}), Collected())
+        return
+    plain = make_run(folder / "plain")
+    value, effect = EFFECTS.get(field, (weights.get(field), None))
+    changed = make_run(folder / "changed", **{field: value})
+    before, after = outcome(plain), outcome(changed)
+    if effect is None:
+        assert before[0] != after[0]
+        return
+    assert before[0] == after[0]
+    assert effect(before[1], plain) != effect(after[1], changed)
+
+
+@pytest.mark.parametrize("field", sorted(RECIPES["smoke"].values()))
+def test_every_field_of_a_recipe_from_scratch_does_something(made, tmp_path, field):
+    changed_fields(RECIPES["smoke"], FROM_SCRATCH, EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
+
+    def make_run(output, **changes):
+        return training_run(made, output, **(BRIEF | changes))
+
+    if field == "compile":
+        torch._dynamo.utils.counters.clear()
+        outcome(make_run(tmp_path, compile="layers", max_steps=1))
+        assert torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        return
+    check(field, make_run, tmp_path, weights=FROM_SCRATCH, refused=FROM_SCRATCH_REFUSED)
+
+
+@pytest.mark.parametrize("field", sorted(RECIPES["qwen2.5-0.5b-sft"].values()))
+def test_every_field_of_a_recipe_that_fine_tunes_does_something(made, base, other_base, tmp_path, field):
+    weights = WEIGHTS | {"base_model": str(other_base), "lora_rank": 2}
+    changed_fields(RECIPES["qwen2.5-0.5b-sft"], weights, EFFECTS, REFUSED)
+
+    def make_run(output, **changes):
+        return finetuning_run(made, base, output, **(BRIEF | changes))
+
+    check(field, make_run, tmp_path, weights=weights, refused=REFUSED)
