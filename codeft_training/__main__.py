@@ -59,6 +59,8 @@ def _pack_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--context-tokens", type=int, default=SMOKE.data.context_tokens, help="tokens in a row")
     command.add_argument("--fim-rate", type=float, default=0.0, help="share of plain code that is reordered")
     policy = "policy for <think> spans of a source: train, mask or remove"
+    longer = "conversations longer than a row: split with the question repeated, cut after the first row, or drop"
+    command.add_argument("--long-conversations", default="split", metavar="POLICY", help=longer)
     command.add_argument("--thoughts", action="append", default=[], metavar="SOURCE=POLICY", help=policy)
 
 

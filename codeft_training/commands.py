@@ -52,6 +52,7 @@ def pack(options: argparse.Namespace, reporter: Reporter) -> int:
         context_tokens=options.context_tokens,
         fim_rate=options.fim_rate,
         think_spans=_pairs("--thoughts", options.thoughts),
+        long_conversations=options.long_conversations,
     )
     train, validation = manifest["splits"]["train"], manifest["splits"]["validation"]
     counts = {name: value for name, value in train.items() if isinstance(value, int)}
@@ -62,10 +63,16 @@ def pack(options: argparse.Namespace, reporter: Reporter) -> int:
         "fill_fraction": train["fill_fraction"],
         "context_tokens": manifest["context_tokens"],
         "tokens_by_source": report.markdown(markdown.table(("source", "tokens"), train["tokens_by_source"].items())),
+        "long_conversations": report.markdown(_long_conversations(train["long_conversations"])),
         "path": report.path(options.output),
     }
     reporter.materialize(metadata, manifest["content_hash"])
     return 0
+
+
+def _long_conversations(by_source: dict[str, dict[str, int]]) -> str:
+    columns = ("source", "conversations longer than a row", "tokens repeated", "tokens left out")
+    return markdown.table(columns, ((source, *counts.values()) for source, counts in by_source.items()))
 
 
 def train(options: argparse.Namespace, reporter: Reporter) -> int:

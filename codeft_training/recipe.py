@@ -57,7 +57,13 @@ class Recipe:
     @property
     def hash(self) -> str:
         """16 hex digits over every field; the recipe's name and the words about it are not part of the result."""
-        return hashlib.sha256(json.dumps(self.values(), sort_keys=True).encode()).hexdigest()[:16]
+        return values_hash(self.values())
+
+    def weight_values(self) -> dict[str, Any]:
+        """Return the fields that decide the weights: the global batch, however it is divided, and no monitoring."""
+        left_out = {"batch_rows", "accumulation_steps", *field_names(self.monitor)}
+        kept = {name: value for name, value in self.values().items() if name not in left_out}
+        return kept | {"rows_per_step": self.data.rows_per_step}
 
     def record(self) -> dict[str, Any]:
         """Return name, description and flat fields, as result files hold them; ``read_recipe`` reads it."""
@@ -131,6 +137,11 @@ class FinetuneRecipe(Recipe):
     finetuning: FinetuningConfig
 
     PURPOSE: ClassVar[str] = "fine-tunes a base model"
+
+
+def values_hash(values: Mapping[str, Any]) -> str:
+    """Return 16 hex digits over named values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
 _WRITE_RECORD = "write it by Recipe.record"

@@ -8,7 +8,8 @@ from typing import Any
 
 from codeft_assets.base.files import file_hash
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipe import Recipe
+from codeft_training.model.base_model import base_folder, base_hash
+from codeft_training.recipe import FinetuneRecipe, Recipe, values_hash
 
 STOPPED_EXIT_CODE = 143
 
@@ -32,9 +33,22 @@ class TrainingRun:
 
     @property
     def identity(self) -> str:
-        """Names the result: a hash each of recipe, packed rows and tokenizer."""
+        """Names the weights: a hash each of what decides them, the recipe with its base, packed rows and tokenizer.
+
+        How often a run is logged, validated and saved changes no weight, nor does the division of the global batch
+        into micro-batches but for rounding: a run goes on when these are changed. A base model counts by its content.
+        """
+        values, base = self.recipe.weight_values(), self.base_hash
+        recipe = values_hash(values | {"base_model": base} if base else values)
         tokenizer = file_hash(self.tokenizer / "tokenizer.json")
-        return f"{self.recipe.hash}-{self.packed.manifest()['content_hash'][:16]}-{tokenizer[:8]}"
+        return f"{recipe}-{self.packed.manifest()['content_hash'][:16]}-{tokenizer[:8]}"
+
+    @property
+    def base_hash(self) -> str | None:
+        """Of weights and configuration of the base model; None from scratch."""
+        if not isinstance(self.recipe, FinetuneRecipe):
+            return None
+        return base_hash(base_folder(self.recipe.finetuning.base_model))
 
     @property
     def work(self) -> Path:

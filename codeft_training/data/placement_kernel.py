@@ -80,29 +80,48 @@ def _smallest_at_least(tree, base, size):
 
 
 @numba.njit(cache=True, nogil=True)
-def fill_gaps(order, free, first, following, part_document, part_start, part_size):
-    """Split parts of the emptiest rows into the gaps of the fullest until one row at most is short.
+def holds_whole(first, following, part_whole):
+    """Return for each row whether it holds a part that must stay whole."""
+    found = np.zeros(len(first), dtype=np.bool_)
+    for row in range(len(first)):
+        part = first[row]
+        while part >= 0 and not found[row]:
+            found[row] = part_whole[part] > 0
+            part = following[part]
+    return found
 
-    ``order`` lists the rows, fullest first. The arrays of parts have room for one more part a row; ``first`` becomes -1
-    for a row that has given everything away. Return the number of parts.
+
+@numba.njit(cache=True, nogil=True)
+def fill_gaps(order, free, first, following, part_document, part_start, part_size, part_whole):
+    """Split parts of the last rows into the gaps of the first until one row at most is short, or only whole parts stay.
+
+    ``order`` lists the rows. The arrays of parts have room for one more part a row; ``first`` becomes -1 for a row that
+    has given everything away. Return the number of parts.
     """
     num_parts = len(part_size) - len(order)
     # two pointers towards each other: every turn moves a part or a pointer, so the time is linear in parts and rows
     at, donor = 0, len(order) - 1
+    stays, part = -1, first[order[donor]] if len(order) else -1
     while at < donor:
         row, source = order[at], order[donor]
         gap = free[row]
         if gap == 0:
             at += 1
             continue
-        part = first[source]
         if part < 0:
             donor -= 1
+            stays, part = -1, first[order[donor]]
+            continue
+        if part_whole[part]:
+            stays, part = part, following[part]
             continue
         size = part_size[part]
-        if size <= gap:  # the whole part moves
-            first[source] = following[part]
-            given, taken = part, size
+        if size <= gap:  # all of the part moves
+            given, taken, part = part, size, following[part]
+            if stays < 0:
+                first[source] = part
+            else:
+                following[stays] = part
         else:  # its head moves as a new part; the gap is closed, so a row causes one cut at most
             given, taken = num_parts, gap
             num_parts += 1

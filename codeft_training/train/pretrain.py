@@ -127,7 +127,9 @@ class Pretrainer:
         for saved, current in ((weights, self._weights()), (optimizer, self._optimizer.tensors())):
             for name, tensor in current.items():
                 copy_into_sharded(tensor, saved[name])
-        self.state = TrainState.from_checkpoint(state)
+        restored = TrainState.from_checkpoint(state)
+        # memory may have been the reason for fewer rows, then or now
+        self.state = replace(restored, micro_rows=min(restored.micro_rows, self._recipe.data.batch_rows))
 
     def train_step(self) -> None:
         """Do one step and call the callbacks."""

@@ -61,6 +61,7 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         "identity": run.identity,
         "recipe": run.recipe.record(),
         "recipe_hash": run.recipe.hash,
+        **({"base_hash": run.base_hash} if run.base_hash else {}),
         "corpus_content_hash": packed["corpus_content_hash"],
         "packed_content_hash": packed["content_hash"],
         "num_parameters": model.num_parameters(),

@@ -9,19 +9,17 @@ moment and running it again changes nothing. A run that is finished is not run a
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.files import file_hash
 from codeft_assets.base.report import Reporter
 from codeft_training.measure.metrics import Metrics
+from codeft_training.model.base_model import base_folder
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe
-from codeft_training.recipe_groups import ModelShape
 from codeft_training.run_spec import TrainingRun
+from codeft_training.train.inputs import check_inputs
 from codeft_training.train.result import save_result
 from codeft_training.train.signals import StopRequest
 
@@ -31,9 +29,6 @@ if TYPE_CHECKING:
     from codeft_training.model.distributed import DistributedContext
     from codeft_training.train.callbacks.callback import CallbackList
     from codeft_training.train.pretrain import Pretrainer
-
-_FREE_SPACE_FACTOR = 8
-"""A run keeps up to three states (weights and up to two moments each, fp32) and the final weights."""
 
 
 def train(run: TrainingRun, reporter: Reporter, stop: StopRequest | None = None) -> dict[str, Any] | None:
@@ -50,8 +45,9 @@ def train(run: TrainingRun, reporter: Reporter, stop: StopRequest | None = None)
     if finished is not None:
         reporter.log(f"run {run.identity} is finished: nothing to do")
         return finished
-    _check(run)
+    check_inputs(run)
     run.work.mkdir(parents=True, exist_ok=True)
+    _log_other_states(run, reporter)
     start = time.monotonic()
     from codeft_training.model import distributed
 
@@ -74,28 +70,14 @@ def _finished_result(run: TrainingRun) -> dict[str, Any] | None:
     return result if is_valid and result["identity"] == run.identity else None
 
 
-def _check(run: TrainingRun) -> None:
-    run.packed.verify()
-    manifest, data = run.packed.manifest(), run.recipe.data
-    if manifest["context_tokens"] != data.context_tokens:
-        raise ValueError(
-            f"rows were packed at {manifest['context_tokens']} tokens, recipe {run.recipe.name!r} wants "
-            f"{data.context_tokens}; materialize corpus/packed with this recipe"
+def _log_other_states(run: TrainingRun, reporter: Reporter) -> None:
+    others = [path for path in run.work.parent.iterdir() if path.is_dir() and path != run.work]
+    num_bytes = sum(file.stat().st_size for path in others for file in path.rglob("*") if file.is_file())
+    if others:
+        reporter.log(
+            f"{len(others)} other runs have states in {run.work.parent} ({num_bytes / 1e6:,.0f} MB): they go on with "
+            f"their own recipe, rows and base; delete those that shall not"
         )
-    run.output.mkdir(parents=True, exist_ok=True)
-    if isinstance(run.recipe, PretrainRecipe):
-        _require_space(run.output, run.recipe.model)
-    elif "RANK" in os.environ:
-        raise ValueError("a base model is fine-tuned by one process; leave --processes at 1")
-
-
-def _require_space(folder: Path, shape: ModelShape) -> None:
-    # per parameter 4 bytes of weight; embeddings and layers estimated from the shape
-    per_layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
-    needed = 4 * _FREE_SPACE_FACTOR * (shape.vocab_size * shape.hidden_size + shape.num_layers * per_layer)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(f"{folder} has {free:,} bytes free, the run needs about {needed:,}; free space first")
 
 
 def build_callbacks(run: TrainingRun, metrics: Metrics, stop: StopRequest, context: DistributedContext) -> CallbackList:
@@ -157,7 +139,7 @@ def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
     logging.disable_progress_bar()  # bars fill a log that nobody watches as it moves
     set_seed(recipe.data.seed)
     if isinstance(recipe, FinetuneRecipe):
-        return AutoModelForCausalLM.from_pretrained(recipe.finetuning.base_model, dtype=torch.float32)
+        return AutoModelForCausalLM.from_pretrained(base_folder(recipe.finetuning.base_model), dtype=torch.float32)
     assert isinstance(recipe, PretrainRecipe), "a recipe is one of two kinds"
     shape = recipe.model
     config = Qwen3Config(

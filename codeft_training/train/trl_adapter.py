@@ -35,7 +35,8 @@ class GuardedTrainer(SFTTrainer):
         self._adapter, self._schedule = adapter, schedule
         super().__init__(callbacks=[adapter], **settings)
         self.remove_callback(PrinterCallback)  # our own log lines have the same numbers
-        head: Any = self.model.get_output_embeddings()  # pyright: ignore[reportOptionalMemberAccess]
+        trained: Any = self.model
+        head = trained.get_output_embeddings()
         if not hasattr(head, "bias"):  # peft's wrapper of trained rows hides it from TRL's loss
             object.__setattr__(head, "bias", head.original_module.bias)
 

@@ -299,8 +299,8 @@ def test_the_manifest_names_every_file(made):
     assert set(manifest["files"]) == {path.name for path in (made / "packed").iterdir()} - {"manifest.json"}
 
 
-PACKING_MODULES = ("encoding", "infill", "packing", "placement", "placement_kernel")
-PACKING_CODE = ("2", "ae29b0601e6b66c5")
+PACKING_MODULES = ("conversations", "encoding", "infill", "packing", "placement", "placement_kernel")
+PACKING_CODE = ("3", "054fb3d36dc315f7")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from codeft_training.recipes import find_recipe
-from codeft_training.train import run as train_module
 from codeft_training.train.checkpoints import MARKER, is_valid, latest_valid, mark_complete
+from codeft_training.train.inputs import check_inputs
 from tests.training.children import finetuning_run, training_run
 
 ROOT = Path(__file__).parents[2]
 TINY = {
+    "vocab_size": 320,
     "context_tokens": 64,
     "hidden_size": 32,
     "num_layers": 1,
@@ -203,10 +204,10 @@ def test_the_work_of_another_recipe_is_not_resumed(made, tmp_path):
 def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(made, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     with pytest.raises(OSError, match=r"has 1,000 bytes free, the run needs about [\d,]+; free space first"):
-        train_module._check(training_run(made, tmp_path))
+        check_inputs(training_run(made, tmp_path))
 
 
 def test_fine_tuning_by_several_processes_is_refused(made, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match="fine-tuned by one process; leave --processes at 1"):
-        train_module._check(finetuning_run(made, "a-model", tmp_path))
+        check_inputs(finetuning_run(made, "a-model", tmp_path))

@@ -196,6 +196,10 @@ class PackedConfig(dg.Config):
     fim_rate: float = Field(
         default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"
     )
+    long_conversations: str = Field(
+        default="split",
+        description="Conversations longer than a row: split with the question repeated, cut after the first row, or drop",
+    )
 
 
 @dg.asset(
@@ -213,9 +217,10 @@ def packed(
     workspace: Workspace,
     pipes: dg.PipesSubprocessClient,
 ) -> dg.MaterializeResult:
-    """One row is a sequence of tokens the model reads at once: pieces of documents, every token kept.
+    """One row is a sequence of tokens the model reads at once: pieces of documents, every token of plain text kept.
 
-    Documents are split, never cropped; loss is taken on all text of plain documents and on the assistant's turns of
+    Plain text is split, never cropped; a conversation stays in one row, and one that is longer keeps the question before
+    each answer. Loss is taken on all text of plain documents and on the assistant's turns of
     conversations, on thoughts as each source's entry in the catalogue says. An index says which documents each row
     holds; rows of the annealing phase are the last.
     """
@@ -224,6 +229,7 @@ def packed(
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
     context_tokens = find_recipe(config.recipe).data.context_tokens
     command += ["--context-tokens", str(context_tokens), "--fim-rate", str(config.fim_rate)]
+    command += ["--long-conversations", config.long_conversations]
     policies = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
     command += [part for name, policy in sorted(policies.items()) for part in ("--thoughts", f"{name}={policy}")]
     return program_result(context, pipes, command)
