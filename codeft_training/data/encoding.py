@@ -1,16 +1,17 @@
 """Documents become tokens: plain text whole, conversations turn by turn in ChatML, infilled documents span by span.
 
 Invariants: prompt and answer are tokenized apart, so that no token straddles their border; text never turns into a
-control token, whatever its characters; loss is on all text of plain documents and on the assistant's turns of
-conversations.
+control token, whatever its characters, but for the tags around an assistant's thoughts; loss is on all text of plain
+documents and on the assistant's turns of conversations.
 """
 
 from __future__ import annotations
 
 import itertools
-import re
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_training.data.infill import infill_spans
-from codeft_training.data.tokenizer import END_OF_TEXT, TURN_END, TURN_START
+from codeft_training.data.thoughts import split_thoughts
+from codeft_training.data.tokenizer import END_OF_TEXT, THINK_TAGS, TURN_END, TURN_START
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 THINK_SPAN_POLICIES = ("train", "mask", "remove")
 """``<think>`` spans of an answer are trained on, read without loss, or left out."""
-_THINK_SPAN = re.compile(r"<think>.*?(?:</think>\s*|\Z)", re.DOTALL)
 _BATCH_DOCUMENTS = 1024
 
 Part = tuple[str | tuple[int, ...], bool]
@@ -80,10 +81,19 @@ class _Rendering:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Return the tokenizer of a folder, set to read control tokens in a text as plain characters."""
+    """Return the tokenizer of a folder, set to read every control token in a text as plain characters.
+
+    Added tokens are looked for in a text before anything else. Special ones can be switched off; the others, in Qwen's
+    tokenizer those for tools and for filling in the middle, become ordinary tokens, which no merge of text leads to.
+    Runs of spaces, as GPT-NeoX adds them, are text and stay.
+    """
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    record = json.loads((folder / "tokenizer.json").read_text())
+    added = record["added_tokens"]
+    record["model"]["vocab"] |= {token["content"]: token["id"] for token in added}
+    record["added_tokens"] = [token for token in added if token["special"] or token["content"].isspace()]
+    tokenizer = Tokenizer.from_str(json.dumps(record))
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -131,6 +141,7 @@ class DocumentRenderer:
         self._end = (self._special(END_OF_TEXT),)
         self._newline = self._plain("\n")
         self._heads: dict[str, tuple[int, ...]] = {}
+        self._tags = {tag: (token,) for tag in THINK_TAGS if (token := tokenizer.token_to_id(tag)) is not None}
 
     def render(self, document: Mapping[str, Any]) -> list[_Rendering]:
         """Return the forms in which a document is read."""
@@ -165,14 +176,31 @@ class DocumentRenderer:
         policy = self._options.think_spans.get(document["source"], "train")
         parts: list[Part] = []
         for message in document["messages"]:
-            is_trained = message["role"] == "assistant"
-            parts.append((self._head(message["role"]), False))
-            if is_trained:
-                parts += answer_parts(message["content"], policy)
-            else:
-                parts.append((message["content"], False))
+            role, content = message["role"], message["content"]
+            if not isinstance(content, str):
+                raise ValueError(
+                    f"document {document['document_id']!r} has a turn of {role!r} with the content {content!r}; a turn "
+                    f"must be text: let the adapter of {document['source']!r} reject the row"
+                )
+            is_trained = role == "assistant"
+            parts.append((self._head(role), False))
+            parts += self._answer(content, policy) if is_trained else [(content, False)]
             parts += [((self._special(TURN_END),), is_trained), (self._newline, False)]
         return [*parts, (self._end, True)]
+
+    def _answer(self, content: str, policy: str) -> list[Part]:
+        """Return an assistant's turn as parts, its thoughts trained on, masked or removed."""
+        pieces = [
+            (piece, policy == "train" or not is_thought, is_thought and piece in self._tags)
+            for piece, is_thought in split_thoughts(content)
+            if not is_thought or policy != "remove"
+        ]
+        parts: list[Part] = []
+        for (is_trained, is_tag), group in itertools.groupby(pieces, key=itemgetter(1, 2)):
+            text = "".join(piece for piece, *_ in group)
+            if text:
+                parts.append((self._tags[text] if is_tag else text, is_trained))
+        return parts
 
     def _head(self, role: str) -> tuple[int, ...]:
         if role not in self._heads:
@@ -190,19 +218,3 @@ class DocumentRenderer:
                 f" or a base model of the Qwen 2.5 family"
             )
         return token_id
-
-
-def answer_parts(content: str, policy: str) -> list[Part]:
-    """Return an assistant's turn as parts, its ``<think>`` spans trained on, masked or removed.
-
-    A span that is never closed reaches to the end of the turn.
-    """
-    if policy == "train":
-        return [(content, True)]
-    parts: list[Part] = []
-    at = 0
-    for match in _THINK_SPAN.finditer(content):
-        parts += [(content[at : match.start()], True), (match[0], False)]
-        at = match.end()
-    parts.append((content[at:], True))
-    return [part for part in parts if part[0] and (part[1] or policy == "mask")]

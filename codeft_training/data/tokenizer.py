@@ -7,6 +7,7 @@ formats that know Qwen's. Every byte is in the alphabet: nothing is ever unknown
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,9 +38,10 @@ QWEN2_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+_GENERATION_MARKERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
-TOKENIZER_VERSION = "1"
+TOKENIZER_VERSION = "2"
 """Counts up when the same corpus gives another tokenizer; a test compares it with the code that makes one."""
 
 
@@ -77,7 +79,8 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
     """Save the tokenizer of ``base_model``, a Hub id or folder, with our chat template, for fine-tuning.
 
     The template is ChatML as the base models of the Qwen 2.5 family know it, without a system turn of its own, and with
-    generation markers around the tokens of the assistant.
+    generation markers around the tokens of the assistant. The end of a turn becomes the end-of-sequence token, as in
+    other chat models: some programs stop at that one only.
 
     Raises:
         ValueError: the tokenizer lacks the tokens that end documents and delimit turns.
@@ -90,7 +93,7 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
         missing = sorted({END_OF_TEXT, TURN_START, TURN_END} - set(tokenizer.get_vocab()))
         if missing:
             raise ValueError(f"the tokenizer of {base_model!r} lacks {missing}; choose a base model that knows ChatML")
-        tokenizer.chat_template = _chat_template()
+        tokenizer.chat_template, tokenizer.eos_token = _chat_template(), TURN_END
         return tokenizer, 0
 
     return _reuse_or_save(corpus, output, base_model, make)
@@ -188,6 +191,11 @@ def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
 
 def _chat_template() -> str:
     return _CHAT_TEMPLATE.read_text().rstrip("\n")
+
+
+def plain_template(template: str) -> str:
+    """Return a chat template without the marks around what is trained on, which transformers alone understands."""
+    return _GENERATION_MARKERS.sub("", template)
 
 
 def _bytes_per_token(tokenizer: Tokenizer, corpus: Corpus) -> dict[str, float]:

@@ -11,7 +11,7 @@ from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import load_tokenizer
 from codeft_training.data.tokenizer import TOKENIZER_VERSION, adopt_tokenizer, train_tokenizer
 
-TOKENIZER_CODE = ("1", "8c700877dd92d234")
+TOKENIZER_CODE = ("2", "a54979f5f551ec1a")
 """``TOKENIZER_VERSION`` and the hash of the code that had this version."""
 
 MESSAGES = [
@@ -53,10 +53,14 @@ def test_the_mask_of_the_template_covers_what_the_assistant_wrote(made):
 
 
 def test_thoughts_are_one_token_a_tag_and_stay_when_control_tokens_are_skipped(made):
-    tokenizer = load_tokenizer(made / "tokenizer")
-    ids = tokenizer.encode("<think>a</think>").ids
-    assert [tokenizer.id_to_token(token) for token in ids] == ["<think>", "a", "</think>"]
-    assert tokenizer.decode([*ids, tokenizer.token_to_id("<|im_end|>")]) == "<think>a</think>"
+    from transformers import AutoTokenizer
+
+    fast, tokenizer = AutoTokenizer.from_pretrained(made / "tokenizer"), load_tokenizer(made / "tokenizer")
+    ids = fast("<think>a</think>")["input_ids"]
+    assert fast.convert_ids_to_tokens(ids) == ["<think>", "a", "</think>"]
+    for reader in (fast, tokenizer):
+        written = [*ids, tokenizer.token_to_id("<|im_end|>")]
+        assert reader.decode(written, skip_special_tokens=True) == "<think>a</think>"
 
 
 def test_digits_are_single_and_words_keep_the_space_before_them(made):
@@ -80,7 +84,8 @@ def test_a_base_models_tokenizer_is_taken_over_with_our_template(tmp_path, made)
     report = adopt_tokenizer(Corpus(made / "corpus"), tmp_path / "own", base_model=str(tmp_path / "base"))
     own = AutoTokenizer.from_pretrained(tmp_path / "own")
     assert own.get_vocab() == base.get_vocab()
-    assert "{% generation %}" in own.chat_template
+    assert "{%- generation -%}" in own.chat_template
+    assert own.eos_token == "<|im_end|>"
     assert (report.num_documents, report.vocab_size) == (0, base.vocab_size)
 
 
