@@ -13,7 +13,7 @@ from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
 from codeft_eval.benchmarks.mbpp_plus import MBPP_PLUS
 from codeft_eval.benchmarks.multipl_e import MULTIPL_E
-from codeft_eval.sandbox.native.toolchains import missing_tools
+from codeft_eval.sandbox.native.tools import missing_tools
 
 _ENTRIES = (
     EMBEDDED,

@@ -12,7 +12,7 @@ from typing import Any
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, Rows
 from codeft_eval.benchmarks.datafiles import DataFile
-from codeft_eval.sandbox.native.toolchains import NONCE
+from codeft_eval.sandbox.native.toolchain import NONCE
 
 
 def item_reader(language: str) -> Callable[[Rows, Rows], Iterable[Item]]:

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codeft_eval.benchmarks.benchmark import Item
-
-_OPENING, _CLOSING = "([{", ")]}"
+from codeft_eval.sandbox.native.signature import closing_bracket, end_of_value, read_signature, split_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ def table_solution(item: Item) -> str:
         raise ValueError(
             f"{item.task_id} in {item.language}: no test of the form {style.call!r} in {item.test[:200]!r}"
         )
-    names = _parameters(item.prompt, style)
+    names = read_signature(item.prompt, has_names_first=style.has_names_first).parameters
     return "".join(style.row(names, case) for case in cases) + style.ending
 
 
@@ -56,76 +55,14 @@ def _cases(item: Item, style: _Style) -> Iterator[_Case]:
     function = re.findall(r"(\w+)\s*\(", item.prompt.rstrip().splitlines()[-1])
     pattern = style.call.replace("FUNCTION", re.escape(function[0]) if function else "")
     for match in re.finditer(pattern, item.test, re.MULTILINE):
-        end = _closing(item.test, match.end())
+        end = closing_bracket(item.test, match.end())
         rest = item.test[end + 1 :]
         between = next((mark for mark in style.until[:-1] if rest.startswith(mark)), None)
         if between is None:
             continue
         expected = rest[len(between) :]
-        place = _end_of_value(expected, style.until[-1])
+        place = end_of_value(expected, style.until[-1])
         yield _Case(item.test[match.end() : end], expected[:place])
-
-
-def _closing(text: str, start: int) -> int:
-    """Return the place of the bracket that closes the one before ``start``."""
-    depth = 1
-    for place, character in _outside_strings(text, start):
-        depth += (character in _OPENING) - (character in _CLOSING)
-        if depth == 0:
-            return place
-    raise ValueError(f"a bracket does not close in {text[start : start + 80]!r}")
-
-
-def _end_of_value(text: str, ending: str) -> int:
-    depth = 0
-    for place, character in _outside_strings(text, 0):
-        if depth == 0 and text.startswith(ending, place):
-            return place
-        depth += (character in _OPENING) - (character in _CLOSING)
-    raise ValueError(f"a value does not end in {text[:80]!r}")
-
-
-def _outside_strings(text: str, start: int) -> Iterator[tuple[int, str]]:
-    """Yield places and characters that are no part of a quoted string, and the quotes themselves."""
-    quote, is_escaped = "", False
-    for place in range(start, len(text)):
-        character = text[place]
-        if quote:
-            is_end = character == quote and not is_escaped
-            is_escaped = character == "\\" and not is_escaped
-            quote = "" if is_end else quote
-            continue
-        yield place, character
-        quote = character if character in "\"'`" else ""
-
-
-def split_arguments(text: str) -> list[str]:
-    """Return the arguments of a call, separated at the commas of its own level."""
-    depth, begin, parts = 0, 0, []
-    for place, character in _outside_strings(text, 0):
-        depth += (character in _OPENING) - (character in _CLOSING)
-        if character == "," and depth == 0:
-            parts.append(text[begin:place].strip())
-            begin = place + 1
-    return [*parts, text[begin:].strip()] if text.strip() else []
-
-
-def _parameters(prompt: str, style: _Style) -> list[str]:
-    """Return the names in the signature, which is the prompt's last line."""
-    line = prompt.rstrip().splitlines()[-1]
-    start = line.find("(") + 1
-    if not start or line.rstrip().endswith("() {"):
-        return []
-    inside = re.sub(r"<[^<>]*>", "", re.sub(r"<[^<>]*>", "", line[start : _closing(line, start)]))
-    inside = re.sub(r"<[^<>]*>", "", inside)
-    return [_name(part, style) for part in split_arguments(inside)]
-
-
-def _name(parameter: str, style: _Style) -> str:
-    """Return ``lst`` of ``lst: Vec``, of ``long lst``, of ``lst []int`` and of ``lst``."""
-    before_colon = parameter.split(":")[0] if ":" in parameter and "::" not in parameter.split(" ")[0] else ""
-    words = re.findall(r"[\w$]+", before_colon or parameter)
-    return words[0] if before_colon or style.has_names_first else words[-1]
 
 
 def _equal_each(template: str) -> Callable[[Sequence[str], _Case], str]:

@@ -1,38 +1,39 @@
-"""The pool's side of a native worker: a pass is a nonce that only the last line of the test prints."""
+"""The pool's side of a native worker: the judge's proof is a pass, and nothing that the candidate does or prints."""
 
 from __future__ import annotations
 
 import json
 import os
-import secrets
 import select
 import signal
 import socket
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from codeft_eval.sandbox.isolation.levels import NAMESPACES
-from codeft_eval.sandbox.isolation.namespaces import SCRATCH
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
+from codeft_eval.sandbox.native.grading import Outcome, grade
+from codeft_eval.sandbox.native.job import Job, build_work
+from codeft_eval.sandbox.native.judges import BuiltJudges, Judge
 from codeft_eval.sandbox.native.process_tree import private_memory, processes_below
-from codeft_eval.sandbox.native.toolchains import COMPILING, NONCE, TOOLCHAINS, build_root, command_lines
-from codeft_eval.sandbox.native.worker import SCRATCH_BYTES
-from codeft_eval.sandbox.programs import NOT_ISOLATED, STDERR_BYTES, Grade, Limits, Program
+from codeft_eval.sandbox.native.sides import candidate_files, judge_files
+from codeft_eval.sandbox.native.toolchains import COMPILING, TOOLCHAINS
+from codeft_eval.sandbox.native.tools import build_root
+from codeft_eval.sandbox.programs import Grade, Limits, Program
 from codeft_eval.sandbox.provider import SandboxError
 
-NUM_PROCESSES = 256
-_MEMORY_CHECK_SECONDS = 0.1
-_SIGKILL, _SIGXCPU = -9, -24
+_CHECK_SECONDS = 0.1
 _DEPTH_OF_STEPS = 3
-"""Generations below the process we started: process 1 of its namespaces, the process of a program, a step."""
-_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": SCRATCH, "TMPDIR": SCRATCH, "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
+"""Generations below the process we started: process 1 of its namespaces, a job process, a step."""
 
 
 class NativeWorker:
     """A running worker for the programs of one language."""
 
-    def __init__(self, language: str) -> None:
-        self._toolchain = TOOLCHAINS[language]
+    def __init__(self, language: str, judges: BuiltJudges) -> None:
+        self._toolchain, self._judges = TOOLCHAINS[language], judges
         try:
             self._process = WorkerProcess("native.worker", json.dumps(asdict(build_root(self._toolchain))))
         except SandboxError as error:
@@ -40,56 +41,82 @@ class NativeWorker:
         self._control = self._process.control
 
     def run(self, program: Program, limits: Limits) -> Grade:
-        """Compile and run one program.
+        """Build and run one program.
 
         Raises:
             SandboxError: the worker is gone or silent; start another.
         """
-        nonce = secrets.token_hex(16)
-        own_end, its_end = socket.socketpair()
-        with own_end:
-            try:
-                with its_end:
-                    socket.send_fds(self._control, [b"{}"], [its_end.fileno()])
-                own_end.sendall(json.dumps(self._job(program, limits, nonce)).encode() + b"\n")
-                report, is_too_large = self._await_report(own_end, limits)
-            except OSError as error:
-                raise SandboxError(f"worker for {program.language}: {error}") from error
-        if "steps" not in report:
-            raise SandboxError(f"worker for {program.language}: {report['refused']}")
-        return _grade(program, report["steps"], nonce, KillCauses(limits.cpu_seconds, is_too_large))
+        judge = self._judges.find(program)
+        outcome = Outcome(program=program, limits=limits, nonce=judge.nonce)
+        try:
+            with self._start_jobs() as jobs:
+                self._build(jobs, outcome, judge)
+                if outcome.is_built:
+                    self._run_tests(jobs, outcome)
+            self._control.recv(4096)
+        except OSError as error:
+            raise SandboxError(f"worker for {program.language}: {error}") from error
+        return grade(outcome)
 
     def close(self) -> None:
         """End the worker and everything it forked."""
         self._process.close()
 
-    def _job(self, program: Program, limits: Limits, nonce: str) -> dict[str, Any]:
-        text = program.source + "\n" + program.test.replace(NONCE, nonce)
-        lines = command_lines(self._toolchain)
-        bounds = [*(_toolchain_limits(COMPILING) for _ in lines[:-1]), _toolchain_limits(limits)]
-        return {
-            "files": self._toolchain.support() | {self._toolchain.file_name: text},
-            "environment": _ENVIRONMENT | self._toolchain.environment,
-            "steps": [{"command": line, "limits": asdict(bound)} for line, bound in zip(lines, bounds, strict=True)],
-        }
+    @contextmanager
+    def _start_jobs(self) -> Iterator[dict[str, Job]]:
+        pairs = {role: socket.socketpair() for role in ("judge", "candidate")}
+        try:
+            socket.send_fds(self._control, [b"{}"], [theirs.fileno() for _, theirs in pairs.values()])
+            for _, theirs in pairs.values():
+                theirs.close()
+            yield {role: Job(ours) for role, (ours, _) in pairs.items()}
+        finally:
+            for ends in pairs.values():
+                for end in ends:
+                    end.close()
 
-    def _await_report(self, channel: socket.socket, limits: Limits) -> tuple[dict[str, Any], bool]:
-        """Return the report, and whether the program's tree of processes exceeded its memory."""
-        data, is_too_large = bytearray(), False
-        rest = bound = COMPILING.wall_seconds + limits.wall_seconds + SLACK_SECONDS
-        while not data.endswith(b"\n"):
-            if select.select([channel], [], [], _MEMORY_CHECK_SECONDS)[0]:
-                part = channel.recv(1 << 20)
-                if not part:
-                    raise OSError("the process of the program ended without a report")
-                data += part
-                continue
-            rest -= _MEMORY_CHECK_SECONDS
-            if rest < 0:
+    def _build(self, jobs: dict[str, Job], outcome: Outcome, judge: Judge) -> None:
+        toolchain, program = self._toolchain, outcome.program
+        work = {
+            "candidate": build_work(toolchain, toolchain.steps, candidate_files(toolchain, program), outcome.limits),
+            "judge": self._judge_work(outcome, judge),
+        }
+        for role, job in jobs.items():
+            job.begin(work[role])
+        self._await(jobs, outcome, lambda: all(job.report for job in jobs.values()) or jobs["candidate"].has_failed)
+        reports = {role: job.take_report() for role, job in jobs.items() if job.report}
+        outcome.built = {role: report["steps"] for role, report in reports.items()}
+        if not judge.files and "judge" in reports:
+            self._judges.keep(program, Judge(nonce=judge.nonce, files=reports["judge"].get("built", {})))
+
+    def _judge_work(self, outcome: Outcome, judge: Judge) -> dict[str, Any]:
+        toolchain, program = self._toolchain, outcome.program
+        steps, files = toolchain.judge_steps or toolchain.steps, judge_files(toolchain, program, outcome.nonce)
+        work = build_work(toolchain, steps, files, outcome.limits)
+        return work | {"files": judge.files, "steps": []} if judge.files else work
+
+    def _run_tests(self, jobs: dict[str, Job], outcome: Outcome) -> None:
+        for job in jobs.values():
+            job.run_last_step()
+        self._await(jobs, outcome, lambda: jobs["judge"].report is not None)
+        jobs["candidate"].stop()
+        self._await(jobs, outcome, lambda: jobs["candidate"].report is not None)
+        outcome.ran = {role: job.take_report()["steps"][0] for role, job in jobs.items()}
+
+    def _await(self, jobs: dict[str, Job], outcome: Outcome, is_over: Callable[[], bool]) -> None:
+        """Read reports until ``is_over``, and end the program where its processes hold too much memory."""
+        bound = COMPILING.wall_seconds + outcome.limits.wall_seconds + SLACK_SECONDS
+        deadline, next_check = time.monotonic() + bound, time.monotonic() + _CHECK_SECONDS
+        while not is_over():
+            awaited = {job.channel: job for job in jobs.values() if job.report is None}
+            for channel in select.select(awaited, [], [], _CHECK_SECONDS)[0]:
+                awaited[channel].receive()
+            now = time.monotonic()
+            if now >= deadline:
                 raise OSError(f"no report after {bound:.0f} s, the wall limits of compiler and program and some slack")
-            is_too_large |= self._end_if_too_large(max(COMPILING.memory_bytes, limits.memory_bytes))
-        self._control.recv(4096)
-        return json.loads(data), is_too_large
+            if now >= next_check:
+                next_check = now + _CHECK_SECONDS
+                outcome.is_too_large |= self._end_if_too_large(max(COMPILING.memory_bytes, outcome.limits.memory_bytes))
 
     def _end_if_too_large(self, memory_bytes: int) -> bool:
         steps = processes_below(self._process.pid, _DEPTH_OF_STEPS)
@@ -101,52 +128,3 @@ class NativeWorker:
             except ProcessLookupError:
                 continue
         return True
-
-
-def _toolchain_limits(limits: Limits) -> Limits:
-    # V8 and the JVM need threads and memory before the program has its first line.
-    enough = max(limits.memory_bytes, 1 << 30)
-    return replace(limits, num_threads=NUM_PROCESSES, memory_bytes=enough, file_bytes=SCRATCH_BYTES // 4)
-
-
-@dataclass(frozen=True, slots=True)
-class KillCauses:
-    """Causes that may have ended a step from outside."""
-
-    cpu_seconds: int
-    is_too_large: bool
-
-
-def _grade(program: Program, steps: list[dict[str, Any]], nonce: str, kills: KillCauses) -> Grade:
-    last = steps[-1]
-    num_steps = len(TOOLCHAINS[program.language].steps)
-    is_passed = len(steps) == num_steps and last["status"] == 0 and nonce in last["output"]
-    reason = "passed" if is_passed else _reason(last, kills, is_compiling=len(steps) < num_steps)
-    detail = f"step {len(steps)} of {num_steps} ended with status {last['status']}"
-    streams = (last["errors"] + last["output"]).replace(nonce, "(nonce)")
-    return Grade(
-        key=program.key,
-        verdict="passed" if is_passed else "unscored" if reason == NOT_ISOLATED else "failed",
-        reason=reason,
-        detail="" if is_passed else f"{detail}: {last['refused']}" if last["refused"] else detail,
-        stderr="" if is_passed else streams[-STDERR_BYTES:],
-        isolation=NAMESPACES,
-        cpu_seconds=sum(step["cpu"] for step in steps),
-        wall_seconds=sum(step["wall"] for step in steps),
-    )
-
-
-def _reason(step: dict[str, Any], kills: KillCauses, *, is_compiling: bool) -> str:
-    allowed = COMPILING.cpu_seconds if is_compiling else kills.cpu_seconds
-    causes = {
-        "memory": kills.is_too_large,
-        "wall_timeout": step["exceeded"],
-        # The limit counts clock ticks and is reached somewhat before the precise count.
-        "timeout": step["status"] in (_SIGKILL, _SIGXCPU) and step["cpu"] >= 0.6 * allowed,
-        NOT_ISOLATED: step["refused"] != "",
-        "compile_error": is_compiling,
-        "exited": step["status"] == 0,
-        "crashed": step["status"] < 0,
-        "test_failed": True,
-    }
-    return next(name for name, holds in causes.items() if holds)

@@ -9,7 +9,8 @@ public final class @NAME@<@TYPES@> {
   private final List<Object> all;
   public @NAME@(@PARAMETERS@) { all = Arrays.<Object>asList(@VALUES@); }
   public static <@TYPES@> @NAME@<@TYPES@> with(@PARAMETERS@) { return new @NAME@<>(@VALUES@); }
-@GETTERS@  public boolean equals(Object other) {
+@GETTERS@  public Object[] toArray() { return all.toArray(); }
+  public boolean equals(Object other) {
     return other instanceof @NAME@ && all.equals(((@NAME@) other).all);
   }
   public int hashCode() { return all.hashCode(); }

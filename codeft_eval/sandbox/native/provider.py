@@ -7,7 +7,9 @@ import sys
 
 from codeft_eval.sandbox.isolation.levels import LANDLOCK, NAMESPACES
 from codeft_eval.sandbox.native.client import NativeWorker
-from codeft_eval.sandbox.native.toolchains import canary_programs, missing_tools
+from codeft_eval.sandbox.native.judges import BuiltJudges
+from codeft_eval.sandbox.native.toolchains import canary_programs
+from codeft_eval.sandbox.native.tools import missing_tools
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.provider import Isolation, SandboxError
 
@@ -20,6 +22,7 @@ class NativeProvider:
 
     def __init__(self, language: str) -> None:
         self._language = language
+        self._judges = BuiltJudges()
 
     def select_isolation(self, level: str | None, *, allow_unsafe: bool) -> Isolation:
         """Return namespaces; ``allow_unsafe`` has no effect, since unconfined compilers are never run.
@@ -44,7 +47,7 @@ class NativeProvider:
     def start_worker(self, isolation: Isolation) -> NativeWorker:
         """Start a worker; ``isolation`` is always namespaces."""
         assert isolation.level == NAMESPACES, isolation
-        return NativeWorker(self._language)
+        return NativeWorker(self._language, self._judges)
 
 
 @functools.cache
@@ -55,7 +58,7 @@ def check_language(language: str) -> str:
     if missing := missing_tools(language):
         return f"not installed: {', '.join(missing)}"
     try:
-        worker = NativeWorker(language)
+        worker = NativeWorker(language, BuiltJudges())
     except SandboxError as error:
         return str(error)
     try:
