@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from codeft_eval.benchmarks.benchmark import AnswerCheck, Benchmark, Item, Rows
 from codeft_eval.benchmarks.datafiles import DataFile
-from codeft_eval.benchmarks.math_answers import closing_answer, is_same_answer
+from codeft_eval.benchmarks.math_answers import closing_answer
+from codeft_eval.benchmarks.math_equality import is_same_answer
 
 
 def read_competition_math(rows: Rows, shots: Rows) -> Iterable[Item]:
@@ -29,7 +30,7 @@ COMPETITION_MATH = Benchmark(
     languages=("text",),
     protocol="0-shot, greedy; the answer where the problem asks for a value and its solution boxes, states or ends "
     "on one; bits per byte of the solution, or of a problem without one",
-    version=1,
+    version=2,
     data=DataFile(
         name="competition_math.jsonl",
         columns=("task_id", "problem", "solution", "answer"),

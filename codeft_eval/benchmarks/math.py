@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from codeft_eval.benchmarks.benchmark import AnswerCheck, Benchmark, Item, PublishedFigure, Rows
 from codeft_eval.benchmarks.datafiles import DataFile, read_rows
-from codeft_eval.benchmarks.math_answers import boxed_answer, is_same_answer, stated_answer
+from codeft_eval.benchmarks.math_answers import boxed_answer, stated_answer
+from codeft_eval.benchmarks.math_equality import is_same_answer
 
 
 def read_math(rows: Rows, shots: Rows) -> Iterable[Item]:
@@ -35,7 +36,7 @@ MATH = Benchmark(
     kind="math",
     languages=("text",),
     protocol="4-shot, the first four short unscored test rows, greedy, boxed answer",
-    version=1,
+    version=2,
     data=_FILE,
     read=read_math,
     answer_check=AnswerCheck(stated_answer, is_same_answer),

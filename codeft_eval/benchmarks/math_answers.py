@@ -1,48 +1,38 @@
-r"""When two answers to a math problem are the same: by text after the usual normalizations of MATH, or by value.
-
-The normalizations follow Hendrycks et al., arXiv 2103.03874 (``is_equiv``): spacing commands, units and currency marks
-go, ``\dfrac`` is ``\frac``, ``1/2`` is ``\frac{1}{2}``. A number is equal to a number by value.
-"""
+r"""Where a completion or a solution states the answer to a math problem: in ``\boxed{}``, after ``####``, in words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from fractions import Fraction
 
-_STATED = re.compile(r"(?:final )?answer is:?\s*(.+?)(?:\.\s|\.?$|\n)", re.IGNORECASE)
-_REMOVED = (
-    r"\left",
-    r"\right",
-    r"\!",
-    r"\,",
-    r"\;",
-    r"\ ",
-    r"^\circ",
-    r"^{\circ}",
-    r"\$",
-    "$",
-    r"\%",
-    "%",
-    r"\displaystyle",
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_MARKED = re.compile(r"####[ \t]*(\S[^\n#]*)")
+_STATED = re.compile(
+    r"answers?\**\s*(?:is|are|:)\**:?\s*(?:(?:therefore|thus|then|hence|simply|exactly)\s+)?(?=\S)", re.IGNORECASE
 )
-_REPLACED = ((r"\dfrac", r"\frac"), (r"\tfrac", r"\frac"), (r"\cdot", "*"), (r"\le ", r"\leq "), (r"\ge ", r"\geq "))
-_TEXT = re.compile(r"\\(?:text|mbox|textbf|mathrm)\{([^{}]*)\}")
-_UNITS = re.compile(r"(?<=[\d}])\s*\\(?:text|mbox|mathrm)\{[^{}]*\}(?:\^\{?\d\}?)?$")
+_SENTENCE_END = re.compile(r"\.\s|\n")
+_REASON = re.compile(r",?\s+(?:because|since|as|which|where|so|when|if|that)\b", re.IGNORECASE)
+_ENCLOSED = re.compile(r"(?P<mark>\$\$?|\*\*|\\[(\[]|`)(?P<content>[^$*`]*?)(?:\$\$?|\*\*|\\[)\]]|`)")
 _CLOSING = re.compile(r"=\s*\$?\s*(-?(?:\d[\d,]*(?:\.\d+)?(?:/\d+)?|\\d?frac\{-?\d+\}\{\d+\}))\s*\$*\s*\.?\s*$")
 _ASKS = re.compile(r"\b(?:find|compute|determine|evaluate|calculate|how many|what (?:is|are))\b", re.IGNORECASE)
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\.\d+")
-_FRACTION = re.compile(r"(-?)\\frac\{(-?\d+)\}\{(-?\d+)\}")
 
 
 def boxed_answer(text: str) -> str | None:
-    r"""Return the content of the last ``\boxed{…}`` or ``\fbox{…}`` of a text; None when there is none that closes."""
-    start = max(text.rfind(r"\boxed"), text.rfind(r"\fbox"))
-    if start < 0:
-        return None
-    after = text[start:].split("boxed" if text.startswith(r"\boxed", start) else "fbox", 1)[1].lstrip()
+    r"""Return the content of the last ``\boxed{…}`` or ``\fbox{…}`` that is not empty; None when there is none.
+
+    Braces are counted as the published scorer counts them (Hendrycks et al., ``last_boxed_only_string``), escaped ones
+    included; a last box that does not close is a cut answer, which no earlier box replaces.
+    """
+    for box in reversed(list(_BOX.finditer(text))):
+        content = _content(text[box.end() :])
+        if content != "":
+            return content
+    return None
+
+
+def _content(after: str) -> str | None:
+    """Return what a box holds, given the text after its name; None when it does not close."""
     if not after.startswith("{"):
-        return after.split("$")[0].split("\n")[0].strip() or None
+        return after.split("$")[0].split("\n")[0].strip()
     depth = 0
     for index, character in enumerate(after):
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -52,12 +42,25 @@ def boxed_answer(text: str) -> str | None:
 
 
 def stated_answer(completion: str) -> str | None:
-    """Return the answer that a completion gives: boxed, or after "the answer is"."""
-    found = boxed_answer(completion)
-    if found is not None:
-        return found
-    stated = _STATED.findall(completion)
-    return stated[-1].strip() if stated else None
+    """Return the answer that a completion gives: boxed, after ``####``, or after "the answer is"."""
+    if _BOX.search(completion):
+        return boxed_answer(completion)
+    marked = _MARKED.search(completion)
+    if marked:
+        return _without_dollars(marked[1])
+    for stated in reversed(list(_STATED.finditer(completion))):
+        sentence = _SENTENCE_END.split(completion[stated.end() :], maxsplit=1)[0]
+        answer = _without_dollars(_REASON.split(sentence, maxsplit=1)[0])
+        if answer:
+            return answer
+    return None
+
+
+def _without_dollars(text: str) -> str:
+    r"""Return a stated answer without the marks around all of it: ``$…$``, ``\(…\)``, ``**…**`` and a last period."""
+    text = text.strip().rstrip(".,;:").strip(" *")
+    enclosed = _ENCLOSED.fullmatch(text)
+    return _without_dollars(enclosed["content"]) if enclosed and enclosed["content"].strip() else text
 
 
 def closing_answer(text: str) -> str | None:
@@ -69,45 +72,3 @@ def closing_answer(text: str) -> str | None:
 def reference_answer(problem: str, solution: str) -> str:
     """Return the answer of a problem that asks for a value; empty for proofs and where the solution has none."""
     return (_ASKS.search(problem) and closing_answer(solution)) or ""
-
-
-def is_same_answer(given: str, expected: str) -> bool:
-    """Return whether two answers are equal by text or by value."""
-    left, right = normalize(given), normalize(expected)
-    if left == right:
-        return True
-    values = parse_value(left), parse_value(right)
-    return None not in values and values[0] == values[1]
-
-
-def normalize(answer: str) -> str:
-    """Return the answer without the marks that do not change it."""
-    text = _UNITS.sub("", answer.strip().rstrip("."))
-    for old, new in _REPLACED:
-        text = text.replace(old, new)
-    for mark in _REMOVED:
-        text = text.replace(mark, "")
-    text = _TEXT.sub(r"\1", text)
-    text = re.sub(r"\s+", "", text)
-    text = re.sub(r"^[A-Za-z]=", "", text)
-    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"\\frac(\w)(\w)", r"\\frac{\1}{\2}", text)
-    text = re.sub(r"\\frac(\{[^{}]*\})(\w)", r"\\frac\1{\2}", text)
-    text = re.sub(r"\\sqrt(\w)", r"\\sqrt{\1}", text)
-    return re.sub(r"^(-?\d+)/(\d+)$", r"\\frac{\1}{\2}", text)
-
-
-def parse_value(text: str) -> Fraction | None:
-    """Return the value of a plain number or fraction."""
-    readers: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Fraction]], ...] = (
-        (_NUMBER, lambda match: Fraction(match[0])),
-        (_FRACTION, lambda match: Fraction(int(match[1] + "1") * int(match[2]), int(match[3]))),
-    )
-    for pattern, read in readers:
-        match = pattern.fullmatch(text)
-        if match:
-            try:
-                return read(match)
-            except ZeroDivisionError:
-                return None
-    return None

@@ -8,7 +8,8 @@ from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.benchmarks.competition_math import read_competition_math
 from codeft_eval.benchmarks.humaneval_plus import read_humaneval_plus, read_humaneval_plus_mini
 from codeft_eval.benchmarks.math import read_math
-from codeft_eval.benchmarks.math_answers import boxed_answer, is_same_answer, stated_answer
+from codeft_eval.benchmarks.math_answers import boxed_answer, stated_answer
+from codeft_eval.benchmarks.math_equality import is_same_answer
 from codeft_eval.benchmarks.mbpp import evalplus_tasks
 from codeft_eval.benchmarks.mbpp_plus import read_mbpp_plus
 from codeft_eval.scoring.graders import open_grader
