@@ -11,7 +11,7 @@ from typing import Any
 
 from codeft_assets.base.report import TerminalReporter, open_reporter
 from codeft_eval import commands
-from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.generation.engines import ENGINES
 from codeft_eval.sandbox.provider import SandboxError
 
@@ -26,10 +26,10 @@ class _ResultsPrinted(TerminalReporter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 1 when a check fails, 2 for an error that the user can fix."""
-    options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     with open_reporter(terminal=_ResultsPrinted()) as reporter:
         try:
+            options = _parser().parse_args(arguments)
             return options.command(options, reporter)
         except (ValueError, OSError, SandboxError) as error:
             print(f"error: {error}", file=sys.stderr)
@@ -75,7 +75,7 @@ def _add_check(subparsers: Any) -> None:
 
 
 def _add_benchmark(command: argparse.ArgumentParser, *, is_output_required: bool = True) -> None:
-    command.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
+    command.add_argument("--benchmark", required=True, choices=sorted(all_benchmarks()))
     command.add_argument("--limit", type=int, help="only the first items")
     command.add_argument("--tier", choices=["namespaces", "landlock"], help="default: the strongest that works")
     command.add_argument("--allow-unsafe", action="store_true", help="run programs UNCONFINED where no isolation works")
@@ -86,7 +86,7 @@ def _add_measure(subparsers: Any) -> None:
     text = "measure reference models with this harness, where their weights are available"
     measure = _command(subparsers, "measure", commands.measure, text)
     measure.add_argument("--model", type=_named, nargs="+", required=True, help="NAME=FOLDER or NAME=HUB_ID")
-    measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(BENCHMARKS))
+    measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(all_benchmarks()))
     measure.add_argument("--local-only", action="store_true", help="never ask the Hub")
     measure.add_argument("--limit", type=int, help="only the first items")
     measure.add_argument("--batch-size", type=int, help="default: 64 on a GPU, else 16")
@@ -96,7 +96,7 @@ def _add_measure(subparsers: Any) -> None:
 def _add_fetch(subparsers: Any) -> None:
     text = "download benchmarks from the Hub at their pinned commits and verify their hashes"
     fetch = _command(subparsers, "fetch", commands.fetch, text)
-    fetch.add_argument("--benchmark", nargs="*", choices=sorted(BENCHMARKS), help="default: all that the Hub has")
+    fetch.add_argument("--benchmark", nargs="*", choices=sorted(all_benchmarks()), help="default: all that the Hub has")
 
 
 def _add_hold_out(subparsers: Any) -> None:

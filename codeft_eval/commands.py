@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from codeft_assets.base import report
 from codeft_assets.base.report import Reporter
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, get_benchmark
+from codeft_eval.benchmarks.catalogue import all_benchmarks, get_benchmark
 from codeft_eval.scoring.options import Options
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def fetch(options: argparse.Namespace, reporter: Reporter) -> int:
     """Download benchmarks."""
     from codeft_eval.benchmarks.datafiles import fetch
 
-    chosen = [BENCHMARKS[name] for name in options.benchmark or BENCHMARKS]
+    chosen = [get_benchmark(name) for name in options.benchmark or all_benchmarks()]
     wanted = [benchmark for benchmark in chosen if options.benchmark or benchmark.data.hub]
     for benchmark in wanted:
         places = [place for data in (benchmark.data, *benchmark.more_data) for place in fetch(data)]

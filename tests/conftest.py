@@ -20,7 +20,15 @@ os.environ |= {
     "CODEFT_CACHE": f"{_CACHE}/cache",
     "DAGSTER_HOME": "",
 }
-for name in ("HF_TOKEN", "CODEFT_HOME", "CODEFT_PROFILE", "CODEFT_BENCHMARKS", "JINA_API_KEY", "CODEFT_WORKERS"):
+for name in (
+    "HF_TOKEN",
+    "CODEFT_HOME",
+    "CODEFT_PROFILE",
+    "CODEFT_BENCHMARKS",
+    "CODEFT_OWN_BENCHMARKS",
+    "JINA_API_KEY",
+    "CODEFT_WORKERS",
+):
     os.environ.pop(name, None)
 del os.environ["DAGSTER_HOME"]
 

@@ -107,3 +107,5 @@ class Benchmark:
     published: PublishedFigure | None = None
     failing_solutions: Mapping[str, str] = field(default_factory=dict)
     """Task id -> why its canonical solution fails."""
+    module_sha256: str = ""
+    """Of the user's own module that defines it, whose code then identifies a score too."""

@@ -1,6 +1,11 @@
-"""BENCHMARKS, the one place to add a benchmark: a file of its own, and a line here. Importing this loads no harness."""
+"""BENCHMARKS, the one place to add a benchmark: a file of its own, and a line here. Importing this loads no harness.
+
+``all_benchmarks`` adds those of the user, which are no part of this package.
+"""
 
 from __future__ import annotations
+
+import hashlib
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, Rows
 from codeft_eval.benchmarks.competition_math import COMPETITION_MATH
@@ -13,6 +18,7 @@ from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
 from codeft_eval.benchmarks.mbpp_plus import MBPP_PLUS
 from codeft_eval.benchmarks.multipl_e import MULTIPL_E
+from codeft_eval.benchmarks.own_benchmarks import OWN_VARIABLE, own_benchmarks
 from codeft_eval.sandbox.native.tools import missing_tools
 
 _ENTRIES = (
@@ -31,15 +37,28 @@ _ENTRIES = (
 BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
 
 
+def all_benchmarks() -> dict[str, Benchmark]:
+    """Return the entries of this package and the user's own, by name.
+
+    Raises:
+        ValueError: one of the user's cannot be read, or has the name of another.
+    """
+    return BENCHMARKS | own_benchmarks(taken=frozenset(BENCHMARKS))
+
+
 def get_benchmark(name: str) -> Benchmark:
     """Return the entry called ``name``.
 
     Raises:
         ValueError: there is none.
     """
-    if name not in BENCHMARKS:
-        raise ValueError(f"benchmark {name!r} is not one of {sorted(BENCHMARKS)}; add an entry to catalogue.py")
-    return BENCHMARKS[name]
+    known = all_benchmarks()
+    if name not in known:
+        raise ValueError(
+            f"benchmark {name!r} is not one of {sorted(known)}; add an entry to catalogue.py, or name a file of your "
+            f"own in {OWN_VARIABLE}"
+        )
+    return known[name]
 
 
 def is_available(benchmark: Benchmark) -> bool:
@@ -83,8 +102,10 @@ def row_texts(benchmark: Benchmark, rows: Rows) -> list[dict[str, str]]:
 
 
 def data_sha256(benchmark: Benchmark) -> str:
-    """Return the hash of the rows, equal for every way they are stored."""
-    return rows_sha256(read_rows(benchmark.data))
+    """Return the hash of the rows, equal for every way they are stored, and of the user's own code that reads them."""
+    rows = rows_sha256(read_rows(benchmark.data))
+    own = benchmark.module_sha256
+    return hashlib.sha256(f"{rows} {own}".encode()).hexdigest() if own else rows
 
 
 def _texts(item: Item) -> list[tuple[str, str]]:

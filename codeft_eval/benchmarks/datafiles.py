@@ -52,9 +52,11 @@ class DataFile:
     """Part of this package, whose revision identifies it."""
     is_built: bool = False
     """Made here from the sources of the corpus: its hash is part of each score, and none is recorded."""
+    path: str = ""
+    """Of a user's own file, which is read there: its hash is part of each score, and none is recorded."""
 
     def __post_init__(self) -> None:
-        if not (self.is_packaged or self.is_built or self.rows_sha256 or self.file_sha256):
+        if not (self.is_packaged or self.is_built or self.path or self.rows_sha256 or self.file_sha256):
             raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in its entry")
 
 
@@ -131,18 +133,40 @@ def _checked_bytes(data: DataFile, place: Path) -> bytes:
 
 
 def _parse(name: str, content: bytes) -> list[dict[str, Any]]:
+    """Return the rows in a file's bytes.
+
+    Raises:
+        ValueError: they are no rows of JSON.
+    """
     if name.endswith(".parquet"):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         return pq.read_table(pa.BufferReader(content)).to_pylist()
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"benchmark file {name!r}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     if name.endswith(".json"):
-        return json.loads(content)
-    return [json.loads(line) for line in content.decode().split("\n") if line.strip()]
+        return json.loads(text)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return [_parse_line(f"line {number} of benchmark file {name!r}", line) for number, line in lines]
+
+
+def _parse_line(place: str, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{place} is no JSON ({error}); write one object a line") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{place} is {line[:60]!r}, no JSON object; write one object a line")
+    return row
 
 
 def _places(data: DataFile) -> list[Path]:
     """Return the first folder's file, or else the Hub's in its cache; empty when neither is there."""
+    if data.path:
+        return [place] if (place := Path(data.path)).is_file() else []
     folders = filter(None, os.environ.get(FOLDER_VARIABLE, "").split(os.pathsep))
     own = next((place for folder in folders if (place := Path(folder) / data.name).is_file()), None)
     if own is not None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import ReferenceScore, published_for, reference_verdicts, show_shots
 from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score
@@ -166,7 +166,7 @@ def _bits(ours: Measurement, theirs: Measurement) -> Comparison | None:
 
 
 def _published(score: Score) -> list[ReferenceScore]:
-    benchmark = BENCHMARKS.get(score.benchmark)
+    benchmark = all_benchmarks().get(score.benchmark)
     return published_for(benchmark) if benchmark else []
 
 
@@ -176,7 +176,7 @@ def _published_row(ours: Measurement, row: ReferenceScore, leaked: frozenset[str
     if len(ours.pass_rates) < n:
         note = f"no ratio: ours has verdicts on {len(ours.pass_rates)} of {n} items; a ratio needs all of them"
         return _row(ours, PASS_AT_1, leaked, note=note, **facts)
-    published = BENCHMARKS[score.benchmark].published
+    published = all_benchmarks()[score.benchmark].published
     assert published is not None, "only benchmarks with one have published figures"
     note = f"ours measured here, theirs published by its authors ({show_shots(row)}). {published.difference}"
     verdicts = reference_verdicts(row.model, score.benchmark)
@@ -203,7 +203,7 @@ def _row(
     facts = {"reference_model": "", "reference": None, "reference_interval": None, "provenance": None, "source": ""}
     rates = {item: rate for item, rate in ours.pass_rates.items() if item not in (leaked or ())}
     has_clean = metric == PASS_AT_1 and leaked is not None
-    benchmark = BENCHMARKS.get(score.benchmark)
+    benchmark = all_benchmarks().get(score.benchmark)
     comparison = paired(ours.pass_rates, theirs) if theirs else comparison
     no_ratio = comparison is not None and comparison.ratio is None
     return Row(

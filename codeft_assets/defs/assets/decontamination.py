@@ -23,7 +23,7 @@ from codeft_assets.stages.texts import read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.tables import Table
 from codeft_eval.benchmarks import catalogue
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, is_available
+from codeft_eval.benchmarks.catalogue import all_benchmarks, is_available
 
 TEXT_COLUMNS = {
     "benchmark": "the benchmark",
@@ -62,10 +62,10 @@ def benchmark_texts(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     """One row is one field of a benchmark's item, which no training document may hold.
 
     The embedded benchmark and the held-out competition problems are always there; HumanEval, MBPP, MultiPL-E, GSM8K and
-    MATH join when their files are in CODEFT_BENCHMARKS. All rows of a file are held out, also those that its benchmark
-    does not score.
+    MATH join when their files are in CODEFT_BENCHMARKS, and yours when CODEFT_OWN_BENCHMARKS names them. All rows of a
+    file are held out, also those that its benchmark does not score.
     """
-    present = [name for name, entry in BENCHMARKS.items() if is_available(entry) and name != BENCHMARK]
+    present = [name for name, entry in all_benchmarks().items() if is_available(entry) and name != BENCHMARK]
     texts = {name: [{**row, "document_id": ""} for row in catalogue.benchmark_texts(name)] for name in present}
     texts[BENCHMARK] = held_out_texts(workspace.store.table(KEY).read().to_dicts())
     rows = [row for found in texts.values() for row in found]

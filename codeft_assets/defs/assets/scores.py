@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from codeft_assets.base.files import file_hash
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment, held_out
 from codeft_assets.defs.assets.model import checkpoint
@@ -17,12 +18,12 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.catalog import write_catalog
 from codeft_eval.benchmarks.benchmark import Benchmark
-from codeft_eval.benchmarks.catalogue import BENCHMARKS, is_runnable
+from codeft_eval.benchmarks.catalogue import all_benchmarks, is_runnable
 from codeft_eval.generation.checkpoints import checkpoint_hash
 
-PRESENT = [entry for entry in BENCHMARKS.values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
-"""Benchmarks whose data is here: the embedded one, the held-out problems, and those whose files are in the folder
-CODEFT_BENCHMARKS."""
+PRESENT = [entry for entry in all_benchmarks().values() if (HAS_SOURCE if entry.data.is_built else is_runnable(entry))]
+"""Benchmarks whose data is here: the embedded one, the held-out problems, those whose files are in the folder
+CODEFT_BENCHMARKS, and the user's own."""
 PROGRAM_VERSION = code_version_of(
     "codeft_eval.commands:run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
 )
@@ -32,6 +33,12 @@ PROGRAM_VERSION = code_version_of(
 def score_key(benchmark: Benchmark) -> dg.AssetKey:
     """Return the key of a benchmark's scores."""
     return dg.AssetKey(["scores", benchmark.name])
+
+
+def score_version(benchmark: Benchmark) -> str:
+    """Return the code version of a benchmark's scores; a user's own files are part of it by their content."""
+    own = [benchmark.module_sha256, *(file_hash(Path(data.path)) for data in [benchmark.data] if data.path)]
+    return "-".join([benchmark.name, str(benchmark.version), PROGRAM_VERSION, *(text[:12] for text in own if text)])
 
 
 class ScoreConfig(dg.Config):
@@ -50,7 +57,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         kinds={"pytorch"},
         owners=OWNERS,
         pool=GPU_POOL,
-        code_version=f"{benchmark.name}-{benchmark.version}-{PROGRAM_VERSION}",
+        code_version=score_version(benchmark),
         automation_condition=on_checkpoint_change(),
         description=f"{benchmark.title}: one row is an item with the model's completion and its verdict.\n\n"
         f"{benchmark.protocol}. Programs run in a sandbox and are judged outside of it; items that could not be scored "
