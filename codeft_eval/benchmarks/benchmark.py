@@ -31,6 +31,12 @@ class Item:
     """The expected answer, where answers are compared."""
     source_prefix: str = ""
     """The program's text before the completion."""
+    source_suffix: str = ""
+    """The program's text after the completion."""
+    prelude: str | None = None
+    """Trusted code that the tests need, such as helpers of the prompt; None: ``source_prefix``."""
+    suffix: str = ""
+    """The text after the gap, where a model fills one; ``prompt`` is then the text before it."""
     question: str = ""
     """The statement alone, for decontamination."""
     language: str = "python"
@@ -50,10 +56,10 @@ class Item:
         """Return the program that a completion makes."""
         return Program(
             key=self.task_id,
-            source=self.source_prefix + completion,
+            source=self.source_prefix + completion + self.source_suffix,
             entry_point=self.entry_point,
             test=self.test,
-            prelude=self.source_prefix,
+            prelude=self.source_prefix if self.prelude is None else self.prelude,
             language=self.language,
         )
 
@@ -107,5 +113,7 @@ class Benchmark:
     published: PublishedFigure | None = None
     failing_solutions: Mapping[str, str] = field(default_factory=dict)
     """Task id -> why its canonical solution fails."""
+    needless_solutions: Mapping[str, str] = field(default_factory=dict)
+    """Task id -> why its tests pass with nothing in the solution's place."""
     module_sha256: str = ""
     """Of the user's own module that defines it, whose code then identifies a score too."""

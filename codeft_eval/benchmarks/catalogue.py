@@ -9,11 +9,14 @@ import hashlib
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, Rows
 from codeft_eval.benchmarks.competition_math import COMPETITION_MATH
+from codeft_eval.benchmarks.cruxeval import CRUXEVAL
 from codeft_eval.benchmarks.datafiles import is_present, read_rows, rows_sha256
 from codeft_eval.benchmarks.embedded import EMBEDDED
 from codeft_eval.benchmarks.gsm8k import GSM8K
 from codeft_eval.benchmarks.humaneval import HUMANEVAL
+from codeft_eval.benchmarks.humaneval_infilling import HUMANEVAL_INFILLING
 from codeft_eval.benchmarks.humaneval_plus import HUMANEVAL_PLUS, HUMANEVAL_PLUS_MINI
+from codeft_eval.benchmarks.humanevalfix import HUMANEVALFIX
 from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
 from codeft_eval.benchmarks.mbpp_plus import MBPP_PLUS
@@ -30,6 +33,9 @@ _ENTRIES = (
     MBPP_EVALPLUS,
     MBPP_PLUS,
     *MULTIPL_E,
+    HUMANEVALFIX,
+    HUMANEVAL_INFILLING,
+    *CRUXEVAL,
     GSM8K,
     MATH,
     COMPETITION_MATH,

@@ -27,7 +27,7 @@ class HarnessCheck:
     unexpected: dict[str, str]
     """Task id -> a canonical solution that fails, or an empty one that passes."""
     declared: dict[str, str]
-    """Canonical solutions that fail for the reason the entry states."""
+    """Canonical solutions that fail, and empty ones that pass, for the reason the entry states."""
 
     @property
     def passed(self) -> bool:
@@ -47,12 +47,13 @@ def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
         empty = grader.grade(items, ["" for _ in items])
         isolation = grader.isolation
     declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}
+    needless = {o.key: benchmark.needless_solutions[o.key] for o in empty if o.key in benchmark.needless_solutions}
     return HarnessCheck(
         benchmark=benchmark.name,
         tier=isolation,
         num_items=len(items),
-        unexpected=_unexpected(solved, empty, declared),
-        declared=declared,
+        unexpected=_unexpectedly_solved(solved, declared) | _unexpectedly_empty(empty, needless),
+        declared=declared | needless,
     )
 
 
@@ -62,10 +63,17 @@ def write_check(folder: Path, check: HarnessCheck) -> None:
     write_atomically(folder / CHECK_FILE, json.dumps(document, indent=2) + "\n")
 
 
-def _unexpected(solved: Sequence[Grade], empty: Sequence[Grade], declared: dict[str, str]) -> dict[str, str]:
-    wrong = {
+def _unexpectedly_solved(solved: Sequence[Grade], declared: dict[str, str]) -> dict[str, str]:
+    return {
         grade.key: f"canonical solution: {grade.reason}: {grade.detail}"
         for grade in solved
         if (grade.verdict == "passed") == (grade.key in declared)
     }
-    return wrong | {o.key: f"empty completion: {o.verdict} {o.reason}" for o in empty if o.verdict != "failed"}
+
+
+def _unexpectedly_empty(empty: Sequence[Grade], needless: dict[str, str]) -> dict[str, str]:
+    return {
+        grade.key: f"empty completion: {grade.verdict} {grade.reason}"
+        for grade in empty
+        if grade.verdict != ("passed" if grade.key in needless else "failed")
+    }

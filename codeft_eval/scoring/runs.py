@@ -17,6 +17,7 @@ from codeft_eval.generation.checkpoints import GenerationSettings, checkpoint_ha
 from codeft_eval.generation.language_models import ANSWERS_VERSION, PROMPT_TOO_LONG, CachingLM, EvalHooks, ReplayLM
 from codeft_eval.scoring.evaluate import EvalContext, evaluate
 from codeft_eval.scoring.graders import open_grader
+from codeft_eval.scoring.infilling import with_infilling_tokens
 from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.phases import PhaseTimer
 from codeft_eval.scoring.scores import ModelIdentity, Score
@@ -29,7 +30,7 @@ def run_checkpoint(checkpoint: Path, benchmark: Benchmark, output: Path, options
         ValueError: the checkpoint or the benchmark's data is unusable.
         SandboxError: no isolation works here.
     """
-    items = options.items(benchmark)
+    items = with_infilling_tokens(options.items(benchmark), checkpoint)
     model_hash = checkpoint_hash(checkpoint)
     settings = _choose_settings(checkpoint, benchmark, options)
     identity = ModelIdentity(model=str(checkpoint), model_hash=model_hash, settings=settings.plain())
