@@ -42,6 +42,8 @@ class Source:
     """Rows to read in the full profile; None reads everything."""
     has_sample: bool = True
     """False where the sample profile reads the real origin, because it needs no network."""
+    sample_origin: Origin | None = None
+    """The origin of the sample profile, where that is neither the embedded sample nor the real origin."""
 
     def __post_init__(self) -> None:
         if not _NAME.match(self.name):

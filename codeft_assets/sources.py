@@ -11,7 +11,7 @@ from __future__ import annotations
 from codeft_assets.curation.ingest import adapters, free_text
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
 from codeft_assets.curation.quality.thresholds import Threshold
-from codeft_assets.origins import HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin
+from codeft_assets.origins import ComposedExercisesOrigin, HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin
 from codeft_assets.own_sources import own_sources
 from codeft_assets.source import Source, sources_by_name
 
@@ -242,6 +242,21 @@ _ENTRIES = (
         priority=80,
         threshold=Threshold(value=0.25),
         weight=2.0,
+        has_sample=False,
+    ),
+    Source(
+        name="exercises-composed",
+        about="An exercise made by a program: a function to write, a value to predict, or a body to mend.",
+        # as many as are wanted: the compositions of three primitives alone are 4.6 million
+        origin=ComposedExercisesOrigin(number=200_000),
+        sample_origin=ComposedExercisesOrigin(number=12_000, javascript_share=0.0),
+        adapter=adapters.exercise,
+        domain="code",
+        format="textbook",
+        license="Apache-2.0",
+        homepage="https://arxiv.org/abs/2306.11644",
+        priority=85,
+        weight=8.0,
         has_sample=False,
     ),
 )

@@ -52,6 +52,8 @@ class Workspace(dg.ConfigurableResource):
 
     def origin(self, source: Source) -> Origin:
         """Return where the rows of ``source`` come from under this profile."""
-        if not (self.is_sample and source.has_sample):
+        if not self.is_sample:
             return source.origin
+        if source.sample_origin is not None or not source.has_sample:
+            return source.sample_origin or source.origin
         return SampleOrigin(name=source.name, folder=self.samples or str(SAMPLES_FOLDER))

@@ -253,6 +253,13 @@ def _labeled(key: str, value: object, depth: int) -> str:
     return f"{label} {value}"
 
 
+def exercise(row: Row) -> list[Draft]:
+    """An exercise: a solved function as plain text, or an exchange of ``prompt`` and ``response`` about one."""
+    if "prompt" in row:
+        return conversation([("user", column(row, "prompt")), ("assistant", column(row, "response"))])
+    return [Draft(text=column(row, "text"), language=optional_column(row, "language") or None)]
+
+
 def local_file(row: Row) -> list[Draft]:
     """A file of an installed package: its suffix names the language, its package the license."""
     if row.get("error"):

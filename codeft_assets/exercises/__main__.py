@@ -1,0 +1,34 @@
+"""``python -m codeft_assets.exercises``: print exercises, or write the benchmark of held-out compositions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from codeft_assets.base.files import write_atomically
+from codeft_assets.exercises.held_out import held_out_items, to_json_lines
+from codeft_assets.exercises.views import VIEWS, WRITE, exercise_row
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print rows of the source as JSON lines, or write the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m codeft_assets.exercises", description=__doc__)
+    parser.add_argument("--number", type=int, default=3, help="rows to print")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw: equal seeds give equal rows")
+    parser.add_argument("--view", choices=VIEWS, default=WRITE)
+    parser.add_argument("--javascript", action="store_true", help="print JavaScript; nothing of it is mended")
+    parser.add_argument("--benchmark", type=Path, metavar="FILE", help="write the held-out items to FILE and end")
+    options = parser.parse_args(arguments)
+    if options.benchmark:
+        write_atomically(options.benchmark, to_json_lines(held_out_items()))
+        return 0
+    for number in range(options.number):
+        row = exercise_row(options.seed, number, views={options.view: 1.0}, javascript_share=float(options.javascript))
+        sys.stdout.write(json.dumps(row) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
