@@ -25,7 +25,7 @@ MINIMUM_NEW_TOKENS = 16
 """A prompt that leaves less room in the context is not scored: its completion could only be cut off."""
 PROMPT_TOO_LONG = "\x00prompt_too_long"
 """The answer to such a prompt."""
-ANSWERS_VERSION = "1"
+ANSWERS_VERSION = "2"
 """Counts up when a model's answer to the same request changes, so that stored ones are computed again; a test compares
 it with the code that computes them."""
 COMPLETION, LOG_LIKELIHOOD = "completion", "log_likelihood"
