@@ -50,10 +50,12 @@ def _add_run(subparsers: Any) -> None:
     text = "evaluate a checkpoint folder on a benchmark; resumes where it was stopped"
     run = _command(subparsers, "run", commands.run, text)
     run.add_argument("--checkpoint", type=Path, required=True, help="a folder that save_pretrained wrote")
-    run.add_argument("--batch-size", type=int, help="default: 64 on a GPU, else 16; recorded")
+    run.add_argument("--batch-size", type=int, help="default: on a GPU 2048 (graphs) or 64, else 16; recorded")
     run.add_argument("--device", default="", help="default: a GPU when there is one")
     run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
-    run.add_argument("--engine", choices=list(ENGINES), help="default: graphs on a GPU, batches elsewhere")
+    run.add_argument(
+        "--engine", choices=list(ENGINES), help="default: graphs on a GPU if it runs the model, else batches"
+    )
     run.add_argument("--num-samples", type=int, default=1, help="completions per item, for pass@k; needs a temperature")
     run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
     run.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampling; 1: all tokens")
