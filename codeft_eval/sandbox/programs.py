@@ -11,6 +11,9 @@ STDERR_BYTES = 8192
 NOT_ISOLATED = "jail"
 """Reason of an unscored program whose isolation did not start; a value of stored samples, so it never changes."""
 
+SLEPT, STARVED = "wall_timeout", "starved"
+"""Reasons at the wall limit: the program did not want a core, or it wanted one and did not get it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -19,7 +22,7 @@ class Limits:
     cpu_seconds: int = 8
     """Twice the slowest canonical solution (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine."""
     wall_seconds: float = 20.0
-    """A sleeping program uses no CPU; reached on a busy machine, the program is run once more, alone."""
+    """Counts only against a program that had a core whenever it wanted one; any other is run again, alone."""
     memory_bytes: int = 1 << 30
     file_bytes: int = 8 << 20
     num_threads: int = 64
@@ -56,7 +59,7 @@ class Grade:
     key: str
     verdict: Verdict
     reason: str
-    """passed, wrong_answer, exception, load_error, no_entry_point, timeout, memory, exited, crashed, protocol, …"""
+    """passed, wrong_answer, exception, load_error, no_entry_point, timeout, starved, memory, exited, …"""
     detail: str = ""
     stderr: str = ""
     isolation: str

@@ -52,6 +52,10 @@ class Provider(Protocol):
         """
         ...
 
+    def tool_versions(self) -> dict[str, str]:
+        """Return the version that each compiler, interpreter or program prints, by its name."""
+        ...
+
     def start_worker(self, isolation: Isolation) -> Worker:
         """Start a worker at the selected level.
 

@@ -148,7 +148,7 @@ def _measured_rows(
             rows.append(
                 _row(
                     ours, metric, leaked,
-                    note=difference or _measured_note(metric),
+                    note=(difference or _measured_note(metric)) + _other_tools(ours.score, other.score, metric),
                     theirs=other.pass_rates if can_pair and metric == PASS_AT_1 else None,
                     comparison=_bits(ours, other) if can_pair and metric == BITS_PER_BYTE else None,
                     source="this harness",
@@ -233,6 +233,14 @@ def _difference(ours: Score, theirs: Score, metric: str) -> str:
         if getattr(ours, name) != getattr(theirs, name):
             return f"no ratio: {name} differs ({getattr(ours, name)} and {getattr(theirs, name)}); measure both alike"
     return ""
+
+
+def _other_tools(ours: Score, theirs: Score, metric: str) -> str:
+    """Return, for verdicts of programs, which tools were of another version; empty where none was."""
+    names = sorted(ours.tool_versions.keys() | theirs.tool_versions.keys())
+    pairs = {name: (ours.tool_versions.get(name, "none"), theirs.tool_versions.get(name, "none")) for name in names}
+    found = [f"{name} ({here} here, {there} there)" for name, (here, there) in pairs.items() if here != there]
+    return f"; other tools ran the programs: {', '.join(found)}" if found and metric == PASS_AT_1 else ""
 
 
 def _measured_note(metric: str) -> str:

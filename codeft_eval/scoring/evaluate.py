@@ -92,6 +92,7 @@ def score(samples: Sequence[Sample], context: EvalContext) -> Score:
         lines,
         tier=isolation,
         tainted=isolation == UNSAFE,
+        tool_versions=dict(context.grader.tool_versions),
         num_items_total=len(load_items(benchmark)),
         **asdict(context.model),
     )

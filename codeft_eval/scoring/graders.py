@@ -20,6 +20,8 @@ class Grader(Protocol):
     isolation: str
     reasons: dict[str, str]
     limits: Limits | None
+    tool_versions: dict[str, str]
+    """Of the compilers, interpreters and programs that a verdict depends on."""
 
     def begin(self, item: Item, completion: str) -> None:
         """Start grading a completion in the background; ``grade`` returns the result."""
@@ -52,6 +54,7 @@ class _ProgramGrader:
         self._sandbox = sandbox
         self.isolation, self.reasons = sandbox.isolation.level, sandbox.isolation.reasons
         self.limits: Limits | None = sandbox.limits
+        self.tool_versions = sandbox.tool_versions
         self._begun: dict[tuple[str, str], tuple[Program, Future[Grade]]] = {}
 
     def begin(self, item: Item, completion: str) -> None:
@@ -74,6 +77,7 @@ class _AnswerGrader:
     isolation = _NO_PROGRAM
     reasons: dict[str, str] = {}  # noqa: RUF012  nothing is isolated, so there are no reasons
     limits: Limits | None = None
+    tool_versions: dict[str, str] = {}  # noqa: RUF012  no tool runs
 
     def __init__(self, check: AnswerCheck) -> None:
         self._check = check

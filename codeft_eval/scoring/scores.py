@@ -28,7 +28,7 @@ from codeft_eval.scoring.samples import (
 )
 from codeft_eval.statistics.intervals import Estimate, bits_per_byte, mean_of_items, pass_at_k, proportion
 
-FORMAT = 2
+FORMAT = 3
 PASS_AT_1, BITS_PER_BYTE = "pass@1", "bits_per_byte"
 _PASS_AT = (5, 10, 100)
 """The other k that are reported, where as many samples were drawn."""
@@ -52,6 +52,8 @@ class Score:
     tier: str
     tainted: bool
     """Programs ran unconfined, so nothing vouches for the verdicts."""
+    tool_versions: dict[str, str]
+    """Of the compilers, interpreters and programs that verdicts depend on; empty where answers are compared."""
     num_items: int
     num_items_total: int
     """In the benchmark; more than num_items when a limit was set."""
@@ -175,7 +177,9 @@ def score_metadata(score: Score, folder: Path) -> dict[str, Any]:
     counts = ("num_items", "num_items_total", "num_samples", "num_passed", "num_scored", "num_unscored")
     metadata |= {name: getattr(score, name) for name in counts}
     metadata |= {"protocol": score.protocol, "benchmark_version": score.version, "data_sha256": score.data_sha256}
-    metadata |= {"sandbox_tier": score.tier, "tainted": score.tainted, "model_hash": score.model_hash}
+    metadata |= {"sandbox_tier": score.tier, "tainted": score.tainted}
+    metadata["tool_versions"] = "; ".join(f"{name}: {text}" for name, text in score.tool_versions.items())
+    metadata |= {"model_hash": score.model_hash}
     metadata["samples"] = report.markdown(samples_table(list(read_samples(folder))))
     metadata["path"] = report.path(folder.resolve())
     return metadata

@@ -39,7 +39,14 @@ def write_scores(
         for item, text, likelihood, outcome in zip(items, texts, likelihoods, outcomes, strict=True)
     ]
     lines = sample_lines(samples)
-    identity = {"model": "ours", "model_hash": model_hash, "settings": {}, "tier": "namespaces", "tainted": False}
+    identity = {
+        "model": "ours",
+        "model_hash": model_hash,
+        "settings": {},
+        "tier": "namespaces",
+        "tainted": False,
+        "tool_versions": {},
+    }
     score = make_score(benchmark, samples, lines, **identity, num_items_total=len(load_items(benchmark)))
     write_score(folder, score, lines, {})
     return folder

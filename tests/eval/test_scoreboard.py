@@ -31,7 +31,8 @@ def score(benchmark="humaneval", passed=16, scored=164, **changes):
     fields = {
         "benchmark": benchmark, "title": entry.title, "kind": entry.kind, "version": entry.version,
         "protocol": entry.protocol, "data_sha256": "d" * 64, "model": "ours", "model_hash": "m" * 64, "settings": {},
-        "tier": "namespaces", "tainted": False, "num_items": scored, "num_items_total": scored, "num_samples": 1,
+        "tier": "namespaces", "tainted": False, "tool_versions": {}, "num_items": scored,
+        "num_items_total": scored, "num_samples": 1,
         "num_passed": passed, "num_scored": scored, "num_unscored": 0, "unscored_reasons": {}, "failed_reasons": {},
         "metrics": {"pass@1": proportion(passed, scored), "bits_per_byte": bits_per_byte([-5.0, -6.0], [4, 5])},
         "samples_sha256": "s" * 64,

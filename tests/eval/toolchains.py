@@ -3,7 +3,7 @@
 import pytest
 
 from codeft_eval.sandbox.native.provider import check_language
-from codeft_eval.sandbox.native.toolchains import missing_tools
+from codeft_eval.sandbox.native.tools import missing_tools
 from codeft_eval.sandbox.python.provider import check_level
 
 HEAVY = ("typescript", "java", "cpp", "go", "rust")

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from codeft_eval.sandbox.isolation.core_time import CoreWatch
+from codeft_eval.sandbox.isolation.process_tree import private_memory, processes_below
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
 from codeft_eval.sandbox.native.grading import Outcome, grade
 from codeft_eval.sandbox.native.job import Job, build_work
 from codeft_eval.sandbox.native.judges import BuiltJudges, Judge
-from codeft_eval.sandbox.native.process_tree import private_memory, processes_below
 from codeft_eval.sandbox.native.sides import candidate_files, judge_files
 from codeft_eval.sandbox.native.toolchains import COMPILING, TOOLCHAINS
 from codeft_eval.sandbox.native.tools import build_root
@@ -47,7 +48,8 @@ class NativeWorker:
             SandboxError: the worker is gone or silent; start another.
         """
         judge = self._judges.find(program)
-        outcome = Outcome(program=program, limits=limits, nonce=judge.nonce)
+        watch = CoreWatch(self._process.pid)
+        outcome = Outcome(program=program, limits=limits, nonce=judge.nonce, watch=watch)
         try:
             with self._start_jobs() as jobs:
                 self._build(jobs, outcome, judge)
@@ -116,6 +118,7 @@ class NativeWorker:
                 raise OSError(f"no report after {bound:.0f} s, the wall limits of compiler and program and some slack")
             if now >= next_check:
                 next_check = now + _CHECK_SECONDS
+                outcome.watch.observe()
                 outcome.is_too_large |= self._end_if_too_large(max(COMPILING.memory_bytes, outcome.limits.memory_bytes))
 
     def _end_if_too_large(self, memory_bytes: int) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from codeft_eval.sandbox.isolation.core_time import CoreWatch
 from codeft_eval.sandbox.isolation.levels import NAMESPACES
 from codeft_eval.sandbox.native.toolchains import COMPILING, TOOLCHAINS
-from codeft_eval.sandbox.programs import NOT_ISOLATED, STDERR_BYTES, Grade, Limits, Program
+from codeft_eval.sandbox.programs import NOT_ISOLATED, SLEPT, STARVED, STDERR_BYTES, Grade, Limits, Program
 
 CLOSED = 70
 """Exit status of a judge whose candidate is gone, or sent no value; every file in ``channels`` has it."""
@@ -22,6 +23,7 @@ class Outcome:
     program: Program
     limits: Limits
     nonce: str
+    watch: CoreWatch
     built: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     ran: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_too_large: bool = False
@@ -46,14 +48,17 @@ def grade(outcome: Outcome) -> Grade:
     is_passed = judge is not None and judge["status"] == 0 and outcome.nonce in judge["output"]
     reason, detail, streams = ("passed", "", "") if is_passed else _failure(outcome)
     steps = [*outcome.ran.values(), *(step for steps in outcome.built.values() for step in steps)]
+    cpu_seconds = sum(step["cpu"] for step in steps)
+    if reason == SLEPT and (starvation := outcome.watch.starvation(cpu_seconds)):
+        reason, detail = STARVED, starvation
     return Grade(
         key=outcome.program.key,
-        verdict="passed" if is_passed else "unscored" if reason == NOT_ISOLATED else "failed",
+        verdict="passed" if is_passed else "unscored" if reason in (NOT_ISOLATED, STARVED) else "failed",
         reason=reason,
         detail=detail,
         stderr=streams.replace(outcome.nonce, "(nonce)")[-STDERR_BYTES:],
         isolation=NAMESPACES,
-        cpu_seconds=sum(step["cpu"] for step in steps),
+        cpu_seconds=cpu_seconds,
         wall_seconds=sum(step["wall"] for step in steps if step is not judge),
     )
 
@@ -91,7 +96,7 @@ def _reason_of_end(step: dict[str, Any], limits: Limits, *, is_too_large: bool) 
     causes = {
         NOT_ISOLATED: step["refused"] != "",
         "memory": is_too_large,
-        "wall_timeout": step["ending"] == "deadline",
+        SLEPT: step["ending"] == "deadline",
         # The limit counts clock ticks and is reached somewhat before the precise count.
         "timeout": step["status"] in _KILLED and step["cpu"] >= 0.6 * limits.cpu_seconds,
     }

@@ -9,7 +9,7 @@ from codeft_eval.sandbox.isolation.levels import LANDLOCK, NAMESPACES
 from codeft_eval.sandbox.native.client import NativeWorker
 from codeft_eval.sandbox.native.judges import BuiltJudges
 from codeft_eval.sandbox.native.toolchains import canary_programs
-from codeft_eval.sandbox.native.tools import missing_tools
+from codeft_eval.sandbox.native.tools import missing_tools, tool_versions
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.provider import Isolation, SandboxError
 
@@ -43,6 +43,10 @@ class NativeProvider:
             f"no isolation for {self._language} programs on this machine ({listed}{requested}); install the missing "
             "tools and allow user namespaces, or leave the benchmark out"
         )
+
+    def tool_versions(self) -> dict[str, str]:
+        """Return the versions of the language's tools, and of the programs that its solutions use."""
+        return tool_versions(self._language)
 
     def start_worker(self, isolation: Isolation) -> NativeWorker:
         """Start a worker; ``isolation`` is always namespaces."""

@@ -162,7 +162,7 @@ _ENTRIES = (
         split=Split(
             opening=r"fn main\(\) \{",
             header="mod channel;\n",
-            stub="    channel::call!({parameters})\n",
+            stub="    channel::call_candidate!({parameters})\n",
             driver="{opening}\n    channel::serve({name});\n}}\n",
             channel="channel.rs",
         ),

@@ -6,11 +6,13 @@ import json
 import os
 import selectors
 import socket
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 from typing import Any
 
+from codeft_eval.sandbox.isolation.core_time import TICK_SECONDS, CoreWatch
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
-from codeft_eval.sandbox.programs import STDERR_BYTES, Grade, Limits, Program, Verdict
+from codeft_eval.sandbox.programs import SLEPT, STARVED, STDERR_BYTES, Grade, Limits, Program, Verdict
 from codeft_eval.sandbox.provider import SandboxError
 from codeft_eval.sandbox.python.global_names import global_names
 from codeft_eval.sandbox.python.worker import OUT_OF_MEMORY
@@ -35,6 +37,7 @@ class PythonWorker:
         Raises:
             SandboxError: the worker is gone or silent; start another.
         """
+        watch = CoreWatch(self._process.pid)
         own_end, judge_end = socket.socketpair()
         stderr_read, stderr_write = os.pipe()
         try:
@@ -44,7 +47,7 @@ class PythonWorker:
             os.close(stderr_write)
             stderr_write = -1
             _send_job(own_end, program)
-            collected = self._collect(own_end, stderr_read, limits.wall_seconds + SLACK_SECONDS)
+            collected = self._collect(own_end, stderr_read, limits.wall_seconds + SLACK_SECONDS, watch)
         except OSError as error:
             raise SandboxError(f"{self._described}: {error}") from error
         finally:
@@ -53,7 +56,7 @@ class PythonWorker:
             os.close(stderr_read)
             if stderr_write >= 0:
                 os.close(stderr_write)
-        return _grade(program, limits, self.level, *collected)
+        return _mark_starved(_grade(program, limits, self.level, *collected), watch)
 
     def close(self) -> None:
         """End the worker and everything it forked."""
@@ -63,14 +66,19 @@ class PythonWorker:
     def _described(self) -> str:
         return f"Python worker at isolation level {self.level!r}"
 
-    def _collect(self, judge: socket.socket, stderr: int, seconds: float) -> tuple[bytes, bytes, dict[str, Any]]:
+    def _collect(
+        self, judge: socket.socket, stderr: int, seconds: float, watch: CoreWatch
+    ) -> tuple[bytes, bytes, dict[str, Any]]:
         """Read the judge's verdict and the candidate's stderr until the worker reports that both processes are gone."""
         parts: dict[str, bytearray] = {"verdict": bytearray(), "stderr": bytearray()}
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ, "report")
             selector.register(judge, selectors.EVENT_READ, "verdict")
             selector.register(stderr, selectors.EVENT_READ, "stderr")
-            while events := selector.select(seconds):
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                events = selector.select(TICK_SECONDS)
+                watch.observe()
                 ready = {key.data: key.fd for key, _ in events}
                 for name in sorted(ready.keys() & parts.keys()):
                     data = os.read(ready[name], 65536)
@@ -117,6 +125,11 @@ def _grade(
     )
 
 
+def _mark_starved(grade: Grade, watch: CoreWatch) -> Grade:
+    starvation = watch.starvation(grade.cpu_seconds) if grade.reason == SLEPT else ""
+    return replace(grade, verdict="unscored", reason=STARVED, detail=starvation) if starvation else grade
+
+
 def _exhausted(report: dict[str, Any], limits: Limits) -> str:
     """Return which process used up its CPU seconds, or nothing."""
     for role in ("candidate", "judge"):
@@ -134,7 +147,7 @@ def _verdict_without_judge(report: dict[str, Any]) -> dict[str, str]:
     if report["wall"]["exceeded"]:
         return {
             "verdict": "failed",
-            "reason": "wall_timeout",
+            "reason": SLEPT,
             "detail": f"no end after {report['wall']['seconds']:.0f} s",
         }
     if status in (_SIGXCPU, _SIGKILL):

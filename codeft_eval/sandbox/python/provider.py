@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import platform
 import sys
 
 from codeft_eval.sandbox.isolation.levels import LEVELS, UNSAFE
@@ -56,6 +57,10 @@ class PythonProvider:
             )
         _log.warning("programs run UNCONFINED because of allow_unsafe: %s", reasons)
         return Isolation(level=UNSAFE, reasons=reasons)
+
+    def tool_versions(self) -> dict[str, str]:
+        """Return the version of this interpreter, which also runs the programs."""
+        return {"python": f"{platform.python_implementation()} {platform.python_version()}"}
 
     def start_worker(self, isolation: Isolation) -> PythonWorker:
         """Start a worker at the selected level."""

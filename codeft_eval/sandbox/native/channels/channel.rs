@@ -151,10 +151,10 @@ pub fn call<Arguments: Value, Answer: Value>(arguments: Arguments) -> Answer {
     Answer::read(&mut receive().unwrap_or_else(|| closed()).as_slice())
 }
 
-macro_rules! call {
+macro_rules! call_candidate {
     ($($argument:expr),*) => { crate::channel::call(($($argument,)*)) };
 }
-pub(crate) use call;
+pub(crate) use call_candidate;
 
 pub fn serve<Arguments: Value, Function: Served<Arguments>>(function: Function) {
     while let Some(message) = receive() {
