@@ -7,22 +7,19 @@ text by another expression is refused instead of being split wrongly by every re
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from codeft_assets.base.files import replacing_file
-from codeft_training.data.tokenizer import QWEN2_SPLIT
+from codeft_training.data.tokenizer import QWEN2_SPLIT, TURN_END, plain_template
 
 if TYPE_CHECKING:
     import torch
     from gguf import GGUFWriter
     from transformers import PretrainedConfig
 
-_GENERATION_MARKERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
-"""Marks of the tokens in the loss; other template engines than transformers' do not know them."""
 ARCHITECTURES = ("qwen3", "qwen2")
 """Model types whose tensors are stored as they are: their rotary halves need no reordering."""
 _CONTROL, _USER_DEFINED, _NORMAL, _UNUSED = 3, 4, 1, 5  # gguf.TokenType
@@ -94,12 +91,13 @@ def _add_tokenizer(writer: GGUFWriter, checkpoint: Path, vocab_size: int) -> Non
     writer.add_add_bos_token(False)
     ids = {name: token_id for token_id, name in names.items()}
     settings = json.loads((checkpoint / "tokenizer_config.json").read_text())
-    for key, add in (("eos_token", writer.add_eos_token_id), ("pad_token", writer.add_pad_token_id)):
-        if settings.get(key):
-            add(ids[settings[key]])
+    for key in ("bos", "eos", "pad"):
+        if settings.get(f"{key}_token"):
+            getattr(writer, f"add_{key}_token_id")(ids[settings[f"{key}_token"]])
+    writer.add_eot_token_id(ids[TURN_END])
     template = checkpoint / "chat_template.jinja"
     if template.is_file():
-        writer.add_chat_template(_GENERATION_MARKERS.sub("", template.read_text()))
+        writer.add_chat_template(plain_template(template.read_text()))
 
 
 def _add_tensors(writer: GGUFWriter, config: PretrainedConfig, weights: Path) -> None:

@@ -6,18 +6,19 @@ import json
 import os
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.files import file_hash, folder_hash, replacing_folder, write_atomically
-from codeft_training.data.tokenizer import END_OF_TEXT
+from codeft_training.export.checkpoint import save_checkpoint
 from codeft_training.export.model_card import model_card
 from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.measure.metrics import FILE
+from codeft_training.recipe import FinetuneRecipe, Recipe
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.checkpoints import library_write_errors
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 Entries = Sequence[dict[str, Any]]
@@ -31,7 +32,7 @@ def save_result(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seco
     """
     result = _summary(run, model, metrics, seconds)
     with replacing_folder(run.output / "checkpoint", also=library_write_errors()) as folder:
-        _save_model(model, run.tokenizer, folder)
+        save_checkpoint(model, run.tokenizer, folder, dtype=_base_dtype(run.recipe))
         result["weights_hash"] = file_hash(folder / "model.safetensors")
         (folder / "README.md").write_text(model_card(result, run.lineage))
         result["content_hash"] = folder_hash(folder, [p.name for p in folder.iterdir() if p.suffix != ".md"])
@@ -41,13 +42,13 @@ def save_result(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seco
     return result
 
 
-def _save_model(model: PreTrainedModel, tokenizer_folder: Path, folder: Path) -> None:
-    from transformers import AutoTokenizer
+def _base_dtype(recipe: Recipe) -> torch.dtype | None:
+    """Return the type of the base model's weights: training widens them, and what is stored has the base's size."""
+    from transformers import AutoConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(END_OF_TEXT)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    return (
+        AutoConfig.from_pretrained(recipe.finetuning.base_model).dtype if isinstance(recipe, FinetuneRecipe) else None
+    )
 
 
 def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The chat template renders text in every form that clients send, refuses the rest with a reason, and is plain Jinja."""
+"""The chat template renders text in every form that clients send, refuses other content, and is plain Jinja."""
 
 import jinja2
 import pytest
