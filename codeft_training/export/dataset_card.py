@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.markdown import table
-from codeft_training.export.model_card import corpus_sections
+from codeft_training.export.model_card import corpus_sections, license_fields
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,9 @@ def dataset_card(
         schema: The columns.
     """
     files = "\n".join(f"  - split: {split}\n    path: data/{split}-*.parquet" for split in num_rows)
-    front = f"---\nconfigs:\n- config_name: default\n  data_files:\n{files}\ntags:\n- code\n- codeft\n---"
+    licenses = "\n".join(license_fields(source["license"] for source in lineage.get("sources", [])))
+    configs = f"configs:\n- config_name: default\n  data_files:\n{files}"
+    front = f"---\n{licenses}\n{configs}\ntags:\n- code\n- codeft\n---"
     return "\n\n".join(
         [
             front,

@@ -30,7 +30,7 @@ def write_gguf(checkpoint: Path, output: Path, *, name: str) -> None:
 
     Raises:
         ValueError: the package ``gguf`` is not installed, the architecture is not among ``ARCHITECTURES``, a tensor has
-            no name in the format, or the tokenizer does not split as Qwen 2's.
+            no name in the format, positions are stretched, or the tokenizer does not split as Qwen 2's.
     """
     try:
         from gguf import GGUFWriter
@@ -41,6 +41,8 @@ def write_gguf(checkpoint: Path, output: Path, *, name: str) -> None:
     config = AutoConfig.from_pretrained(checkpoint)
     if config.model_type not in ARCHITECTURES:
         raise ValueError(f"model type {config.model_type!r} is none of {ARCHITECTURES}; export with --no-gguf")
+    if config.rope_parameters["rope_type"] != "default":
+        raise ValueError(f"rope_parameters {config.rope_parameters} must be 'default' ones; export with --no-gguf")
     with replacing_file(output) as temporary:
         writer = GGUFWriter(temporary, config.model_type)
         writer.add_name(name)

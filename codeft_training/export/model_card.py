@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from codeft_assets.base.markdown import table
+
+_HUB_LICENSES = {"apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc-by-sa-4.0", "cc0-1.0", "mit", "unlicense"}
+"""Identifiers that the Hub knows under our sources' own names."""
 
 
 def model_card(
@@ -20,11 +26,18 @@ def model_card(
         gguf: Name of the GGUF file, if there is one.
     """
     recipe = result["recipe"]
-    base = f"base_model: {recipe['base_model']}\n" if recipe.get("base_model") else ""
-    front = f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{base}tags:\n- code\n- codeft\n---"
+    base = recipe.get("base_model", "")
+    front = [
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        *([f"base_model: {hub_name(base)}"] if base else []),
+        # a base model's license holds for what is made of it, and a folder does not say which one it is
+        *license_fields([source.get("license", "") for source in lineage.get("sources", [])] + [""] * bool(base)),
+        "tags:\n- code\n- codeft",
+    ]
     return "\n\n".join(
         [
-            front,
+            "\n".join(["---", *front, "---"]),
             f"# codeFT {recipe['name']}",
             f"{recipe['about']}. {result['num_parameters']:,} parameters, context {recipe['context_tokens']} tokens.",
             *([_usage(gguf)] if gguf else []),
@@ -38,6 +51,19 @@ def model_card(
             "",
         ]
     )
+
+
+def hub_name(base_model: str) -> str:
+    """Return a base model's id, or the name of its folder: the Hub refuses a card that has a path for an id."""
+    return base_model if re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", base_model) else Path(base_model).name
+
+
+def license_fields(licenses: Iterable[str]) -> list[str]:
+    """Return a card's fields about its license: the one that all parts have, or ``other`` where they have several."""
+    found = {license.lower() for license in licenses}
+    if len(found) == 1 and found <= _HUB_LICENSES:
+        return [f"license: {found.pop()}"]
+    return ["license: other", "license_name: by-source"]
 
 
 def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:

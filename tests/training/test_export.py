@@ -10,6 +10,7 @@ import pytest
 from codeft_assets.base.files import file_hash
 from codeft_training.data.corpus import Corpus
 from codeft_training.export.folders import export_corpus, export_model, push
+from codeft_training.export.model_card import model_card
 from tests.training.corpus_folder import default_rows, write_corpus
 
 LINEAGE = {
@@ -89,6 +90,26 @@ def test_a_model_folder_loads_and_its_card_says_everything(run_folder, tmp_path)
     assert (tmp_path / "model" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("licenses", "base", "expected"),
+    [
+        (["MIT", "MIT"], "", {"license": "mit"}),
+        (["MIT", "Apache-2.0"], "", {"license": "other", "license_name": "by-source"}),
+        (["none stated"], "", {"license": "other", "license_name": "by-source"}),
+        (["MIT"], "Qwen/Qwen2.5-0.5B", {"license": "other", "base_model": "Qwen/Qwen2.5-0.5B"}),
+        (["MIT"], "/data/models/qwen", {"license": "other", "base_model": "qwen"}),
+    ],
+)
+def test_a_card_names_license_and_base_model_as_the_hub_reads_them(licenses, base, expected):
+    from huggingface_hub import ModelCard
+
+    sources = [{"source": str(number), "license": license} for number, license in enumerate(licenses)]
+    recipe = RESULT["recipe"] | ({"base_model": base} if base else {})
+    card = ModelCard(model_card(RESULT | {"recipe": recipe}, {"sources": sources}))
+    assert expected.items() <= card.data.to_dict().items()
+    assert ("base_model" in card.data.to_dict()) == bool(base)
+
+
 def test_a_checkpoint_without_scores_says_so(run_folder, tmp_path):
     export_model(run_folder, tmp_path / "model", gguf=False)
     assert "has not been scored" in (tmp_path / "model" / "README.md").read_text()
@@ -158,6 +179,7 @@ def test_a_gguf_file_keeps_sixteen_bits_as_they_are(run_folder, tmp_path):
     ("change", "message"),
     [
         (("config.json", '"model_type": "qwen3"', '"model_type": "llama"'), "model type 'llama' is none of"),
+        (("config.json", '"rope_type": "default"', '"rope_type": "dynamic", "factor": 2.0'), "must be 'default' ones"),
         (("tokenizer.json", "[^\\\\s\\\\p{L}\\\\p{N}]+", "[^\\\\s\\\\p{L}]+"), "does not split text by Qwen 2's"),
     ],
 )
