@@ -39,13 +39,17 @@ class Evaluator:
         """Return log lines about the evaluation texts and samples, none where there are none."""
         return [part.describe() for part in (self._eval_texts, self._samples) if part is not None]
 
+    def measure_validation(self, step: int, token_nats: TokenNats, batch_rows: int) -> Iterator[Entry]:
+        """Yield the entry of the held-out documents, if there are any."""
+        validation = self._validation.measure(token_nats, batch_rows)
+        if validation:
+            yield {"step": step, **validation}, f"step {step}: {log_line(validation)}"
+
     def measure(
         self, step: int, token_nats: TokenNats, batch_rows: int, generate: Generate | None = None
     ) -> Iterator[Entry]:
         """Yield the entries of an evaluation after ``step``; without ``generate`` there are no samples."""
-        validation = self._validation.measure(token_nats, batch_rows)
-        if validation:
-            yield {"step": step, **validation}, f"step {step}: {log_line(validation)}"
+        yield from self.measure_validation(step, token_nats, batch_rows)
         if self._eval_texts is None:
             return
         start = time.monotonic()

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from transformers import Qwen3ForCausalLM
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer
 
+from codeft_training.model.distributed import DistributedContext, apply_fsdp
 from codeft_training.model.loss import summed_losses, token_losses
+from codeft_training.recipe import PretrainRecipe
 
 Mask = Any
 """None for plain causal attention, a boolean ``[rows, 1, context, context]`` on a CPU, a flex block mask on a GPU."""
@@ -103,6 +105,20 @@ class TrainedModel(nn.Module):
         """
         hidden = self._hidden(ids, self._steps, self._angles(ids), mask).flatten(0, 1)
         return summed_losses(hidden, self.hub.lm_head.weight, labels.flatten(), scale, self.z_loss)
+
+
+def prepare_model(model: Qwen3ForCausalLM, recipe: PretrainRecipe, context: DistributedContext) -> TrainedModel:
+    """Return the training forward pass of ``model`` on the device, compiled or sharded as the recipe says."""
+    bf16 = recipe.precision.bf16
+    torch.set_float32_matmul_precision("high" if bf16 else "highest")
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    model.to(context.device)  # pyright: ignore[reportArgumentType]
+    model.train()
+    trained = TrainedModel(model, dtype=dtype, z_loss=recipe.pretraining.z_loss)
+    if recipe.pretraining.parallel == "shard" and context.size > 1:
+        apply_fsdp(trained, list(trained.layers), context, dtype)
+    trained.compile_parts(recipe.pretraining.compile)
+    return trained
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Mask) -> Tensor:

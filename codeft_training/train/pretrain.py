@@ -24,8 +24,8 @@ from transformers import Qwen3ForCausalLM
 
 from codeft_training.data.batches import Batch, Batches, Prefetcher
 from codeft_training.measure.samples import Generate, greedy_generator
-from codeft_training.model.distributed import DistributedContext, apply_fsdp, copy_into_sharded, full_tensor, local_part
-from codeft_training.model.forward import Mask, TrainedModel, document_mask
+from codeft_training.model.distributed import DistributedContext, copy_into_sharded, full_tensor, local_part
+from codeft_training.model.forward import Mask, document_mask, prepare_model
 from codeft_training.model.optimizer import build_optimizer
 from codeft_training.model.schedule import Schedule, build_schedule
 from codeft_training.recipe import PretrainRecipe
@@ -278,20 +278,6 @@ class Pretrainer:
         )
         self.state = self.state.logged()
         self._callbacks.on_log(self, log)
-
-
-def prepare_model(model: Qwen3ForCausalLM, recipe: PretrainRecipe, context: DistributedContext) -> TrainedModel:
-    """Return the training forward pass of ``model`` on the device, compiled or sharded as the recipe says."""
-    bf16 = recipe.precision.bf16
-    torch.set_float32_matmul_precision("high" if bf16 else "highest")
-    dtype = torch.bfloat16 if bf16 else torch.float32
-    model.to(context.device)  # pyright: ignore[reportArgumentType]
-    model.train()
-    trained = TrainedModel(model, dtype=dtype, z_loss=recipe.pretraining.z_loss)
-    if recipe.pretraining.parallel == "shard" and context.size > 1:
-        apply_fsdp(trained, list(trained.layers), context, dtype)
-    trained.compile_parts(recipe.pretraining.compile)
-    return trained
 
 
 @contextmanager

@@ -198,7 +198,7 @@ class PackedConfig(dg.Config):
     )
     long_conversations: str = Field(
         default="split",
-        description="Conversations longer than a row: split with the question repeated, cut after the first row, or drop",
+        description="Conversations longer than a row: split, the question repeated; cut after the first row; or drop",
     )
 
 
@@ -219,10 +219,10 @@ def packed(
 ) -> dg.MaterializeResult:
     """One row is a sequence of tokens the model reads at once: pieces of documents, every token of plain text kept.
 
-    Plain text is split, never cropped; a conversation stays in one row, and one that is longer keeps the question before
-    each answer. Loss is taken on all text of plain documents and on the assistant's turns of
-    conversations, on thoughts as each source's entry in the catalogue says. An index says which documents each row
-    holds; rows of the annealing phase are the last.
+    Plain text is split, never cropped; a conversation stays in one row, and a longer one keeps the question before each
+    answer. Loss is taken on all text of plain documents and on the assistant's turns of conversations, on thoughts as
+    each source's entry in the catalogue says. An index says which documents each row holds; rows of the annealing phase
+    are the last.
     """
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]

@@ -1,8 +1,14 @@
-"""Evaluation: held-out documents, evaluation texts and samples every ``validate_every_steps``, and after the last."""
+"""Evaluation: held-out documents, evaluation texts and samples every ``validate_every_steps``, and after the last.
+
+The held-out documents are measured before the first step, too: what a model has learned is the difference.
+"""
 
 from __future__ import annotations
 
-from codeft_training.measure.evaluation import Evaluator
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from codeft_training.measure.evaluation import Entry, Evaluator
 from codeft_training.measure.metrics import Metrics
 from codeft_training.train.callbacks.callback import Callback, Engine
 
@@ -16,15 +22,16 @@ class EvaluationCallback(Callback):
     def on_train_begin(self, engine: Engine) -> None:
         for line in self._evaluator.describe():
             self._metrics.log(line)
+        if engine.step == 0:
+            self._record(engine, self._evaluator.measure_validation)
 
     def on_step_end(self, engine: Engine) -> None:
         if engine.step % self._every_steps == 0 or engine.step == engine.last_step:
-            self._evaluate(engine)
+            self._record(engine, partial(self._evaluator.measure, generate=engine.generator()))
 
-    def _evaluate(self, engine: Engine) -> None:
+    def _record(self, engine: Engine, measure: Callable[..., Iterator[Entry]]) -> None:
         was_training = engine.model.training
         engine.model.eval()
-        measured = self._evaluator.measure(engine.step, engine.token_nats, engine.eval_rows, engine.generator())
-        for entry, line in measured:
+        for entry, line in measure(engine.step, engine.token_nats, engine.eval_rows):
             self._metrics.record(entry, line)
         engine.model.train(was_training)

@@ -21,7 +21,7 @@ class MetricsCallback(Callback):
         self._meter = build_throughput_meter(engine.model.config, self._data.context_tokens, self._num_devices)
         if engine.step:
             self._metrics.log(f"resuming from checkpoint-{engine.step}")
-        self._metrics.rewind(engine.step)
+        self._metrics.rewind(engine.step or -1)  # a run that begins measures step 0 again
 
     def on_log(self, engine: Engine, log: StepLog) -> None:
         assert self._meter is not None, "set when the run begins"
