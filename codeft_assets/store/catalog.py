@@ -71,6 +71,7 @@ def _shards(table: Table, name: str) -> tuple[Shard, ...]:
 _SAMPLE_COLUMNS = {
     "task_id": "VARCHAR",
     "sample": "INTEGER",
+    "protocol_name": "VARCHAR",
     "prompt": "VARCHAR",
     "completion": "VARCHAR",
     "verdict": "VARCHAR",
@@ -93,11 +94,13 @@ def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) ->
     ours = [(path, OURS, path.parts[-2]) for path in sorted(scores.glob("*/samples.jsonl"))]
     measured = scores / "reference_measured"
     theirs = [(path, path.parts[-3], path.parts[-2]) for path in sorted(measured.glob("*/*/samples.jsonl"))]
+    chats = [(path.parent / "chat" / path.name, model, benchmark) for path, model, benchmark in ours + theirs]
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in _SAMPLE_COLUMNS.items())
     parts = [
         f"FROM read_json({_quoted(str(path))}, format = 'newline_delimited', columns = {{{columns}}}) "
         f"SELECT {_quoted(model)} AS model, {_quoted(benchmark)} AS benchmark, *"
-        for path, model, benchmark in ours + theirs
+        for path, model, benchmark in [*ours, *theirs, *chats]
+        if path.is_file()
     ]
     if parts:
         connection.execute(f"CREATE VIEW samples AS {' UNION ALL '.join(parts)}")

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from codeft_eval.benchmarks.datafiles import DataFile
+from codeft_eval.benchmarks.program_extraction import extract_program
 from codeft_eval.sandbox.programs import Program
 
 Rows = Sequence[Mapping[str, Any]]
+ProtocolName = Literal["raw", "few-shot", "chat", "unstated"]
+"""Raw: the model continues the item's text; few-shot: after solved examples; chat: it answers in its own template;
+unstated: stored programs that do not say how their model was asked."""
+RAW, FEW_SHOT, CHAT, UNSTATED = get_args(ProtocolName)
+PROTOCOLS = (RAW, FEW_SHOT, CHAT)
+"""Those by which a model can be asked."""
+ALL_PROTOCOLS = "all"
+"""The benchmark's own protocol, and chat where the checkpoint has a template."""
+CONTINUATION, PROGRAM, REPLY = "continuation", "program", "reply"
+"""Forms of a completion: it goes on from the prompt, is a whole program, or is a chat model's code block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,8 @@ class Item:
     """The statement alone, for decontamination."""
     language: str = "python"
     """Of the program; answers that are compared have none."""
+    form: str = CONTINUATION
+    """Of the completions: a key of ``_SOURCES``."""
 
     @property
     def is_gradable(self) -> bool:
@@ -56,12 +69,20 @@ class Item:
         """Return the program that a completion makes."""
         return Program(
             key=self.task_id,
-            source=self.source_prefix + completion + self.source_suffix,
+            source=_SOURCES[self.form](self, completion),
             entry_point=self.entry_point,
             test=self.test,
             prelude=self.source_prefix if self.prelude is None else self.prelude,
             language=self.language,
         )
+
+
+_SOURCES: dict[str, Callable[[Item, str], str]] = {
+    CONTINUATION: lambda item, completion: item.source_prefix + completion + item.source_suffix,
+    PROGRAM: lambda item, completion: completion,
+    REPLY: lambda item, completion: extract_program(completion, item.entry_point),
+}
+"""Form of a completion -> the program that an item and such a completion make."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +93,29 @@ class AnswerCheck:
     """From a completion to the answer in it; None when it gives none."""
     is_equal: Callable[[str, str], bool]
     """(answer given, answer expected) -> whether they are the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatTurns:
+    """The words of a chat: the user's turn, and those that the assistant's turn begins with."""
+
+    question: Callable[[str], str]
+    """From an item's prompt to the user's turn."""
+    answer_start: str
+    """The model goes on from here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """How a model is asked, and where its completion ends."""
+
+    name: ProtocolName
+    words: str
+    """The protocol in words, shown with every score."""
+    stops: tuple[str, ...]
+    max_new_tokens: int
+    chat: ChatTurns | None = None
+    """None: the model continues the item's prompt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +139,7 @@ class Benchmark:
     kind: Literal["code", "math"]
     languages: tuple[str, ...]
     protocol: str
+    """In words: how a model is asked without a chat template."""
     version: int
     """Of prompt, stops, limits and tests; a change is a new version."""
     data: DataFile
@@ -106,8 +151,10 @@ class Benchmark:
     max_new_tokens: int
     select: Callable[[Mapping[str, Any]], bool] = lambda row: True
     """The rows that are scored."""
-    shots: Callable[[], Rows] = lambda: ()
+    shots: Callable[[], Rows] | None = None
     """Solved examples shown before each item."""
+    chat: Protocol | None = None
+    """How a chat model is asked; None where no such protocol is defined."""
     more_data: tuple[DataFile, ...] = ()
     """The file of the examples, where it is another one."""
     published: PublishedFigure | None = None
@@ -117,3 +164,31 @@ class Benchmark:
     """Task id -> why its tests pass with nothing in the solution's place."""
     module_sha256: str = ""
     """Of the user's own module that defines it, whose code then identifies a score too."""
+
+    @property
+    def own_protocol(self) -> Protocol:
+        """The protocol without a chat template: that of base models."""
+        return Protocol(
+            name=FEW_SHOT if self.shots else RAW,
+            words=self.protocol,
+            stops=self.stops,
+            max_new_tokens=self.max_new_tokens,
+        )
+
+    def find_protocol(self, name: str = "") -> Protocol:
+        """Return the protocol called ``name``, by default the benchmark's own.
+
+        Raises:
+            ValueError: the benchmark has no such protocol.
+        """
+        own = self.own_protocol
+        known = {own.name: own} | ({CHAT: self.chat} if self.chat else {})
+        if name and name not in known:
+            raise ValueError(
+                f"protocol {name!r}: benchmark {self.name!r} has {' and '.join(known)} only; choose one of them"
+            )
+        return known[name] if name else own
+
+    def read_items(self, rows: Rows) -> list[Item]:
+        """Return the items of ``rows``, after the solved examples where the benchmark has them."""
+        return list(self.read(rows, self.shots() if self.shots else ()))

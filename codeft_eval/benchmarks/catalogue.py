@@ -87,7 +87,7 @@ def load_items(benchmark: Benchmark) -> list[Item]:
         ValueError: the data is absent or differs from the entry's record.
     """
     rows = [row for row in read_rows(benchmark.data) if benchmark.select(row)]
-    return list(benchmark.read(rows, benchmark.shots()))
+    return benchmark.read_items(rows)
 
 
 def benchmark_texts(name: str) -> list[dict[str, str]]:
@@ -103,7 +103,7 @@ def row_texts(benchmark: Benchmark, rows: Rows) -> list[dict[str, str]]:
     """Return the texts of ``rows`` as ``benchmark_texts`` does those of the benchmark's file."""
     return [
         {"benchmark": benchmark.name, "task_id": item.task_id, "kind": benchmark.kind, "field": field, "text": text}
-        for item in benchmark.read(rows, benchmark.shots())
+        for item in benchmark.read_items(rows)
         for field, text in _texts(item)
         if text.strip()
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from codeft_eval.benchmarks.benchmark import Benchmark
 from codeft_eval.benchmarks.datafiles import DataFile
 from codeft_eval.benchmarks.humaneval import COLUMNS, PROTOCOL, STOPS, read_humaneval
+from codeft_eval.benchmarks.python_chat import PYTHON_CHAT
 
 EMBEDDED = Benchmark(
     name="embedded",
@@ -17,4 +18,5 @@ EMBEDDED = Benchmark(
     read=read_humaneval,
     stops=STOPS,
     max_new_tokens=256,
+    chat=PYTHON_CHAT,
 )

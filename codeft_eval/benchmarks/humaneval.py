@@ -7,6 +7,7 @@ from typing import Any
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, Rows
 from codeft_eval.benchmarks.datafiles import DataFile, HubFiles
+from codeft_eval.benchmarks.python_chat import PYTHON_CHAT
 
 COLUMNS = ("task_id", "prompt", "canonical_solution", "entry_point", "test")
 PROTOCOL = "0-shot completion, greedy, Qwen base stops"
@@ -59,6 +60,7 @@ HUMANEVAL = Benchmark(
     read=read_humaneval,
     stops=STOPS,
     max_new_tokens=768,
+    chat=PYTHON_CHAT,
     published=PublishedFigure(
         benchmark="HumanEval",
         protocol="0-shot, greedy; base models complete the EvalPlus prompt, instruct models chat",

@@ -10,6 +10,7 @@ from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, R
 from codeft_eval.benchmarks.datafiles import DataFile, HubFiles
 from codeft_eval.benchmarks.evalplus_tests import NUMPY, in_few_messages
 from codeft_eval.benchmarks.humaneval import COLUMNS, PROTOCOL, STOPS, humaneval_item
+from codeft_eval.benchmarks.python_chat import PYTHON_CHAT
 
 _INPUT_COLUMNS = ("task_id", "prompt", "canonical_solution", "entry_point", "base_input", "plus_input", "atol")
 _QWEN_HARNESS = "Qwen's harness: vLLM in bfloat16 and EvalPlus v0.1.9"
@@ -83,6 +84,7 @@ HUMANEVAL_PLUS = Benchmark(
     read=read_humaneval_plus,
     stops=STOPS,
     max_new_tokens=768,
+    chat=PYTHON_CHAT,
     published=PublishedFigure(benchmark="HumanEval+", protocol="0-shot, greedy", difference=_QWEN_HARNESS),
 )
 HUMANEVAL_PLUS_MINI = Benchmark(
@@ -102,6 +104,7 @@ HUMANEVAL_PLUS_MINI = Benchmark(
     read=read_humaneval_plus_mini,
     stops=STOPS,
     max_new_tokens=768,
+    chat=PYTHON_CHAT,
     published=PublishedFigure(
         benchmark="HumanEval+",
         protocol="0-shot, greedy",

@@ -11,6 +11,7 @@ from typing import Any
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, Rows
 from codeft_eval.benchmarks.datafiles import DataFile, HubFiles, read_rows
+from codeft_eval.benchmarks.python_chat import PYTHON_CHAT
 
 SANITIZED_COLUMNS = ("task_id", "prompt", "code", "test_imports", "test_list")
 DOCSTRING_PROTOCOL = "0-shot, the task and its first test in a docstring (EvalPlus), greedy, Qwen base stops"
@@ -130,6 +131,7 @@ MBPP_EVALPLUS = Benchmark(
     read=read_mbpp_base,
     stops=DOCSTRING_STOPS,
     max_new_tokens=768,
+    chat=PYTHON_CHAT,
     select=lambda row: f"Mbpp/{row['task_id']}" in evalplus_tasks(),
     published=PublishedFigure(
         benchmark="MBPP (EvalPlus 399)",

@@ -8,6 +8,7 @@ from codeft_eval.benchmarks.benchmark import Benchmark, Item, PublishedFigure, R
 from codeft_eval.benchmarks.datafiles import DataFile, HubFiles
 from codeft_eval.benchmarks.evalplus_tests import in_few_messages
 from codeft_eval.benchmarks.mbpp import DOCSTRING_PROTOCOL, DOCSTRING_STOPS, SANITIZED_COLUMNS, docstring_item
+from codeft_eval.benchmarks.python_chat import PYTHON_CHAT
 
 
 def read_mbpp_plus(rows: Rows, shots: Rows) -> Iterable[Item]:
@@ -40,6 +41,7 @@ MBPP_PLUS = Benchmark(
     read=read_mbpp_plus,
     stops=DOCSTRING_STOPS,
     max_new_tokens=768,
+    chat=PYTHON_CHAT,
     published=PublishedFigure(
         benchmark="MBPP+ (EvalPlus 399)",
         protocol="0-shot, greedy, MbppPlus v0.1.0",

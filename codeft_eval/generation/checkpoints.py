@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 from dataclasses import asdict, dataclass
@@ -34,6 +35,11 @@ class GenerationSettings:
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end a completion: the model's ends of a text and of a chat's turn."""
+    add_special_tokens: bool | None = None
+    """Whether the tokenizer puts its own special tokens around a prompt; a chat template has written them. None: as
+    the tokenizer does."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.num_samples < 1:
@@ -56,12 +62,12 @@ class GenerationSettings:
 
     def decoding(self) -> Decoding:
         """Return the part that selects tokens."""
-        names = ("stops", "temperature", "top_p", "seed", "batch_size")
+        names = ("stops", "temperature", "top_p", "seed", "batch_size", "stop_token_ids")
         return Decoding(**{name: getattr(self, name) for name in names})
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as JSON-ready values."""
-        return asdict(self) | {"stops": list(self.stops)}
+        return asdict(self) | {"stops": list(self.stops), "stop_token_ids": list(self.stop_token_ids)}
 
 
 def checkpoint_hash(folder: Path) -> str:
@@ -79,6 +85,13 @@ def checkpoint_hash(folder: Path) -> str:
     for path in names:
         digest.update(f"{path.name}\0{file_hash(path)}\n".encode())
     return digest.hexdigest()
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Return whether the tokenizer in a checkpoint folder brings a chat template; no library is loaded."""
+    settings = folder / "tokenizer_config.json"
+    in_settings = settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+    return bool(in_settings) or (folder / "chat_template.jinja").is_file()
 
 
 def load_language_model(folder: Path, settings: GenerationSettings) -> Any:

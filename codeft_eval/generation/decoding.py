@@ -94,7 +94,7 @@ class StopTracker:
         for index, text in zip(waiting, texts, strict=True):
             self._done[index] = (
                 found.shape[1] >= self._limits[index]
-                or tails[index][-1] in self._ends
+                or not self._ends.isdisjoint(tails[index])
                 or any(stop in text for stop in self._stops)
             )
         return torch.tensor(self._done, device=found.device)

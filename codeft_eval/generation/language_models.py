@@ -18,7 +18,7 @@ from lm_eval.api.model import LM
 
 from codeft_assets.base.answers import AnswerStore
 from codeft_eval.generation.checkpoints import GenerationSettings
-from codeft_eval.generation.decoding import IsWaiting, Key, Prompt, cut_at_stop
+from codeft_eval.generation.decoding import IsWaiting, Key, Prompt
 from codeft_eval.generation.engines import ENGINES
 
 MINIMUM_NEW_TOKENS = 16
@@ -99,7 +99,10 @@ class CachingLM(LM):
         return [request for _, request in order]
 
     def _num_tokens(self, text: str) -> int:
-        return len(self._model.tok_encode(text))
+        return len(self._encode(text))
+
+    def _encode(self, text: str) -> list[int]:
+        return self._model.tok_encode(text, add_special_tokens=self._settings.add_special_tokens)
 
     def _complete(self, requests: Sequence[Instance], is_waiting: IsWaiting) -> Answers:
         """Yield completions; the token limit shrinks to the rest of the context, and no prompt is truncated.
@@ -120,7 +123,7 @@ class CachingLM(LM):
             yield {prompt.key: text for prompt, text in found.items()}
 
     def _prompt(self, request: Instance) -> Prompt:
-        tokens = tuple(self._model.tok_encode(request.args[0]))
+        tokens = tuple(self._encode(request.args[0]))
         limit = min(self._settings.max_new_tokens, self._model.max_length - len(tokens))
         task_id, sample = _key(request)
         return Prompt(task_id=task_id, sample=sample, tokens=tokens, max_new_tokens=limit)
@@ -141,23 +144,15 @@ class CachingLM(LM):
 
 
 class ReplayLM(LM):
-    """Stored completions, task id -> one for each sample, cut at the benchmark's stops."""
+    """Stored completions, task id -> one for each sample."""
 
-    def __init__(self, completions: Mapping[str, Sequence[str]], stops: Sequence[str]) -> None:
+    def __init__(self, completions: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
-        self._completions, self._stops = completions, stops
+        self._completions = completions
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        """Return the stored completions.
-
-        Raises:
-            ValueError: an item has none.
-        """
-        keys = [_key(request) for request in requests]
-        missing = [task_id for task_id, _ in keys if task_id not in self._completions]
-        if missing:
-            raise ValueError(f"no completion for {len(missing)} items, {missing[:3]} first; add them or use --limit")
-        return [cut_at_stop(self._completions[task_id][sample], self._stops) for task_id, sample in keys]
+        """Return the stored completions."""
+        return [self._completions[task_id][sample] for task_id, sample in map(_key, requests)]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Return NaN: stored completions have no likelihoods."""

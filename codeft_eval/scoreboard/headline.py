@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from codeft_eval.benchmarks.benchmark import CHAT
 from codeft_eval.scoreboard.formatting import show_ratio, show_tokens
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard
-from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1
+from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, REPLAY_PREFIX
 from codeft_eval.statistics.intervals import Estimate
 
 FEW_ITEMS = 100
@@ -31,15 +32,23 @@ def headline(board: Scoreboard) -> Headline:
     return Headline(ability=_ability(scored), relative=_relative(board), next_step=_next_step(board, scored))
 
 
-def show_model(model: str) -> str:
-    """Return a model's name: a Hub id as it is, of a local path the last part; empty where it is generic."""
-    name = model.rstrip("/").rsplit("/", 1)[-1] if model.startswith(("/", ".", "~")) else model
-    return "" if name == "checkpoint" else name
+def show_checkpoint(board: Scoreboard) -> str:
+    """Return whose scores they are: of a replay its name, else the checkpoint's, a local path by its last part."""
+    if board.model_hash.startswith(REPLAY_PREFIX):
+        return f"Stored completions: {board.model}"
+    is_path = board.model.startswith(("/", ".", "~"))
+    name = board.model.rstrip("/").rsplit("/", 1)[-1] if is_path else board.model
+    named = "" if name == "checkpoint" else f"{name}, "
+    return f"{named}checkpoint {board.model_hash[:16]}"
 
 
 def _scored(board: Scoreboard) -> list[tuple[str, Estimate]]:
-    """Return the pass rate of each benchmark that has one, by title."""
-    return list({row.title: row.ours for row in board.rows if row.metric == PASS_AT_1 and row.ours}.items())
+    """Return the pass rate of each benchmark and protocol that has one, by title."""
+    return list({_title(row): row.ours for row in board.rows if row.metric == PASS_AT_1 and row.ours}.items())
+
+
+def _title(row: Row) -> str:
+    return f"{row.title} as a chat" if row.protocol_name == CHAT else row.title
 
 
 def _ability(scored: Sequence[tuple[str, Estimate]]) -> str:
@@ -54,10 +63,10 @@ def _ability(scored: Sequence[tuple[str, Estimate]]) -> str:
 
 def _relative(board: Scoreboard) -> str:
     if board.overall.ratio:
-        return f"{show_ratio(board.overall.ratio)} of {REFERENCE_MODELS[0]}: {board.overall.note}"
+        return f"{show_ratio(board.overall.ratio)} of {board.headline}: {board.overall.note}"
     row = _best_ratio(board)
     if row:
-        return f"{show_ratio(row.ratio)} of {row.reference_model} on {row.title}, {row.provenance}"
+        return f"{show_ratio(row.ratio)} of {row.reference_model} on {_title(row)}, {row.provenance}"
     return "No ratio to Qwen 2.5 yet: it has not been measured on these items"
 
 
@@ -109,7 +118,7 @@ def _train_more(board: Scoreboard) -> str:
 def _weakest(board: Scoreboard) -> str:
     rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio]
     row = min(rows, key=lambda row: row.ratio.value if row.ratio else 0.0)
-    return f"Add data for the weakest: {row.title}, {show_ratio(row.ratio)} of {row.reference_model}"
+    return f"Add data for the weakest: {_title(row)}, {show_ratio(row.ratio)} of {row.reference_model}"
 
 
 def _interval(rate: Estimate) -> str:

@@ -17,7 +17,7 @@ from codeft_eval.scoring.samples import SAMPLES_FILE
 from codeft_eval.scoring.scores import PASS_AT_1, SCORES_FILE, Measurement, read_measurement
 from codeft_eval.statistics.comparison import holm, paired, paired_bits
 
-FORMAT = 1
+FORMAT = 2
 _ENTRY_FILE = "entry.json"
 
 
@@ -71,9 +71,9 @@ def record(history: Path, folders: Sequence[Path], num_tokens: int | None) -> li
     }
     with replacing_folder(history / _folder_name(model_hash)) as temporary:
         for folder, own in measured.items():
-            (temporary / own.score.benchmark).mkdir()
+            (temporary / own.score.name).mkdir()
             for file in (SCORES_FILE, SAMPLES_FILE):
-                shutil.copyfile(folder / file, temporary / own.score.benchmark / file)
+                shutil.copyfile(folder / file, temporary / own.score.name / file)
         document = json.dumps({"format": FORMAT, **facts}, indent=2) + "\n"
         (temporary / _ENTRY_FILE).write_text(document, encoding="utf-8")
     return read_history(history)
@@ -134,7 +134,7 @@ def _change(before: HistoryEntry, now: HistoryEntry, name: str) -> Change:
 
 
 def _alike(before: Measurement, now: Measurement) -> bool:
-    names = ("version", "protocol", "data_sha256")
+    names = ("version", "protocol_name", "protocol", "data_sha256")
     same = all(getattr(before.score, name) == getattr(now.score, name) for name in names)
     return same and PASS_AT_1 in before.score.metrics and bool(before.pass_rates.keys() & now.pass_rates.keys())
 

@@ -12,17 +12,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from codeft_eval.scoreboard.formatting import show_since, show_tokens
-from codeft_eval.scoreboard.headline import headline, show_model
-from codeft_eval.scoreboard.reference import REFERENCE_MODELS
+from codeft_eval.scoreboard.headline import headline, show_checkpoint
+from codeft_eval.scoreboard.reference import headline_model
 from codeft_eval.scoreboard.rows import Scoreboard
 from codeft_eval.scoreboard.tables import (
     ABOUT,
     CHANGE_COLUMNS,
     COLUMNS,
-    SUMMARY_COLUMNS,
     cells,
     change_cells,
     summary_cells,
+    summary_columns,
 )
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def scoreboard_html(
         .get_template("scoreboard.html")
         .render(
             board=board,
-            model=show_model(board.model),
+            checkpoint=show_checkpoint(board),
             headline=headline(board),
             tokens=show_tokens(board.num_tokens),
-            by_language=_table(SUMMARY_COLUMNS, map(summary_cells, board.by_language)),
+            by_language=_table(summary_columns(board), map(summary_cells, board.by_language)),
             progress=[_figure(svg) for svg in progress],
             bars=_figure(bars),
             since=show_since(board.changes) if board.changes else "",
@@ -133,7 +133,7 @@ def _comparisons(board: Scoreboard, notes: Sequence[str]) -> tuple[Table, Table]
     near: Table = (COLUMNS, [])
     far: Table = (COLUMNS, [])
     for row in board.rows:
-        is_near = row.provenance != "published" or row.reference_model == REFERENCE_MODELS[0]
+        is_near = row.provenance != "published" or row.reference_model == headline_model(row.protocol_name)
         numbered = [*cells(row)[:-1], f"({notes.index(row.note) + 1})"]
         (near if is_near else far)[1].append((numbered, row.provenance or "none"))
     return near, far

@@ -10,15 +10,12 @@ from typing import Any
 
 from codeft_eval.scoreboard.formatting import show_tokens
 from codeft_eval.scoreboard.history import HistoryEntry, significant_changes
-from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard
 from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1
 from codeft_eval.statistics.intervals import Estimate
 
 # Middle tones: at least 3:1 contrast on white and on near-black alike.
 INK, OURS, MEASURED, PUBLISHED = "#7d8590", "#2f81f7", "#2da44e", "#bf8700"
-_REFERENCES_SHOWN = REFERENCE_MODELS[:4]
-"""Base models, as ours is one."""
 _WIDTH_INCHES = 4.4
 """Of every plot: a phone shows it without shrinking the letters much."""
 _COLOR_OF = {"measured": MEASURED, "published": PUBLISHED}
@@ -54,7 +51,7 @@ def progress_svgs(entries: Sequence[HistoryEntry], board: Scoreboard) -> list[st
     for metric in (BITS_PER_BYTE, PASS_AT_1):
         for name in names:
             measured = [entry for entry in known if name in entry.scores and metric in entry.scores[name].score.metrics]
-            rows = [row for row in board.rows if (row.benchmark, row.metric) == (name, metric)]
+            rows = [row for row in board.rows if (row.score_name, row.metric) == (name, metric)]
             if len({entry.num_tokens for entry in measured}) > 1:
                 panels.append(
                     _svg((_WIDTH_INCHES, 2.5), partial(_panel, measured=measured, rows=rows, name=name, metric=metric))
@@ -115,7 +112,7 @@ def _rising(points: Sequence[tuple[int, Estimate]]) -> list[list[tuple[int, Esti
 def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
     """Draw dashed lines, named in turn below on the left and above on the right: lines can lie close together."""
     scale = 1 if rows and rows[0].metric == BITS_PER_BYTE else 100
-    lines = [(scale * row.reference, row) for row in rows if row.reference is not None and _is_shown(row)]
+    lines = [(scale * row.reference, row) for row in rows if row.reference is not None]
     for number, (height, row) in enumerate(sorted(lines, key=lambda line: line[0])):
         color, side = _COLOR_OF[str(row.provenance)], number % 2
         axes.axhline(height, color=color, linestyle="--", linewidth=1)
@@ -133,13 +130,9 @@ def _reference_lines(axes: Any, rows: Sequence[Row]) -> None:
 
 
 def _groups(board: Scoreboard) -> list[list[Row]]:
-    names = dict.fromkeys(row.benchmark for row in board.rows)
-    shown = [row for row in board.rows if row.metric == PASS_AT_1 and _is_shown(row)]
-    return [[row for row in shown if row.benchmark == name] for name in names]
-
-
-def _is_shown(row: Row) -> bool:
-    return row.provenance != "published" or row.reference_model in _REFERENCES_SHOWN
+    names = dict.fromkeys(row.score_name for row in board.rows)
+    shown = [row for row in board.rows if row.metric == PASS_AT_1]
+    return [[row for row in shown if row.score_name == name] for name in names]
 
 
 def _bars(axes: Any, groups: Sequence[Sequence[Row]]) -> int:

@@ -16,7 +16,7 @@ from codeft_eval.scoreboard.rows import Scoreboard, to_json
 from codeft_eval.scoreboard.summaries import make_scoreboard
 from codeft_eval.scoreboard.tables import to_markdown
 from codeft_eval.scoring.samples import read_samples
-from codeft_eval.scoring.scores import Measurement, read_measurement
+from codeft_eval.scoring.scores import REPLAY_PREFIX, Measurement, read_measurement, read_score
 
 MAX_SHOWN = 40
 """Changed items of a benchmark that are shown in full; the others are on the samples' page."""
@@ -47,7 +47,8 @@ def publish(
     """Write everything under ``output``, where ``output/history`` keeps every checkpoint's scores and samples.
 
     Args:
-        folders: One checkpoint's scores, a folder a benchmark.
+        folders: One model's scores, a folder each. Replays of other models may follow: they stand beside it, as
+            references that this harness measured.
         output: Where the files go.
         references: Model name and folder of its scores by this harness.
         leaked: JSON {benchmark: [task ids that a source document holds]}; None when nobody looked.
@@ -56,18 +57,19 @@ def publish(
     Raises:
         ValueError: a folder holds no finished score, or several models are mixed.
     """
-    history = record(output / "history", folders, num_tokens)
+    own_folders, replays = _split_replays(folders)
+    history = record(output / "history", own_folders, num_tokens)
     found = find_changes(history)
-    scores = [read_measurement(folder) for folder in folders]
+    scores = [read_measurement(folder) for folder in own_folders]
     board = make_scoreboard(
         scores,
-        _read_references(references),
+        _read_references([*references, *replays]),
         leaked=read_leaked(leaked) if leaked else None,
         num_tokens=num_tokens,
         changes=found,
     )
     done = _render(board, history, output)
-    named = {own.score.title: read_samples(folder) for own, folder in zip(scores, folders, strict=True)}
+    named = {own.score.title: read_samples(folder) for own, folder in zip(scores, own_folders, strict=True)}
     changed = _changed_samples(found, history)
     write_atomically(output / "scoreboard.json", done.json)
     write_atomically(output / "scoreboard.md", done.markdown)
@@ -88,6 +90,22 @@ def _render(board: Scoreboard, history: Sequence[HistoryEntry], output: Path) ->
         page=output / "scoreboard.html",
         samples_page=output / SAMPLES_PAGE,
     )
+
+
+def _split_replays(folders: Sequence[Path]) -> tuple[list[Path], list[tuple[str, Path]]]:
+    """Return the first model's folders, and names and folders of other models' replays.
+
+    Another checkpoint stays among the first model's: there it is refused, since it may be one that was forgotten.
+    """
+    scores = {folder: read_score(folder) for folder in folders}
+    first = scores[folders[0]].model_hash
+    others = [
+        (score.model, folder)
+        for folder, score in scores.items()
+        if score.model_hash != first and score.model_hash.startswith(REPLAY_PREFIX)
+    ]
+    named = {folder for _, folder in others}
+    return [folder for folder in folders if folder not in named], others
 
 
 def _read_references(references: Sequence[tuple[str, Path]]) -> dict[str, list[Measurement]]:

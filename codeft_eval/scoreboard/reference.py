@@ -13,7 +13,7 @@ from importlib.resources import files
 from typing import Literal, get_args
 
 from codeft_assets.base import markdown
-from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.benchmark import CHAT, RAW, UNSTATED, Benchmark
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 
 REFERENCE_MODELS = (
@@ -26,7 +26,10 @@ REFERENCE_MODELS = (
     "Qwen2.5-Coder-1.5B-Instruct",
     "Qwen2.5-1.5B-Instruct",
 )
-"""The models the scoreboard compares with; the first is the headline."""
+"""The models the scoreboard compares with."""
+_HEADLINES = {CHAT: "Qwen2.5-Coder-0.5B-Instruct"}
+"""Protocol -> the model of the headline, where it is not the first of the base models."""
+_CHAT_KINDS = ("instruct", "chat")
 Authority = Literal["official", "official-artifact", "secondary", "rerun"]
 _AUTHORITIES = get_args(Authority)
 
@@ -74,14 +77,25 @@ def reference_scores() -> tuple[ReferenceScore, ...]:
     return tuple(rows)
 
 
-def published_for(benchmark: Benchmark) -> list[ReferenceScore]:
-    """Return the authors' own figures that may stand beside the benchmark, in the order of ``REFERENCE_MODELS``."""
-    if benchmark.published is None:
+def headline_model(protocol_name: str) -> str:
+    """Return the reference model of the headline: a chat is compared with a chat model, all else with a base model."""
+    return _HEADLINES.get(protocol_name, REFERENCE_MODELS[0])
+
+
+def published_for(benchmark: Benchmark, protocol_name: str) -> list[ReferenceScore]:
+    """Return the authors' own figures that may stand beside a score, in the order of ``REFERENCE_MODELS``.
+
+    Figures of chat models were made by chats and stand beside chats only; figures of base models beside no chat. Beside
+    a score that does not state its protocol stands none.
+    """
+    if benchmark.published is None or protocol_name == UNSTATED:
         return []
     official = {
         row.model: row
         for row in reference_scores()
-        if row.benchmark == benchmark.published.benchmark and row.authority == "official"
+        if row.benchmark == benchmark.published.benchmark
+        and row.authority == "official"
+        and (row.kind in _CHAT_KINDS) == (protocol_name == CHAT)
     }
     return [official[model] for model in REFERENCE_MODELS if model in official]
 
@@ -90,7 +104,7 @@ def reference_table() -> str:
     """Return published figures for every benchmark of ours, as Markdown."""
     rows: list[tuple[object, ...]] = []
     for benchmark in BENCHMARKS.values():
-        found = published_for(benchmark)
+        found = [row for name in (RAW, CHAT) for row in published_for(benchmark, name)]
         rows += [(benchmark.title, row.model, f"{100 * row.score:.1f} %", show_shots(row), row.source) for row in found]
         if not found:
             rows.append((benchmark.title, None, "none", None, "Qwen publishes no figure for it"))

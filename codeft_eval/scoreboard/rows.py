@@ -10,10 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from codeft_eval.benchmarks.benchmark import UNSTATED
 from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import ReferenceScore, published_for, reference_verdicts, show_shots
-from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score
+from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score, score_name
 from codeft_eval.statistics.comparison import PAIRED, Comparison, Interval, paired, paired_bits, unpaired
 from codeft_eval.statistics.intervals import Estimate, mean_of_items, proportion
 
@@ -28,7 +29,10 @@ class Row:
     title: str
     languages: tuple[str, ...]
     metric: str
+    protocol_name: str
     protocol: str
+    """In words."""
+    prompt_end: str
     ours: Estimate | None
     num_items: int
     num_unscored: int
@@ -49,6 +53,11 @@ class Row:
     """The ratio without the leaked items, where items can be paired."""
     note: str
     """The basis of the comparison, or why there is none."""
+
+    @property
+    def score_name(self) -> str:
+        """The name of our score: its benchmark, and its protocol where it is not that of base models."""
+        return score_name(self.benchmark, self.protocol_name)
 
     @property
     def ratio(self) -> Interval | None:
@@ -76,6 +85,8 @@ class Scoreboard:
     model_hash: str
     num_tokens: int | None
     """Tokens the model was trained on; None when unknown."""
+    headline: str
+    """The reference model of the summaries."""
     rows: tuple[Row, ...]
     overall: Summary
     by_language: tuple[Summary, ...]
@@ -140,7 +151,7 @@ def _measured_rows(
     rows = []
     for model, theirs in measured.items():
         for other in theirs:
-            if other.score.benchmark != ours.score.benchmark or metric not in other.score.metrics:
+            if other.score.name != ours.score.name or metric not in other.score.metrics:
                 continue
             difference = _difference(ours.score, other.score, metric)
             can_pair = not difference and metric in ours.score.metrics
@@ -148,7 +159,8 @@ def _measured_rows(
             rows.append(
                 _row(
                     ours, metric, leaked,
-                    note=(difference or _measured_note(metric)) + _other_tools(ours.score, other.score, metric),
+                    note=(difference or _measured_note(metric) + _prompt_ends(ours.score, other.score))
+                    + _other_tools(ours.score, other.score, metric),
                     theirs=other.pass_rates if can_pair and metric == PASS_AT_1 else None,
                     comparison=_bits(ours, other) if can_pair and metric == BITS_PER_BYTE else None,
                     source="this harness",
@@ -167,7 +179,7 @@ def _bits(ours: Measurement, theirs: Measurement) -> Comparison | None:
 
 def _published(score: Score) -> list[ReferenceScore]:
     benchmark = all_benchmarks().get(score.benchmark)
-    return published_for(benchmark) if benchmark else []
+    return published_for(benchmark, score.protocol_name) if benchmark else []
 
 
 def _published_row(ours: Measurement, row: ReferenceScore, leaked: frozenset[str] | None) -> Row:
@@ -211,7 +223,9 @@ def _row(
         title=score.title,
         languages=benchmark.languages if benchmark else (),
         metric=metric,
+        protocol_name=score.protocol_name,
         protocol=score.protocol,
+        prompt_end=score.prompt_end,
         ours=score.metrics.get(metric),
         num_items=score.num_items,
         num_unscored=score.num_unscored,
@@ -229,7 +243,7 @@ def _difference(ours: Score, theirs: Score, metric: str) -> str:
     counts = [score.metrics[metric].n if metric in score.metrics else 0 for score in (ours, theirs)]
     if counts[0] != counts[1]:
         return f"no ratio: {metric} rests on {counts[0]} items here and {counts[1]} there; measure both on the same"
-    for name in ("version", "protocol", "data_sha256", "num_items", "num_samples"):
+    for name in ("version", "protocol_name", "protocol", "data_sha256", "num_items", "num_samples"):
         if getattr(ours, name) != getattr(theirs, name):
             return f"no ratio: {name} differs ({getattr(ours, name)} and {getattr(theirs, name)}); measure both alike"
     return ""
@@ -249,7 +263,19 @@ def _measured_note(metric: str) -> str:
     return f"both measured here, same protocol, {PAIRED} item by item"
 
 
+def _prompt_ends(ours: Score, theirs: Score) -> str:
+    """Return what a reader must know where two tokenizers need prompts with another end."""
+    if ours.prompt_end == theirs.prompt_end:
+        return ""
+    return f"; our prompts end {ours.prompt_end}, theirs {theirs.prompt_end}"
+
+
 def _why_no_reference(score: Score, metric: str) -> str:
     if metric == BITS_PER_BYTE:
         return "nobody publishes this figure for Qwen 2.5; measure its checkpoint with this harness to compare"
+    if score.protocol_name == UNSTATED:
+        return (
+            "the stored programs do not say how the model was asked, and a base model's figure is no chat's; "
+            "replay them with --protocol to compare"
+        )
     return f"no published Qwen 2.5 figure exists for {score.title}; measure its checkpoint with this harness to compare"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from codeft_eval.benchmarks.benchmark import CHAT
 from codeft_eval.scoreboard.history import Change
-from codeft_eval.scoreboard.reference import REFERENCE_MODELS
+from codeft_eval.scoreboard.reference import headline_model
 from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary, benchmark_rows, pass_rate, score_warnings
 from codeft_eval.scoring.scores import PASS_AT_1, Measurement
 from codeft_eval.statistics.comparison import Interval
@@ -26,8 +27,9 @@ def make_scoreboard(
 ) -> Scoreboard:
     """Return the scoreboard of one model's scores.
 
-    ``measured`` holds the scores of reference models by this harness, by model name; they take the place of published
-    figures. ``leaked`` holds each benchmark's items that a source document holds; None when nobody looked.
+    The summaries are over the scores without a chat, or over chats where there are only those: one mean never mixes
+    protocols. ``measured`` holds the scores of reference models by this harness, by model name; they take the place of
+    published figures. ``leaked`` holds each benchmark's items that a source document holds; None when nobody looked.
 
     Raises:
         ValueError: no scores, or scores of several models.
@@ -36,13 +38,18 @@ def make_scoreboard(
     if len(hashes) != 1:
         raise ValueError(f"scores of {len(hashes)} models; a scoreboard shows one: give the scores of one checkpoint")
     rows = tuple(row for own in scores for row in benchmark_rows(own, measured or {}, leaked))
+    summed = [own for own in scores if own.score.protocol_name != CHAT] or scores
+    names = {own.score.name for own in summed}
+    headline = headline_model(summed[0].score.protocol_name)
+    summed_rows = [row for row in rows if row.score_name in names]
     return Scoreboard(
         model=scores[0].score.model,
         model_hash=scores[0].score.model_hash,
         num_tokens=num_tokens,
+        headline=headline,
         rows=rows,
-        overall=_overall(rows, scores),
-        by_language=tuple(_languages(rows, scores)),
+        overall=_overall(summed_rows, summed, headline),
+        by_language=tuple(_languages(summed_rows, summed, headline)),
         changes=tuple(changes),
         warnings=tuple(warning for own in scores for warning in score_warnings(own.score)),
     )
@@ -86,8 +93,8 @@ def group_families(scores: Sequence[Measurement]) -> dict[str, str]:
     return family
 
 
-def _overall(rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
-    mine = _relative(rows)
+def _overall(rows: Sequence[Row], scores: Sequence[Measurement], headline: str) -> Summary:
+    mine = _relative(rows, headline)
     kinds = sorted({str(row.provenance) for row in mine})
     ratio, note = None, "it takes ratios on two benchmarks or more, all to published or all to measured figures"
     if len(mine) >= 2 and len(kinds) == 1:
@@ -98,17 +105,17 @@ def _overall(rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
     return Summary(name="overall", ours=None, ratio=ratio, note=note)
 
 
-def _languages(rows: Sequence[Row], scores: Sequence[Measurement]) -> list[Summary]:
+def _languages(rows: Sequence[Row], scores: Sequence[Measurement], headline: str) -> list[Summary]:
     names = sorted({language for row in rows for language in row.languages})
-    return [_language(name, [row for row in rows if name in row.languages], scores) for name in names]
+    return [_language(name, [row for row in rows if name in row.languages], scores, headline) for name in names]
 
 
-def _language(name: str, rows: Sequence[Row], scores: Sequence[Measurement]) -> Summary:
+def _language(name: str, rows: Sequence[Row], scores: Sequence[Measurement], headline: str) -> Summary:
     benchmarks = {row.benchmark for row in rows}
     own = [measurement for measurement in scores if measurement.score.benchmark in benchmarks]
-    mine = _relative(rows)
+    mine = _relative(rows, headline)
     kinds = sorted({str(row.provenance) for row in mine})
-    ratio, note = None, f"no ratio to {REFERENCE_MODELS[0]} on {_titles(rows)}"
+    ratio, note = None, f"no ratio to {headline} on {_titles(rows)}"
     if len(kinds) == 1:
         ratio, note = geometric_mean(_ratios(mine), group_families(scores)), f"{_titles(mine)}, {kinds[0]} references"
     elif kinds:
@@ -129,9 +136,9 @@ def _cluster(item: str) -> str:
     return item.lower()
 
 
-def _relative(rows: Sequence[Row]) -> list[Row]:
+def _relative(rows: Sequence[Row], headline: str) -> list[Row]:
     """Return the pass rates that have a ratio to the headline reference."""
-    return [row for row in rows if row.metric == PASS_AT_1 and row.reference_model == REFERENCE_MODELS[0] and row.ratio]
+    return [row for row in rows if row.metric == PASS_AT_1 and row.reference_model == headline and row.ratio]
 
 
 def _ratios(rows: Sequence[Row]) -> dict[str, Interval]:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from codeft_assets.base import markdown
 from codeft_eval.scoreboard.formatting import show, show_p, show_ratio, show_since, show_tokens
-from codeft_eval.scoreboard.headline import headline
+from codeft_eval.scoreboard.headline import headline, show_checkpoint
 from codeft_eval.scoreboard.history import Change
-from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary
-from codeft_eval.scoring.scores import BITS_PER_BYTE
+from codeft_eval.scoring.scores import AS_WRITTEN, BITS_PER_BYTE
 from codeft_eval.statistics.comparison import Comparison
 
 COLUMNS = (
     "benchmark",
+    "protocol",
     "metric",
     "ours ± s.e. (95 %)",
     "n",
@@ -28,7 +28,7 @@ COLUMNS = (
     "p",
     "note",
 )
-SUMMARY_COLUMNS = ("language", "ours ± s.e. (95 %)", "n", f"ours ÷ {REFERENCE_MODELS[0]} (95 %)", "over")
+_REFERENCE = COLUMNS.index("reference")
 CHANGE_COLUMNS = ("benchmark", "n", "gained", "lost", "difference", "p (Holm)")
 ABOUT = (
     "*published*: the authors' figure, by their harness; *measured*: by this harness, under the same protocol. "
@@ -40,11 +40,17 @@ ABOUT = (
 )
 
 
+def summary_columns(board: Scoreboard) -> tuple[str, ...]:
+    """Return the columns of the table by language."""
+    return ("language", "ours ± s.e. (95 %)", "n", f"ours ÷ {board.headline} (95 %)", "over")
+
+
 def cells(row: Row) -> list[str]:
     """Return a row as text, one entry a column."""
     n = str(row.ours.n if row.ours else 0)
     return [
         row.title,
+        _show_protocol(row),
         row.metric,
         show(row.ours, row.metric),
         f"{n} of {row.num_items}" if n != str(row.num_items) else n,
@@ -87,15 +93,15 @@ def to_markdown(board: Scoreboard) -> str:
     notes = list(dict.fromkeys(row.note for row in board.rows))
     rows = [[*cells(row)[:-1], f"({notes.index(row.note) + 1})"] for row in board.rows]
     for row, source in zip(rows, board.rows, strict=True):
-        row[5] = f"{row[5]}, {source.provenance}" if source.reference_model else "none"
+        row[_REFERENCE] = f"{row[_REFERENCE]}, {source.provenance}" if source.reference_model else "none"
     columns = [name for name in COLUMNS if name != "whose figure"]
     shown = [[cell for name, cell in zip(COLUMNS, row, strict=True) if name in columns] for row in rows]
-    parts = ["# Scoreboard", f"Checkpoint `{board.model_hash[:16]}`, {show_tokens(board.num_tokens)}"]
+    parts = ["# Scoreboard", f"{markdown.escape(show_checkpoint(board))}, {show_tokens(board.num_tokens)}"]
     parts += [f"> **{markdown.escape(warning)}**" for warning in board.warnings]
     top = headline(board)
     parts += [f"**{markdown.escape(top.ability)}**", markdown.escape(top.relative)]
     parts += [f"Next: {markdown.escape(top.next_step)}"]
-    parts += [markdown.table(SUMMARY_COLUMNS, [summary_cells(summary) for summary in board.by_language])]
+    parts += [markdown.table(summary_columns(board), [summary_cells(summary) for summary in board.by_language])]
     parts += _changes(board.changes)
     parts += ["## Every comparison", markdown.table(columns, shown)]
     parts += ["\n".join(f"{number}. {note}" for number, note in enumerate(notes, 1)), ABOUT]
@@ -113,6 +119,10 @@ def _changes(changes: Sequence[Change]) -> list[str]:
     ]
     table = markdown.table(CHANGE_COLUMNS, [change_cells(change) for change in changes])
     return [f"## Since checkpoint `{show_since(changes)}`", table, *(["\n".join(lists)] if lists else [])]
+
+
+def _show_protocol(row: Row) -> str:
+    return row.protocol_name if row.prompt_end == AS_WRITTEN else f"{row.protocol_name}, prompts {row.prompt_end}"
 
 
 def _show_clean(row: Row) -> str:

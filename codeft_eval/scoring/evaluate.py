@@ -26,18 +26,18 @@ from codeft_eval.scoring.graders import Grader
 from codeft_eval.scoring.lm_eval_tasks import ItemTask, responses, run_lm_eval
 from codeft_eval.scoring.phases import PhaseTimer
 from codeft_eval.scoring.samples import Completion, Sample, sample_lines
-from codeft_eval.scoring.scores import ModelIdentity, Score, make_score, write_score
+from codeft_eval.scoring.scores import RunIdentity, Score, make_score, write_score
 
 _LIBRARIES = ("lm-eval", "torch", "transformers", "datasets")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalContext:
-    """One run: a benchmark, the identity of the model, the grader, and where the results go."""
+    """One run: a benchmark, the identity of model and protocol, the grader, and where the results go."""
 
     benchmark: Benchmark
     items: Sequence[Item]
-    model: ModelIdentity
+    identity: RunIdentity
     grader: Grader
     timer: PhaseTimer
     output: Path
@@ -85,7 +85,7 @@ def grade(completions: Sequence[Completion], grader: Grader, timer: PhaseTimer) 
 def score(samples: Sequence[Sample], context: EvalContext) -> Score:
     """Return the score of the samples, written with them and with the facts of the run into the output folder."""
     benchmark, isolation = context.benchmark, context.grader.isolation
-    lines = sample_lines(samples)
+    lines = sample_lines(samples, context.identity.protocol_name)
     result = make_score(
         benchmark,
         samples,
@@ -94,10 +94,10 @@ def score(samples: Sequence[Sample], context: EvalContext) -> Score:
         tainted=isolation == UNSAFE,
         tool_versions=dict(context.grader.tool_versions),
         num_items_total=len(load_items(benchmark)),
-        **asdict(context.model),
+        **asdict(context.identity),
     )
     write_score(context.output, result, lines, _run_facts(samples, context))
-    context.log(f"{benchmark.title}: {result.num_passed} of {result.num_scored} passed, {result.num_unscored} unscored")
+    context.log(f"{result.title}: {result.num_passed} of {result.num_scored} passed, {result.num_unscored} unscored")
     return result
 
 

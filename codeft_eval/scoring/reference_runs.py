@@ -20,7 +20,8 @@ FORMAT = 1
 MEASURED_FILE = "measured.json"
 OFFLINE = "the Hub is not asked in this profile; set CODEFT_PROFILE=full, or give NAME=FOLDER with the weights"
 
-Run = Callable[[Path, Benchmark, Path], Score]
+Run = Callable[[Path, Benchmark, Path], Sequence[Score]]
+"""(checkpoint, benchmark, output) -> the scores, one a protocol."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ def _measure(
     except (OSError, ValueError) as error:
         why = str(error).strip().splitlines()[0] or type(error).__name__
         return MeasuredReference(name=name, location=location, unreachable=why)
-    scores = tuple(run(folder, benchmark, output / name / benchmark.name) for benchmark in benchmarks)
+    scores = tuple(score for entry in benchmarks for score in run(folder, entry, output / name / entry.name))
     names = tuple(benchmark.name for benchmark in benchmarks)
     return MeasuredReference(name=name, location=location, revision=revision, benchmarks=names, scores=scores)
 

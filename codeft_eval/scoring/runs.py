@@ -4,65 +4,118 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from codeft_assets.base.answers import AnswerStore
-from codeft_assets.base.files import file_hash
-from codeft_eval.benchmarks.benchmark import Benchmark, Item
-from codeft_eval.benchmarks.catalogue import data_sha256
+from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, CHAT, Benchmark, Item, Protocol
+from codeft_eval.benchmarks.catalogue import data_sha256, load_items
 from codeft_eval.generation.checkpoints import GenerationSettings, checkpoint_hash, load_language_model
 from codeft_eval.generation.language_models import ANSWERS_VERSION, PROMPT_TOO_LONG, CachingLM, EvalHooks, ReplayLM
+from codeft_eval.generation.prompts import load_tokenizer, stop_token_ids
 from codeft_eval.scoring.evaluate import EvalContext, evaluate
 from codeft_eval.scoring.graders import open_grader
 from codeft_eval.scoring.infilling import with_infilling_tokens
 from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.phases import PhaseTimer
-from codeft_eval.scoring.scores import ModelIdentity, Score
+from codeft_eval.scoring.prompting import prompt_items, protocol_outputs
+from codeft_eval.scoring.replays import prepare_replay
+from codeft_eval.scoring.scores import REPLAY_PREFIX, RunIdentity, Score
+from codeft_eval.scoring.stored_completions import read_completions
+
+_ASKED = ("model_hash", "settings", "protocol_name", "protocol", "prompt_end")
+"""The fields of an identity that a model's answers depend on."""
 
 
-def run_checkpoint(checkpoint: Path, benchmark: Benchmark, output: Path, options: Options) -> Score:
-    """Evaluate a checkpoint folder; answers that the model has given before are not computed again.
+def run_protocols(
+    checkpoint: Path, benchmark: Benchmark, output: Path, options: Options, name: str
+) -> dict[Path, Score]:
+    """Evaluate a checkpoint by the protocol called ``name``, or by all, and return folder -> score.
+
+    A chat's score of an earlier checkpoint does not stay beside that of a checkpoint without a chat template.
+    """
+    outputs = protocol_outputs(benchmark, checkpoint, name, output)
+    if name == ALL_PROTOCOLS and len(outputs) == 1:
+        shutil.rmtree(output / CHAT, ignore_errors=True)
+    return {folder: run_checkpoint(checkpoint, benchmark, folder, options, protocol) for protocol, folder in outputs}
+
+
+def run_checkpoint(
+    checkpoint: Path, benchmark: Benchmark, output: Path, options: Options, protocol: Protocol | None = None
+) -> Score:
+    """Evaluate a checkpoint folder by a protocol, None being the benchmark's own; stored answers are used again.
 
     Raises:
-        ValueError: the checkpoint or the benchmark's data is unusable.
+        ValueError: the checkpoint or the benchmark's data is unusable, or the protocol has no use for the checkpoint.
         SandboxError: no isolation works here.
     """
+    chosen = protocol or benchmark.own_protocol
     items = with_infilling_tokens(options.items(benchmark), checkpoint)
     model_hash = checkpoint_hash(checkpoint)
-    settings = _choose_settings(checkpoint, benchmark, options)
-    identity = ModelIdentity(model=str(checkpoint), model_hash=model_hash, settings=settings.plain())
-    with _open_context(benchmark, items, identity, output, options) as context, _open_answers(context) as answers:
+    tokenizer = load_tokenizer(checkpoint)
+    asked, prompt_end = prompt_items(items, chosen, tokenizer)
+    settings = _choose_settings(checkpoint, tokenizer, chosen, options)
+    identity = RunIdentity(
+        model=str(checkpoint),
+        model_hash=model_hash,
+        settings=settings.plain(),
+        protocol_name=chosen.name,
+        protocol=chosen.words,
+        prompt_end=prompt_end,
+    )
+    with _open_context(benchmark, asked, identity, output, options) as context, _open_answers(context) as answers:
         model = CachingLM(load_language_model(checkpoint, settings), answers, settings, _hooks(context))
         return evaluate(model, context)
 
 
-def replay(generations: Path, benchmark: Benchmark, output: Path, options: Options) -> Score:
-    """Score stored completions (JSON lines with task_id and completion) by the same road."""
+def replay(
+    generations: Path, benchmark: Benchmark, output: Path, options: Options, *, model: str = "", protocol: str = ""
+) -> Score:
+    """Score stored completions by the same road.
+
+    Args:
+        generations: A file or folder of one of the formats that ``stored_completions`` reads.
+        benchmark: The benchmark that they were made for.
+        output: The folder of the score.
+        options: Limit and sandbox.
+        model: The name of the model that wrote them: files of one name are one model's. Empty: this file's own.
+        protocol: The protocol by which they were made. Empty: as the file shows it.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is of no known format, or does not hold the benchmark's items.
+    """
     items = options.items(benchmark)
-    completions = _read_completions(generations)
-    num_samples = min((len(completions.get(item.task_id, ())) for item in items), default=1) or 1
-    name, model_hash = f"replay of {generations.name}", f"replay:{file_hash(generations)}"
-    identity = ModelIdentity(model=name, model_hash=model_hash, settings={})
-    options = replace(options, num_samples=num_samples)
-    with _open_context(benchmark, items, identity, output, options) as context:
-        return evaluate(ReplayLM(completions, benchmark.stops), context)
+    stored = read_completions(generations, items, [item.task_id for item in load_items(benchmark)])
+    prepared = prepare_replay(benchmark, items, stored, protocol)
+    identity = RunIdentity(
+        model=model or f"replay of {generations.name} ({stored.sha256[:8]})",
+        model_hash=REPLAY_PREFIX + (hashlib.sha256(model.encode()).hexdigest() if model else stored.sha256),
+        settings={},
+        protocol_name=prepared.protocol_name,
+        protocol=prepared.protocol,
+    )
+    options = replace(options, num_samples=len(prepared.texts[items[0].task_id]))
+    with _open_context(benchmark, prepared.items, identity, output, options) as context:
+        return evaluate(ReplayLM(prepared.texts), context)
 
 
 @contextmanager
 def _open_context(
-    benchmark: Benchmark, items: Sequence[Item], model: ModelIdentity, output: Path, options: Options
+    benchmark: Benchmark, items: Sequence[Item], identity: RunIdentity, output: Path, options: Options
 ) -> Iterator[EvalContext]:
     with open_grader(benchmark, level=options.tier, allow_unsafe=options.allow_unsafe) as grader:
         refused = {level: reason for level, reason in grader.reasons.items() if level != grader.isolation}
         isolation = f"{grader.isolation} (not {refused})" if refused else grader.isolation
-        options.log(f"{benchmark.title}: {len(items)} items, isolation: {isolation}")
+        options.log(f"{benchmark.title}: {len(items)} items, {identity.protocol_name}, isolation: {isolation}")
         yield EvalContext(
             benchmark=benchmark,
             items=items,
-            model=model,
+            identity=identity,
             grader=grader,
             timer=PhaseTimer(),
             output=output,
@@ -82,8 +135,7 @@ def _open_answers(context: EvalContext) -> Iterator[AnswerStore]:
         "benchmark": context.benchmark.name,
         "version": context.benchmark.version,
         "data_sha256": data_sha256(context.benchmark),
-        "model_hash": context.model.model_hash,
-        "settings": context.model.settings,
+        **{name: getattr(context.identity, name) for name in _ASKED},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     with AnswerStore(context.output / f"generations-{digest}.sqlite") as answers:
@@ -104,7 +156,7 @@ def _hooks(context: EvalContext) -> EvalHooks:
     return EvalHooks(on_progress=log_progress, on_completion=begin_grading, phase=context.timer.phase)
 
 
-def _choose_settings(checkpoint: Path, benchmark: Benchmark, options: Options) -> GenerationSettings:
+def _choose_settings(checkpoint: Path, tokenizer: Any, protocol: Protocol, options: Options) -> GenerationSettings:
     import torch
     from transformers import AutoConfig
 
@@ -118,8 +170,10 @@ def _choose_settings(checkpoint: Path, benchmark: Benchmark, options: Options) -
         batch_size=_batch_size(engine, on_gpu) if options.batch_size is None else options.batch_size,
         dtype=options.dtype or ("bfloat16" if on_gpu else "float32"),
         device=device,
-        max_new_tokens=benchmark.max_new_tokens,
-        stops=benchmark.stops,
+        max_new_tokens=protocol.max_new_tokens,
+        stops=protocol.stops,
+        stop_token_ids=stop_token_ids(checkpoint, tokenizer),
+        add_special_tokens=False if protocol.chat else None,
         engine=engine,
         num_samples=options.num_samples,
         temperature=options.temperature,
@@ -133,16 +187,3 @@ def _batch_size(engine: str, on_gpu: bool) -> int:
     if not on_gpu:
         return 16
     return 2048 if engine == "graphs" else 64
-
-
-def _read_completions(path: Path) -> dict[str, list[str]]:
-    """Return the completions of each item, in the order of the file."""
-    with path.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines if line.strip()]
-    bad = next((row for row in rows if not {"task_id", "completion"} <= row.keys()), None)
-    if bad is not None:
-        raise ValueError(f"{str(path)!r}: a row has {sorted(bad)}; each needs task_id and completion")
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row["task_id"], []).append(row["completion"])
-    return found

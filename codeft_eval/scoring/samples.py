@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base import markdown
-from codeft_eval.benchmarks.benchmark import Item
+from codeft_eval.benchmarks.benchmark import RAW, Item
 from codeft_eval.sandbox.programs import Grade
 
 SAMPLES_FILE = "samples.jsonl"
@@ -51,9 +51,10 @@ class Sample:
         return self.grade.verdict
 
 
-def sample_lines(samples: Iterable[Sample]) -> bytes:
+def sample_lines(samples: Iterable[Sample], protocol_name: str = RAW) -> bytes:
     """Return one JSON line a sample: prompt, completion, verdict, the program's output and its isolation level."""
-    return "".join(json.dumps(_plain(sample), ensure_ascii=False) + "\n" for sample in samples).encode()
+    plain = (_plain(sample, protocol_name) for sample in samples)
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in plain).encode()
 
 
 def read_samples(folder: Path) -> Iterable[dict[str, Any]]:
@@ -92,11 +93,12 @@ def _code(sample: Mapping[str, Any]) -> markdown.Markup:
     return markdown.Markup(f"`{text or ' '}`")
 
 
-def _plain(sample: Sample) -> dict[str, Any]:
+def _plain(sample: Sample, protocol_name: str) -> dict[str, Any]:
     grade = sample.grade
     return {
         "task_id": sample.item.task_id,
         "sample": sample.completion.number,
+        "protocol_name": protocol_name,
         "prompt": sample.item.prompt,
         "completion": _encodable(sample.completion.text or ""),
         "verdict": grade.verdict,

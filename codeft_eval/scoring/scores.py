@@ -16,7 +16,7 @@ from typing import Any
 
 from codeft_assets.base import report
 from codeft_assets.base.files import write_atomically
-from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.benchmark import FEW_SHOT, RAW, Benchmark
 from codeft_eval.benchmarks.catalogue import data_sha256
 from codeft_eval.scoring.samples import (
     SAMPLES_FILE,
@@ -29,6 +29,10 @@ from codeft_eval.scoring.samples import (
 from codeft_eval.statistics.intervals import Estimate, bits_per_byte, mean_of_items, pass_at_k, proportion
 
 FORMAT = 3
+REPLAY_PREFIX = "replay:"
+"""Begins the hash of a model of which only completions are here."""
+AS_WRITTEN = "as written"
+"""The end of a prompt that needed no change for the tokenizer."""
 PASS_AT_1, BITS_PER_BYTE = "pass@1", "bits_per_byte"
 _PASS_AT = (5, 10, 100)
 """The other k that are reported, where as many samples were drawn."""
@@ -43,7 +47,11 @@ class Score:
     title: str
     kind: str
     version: int
+    protocol_name: str = RAW
     protocol: str
+    """In words."""
+    prompt_end: str = AS_WRITTEN
+    """As the benchmark writes it, or what was done for the tokenizer."""
     data_sha256: str
     model: str
     model_hash: str
@@ -70,6 +78,11 @@ class Score:
     samples_sha256: str
 
     @property
+    def name(self) -> str:
+        """The benchmark, with the protocol where it is not the one of base models: a name for files."""
+        return score_name(self.benchmark, self.protocol_name)
+
+    @property
     def has_likelihood_only(self) -> bool:
         """Whether there is a likelihood, and no item has an answer that a completion could be compared with."""
         return set(self.unscored_reasons) == {"no_reference_answer"} and bool(self.metrics)
@@ -82,13 +95,15 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelIdentity:
-    """A score's fields of the model."""
+class RunIdentity:
+    """A score's fields of the model and of the protocol by which it was asked."""
 
     model: str
     model_hash: str
     settings: dict[str, Any]
-    """Settings of generation; empty for a replay."""
+    protocol_name: str
+    protocol: str
+    prompt_end: str = AS_WRITTEN
 
 
 def make_score(benchmark: Benchmark, samples: Sequence[Sample], lines: bytes, **identity: Any) -> Score:
@@ -98,12 +113,12 @@ def make_score(benchmark: Benchmark, samples: Sequence[Sample], lines: bytes, **
     """
     verdicts = Counter(sample.verdict for sample in samples)
     num_items = len({sample.item.task_id for sample in samples})
+    name = score_name(benchmark.name, identity["protocol_name"])
     return Score(
         benchmark=benchmark.name,
-        title=benchmark.title,
+        title=benchmark.title if name == benchmark.name else f"{benchmark.title} ({identity['protocol_name']})",
         kind=benchmark.kind,
         version=benchmark.version,
-        protocol=benchmark.protocol,
         data_sha256=data_sha256(benchmark),
         num_items=num_items,
         num_samples=len(samples) // num_items,
@@ -176,10 +191,10 @@ def score_metadata(score: Score, folder: Path) -> dict[str, Any]:
         metadata[f"{prefix}_stderr"] = estimate.stderr
     counts = ("num_items", "num_items_total", "num_samples", "num_passed", "num_scored", "num_unscored")
     metadata |= {name: getattr(score, name) for name in counts}
-    metadata |= {"protocol": score.protocol, "benchmark_version": score.version, "data_sha256": score.data_sha256}
+    metadata |= {name: getattr(score, name) for name in ("protocol_name", "protocol", "prompt_end", "data_sha256")}
+    metadata |= {"benchmark_version": score.version, "model_hash": score.model_hash}
     metadata |= {"sandbox_tier": score.tier, "tainted": score.tainted}
     metadata["tool_versions"] = "; ".join(f"{name}: {text}" for name, text in score.tool_versions.items())
-    metadata |= {"model_hash": score.model_hash}
     metadata["samples"] = report.markdown(samples_table(list(read_samples(folder))))
     metadata["path"] = report.path(folder.resolve())
     return metadata
@@ -217,6 +232,11 @@ def pass_metrics(counts: Sequence[Sequence[int]]) -> dict[str, Estimate]:
             pass_at_k([drawn for drawn, _ in enough], [passed for _, passed in enough], k)
         )
     return metrics
+
+
+def score_name(benchmark: str, protocol_name: str) -> str:
+    """Return a benchmark's name with the protocol, where it is not that of base models."""
+    return benchmark if protocol_name in (RAW, FEW_SHOT) else f"{benchmark}-{protocol_name}"
 
 
 def _reasons(samples: Sequence[Sample], verdict: str) -> dict[str, int]:

@@ -17,6 +17,7 @@ def write_scores(
     completions: Mapping[int, str] | None = None,
     num_items: int = 44,
     bits: float = 2.0,
+    protocol_name: str = "raw",
 ) -> Path:
     """The embedded benchmark's first items; those numbered in `passed` passed."""
     benchmark = BENCHMARKS["embedded"]
@@ -39,14 +40,9 @@ def write_scores(
         for item, text, likelihood, outcome in zip(items, texts, likelihoods, outcomes, strict=True)
     ]
     lines = sample_lines(samples)
-    identity = {
-        "model": "ours",
-        "model_hash": model_hash,
-        "settings": {},
-        "tier": "namespaces",
-        "tainted": False,
-        "tool_versions": {},
-    }
+    identity = {"model": "ours", "model_hash": model_hash, "settings": {}, "tier": "namespaces", "tainted": False}
+    identity |= {"protocol_name": protocol_name, "protocol": benchmark.protocol, "prompt_end": "as written"}
+    identity |= {"tool_versions": {}}
     score = make_score(benchmark, samples, lines, **identity, num_items_total=len(load_items(benchmark)))
     write_score(folder, score, lines, {})
     return folder

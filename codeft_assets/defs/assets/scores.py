@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +18,7 @@ from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.catalog import write_catalog
-from codeft_eval.benchmarks.benchmark import Benchmark
+from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, CHAT, Benchmark
 from codeft_eval.benchmarks.catalogue import all_benchmarks, is_runnable
 from codeft_eval.generation.checkpoints import checkpoint_hash
 
@@ -28,6 +29,7 @@ PROGRAM_VERSION = code_version_of(
     "codeft_eval.commands:run", "codeft_eval.sandbox.python.worker:main", "codeft_eval.sandbox.native.worker:main"
 )
 """Of generation and grading, with the two programs that the sandbox starts by name."""
+_CHAT_TOO = "A checkpoint whose tokenizer has a chat template is scored by a chat too, in the folder chat. "
 
 
 def score_key(benchmark: Benchmark) -> dg.AssetKey:
@@ -60,8 +62,8 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         code_version=score_version(benchmark),
         automation_condition=on_checkpoint_change(),
         description=f"{benchmark.title}: one row is an item with the model's completion and its verdict.\n\n"
-        f"{benchmark.protocol}. Programs run in a sandbox and are judged outside of it; items that could not be scored "
-        f"are counted apart, never as zero.",
+        f"{benchmark.protocol}. {_CHAT_TOO if benchmark.chat else ''}Programs run in a sandbox and are judged outside "
+        f"of it; items that could not be scored are counted apart, never as zero.",
     )
     def scores(
         context: dg.AssetExecutionContext,
@@ -71,6 +73,7 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         store = workspace.store
         command = [sys.executable, "-m", "codeft_eval", "run", "--benchmark", benchmark.name]
+        command += ["--protocol", ALL_PROTOCOLS]
         command += ["--checkpoint", str(store.folder("model/checkpoint") / "checkpoint")]
         command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
         command += ["--limit", str(config.limit)] if config.limit else []
@@ -124,7 +127,7 @@ def reference_measured(
     """
     command = [sys.executable, "-m", "codeft_eval", "measure", "--output", str(_measured_folder(workspace))]
     command += ["--model", *(f"{name}={location}" for name, location in config.models.items())]
-    command += ["--benchmark", *(benchmark.name for benchmark in PRESENT)]
+    command += ["--benchmark", *(benchmark.name for benchmark in PRESENT), "--protocol", ALL_PROTOCOLS]
     command += ["--limit", str(config.limit)] if config.limit else []
     command += ["--local-only"] if workspace.is_sample else []
     return program_result(context, pipes, command, env=benchmark_environment(workspace))
@@ -152,7 +155,7 @@ def scoreboard(
     output = store.folder("scoreboard")
     folders = [store.folder(f"scores/{benchmark.name}") for benchmark in PRESENT]
     command = [sys.executable, "-m", "codeft_eval", "scoreboard", "--output", str(output)]
-    command += ["--scores", *map(str, folders)]
+    command += ["--scores", *map(str, [*folders, *_chat_folders(folders)])]
     command += ["--reference", *_measured_references(_measured_folder(workspace))]
     if store.table("decontamination/matches").exists():
         leaked = output / "leaked.json"
@@ -199,8 +202,13 @@ def _measured_folder(workspace: Workspace) -> Path:
 
 def _measured_references(folder: Path) -> list[str]:
     present = {benchmark.name for benchmark in PRESENT}
-    scores = sorted(folder.glob("*/*/scores.json"))
-    return [f"{path.parts[-3]}={path.parent}" for path in scores if path.parts[-2] in present]
+    own = [path.parent for path in sorted(folder.glob("*/*/scores.json")) if path.parts[-2] in present]
+    return [f"{scores.relative_to(folder).parts[0]}={scores}" for scores in [*own, *_chat_folders(own)]]
+
+
+def _chat_folders(folders: Iterable[Path]) -> list[Path]:
+    """Return the folders of the chats' scores that stand beside those of the benchmarks' own protocols."""
+    return [folder / CHAT for folder in folders if (folder / CHAT / "scores.json").is_file()]
 
 
 SCORE_ASSETS = [*map(build_score_asset, PRESENT), reference, reference_measured, scoreboard]
