@@ -7,6 +7,7 @@ and is never mixed with this harness's measurements.
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,7 @@ from typing import Literal, get_args
 from codeft_assets.base import markdown
 from codeft_eval.benchmarks.benchmark import CHAT, RAW, UNSTATED, Benchmark
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.scoring.scores import Score
 
 REFERENCE_MODELS = (
     "Qwen2.5-Coder-0.5B",
@@ -125,18 +127,55 @@ _VERDICTS_OF = {
     "mbpp_evalplus": "mbpp",
     "mbpp_plus": "mbpp_plus",
 }
-"""Our benchmark -> the published verdicts on the same items with the same tests."""
+"""Our benchmark -> the published verdicts on items of the same names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Published verdicts that a score may be paired with, or the reason why it may not."""
+
+    passed: Mapping[str, float]
+    """Item -> 1 or 0; empty where they may not be paired."""
+    reason: str = ""
 
 
 @cache
-def reference_verdicts(model: str, benchmark: str) -> dict[str, float]:
-    """Return item -> 1 or 0, as the model's authors published it for a benchmark of ours; empty when they did not."""
+def published_verdicts(model: str, benchmark: str) -> dict[str, float]:
+    """Return item -> 1 or 0, as the model's authors published it for a benchmark of ours; empty if they did not."""
     published = _VERDICTS_OF.get(benchmark)
     return {
         row["item"]: float(row["passed"])
         for row in _read("reference_verdicts.csv")
         if row["model"] == model and row["benchmark"] == published
     }
+
+
+def reference_verdicts(model: str, score: Score) -> Verdicts:
+    """Return the published verdicts that were made with the very tests of a score.
+
+    What shows that they were is the model's own completions: replayed under our tests they got each published verdict
+    again. ``reference_replays.csv`` records such replays with the hash of the tests; tests/benchmarks/replays.py makes
+    its lines.
+    """
+    verdicts = published_verdicts(model, score.benchmark)
+    if not verdicts:
+        return Verdicts({})
+    key = (model, score.benchmark, str(score.version), score.data_sha256)
+    replays = [row for row in _read("reference_replays.csv") if tuple(row[name] for name in _TESTS) == key]
+    if not replays:
+        return Verdicts({}, "its completions were never replayed under these tests, so its verdicts may be of others")
+    num_differing = int(replays[0]["num_differing"])
+    if num_differing:
+        return Verdicts(
+            {},
+            f"replayed under these tests, its completions got another verdict on {num_differing} of "
+            f"{replays[0]['num_items']} items, so its verdicts are of other tests",
+        )
+    return Verdicts(verdicts)
+
+
+_TESTS = ("model", "benchmark", "version", "data_sha256")
+"""The columns of a replay that name whose completions were replayed under which tests."""
 
 
 def _parse(row: dict[str, str]) -> ReferenceScore:

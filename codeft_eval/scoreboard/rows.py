@@ -191,12 +191,13 @@ def _published_row(ours: Measurement, row: ReferenceScore, leaked: frozenset[str
     published = all_benchmarks()[score.benchmark].published
     assert published is not None, "only benchmarks with one have published figures"
     note = f"ours measured here, theirs published by its authors ({show_shots(row)}). {published.difference}"
-    verdicts = reference_verdicts(row.model, score.benchmark)
-    if ours.pass_rates.keys() <= verdicts.keys():
+    verdicts = reference_verdicts(row.model, score)
+    if verdicts.passed and ours.pass_rates.keys() <= verdicts.passed.keys():
         note += f"; paired with the verdicts its authors published, on {n} items"
-        return _row(ours, PASS_AT_1, leaked, note=note, theirs=verdicts, **facts)
+        return _row(ours, PASS_AT_1, leaked, note=note, theirs=verdicts.passed, **facts)
     passed = round(row.score * n)
-    note += f"; unpaired: the interval takes theirs as that many passes of {n}"
+    reason = f" ({verdicts.reason})" if verdicts.reason else ""
+    note += f"; unpaired{reason}: the interval takes theirs as that many passes of {n}"
     comparison = unpaired((round(sum(ours.pass_rates.values())), n), (passed, n))
     return _row(ours, PASS_AT_1, leaked, note=note, comparison=comparison, **facts)
 

@@ -14,10 +14,12 @@ from codeft_eval.generation.cuda_graph import STEPS_PER_LOOK
 from codeft_eval.generation.decoding import Decoding, Prompt, cut_at_stop, sample_seed, token_selector
 from codeft_eval.generation.engines import continuously, in_batches, in_graphs
 from codeft_eval.generation.language_models import ANSWERS_VERSION
+from codeft_eval.generation.prompts import load_tokenizer
 from codeft_eval.scoring import runs
 from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.runs import _choose_settings, run_checkpoint
 from codeft_eval.scoring.samples import read_samples
+from codeft_eval.scoring.scores import RunIdentity
 from tests.eval.checkpoints import write_checkpoint
 
 SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=8)
@@ -100,7 +102,9 @@ def test_what_is_not_said_is_what_the_device_does_best(checkpoint, tmp_path, dev
     config = json.loads((checkpoint / "config.json").read_text())
     config |= {"model_type": "mistral", "sliding_window": 8} if sliding else {}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    found = _choose_settings(tmp_path / "model", SHORT, Options(device=device, **wanted))
+    found = _choose_settings(
+        tmp_path / "model", load_tokenizer(checkpoint), SHORT.own_protocol, Options(device=device, **wanted)
+    )
     assert (found.engine, found.batch_size, found.dtype) == expected
 
 
@@ -209,7 +213,9 @@ def test_the_version_of_the_answers_follows_the_code_that_computes_them():
 
 def test_answers_of_another_version_are_not_found(tmp_path, monkeypatch):
     context = SimpleNamespace(
-        benchmark=BENCHMARKS["embedded"], model=SimpleNamespace(model_hash="m", settings={}), output=tmp_path
+        benchmark=BENCHMARKS["embedded"],
+        identity=RunIdentity(model="m", model_hash="m", settings={}, protocol_name="raw", protocol="raw"),
+        output=tmp_path,
     )
     for version in ("1", "1", "2"):
         monkeypatch.setattr(runs, "ANSWERS_VERSION", version)

@@ -12,6 +12,7 @@ from codeft_eval.scoreboard.plots import plot_svg
 from codeft_eval.scoreboard.reference import (
     REFERENCE_MODELS,
     published_for,
+    published_verdicts,
     reference_scores,
     reference_table,
     reference_verdicts,
@@ -30,9 +31,9 @@ def score(benchmark="humaneval", passed=16, scored=164, **changes):
     entry = BENCHMARKS[benchmark]
     fields = {
         "benchmark": benchmark, "title": entry.title, "kind": entry.kind, "version": entry.version,
-        "protocol": entry.protocol, "data_sha256": "d" * 64, "model": "ours", "model_hash": "m" * 64, "settings": {},
-        "tier": "namespaces", "tainted": False, "tool_versions": {}, "num_items": scored,
-        "num_items_total": scored, "num_samples": 1,
+        "protocol": entry.protocol, "data_sha256": entry.data.rows_sha256 or "d" * 64, "model": "ours",
+        "model_hash": "m" * 64, "settings": {}, "tier": "namespaces", "tainted": False, "tool_versions": {},
+        "num_items": scored, "num_items_total": scored, "num_samples": 1,
         "num_passed": passed, "num_scored": scored, "num_unscored": 0, "unscored_reasons": {}, "failed_reasons": {},
         "metrics": {"pass@1": proportion(passed, scored), "bits_per_byte": bits_per_byte([-5.0, -6.0], [4, 5])},
         "samples_sha256": "s" * 64,
@@ -48,18 +49,14 @@ def rows(board, metric="pass@1"):
 
 def test_a_published_figure_is_called_published_wherever_it_stands_beside_ours():
     board = make_scoreboard([score()])
-    assert {row.reference_model for row in rows(board)} == set(REFERENCE_MODELS)
+    assert {row.reference_model for row in rows(board)} == set(REFERENCE_MODELS[:4])
     for row in rows(board):
         assert row.provenance == "published"
         assert "published by its authors" in row.note
         assert row.source
         assert row.reference_interval is None
     table = to_markdown(board)
-    assert (
-        table.count(", published |")
-        == len(REFERENCE_MODELS)
-        == scoreboard_html(board, "<svg></svg>").count('figure">published<')
-    )
+    assert table.count(", published |") == 4 == scoreboard_html(board, "<svg></svg>").count('figure">published<')
 
 
 def test_a_ratio_is_ours_over_theirs_with_an_interval_around_it():
@@ -264,12 +261,15 @@ def test_the_page_escapes_what_it_shows():
 
 
 def test_only_the_authors_own_figures_stand_beside_a_benchmark():
-    figures = published_for(BENCHMARKS["humaneval"])
-    assert [row.model for row in figures] == list(REFERENCE_MODELS)
-    assert {row.authority for row in figures} == {"official"}
+    figures = published_for(BENCHMARKS["humaneval"], "raw")
+    assert [row.model for row in figures] == list(REFERENCE_MODELS[:4])
+    chats = published_for(BENCHMARKS["humaneval"], "chat")
+    assert [row.model for row in chats] == list(REFERENCE_MODELS[4:])
+    assert {row.authority for row in [*figures, *chats]} == {"official"}
+    assert published_for(BENCHMARKS["humaneval"], "unstated") == []
     # users' own runs of the same model are in the table, and lower
     assert any(row.authority == "rerun" and row.model == "Qwen2.5-Coder-1.5B" for row in reference_scores())
-    assert published_for(BENCHMARKS["embedded"]) == []
+    assert published_for(BENCHMARKS["embedded"], "raw") == []
 
 
 def test_every_figure_names_its_source():
@@ -283,7 +283,53 @@ def test_a_figure_out_of_range_is_refused():
 
 
 def test_published_verdicts_agree_with_the_published_figure():
-    verdicts = reference_verdicts("Qwen2.5-Coder-1.5B", "humaneval")
+    verdicts = published_verdicts("Qwen2.5-Coder-1.5B", "humaneval")
     assert (len(verdicts), sum(verdicts.values())) == (164, 72)
-    assert reference_verdicts("Qwen2.5-Coder-0.5B", "humaneval") == {}
-    assert reference_verdicts("Qwen2.5-Coder-1.5B", "mbpp") == {}  # 500 tasks, tests in the prompt: another protocol
+    assert published_verdicts("Qwen2.5-Coder-0.5B", "humaneval") == {}
+    assert published_verdicts("Qwen2.5-Coder-1.5B", "mbpp") == {}  # 500 tasks, tests in the prompt: another protocol
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "changes", "reason"),
+    [
+        ("humaneval", {}, ""),
+        ("humaneval", {"data_sha256": "e" * 64}, "never replayed under these tests"),
+        ("humaneval", {"version": 2}, "never replayed under these tests"),
+        ("mbpp_evalplus", {}, "another verdict on 14 of 399 items"),
+    ],
+)
+def test_verdicts_are_paired_only_where_the_models_own_completions_got_each_of_them_again(benchmark, changes, reason):
+    own = score(benchmark, 300, 399 if "mbpp" in benchmark else 164, **changes).score
+    found = reference_verdicts("Qwen2.5-Coder-1.5B", own)
+    assert bool(found.passed) == (not reason)
+    assert reason in found.reason
+
+
+def test_an_unpaired_comparison_says_why():
+    row = next(
+        row for row in rows(make_scoreboard([score("mbpp_evalplus", 272, 399)])) if "1.5B" in row.reference_model
+    )
+    assert row.comparison is not None
+    assert row.comparison.kind == "unpaired"
+    assert "unpaired (replayed under these tests, its completions got another verdict on 14 of 399 items" in row.note
+
+
+def test_a_chat_is_compared_with_chats_and_never_in_one_mean_with_other_protocols():
+    chat = {"protocol_name": "chat", "protocol": "a chat", "title": "HumanEval (chat)"}
+    board = make_scoreboard([score(passed=23), score(passed=40, **chat)])
+    models = {
+        name: {row.reference_model for row in rows(board) if row.protocol_name == name} for name in ("raw", "chat")
+    }
+    assert models == {"raw": set(REFERENCE_MODELS[:4]), "chat": set(REFERENCE_MODELS[4:])}
+    assert board.by_language[0].ours is not None
+    assert board.by_language[0].ours.value == pytest.approx(23 / 164)
+    alone = make_scoreboard([score(passed=40, **chat)])
+    assert alone.headline == "Qwen2.5-Coder-0.5B-Instruct"
+    assert alone.by_language[0].ratio is not None
+    assert "HumanEval (chat) | chat |" in to_markdown(board)
+
+
+def test_a_measured_reference_of_another_protocol_stands_beside_no_score():
+    theirs = score(passed=80, protocol_name="chat", protocol="a chat")
+    board = make_scoreboard([score(passed=23)], {"Qwen2.5-Coder-0.5B": [theirs]})
+    assert {row.provenance for row in rows(board)} == {"published"}
