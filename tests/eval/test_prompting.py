@@ -33,12 +33,17 @@ def base(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def chatty(base, tmp_path_factory):
+    from transformers import AutoModelForCausalLM
+
     folder = tmp_path_factory.mktemp("model") / "chat"
     shutil.copytree(base, folder)
     tokenizer = load_tokenizer(base)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|endofturn|>"]})
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
     return folder
 
 
@@ -105,12 +110,14 @@ def test_all_ends_of_a_model_end_its_text(chatty, tmp_path):
 
 @pytest.mark.parametrize("generate", [in_batches, in_graphs])
 def test_a_completion_ends_at_each_of_the_stop_tokens(base, generate):
+    import torch
     from transformers import AutoModelForCausalLM
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(base).eval(), load_tokenizer(base)
     prompt = Prompt(task_id="t", sample=0, tokens=tuple(tokenizer("def f(x):")["input_ids"]), max_new_tokens=8)
     (whole,) = generate(model, tokenizer, [prompt], Decoding(stops=()), lambda _: True)
-    first = tokenizer(whole[prompt])["input_ids"][0]
+    with torch.no_grad():
+        first = model(torch.tensor([prompt.tokens])).logits[0, -1].argmax().item()
     (cut,) = generate(model, tokenizer, [prompt], Decoding(stops=(), stop_token_ids=(first,)), lambda _: True)
     assert whole[prompt]
     assert cut[prompt] == ""

@@ -10,10 +10,8 @@ from codeft_eval.scoring.samples import Completion, Sample, pass_rates, sample_l
 from codeft_eval.scoring.scores import make_score, pass_metrics
 
 ITEMS = load_items(BENCHMARKS["embedded"])[:3]
-IDENTITY = {"model": "m", "model_hash": "h", "settings": {}, "tier": "t", "tainted": False} | {
-    "tool_versions": {},
-    "num_items_total": 3,
-}
+IDENTITY = {"model": "m", "model_hash": "h", "settings": {}, "tier": "t", "tainted": False, "num_items_total": 3}
+IDENTITY |= {"protocol_name": "raw", "protocol": "in words", "prompt_end": "as written", "tool_versions": {}}
 
 
 def scored(verdicts, likelihoods=()):
