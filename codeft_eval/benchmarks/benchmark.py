@@ -147,6 +147,8 @@ class Benchmark:
     """From the scored rows and the solved examples to items."""
     answer_check: AnswerCheck | None = None
     """None: a completion is a program, which the sandbox runs with the item's tests."""
+    libraries: tuple[str, ...] = ()
+    """Installed ones that programs and tests import, as ``numpy`` or ``numpy==2.4.6``; the sandbox has no other."""
     stops: tuple[str, ...]
     max_new_tokens: int
     select: Callable[[Mapping[str, Any]], bool] = lambda row: True

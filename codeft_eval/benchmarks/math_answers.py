@@ -1,4 +1,4 @@
-r"""Where a completion or a solution states the answer to a math problem: in ``\boxed{}``, after ``####``, in words."""
+r"""Finds the answer that a completion or a solution states: in ``\boxed{}``, after ``####``, or in words."""
 
 from __future__ import annotations
 

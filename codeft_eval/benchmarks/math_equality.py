@@ -1,4 +1,4 @@
-r"""When two answers to a math problem are the same: by structure, and by value where the structure has one.
+r"""Compares two answers to a math problem: by structure, and by value where the structure has one.
 
 It covers the normalizations of Hendrycks et al., arXiv 2103.03874 (``is_equiv``), and departs from them twice: an
 answer that states the name of its value or its unit is equal to one that does not, but ``x=5`` is no ``y=5`` and

@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import TracebackType
@@ -34,14 +34,17 @@ class Sandbox:
         allow_unsafe: bool = False,
         num_workers: int | None = None,
         language: str = "python",
+        libraries: Sequence[str] = (),
     ) -> None:
         """Select the isolation level by trying each, unless ``level`` names one.
+
+        Programs import the standard library and ``libraries``: installed ones, as ``numpy`` or ``numpy==2.4.6``.
 
         Raises:
             SandboxError: no level works here, and ``allow_unsafe`` was not given; only Python programs may run unsafe.
         """
         self.limits = limits or Limits()
-        self._provider = provider_for(language)
+        self._provider = provider_for(language, libraries)
         self.isolation = self._provider.select_isolation(level, allow_unsafe=allow_unsafe)
         self.tool_versions = self._provider.tool_versions()
         self._threads = ThreadPoolExecutor(num_workers or len(os.sched_getaffinity(0)), "sandbox")

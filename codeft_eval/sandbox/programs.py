@@ -23,7 +23,8 @@ class Limits:
     """Twice the slowest canonical solution (MBPP/123: 3.1–3.9 s); CPU time depends little on a busy machine."""
     wall_seconds: float = 20.0
     """Counts only against a program that had a core whenever it wanted one; any other is run again, alone."""
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 2 << 30
+    """Address space, half of EvalPlus' 4 GiB: a right solution of MBPP/255 needs more than one."""
     file_bytes: int = 8 << 20
     num_threads: int = 64
     num_files: int = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from codeft_eval.sandbox.native.provider import NativeProvider
@@ -16,11 +16,15 @@ PROVIDERS: dict[str, Callable[[], Provider]] = {
 }
 
 
-def provider_for(language: str) -> Provider:
-    """Return a provider for programs of ``language``."""
+def provider_for(language: str, libraries: Sequence[str] = ()) -> Provider:
+    """Return a provider for programs of ``language`` that may import ``libraries``; only Python's programs may."""
     if language not in PROVIDERS:
         raise ValueError(
             f"language {language!r}: the sandbox has providers for {sorted(PROVIDERS)}; add an entry to "
             "codeft_eval.sandbox.selection.PROVIDERS"
         )
-    return PROVIDERS[language]()
+    if not libraries:
+        return PROVIDERS[language]()
+    if language != "python":
+        raise ValueError(f"libraries {sorted(libraries)}: only Python programs may import them, not {language}'s")
+    return PythonProvider(libraries)

@@ -45,7 +45,9 @@ def open_grader(
         yield _AnswerGrader(benchmark.answer_check)
         return
     language = benchmark.languages[0]
-    with Sandbox(limits=limits, level=level, allow_unsafe=allow_unsafe, language=language) as sandbox:
+    with Sandbox(
+        limits=limits, level=level, allow_unsafe=allow_unsafe, language=language, libraries=benchmark.libraries
+    ) as sandbox:
         yield _ProgramGrader(sandbox)
 
 

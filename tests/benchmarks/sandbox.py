@@ -28,7 +28,7 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
 from tests.benchmarks import hostile_peers
 from tests.eval.host import SECRET_VARIABLE, a_host, attack, sandbox_processes
-from tests.eval.hostile import ATTACKS
+from tests.eval.hostile import SUITE
 
 PROMPT, BODY = "def add(a, b):\n", "    return a + b\n"
 TEST = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
@@ -87,11 +87,11 @@ def hostile(level: str) -> tuple[dict[str, int], dict[str, str]]:
     with tempfile.TemporaryDirectory() as folder, a_host(Path(folder)) as host:
         grades = attack(level, host)
         untouched = host.is_unchanged() and not host.was_contacted() and sandbox_processes() == before
-    honest = [grade.verdict == "passed" for key, grade in grades.items() if key not in ATTACKS]
-    contained = [grades[name].verdict == "failed" for name in ATTACKS] if untouched and all(honest) else []
-    passed = sum(grades[name].verdict == "passed" for name in ATTACKS)
-    counts = {"hostile_total": len(ATTACKS), "hostile_contained": sum(contained), "hostile_passed": passed}
-    letters = {name: "F" if grades[name].verdict == "passed" else "" if untouched else "X" for name in ATTACKS}
+    honest = [grade.verdict == "passed" for key, grade in grades.items() if key not in SUITE]
+    contained = [grades[name].verdict == "failed" for name in SUITE] if untouched and all(honest) else []
+    passed = sum(grades[name].verdict == "passed" for name in SUITE)
+    counts = {"hostile_total": len(SUITE), "hostile_contained": sum(contained), "hostile_passed": passed}
+    letters = {name: "F" if grades[name].verdict == "passed" else "" if untouched else "X" for name in SUITE}
     return counts, letters
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import codeft_eval
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade, Limits, Program
-from tests.eval.hostile import ATTACKS, HONEST, TEST
+from tests.eval.hostile import HONEST, SUITE, TEST
 
 LIMITS = Limits(
     cpu_seconds=1, wall_seconds=2.5, memory_bytes=256 << 20
@@ -77,7 +77,7 @@ def a_host(folder: Path) -> Iterator[Host]:
 def attack(level: str, host: Host) -> dict[str, Grade]:
     """Return the grades of all attacks, each followed by an honest program."""
     programs = []
-    for name, source in ATTACKS.items():
+    for name, source in SUITE.items():
         programs.append(Program(key=name, source=host.fill_in(source), entry_point="add", test=TEST))
         programs.append(Program(key=f"honest after {name}", source=HONEST, entry_point="add", test=TEST))
     with Sandbox(level=level, limits=LIMITS, num_workers=2) as sandbox:

@@ -5,6 +5,7 @@ Each defines ``add(a, b)`` and returns the right sum only when its attack has wo
 """
 
 from tests.eval.forgeries import FORGERIES
+from tests.eval.remote_forgeries import REMOTE_FORGERIES
 
 TEST = """
 def check(candidate):
@@ -199,3 +200,6 @@ def add(a, b):
 }  # fmt: skip
 
 ATTACKS = FORGERIES | EXHAUSTION | ESCAPES
+"""Attacks on any harness."""
+SUITE = ATTACKS | REMOTE_FORGERIES
+"""And those on what crosses between two processes, which other harnesses have not."""

@@ -10,7 +10,7 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade, Program
 from codeft_eval.sandbox.python.provider import check_level
 from tests.eval.host import LIMITS, SECRET_VARIABLE, Host, a_host, attack, sandbox_processes
-from tests.eval.hostile import ATTACKS, TEST
+from tests.eval.hostile import ATTACKS, SUITE, TEST
 
 
 @dataclass
@@ -33,7 +33,7 @@ def report(request, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", SUITE)
 def test_no_attack_passes(report, name):
     grade = report.grades[name]
     assert grade.verdict == "failed", grade
@@ -42,7 +42,7 @@ def test_no_attack_passes(report, name):
 def test_every_honest_program_between_attacks_passes(report):
     honest = [grade for key, grade in report.grades.items() if key.startswith("honest")]
     assert [grade for grade in honest if grade.verdict != "passed"] == []
-    assert len(honest) == len(ATTACKS)
+    assert len(honest) == len(SUITE)
 
 
 def test_the_host_is_unchanged(report):
@@ -55,7 +55,7 @@ def test_no_process_survives(report):
 
 
 def test_every_grade_names_the_isolation_level(report):
-    assert len(report.grades) == 2 * len(ATTACKS)
+    assert len(report.grades) == 2 * len(SUITE)
     assert {key: grade.isolation for key, grade in report.grades.items() if grade.isolation != report.level} == {}
 
 

@@ -9,7 +9,8 @@ import functools
 import os
 import resource
 import sysconfig
-from collections.abc import Callable
+import zoneinfo
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from codeft_eval.sandbox.isolation import landlock, syscalls
@@ -33,13 +34,13 @@ class IsolationLevel:
     confine_judge: Callable[[Limits], None]
 
 
-def enter(name: str) -> IsolationLevel:
-    """Isolate the calling worker and return the confinement of its children.
+def enter(name: str, libraries: Sequence[str] = ()) -> IsolationLevel:
+    """Isolate the calling worker and return the confinement of its children, which may read ``libraries``.
 
     Raises:
         OSError: the kernel refuses a part of it.
     """
-    return {NAMESPACES: _enter_namespaces, LANDLOCK: _enter_landlock, UNSAFE: _enter_nothing}[name]()
+    return {NAMESPACES: _enter_namespaces, LANDLOCK: _enter_landlock, UNSAFE: _enter_nothing}[name](libraries)
 
 
 def standard_library_folders() -> list[str]:
@@ -47,9 +48,15 @@ def standard_library_folders() -> list[str]:
     return sorted({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
 
-def _enter_namespaces() -> IsolationLevel:
+def _time_zones() -> list[str]:
+    return [folder for folder in zoneinfo.TZPATH if os.path.isdir(folder)]
+
+
+def _enter_namespaces(libraries: Sequence[str]) -> IsolationLevel:
     program = program_filter()
-    namespaces = Namespaces.enter(Root(folders=tuple(standard_library_folders()), files=DEVICES))
+    folders = [*standard_library_folders(), *_time_zones(), *filter(os.path.isdir, libraries)]
+    files = [*DEVICES, *filter(os.path.isfile, libraries)]
+    namespaces = Namespaces.enter(Root(folders=tuple(folders), files=tuple(files)))
     # All but the scratch is mounted read-only; these rules add what mounts cannot refuse: devices, signals, sockets.
     rules = landlock.ruleset_if_supported(
         [("/", landlock.SCRATCH_RIGHTS), *((device, DEVICE_RIGHTS) for device in DEVICES)]
@@ -70,11 +77,12 @@ def _enter_namespaces() -> IsolationLevel:
     return IsolationLevel(namespaces.fork, confine_candidate, confine_judge)
 
 
-def _enter_landlock() -> IsolationLevel:
+def _enter_landlock(libraries: Sequence[str]) -> IsolationLevel:
     program = program_filter()
     os.chdir("/")
     # Installed packages lie beneath the standard library; the benchmarks' answers may be among them.
-    paths = [(path, landlock.READ) for path in _entries_without_packages(standard_library_folders())]
+    readable = [*_entries_without_packages(standard_library_folders()), *_time_zones(), *libraries]
+    paths = [(path, landlock.READ) for path in readable]
     rules = landlock.ruleset([*paths, *((device, DEVICE_RIGHTS) for device in DEVICES)])
     _install(worker_filter())
     syscalls.landlock_restrict(rules)
@@ -87,7 +95,7 @@ def _enter_landlock() -> IsolationLevel:
     return IsolationLevel(syscalls.fork, confine, confine)
 
 
-def _enter_nothing() -> IsolationLevel:
+def _enter_nothing(_libraries: Sequence[str]) -> IsolationLevel:
     return IsolationLevel(syscalls.fork, _limit, _limit)
 
 

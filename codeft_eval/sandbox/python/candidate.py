@@ -9,8 +9,9 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from codeft_eval.sandbox.python.rpc import RpcChannel, serve_call, serve_iter, serve_next
+from codeft_eval.sandbox.python.rpc import RpcChannel
 from codeft_eval.sandbox.python.rpc_batch import serve_calls
+from codeft_eval.sandbox.python.rpc_serving import CANDIDATE_OPERATIONS
 
 
 def serve_program(channel: RpcChannel) -> None:
@@ -18,7 +19,6 @@ def serve_program(channel: RpcChannel) -> None:
     module = types.ModuleType("candidate")
     sys.modules["candidate"] = module
     random.seed(0)
-    names: dict[str, list] = {}
 
     def load(_channel: RpcChannel, source: Any) -> dict:
         # dont_inherit: the program must not inherit this module's own `from __future__` import.
@@ -26,31 +26,14 @@ def serve_program(channel: RpcChannel) -> None:
         return {"value": None}
 
     def lookup(_channel: RpcChannel, name: Any) -> dict:
-        if name not in names:
-            names[name] = channel.export(module.__dict__[name])
-        return {"value": names[name]}
+        value = module.__dict__[name]
+        if isinstance(value, type) and not issubclass(value, BaseException):
+            channel.classes_under_test += (value,)
+        return {"value": channel.export(value) if callable(value) else channel.encode(value)}
 
-    operations = {
-        "load": load,
-        "lookup": lookup,
-        "call": serve_call,
-        "calls": serve_calls,
-        "next": serve_next,
-        "iter": serve_iter,
-        "getattr": _serve_getattr,
-        "setattr": _serve_setattr,
-    }
+    operations = {"load": load, "lookup": lookup, "calls": serve_calls, **CANDIDATE_OPERATIONS}
     channel.send_ready()
     channel.serve({name: _with_traceback(operation) for name, operation in operations.items()})
-
-
-def _serve_getattr(channel: RpcChannel, handle: Any, name: Any) -> dict:
-    return {"value": channel.encode(getattr(channel.object(handle), name))}
-
-
-def _serve_setattr(channel: RpcChannel, handle: Any, name: Any, value: Any) -> dict:
-    setattr(channel.object(handle), name, channel.decode(value))
-    return {"value": None}
 
 
 def _with_traceback(operation: Callable[..., dict]) -> Callable[..., dict]:

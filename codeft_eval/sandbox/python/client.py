@@ -15,6 +15,7 @@ from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerPr
 from codeft_eval.sandbox.programs import SLEPT, STARVED, STDERR_BYTES, Grade, Limits, Program, Verdict
 from codeft_eval.sandbox.provider import SandboxError
 from codeft_eval.sandbox.python.global_names import global_names
+from codeft_eval.sandbox.python.libraries import NO_LIBRARIES, Libraries
 from codeft_eval.sandbox.python.worker import OUT_OF_MEMORY
 
 _SIGXCPU, _SIGKILL = -24, -9
@@ -23,10 +24,11 @@ _SIGXCPU, _SIGKILL = -24, -9
 class PythonWorker:
     """A running worker at one isolation level."""
 
-    def __init__(self, level: str) -> None:
+    def __init__(self, level: str, libraries: Libraries = NO_LIBRARIES) -> None:
         self.level = level
         try:
-            self._process = WorkerProcess("python.worker", level)
+            configuration = json.dumps({"level": level, "libraries": asdict(libraries)})
+            self._process = WorkerProcess("python.worker", configuration)
         except SandboxError as error:
             raise SandboxError(f"isolation level {level!r} does not start: {error}") from error
         self._control = self._process.control

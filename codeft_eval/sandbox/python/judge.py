@@ -14,13 +14,14 @@ from types import CodeType
 from typing import Any
 
 from codeft_eval.sandbox.programs import NOT_ISOLATED
-from codeft_eval.sandbox.python.rpc import ChannelClosed, RemoteProxy, RpcChannel, serve_call, serve_iter, serve_next
+from codeft_eval.sandbox.python.rpc import ChannelClosed, RpcChannel
 from codeft_eval.sandbox.python.rpc_batch import call_batched
 from codeft_eval.sandbox.python.rpc_codec import ProtocolError
 from codeft_eval.sandbox.python.rpc_errors import RemoteError
-
-SERVED_OPERATIONS = {"call": serve_call, "next": serve_next, "iter": serve_iter}
-"""The candidate may call objects that a test passed to it, and nothing else of this process."""
+from codeft_eval.sandbox.python.rpc_proxies import RemoteProxy
+from codeft_eval.sandbox.python.rpc_serving import TESTS_MODULE
+from codeft_eval.sandbox.python.stop_iteration import StopIterationPlaces
+from codeft_eval.sandbox.python.unittest_cases import run_test_cases
 
 
 def run_tests(channel: RpcChannel, job: dict[str, Any]) -> dict[str, str]:
@@ -35,11 +36,12 @@ def run_tests(channel: RpcChannel, job: dict[str, Any]) -> dict[str, str]:
         failure = _load(channel, job)
         if failure:
             return failure
-        namespace = _trusted_namespace(channel, job)
+        namespace = _trusted_namespace(job)
+        failure = _look_up(channel, job, namespace)
+        if failure:
+            return failure
     except (ChannelClosed, ProtocolError) as error:
         return _channel_failure(error)
-    except KeyError:
-        return _failed("no_entry_point", f"the program defines no {job['entry_point']!r}")
     return _execute(channel, job, test, namespace)
 
 
@@ -51,46 +53,47 @@ def _compile(source: str, name: str) -> CodeType:
 def _load(channel: RpcChannel, job: dict[str, Any]) -> dict[str, str] | None:
     try:
         channel.request("load", job["source"])
-    except Exception as error:
-        if isinstance(error, ProtocolError):
-            raise
+    except ProtocolError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a program may raise anything
         return _failed("memory" if isinstance(error, MemoryError) else "load_error", _describe(error))
     return None
 
 
-def _trusted_namespace(channel: RpcChannel, job: dict[str, Any]) -> dict[str, Any]:
-    """Return the tests' globals: the prompt's helpers, the candidate, and classes that only the candidate defines."""
-    namespace: dict[str, Any] = {"__name__": "judge", "call_batched": call_batched}
+def _trusted_namespace(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the tests' globals that are not the program's: the prompt's helpers and standard modules."""
+    namespace: dict[str, Any] = {"__name__": TESTS_MODULE, "call_batched": call_batched}
     exec(_compile(job["prelude"], "<prompt>"), namespace)  # noqa: S102  trusted, as the tests are
-    namespace[job["entry_point"]] = channel.request("lookup", job["entry_point"])
     for name in set(job["names"]) - namespace.keys() - vars(builtins).keys():
-        is_module = name in sys.stdlib_module_names
-        namespace[name] = importlib.import_module(name) if is_module else _LazyProxy(channel, name)
+        if name in sys.stdlib_module_names:
+            namespace[name] = importlib.import_module(name)
     return namespace
 
 
-class _LazyProxy:
-    """A name of the candidate's module, looked up when a test first uses it."""
-
-    def __init__(self, channel: RpcChannel, name: str) -> None:
-        self._channel, self._name = channel, name
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._remote()(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._remote(), name)
-
-    def _remote(self) -> RemoteProxy:
-        return self._channel.request("lookup", self._name)
+def _look_up(channel: RpcChannel, job: dict[str, Any], namespace: dict[str, Any]) -> dict[str, str] | None:
+    """Add the candidate, and what else of the program the tests name; return a failure to find the candidate."""
+    own = sorted(set(job["names"]) - namespace.keys() - vars(builtins).keys() - {job["entry_point"]})
+    for name in (job["entry_point"], *own):
+        try:
+            namespace[name] = channel.request("lookup", name)
+        except KeyError:
+            if name == job["entry_point"]:
+                return _failed("no_entry_point", f"the program defines no {name!r}")
+        except ProtocolError:
+            raise
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a program's metaclass may raise anything
+            return _failed("exception", _describe(error))
+    return None
 
 
 def _execute(channel: RpcChannel, job: dict[str, Any], test: CodeType, namespace: dict[str, Any]) -> dict[str, str]:
+    channel.exceptions.may_stop_iteration = StopIterationPlaces(job["test"]).is_caught
     try:
         exec(test, namespace)  # noqa: S102  the benchmark's own
         check = namespace.get("check")
-        if callable(check) and not isinstance(check, (RemoteProxy, _LazyProxy)):
+        if callable(check) and not isinstance(check, RemoteProxy):
             check(namespace[job["entry_point"]])
+        run_test_cases(namespace)
     except (ChannelClosed, ProtocolError) as error:
         return _channel_failure(error)
     except AssertionError as error:

@@ -6,11 +6,13 @@ import functools
 import logging
 import platform
 import sys
+from collections.abc import Sequence
 
 from codeft_eval.sandbox.isolation.levels import LEVELS, UNSAFE
 from codeft_eval.sandbox.programs import Limits, Program
 from codeft_eval.sandbox.provider import Isolation, SandboxError
 from codeft_eval.sandbox.python.client import PythonWorker
+from codeft_eval.sandbox.python.libraries import find_libraries
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +37,15 @@ _TEST = "def check(candidate):\n    assert candidate() == [True, True, True, Tru
 
 class PythonProvider:
     """Runs Python programs as a judge and a candidate, by namespaces, by Landlock, or unconfined on request."""
+
+    def __init__(self, libraries: Sequence[str] = ()) -> None:
+        """Take the installed libraries that programs and tests may import besides the standard library.
+
+        Raises:
+            ValueError: one is not installed, or in another version.
+        """
+        self._libraries = find_libraries(libraries)
+        self.versions = self._libraries.versions
 
     def select_isolation(self, level: str | None, *, allow_unsafe: bool) -> Isolation:
         """Return ``level``, or the strongest level that works where it is None.
@@ -64,7 +75,7 @@ class PythonProvider:
 
     def start_worker(self, isolation: Isolation) -> PythonWorker:
         """Start a worker at the selected level."""
-        return PythonWorker(isolation.level)
+        return PythonWorker(isolation.level, self._libraries)
 
 
 @functools.cache

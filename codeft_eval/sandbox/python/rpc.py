@@ -1,7 +1,7 @@
 """RPC between judge and candidate: each side sends requests and serves those of the other.
 
-The protocol is synchronous and symmetric, so a test may hand the candidate a callback. A ``RemoteProxy`` represents an
-object of the other side; it equals nothing and has no truth value, so a program proves nothing by returning one.
+The protocol is synchronous and symmetric, so a test may hand the candidate a callback. What is no plain value stays
+where it lives, and a proxy (``rpc_proxies``) represents it on the other side.
 """
 
 from __future__ import annotations
@@ -12,56 +12,16 @@ from collections.abc import Callable
 from typing import Any
 
 from codeft_eval.sandbox.isolation.descriptors import write_all
-from codeft_eval.sandbox.python.rpc_codec import ProtocolError, decode, dumps, encode, loads
-from codeft_eval.sandbox.python.rpc_errors import describe_exception, restore_exception
+from codeft_eval.sandbox.python.rpc_codec import ProtocolError, Remote, decode, dumps, encode, loads
+from codeft_eval.sandbox.python.rpc_errors import RemoteExceptions
+from codeft_eval.sandbox.python.rpc_proxies import describe, handle_of, make_proxy, make_value
 
 MAXIMUM_MESSAGE_BYTES = 32 << 20
-_MUTABLE = (list, dict, set, bytearray)
+MUTABLE = (list, dict, set, bytearray)
 
 
 class ChannelClosed(BaseException):
     """The other side closed the channel; not an Exception, so that no test swallows it by accident."""
-
-
-class RemoteProxy:
-    """An object that lives on the other side."""
-
-    def __init__(self, channel: RpcChannel, handle: int) -> None:
-        object.__setattr__(self, "_channel", channel)
-        object.__setattr__(self, "_handle", handle)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the object where it lives."""
-        return self._channel.call(self._handle, args, kwargs)
-
-    def __iter__(self) -> RemoteProxy:
-        return self._channel.request("iter", self._handle)
-
-    def __next__(self) -> Any:
-        found = self._channel.request("next", self._handle)
-        if not found:
-            raise StopIteration
-        return found[0]
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._channel.request("getattr", self._handle, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._channel.request("setattr", self._handle, name, value)
-
-    def __eq__(self, other: object) -> bool:
-        return False
-
-    def __ne__(self, other: object) -> bool:
-        return False
-
-    def __hash__(self) -> int:
-        return self._handle
-
-    def __bool__(self) -> bool:
-        raise TypeError("an object of the candidate program has no truth value here; return a built-in value")
 
 
 class RpcChannel:
@@ -75,6 +35,10 @@ class RpcChannel:
         self._descriptor = descriptor
         self._operations = operations
         self._exported: list[Any] = []
+        self._handles: dict[int, int] = {}
+        self._remotes: dict[int, Any] = {}
+        self.exceptions = RemoteExceptions(self)
+        self.classes_under_test: tuple[type, ...] = ()
         self.is_broken = False
 
     def call(self, handle: int, args: tuple, kwargs: dict) -> Any:
@@ -114,11 +78,25 @@ class RpcChannel:
         return self._exported[handle]
 
     def export(self, value: Any) -> list:
-        """Return a handle of ``value``, or the other side's own handle when it is a ``RemoteProxy``."""
-        if isinstance(value, RemoteProxy):
-            return ["o", object.__getattribute__(value, "_handle")]
-        self._exported.append(value)
-        return ["h", len(self._exported) - 1]
+        """Return a described handle of ``value``, or the other side's own handle of what lives there."""
+        kind = type(value)
+        if issubclass(kind, Remote):
+            return ["o", handle_of(value)]
+        handle = self.handle(value)
+        if issubclass(kind, type) and issubclass(value, BaseException):
+            return ["h", handle, value.__name__, 0, "exception", self.exceptions.lineage(value)]
+        return ["h", handle, *describe(kind, is_under_test=self.is_under_test(kind))]
+
+    def handle(self, value: Any) -> int:
+        """Return the number of an object of this side, the same one each time."""
+        handle = self._handles.setdefault(id(value), len(self._exported))
+        if handle == len(self._exported):
+            self._exported.append(value)
+        return handle
+
+    def is_under_test(self, kind: type) -> bool:
+        """Return whether tests name the class or one that it extends."""
+        return bool(self.classes_under_test) and issubclass(kind, self.classes_under_test)
 
     def encode(self, value: Any) -> Any:
         """Return ``value`` as JSON-ready data.
@@ -127,7 +105,7 @@ class RpcChannel:
             ValueError: it nests too deep to be sent.
         """
         try:
-            return encode(value, self.export)
+            return encode(value, self)
         except RecursionError:
             raise ValueError("a value nests too deep, or contains itself") from None
 
@@ -135,12 +113,14 @@ class RpcChannel:
         """Return the value of ``data``; tag "a" refers to an argument of the call that it answers."""
 
         def resolve(tag: str, content: list) -> Any:
+            if tag == "x":
+                return self._remote(content[1][1:], content[0])
             number = content[0] if content else None
             if tag == "o":
                 return self.object(number)
             if not isinstance(number, int) or (tag == "a" and not 0 <= number < len(args)):
                 raise ProtocolError(f"handle {str(number)[:20]!r} does not exist")
-            return args[number] if tag == "a" else RemoteProxy(self, number)
+            return args[number] if tag == "a" else self._remote(content)
 
         try:
             return decode(data, resolve)
@@ -148,6 +128,23 @@ class RpcChannel:
             raise self.mark_broken("a value nests too deep") from None
         except ProtocolError as error:
             raise self.mark_broken(str(error)) from error
+
+    def _remote(self, described: list, plain: Any = None) -> Any:
+        """Return what stands for an object of the other side, the same one for each handle."""
+        handle, *description = described
+        if handle not in self._remotes:
+            self._remotes[handle] = self._make_remote(handle, description, plain)
+        return self._remotes[handle]
+
+    def _make_remote(self, handle: int, description: list, plain: Any) -> Any:
+        if plain is not None:
+            return make_value(self, plain, handle)
+        known = description[2] if len(description) > 2 else ""
+        if known == "exception":
+            return self.exceptions.class_of(description[3])
+        if known == "coroutine":
+            return _await_remote(self, handle)
+        return make_proxy(self, handle, *description[:3])
 
     def exchange(self, request: list) -> dict:
         """Send a request, serve the other side's requests meanwhile, and return the complete answer."""
@@ -158,14 +155,14 @@ class RpcChannel:
                 self._answer(message)
                 continue
             if "error" in message:
-                raise restore_exception(message["error"])
+                raise self.exceptions.restore(message["error"])
             if "value" not in message:
                 raise self.mark_broken("neither value nor error in an answer")
             return message
 
     def _apply_change(self, args: tuple, change: Any) -> None:
         index, data = change if isinstance(change, list) and len(change) == 2 else (None, None)
-        if not isinstance(index, int) or not 0 <= index < len(args) or type(args[index]) not in _MUTABLE:
+        if not isinstance(index, int) or not 0 <= index < len(args) or type(args[index]) not in MUTABLE:
             raise self.mark_broken(f"argument {str(index)[:20]!r} cannot change")
         content = self.decode(data)
         if type(content) is not type(args[index]):
@@ -181,7 +178,7 @@ class RpcChannel:
         except (ChannelClosed, ProtocolError):
             raise
         except BaseException as error:  # noqa: BLE001  the program's own, SystemExit included, is its answer
-            answer = {"error": describe_exception(error)}
+            answer = {"error": self.exceptions.describe(error)}
         self._send(answer)
 
     def _send(self, message: dict) -> None:
@@ -227,30 +224,9 @@ class RpcChannel:
         return ChannelClosed("the other side closed the channel")
 
 
-def serve_call(channel: RpcChannel, handle: Any, encoded: list, kwargs: Any) -> dict:
-    """Serve "call": return the value, and the mutable arguments as they are after the call."""
-    args = tuple(channel.decode(item) for item in encoded)
-    value = channel.object(handle)(*args, **channel.decode(kwargs))
-    changed = [
-        [index, after]
-        for index, (arg, before) in enumerate(zip(args, encoded, strict=True))
-        if type(arg) in _MUTABLE and (after := channel.encode(arg)) != before
-    ]
-    same = next((index for index, arg in enumerate(args) if arg is value and type(arg) in _MUTABLE), None)
-    answer = {"value": channel.encode(value) if same is None else ["a", same]}
-    return answer | {"changed": changed} if changed else answer
-
-
-def serve_next(channel: RpcChannel, handle: Any) -> dict:
-    """Serve "next": return a list of the next item, or an empty one at the end."""
-    for item in channel.object(handle):
-        return {"value": channel.encode([item])}
-    return {"value": channel.encode([])}
-
-
-def serve_iter(channel: RpcChannel, handle: Any) -> dict:
-    """Serve "iter": return a handle of an iterator."""
-    return {"value": channel.export(iter(channel.object(handle)))}
+async def _await_remote(channel: RpcChannel, handle: int) -> Any:
+    """Stand for a coroutine of the other side, which runs it to its end there."""
+    return channel.request("await", handle)
 
 
 def _list_or_empty(data: Any) -> list:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from codeft_eval.sandbox.python.rpc import ChannelClosed, RemoteProxy, RpcChannel
+from codeft_eval.sandbox.python.rpc import ChannelClosed, RpcChannel
 from codeft_eval.sandbox.python.rpc_codec import ProtocolError, dumps
-from codeft_eval.sandbox.python.rpc_errors import describe_exception, restore_exception
+from codeft_eval.sandbox.python.rpc_proxies import RemoteProxy, channel_of, handle_of
 
 _CALLS_PER_MESSAGE, _BYTES_PER_MESSAGE = 64, 4 << 20
 
@@ -19,7 +19,7 @@ def call_batched(function: Any, calls: list[list]) -> Any:
     """
     if not isinstance(function, RemoteProxy):
         return function
-    channel, handle = (object.__getattribute__(function, name) for name in ("_channel", "_handle"))
+    channel, handle = channel_of(function), handle_of(function)
 
     def answers() -> Iterator[Any]:
         start = 0
@@ -55,7 +55,7 @@ def _result(channel: RpcChannel, answer: Any) -> Any:
     if not isinstance(answer, dict) or not answer.keys() & {"value", "error"}:
         raise channel.mark_broken("neither value nor error in an answer")
     if "error" in answer:
-        raise restore_exception(answer["error"])
+        raise channel.exceptions.restore(answer["error"])
     return channel.decode(answer["value"])
 
 
@@ -65,4 +65,4 @@ def _answer(channel: RpcChannel, function: Callable[..., Any], encoded: list) ->
     except (ChannelClosed, ProtocolError):
         raise
     except BaseException as error:  # noqa: BLE001  the program's own is its answer, as for a single call
-        return {"error": describe_exception(error)}
+        return {"error": channel.exceptions.describe(error)}

@@ -24,8 +24,10 @@ from codeft_eval.sandbox.isolation import levels, syscalls
 from codeft_eval.sandbox.isolation.descriptors import read_line, write_all
 from codeft_eval.sandbox.isolation.levels import IsolationLevel
 from codeft_eval.sandbox.programs import Limits
-from codeft_eval.sandbox.python import candidate, judge
+from codeft_eval.sandbox.python import adapted_modules, candidate, judge
+from codeft_eval.sandbox.python.libraries import Libraries, import_libraries
 from codeft_eval.sandbox.python.rpc import RpcChannel
+from codeft_eval.sandbox.python.rpc_serving import JUDGE_OPERATIONS
 
 # The most imported modules, loaded once; each program imports the rest of the standard library by itself.
 PRELOADED = (
@@ -43,11 +45,14 @@ _WARM_UP = "import math\ndef f(items, x):\n    items.append(x)\n    return {item
 def main() -> None:
     """Serve programs until the pool closes the control socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    for name in PRELOADED:
-        importlib.import_module(name)
+    name, libraries = _configuration(sys.argv[2])
+    for module in PRELOADED:
+        importlib.import_module(module)
+    adapted_modules.install()
+    import_libraries(libraries)
     _warm_up()
     try:
-        level = levels.enter(sys.argv[2])
+        level = levels.enter(name, libraries.paths)
     except OSError as error:
         control.send(json.dumps({"refused": str(error)}).encode())
         return
@@ -63,6 +68,11 @@ def main() -> None:
     control.send(json.dumps({"ready": os.getpid()}).encode())
     while _serve_one(control, level):
         pass
+
+
+def _configuration(text: str) -> tuple[str, Libraries]:
+    configuration = json.loads(text)
+    return configuration["level"], Libraries(**configuration["libraries"])
 
 
 def _warm_up() -> None:
@@ -81,7 +91,7 @@ def _warm_up() -> None:
         judge_end, candidate_end = socket.socketpair()
         inside = threading.Thread(target=candidate.serve_program, args=(RpcChannel(candidate_end.fileno(), {}),))
         inside.start()
-        verdict = judge.run_tests(RpcChannel(judge_end.fileno(), judge.SERVED_OPERATIONS), job)
+        verdict = judge.run_tests(RpcChannel(judge_end.fileno(), JUDGE_OPERATIONS), job)
         judge_end.close()
         inside.join()
         candidate_end.close()
@@ -138,7 +148,7 @@ def _run_judge(level: IsolationLevel, limits: Limits, channel: int, job_descript
     _keep_only(channel, job_descriptor)
     gc.enable()
     job = json.loads(read_line(job_descriptor))
-    verdict = judge.run_tests(RpcChannel(channel, judge.SERVED_OPERATIONS), job)
+    verdict = judge.run_tests(RpcChannel(channel, JUDGE_OPERATIONS), job)
     write_all(job_descriptor, json.dumps(verdict).encode() + b"\n")
 
 

@@ -1,0 +1,114 @@
+"""Installed libraries that a benchmark declares, such as numpy: imported once, read-only, and nothing beside them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.machinery
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+
+# Of one core and no thread pool: threads do not survive a fork, and the limits count them.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Libraries:
+    """Declared libraries with all that they require."""
+
+    declared: tuple[str, ...] = ()
+    """Module names that are imported before the first program."""
+    versions: dict[str, str]
+    """Distribution -> version, the required ones included."""
+    site: str = ""
+    """The folder of installed packages."""
+    entries: tuple[str, ...] = ()
+    """The libraries' own files and folders in it; nothing else of it is visible."""
+
+    @property
+    def paths(self) -> list[str]:
+        """The entries' paths."""
+        return [os.path.join(self.site, entry) for entry in self.entries]
+
+
+NO_LIBRARIES = Libraries(versions={})
+
+
+def find_libraries(requirements: Sequence[str]) -> Libraries:
+    """Return the installed libraries named like ``numpy`` or ``numpy==2.4.6``.
+
+    Raises:
+        ValueError: one is not installed, or in another version.
+    """
+    if not requirements:
+        return NO_LIBRARIES
+    found: dict[str, metadata.Distribution] = {}
+    for requirement in requirements:
+        name, _, version = requirement.partition("==")
+        _collect(name.strip(), found)
+        installed = found[_canonical(name)].version
+        if version and installed != version.strip():
+            raise ValueError(f"library {requirement!r}: version {installed} is installed; pip install '{requirement}'")
+    entries = {file.parts[0] for distribution in found.values() for file in distribution.files or ()}
+    site = str(next(iter(found.values())).locate_file(""))
+    return Libraries(
+        declared=tuple(requirement.partition("==")[0].strip().replace("-", "_") for requirement in requirements),
+        versions={name: distribution.version for name, distribution in sorted(found.items())},
+        site=os.path.realpath(site),
+        entries=tuple(sorted(entry for entry in entries if _is_library(site, entry))),
+    )
+
+
+class LibraryFinder:
+    """Finds the libraries' modules, and no other of the folder that they are installed in."""
+
+    def __init__(self, libraries: Libraries) -> None:
+        self._site = libraries.site
+        self._names = {entry.partition(".")[0] for entry in libraries.entries}
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> object:
+        """Return the specification of a library's own module."""
+        if path is not None or name not in self._names:
+            return None
+        return importlib.machinery.PathFinder.find_spec(name, [self._site])
+
+
+def import_libraries(libraries: Libraries) -> None:
+    """Import the declared libraries and make all of them importable; the environment is changed for the import."""
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    sys.meta_path.append(LibraryFinder(libraries))  # type: ignore[arg-type]  a finder by its one method
+    for name in libraries.declared:
+        importlib.import_module(name)
+
+
+def _collect(name: str, found: dict[str, metadata.Distribution]) -> None:
+    """Add a distribution and all that it requires without extras; what is not installed is not required here."""
+    if _canonical(name) in found:
+        return
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        raise ValueError(
+            f"library {name!r} is not installed, which a benchmark declares for its programs; pip install {name}"
+        ) from None
+    found[_canonical(name)] = distribution
+    for requirement in distribution.requires or ():
+        required = re.match(r"[\w.-]+", requirement)
+        if required and "extra ==" not in requirement and _is_installed(required[0]):
+            _collect(required[0], found)
+
+
+def _is_installed(name: str) -> bool:
+    return any(True for _ in metadata.distributions(name=name))
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+
+
+def _is_library(site: str, entry: str) -> bool:
+    is_named = entry not in ("..", "__pycache__", "bin") and not entry.endswith((".dist-info", ".pth"))
+    return is_named and os.path.exists(os.path.join(site, entry))
