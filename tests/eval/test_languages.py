@@ -250,7 +250,7 @@ def test_without_a_tool_the_reasons_are_given(monkeypatch):
 
 def test_a_canary_that_is_graded_wrongly_stops_the_language(monkeypatch):
     needs("shell")
-    monkeypatch.setitem(native_provider._EXPECTED_GRADES, "wrong", ("passed", ""))
+    monkeypatch.setitem(native_provider._EXPECTED_VERDICTS, "wrong", "passed")
     check_language.cache_clear()
     try:
         with pytest.raises(SandboxError, match="the wrong canary was graded failed"):

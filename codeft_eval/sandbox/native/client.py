@@ -16,7 +16,7 @@ from typing import Any
 from codeft_eval.sandbox.isolation.core_time import CoreWatch
 from codeft_eval.sandbox.isolation.process_tree import private_memory, processes_below
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
-from codeft_eval.sandbox.native.grading import Outcome, grade
+from codeft_eval.sandbox.native.grading import CLOSED, Outcome, grade
 from codeft_eval.sandbox.native.job import Job, build_work
 from codeft_eval.sandbox.native.judges import BuiltJudges, Judge
 from codeft_eval.sandbox.native.sides import candidate_files, judge_files
@@ -26,6 +26,7 @@ from codeft_eval.sandbox.programs import Grade, Limits, Program
 from codeft_eval.sandbox.provider import SandboxError
 
 _CHECK_SECONDS = 0.1
+_LAST_SECONDS = 2.0
 _DEPTH_OF_STEPS = 3
 """Generations below the process we started: process 1 of its namespaces, a job process, a step."""
 
@@ -101,6 +102,10 @@ class NativeWorker:
         for job in jobs.values():
             job.run_last_step()
         self._await(jobs, outcome, lambda: jobs["judge"].report is not None)
+        if _is_closed(jobs["judge"]):
+            # The candidate may be about to end: its pipes close somewhat earlier than it has a status.
+            end = time.monotonic() + _LAST_SECONDS
+            self._await(jobs, outcome, lambda: jobs["candidate"].report is not None or time.monotonic() >= end)
         jobs["candidate"].stop()
         self._await(jobs, outcome, lambda: jobs["candidate"].report is not None)
         outcome.ran = {role: job.take_report()["steps"][0] for role, job in jobs.items()}
@@ -131,3 +136,7 @@ class NativeWorker:
             except ProcessLookupError:
                 continue
         return True
+
+
+def _is_closed(judge: Job) -> bool:
+    return judge.report is not None and judge.report["steps"][0]["status"] == CLOSED

@@ -32,6 +32,8 @@ def canary():
     no_network, no_files = _refused(_socket.socket), _refused(os.listdir, "/etc")
     return [no_network, no_files, _refused(os.kill, os.getppid(), 0), _refused(os.fork)]
 """
+_LIMITS = Limits(wall_seconds=160.0)
+"""A busy machine makes no level unusable."""
 _TEST = "def check(candidate):\n    assert candidate() == [True, True, True, True], candidate()\n"
 
 
@@ -89,7 +91,7 @@ def check_level(level: str) -> str:
     except SandboxError as error:
         return str(error)
     try:
-        grade = worker.run(program, Limits())
+        grade = worker.run(program, _LIMITS)
     except SandboxError as error:
         return str(error)
     finally:

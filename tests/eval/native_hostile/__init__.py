@@ -1,9 +1,7 @@
 """Programs of other languages that try to fake a pass: each is wrong unless its attack has worked.
 
-They all complete the prompt of their language's canaries, and are graded by tests of three assertions.
+They complete the prompt of their language's canaries, and are graded by the canaries' test.
 """
-
-from dataclasses import dataclass
 
 from codeft_eval.sandbox.native.toolchains import TOOLCHAINS
 from codeft_eval.sandbox.programs import Program
@@ -17,26 +15,20 @@ ATTACKS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Suite:
-    """One language's attacks, each followed by an honest program."""
-
-    language: str
-
-    def programs(self) -> list[Program]:
-        canaries = TOOLCHAINS[self.language].canaries
-        sources = {}
-        for name, attack in ATTACKS[self.language].items():
-            sources[name] = canaries.prompt + attack
-            sources[f"honest after {name}"] = canaries.prompt + canaries.right
-        return [
-            Program(
-                key=key,
-                source=source,
-                entry_point="add",
-                test=canaries.test,
-                prelude=canaries.prompt,
-                language=self.language,
-            )
-            for key, source in sources.items()
-        ]
+def suite(language: str) -> list[Program]:
+    """Return one language's attacks, each followed by an honest program."""
+    canaries = TOOLCHAINS[language].canaries
+    endings = {}
+    for name, attack in ATTACKS[language].items():
+        endings |= {name: attack, f"honest after {name}": canaries.right}
+    return [
+        Program(
+            key=key,
+            source=canaries.prompt + ending,
+            entry_point="add",
+            test=canaries.test,
+            prelude=canaries.prompt,
+            language=language,
+        )
+        for key, ending in endings.items()
+    ]

@@ -1,5 +1,7 @@
 """Attacks in JavaScript, TypeScript and Bash."""
 
+import re
+
 _FILES = "const fs = require('node:fs');\n"
 _NONCE = r"/[0-9a-f]{32}/g"
 _PRINT_ALL = f"for (const found of text.match({_NONCE}) || []) console.log('\\n' + found);\nprocess.exit(0);\n"
@@ -62,14 +64,24 @@ _SCRIPT = {
 }
 JAVASCRIPT = _SCRIPT
 
-_DECLARED = "declare var require: any, process: any, Buffer: any, __filename: any;\n"
-TYPESCRIPT = {
-    name: source.replace("require(", "(globalThis as any).process.mainModule.require(").replace(
-        "process.", "(globalThis as any).process."
-    )
-    for name, source in _SCRIPT.items()
-    if name not in ("prints what its own file holds", "replaces the loader of modules", "holds all memory")
-} | {
+
+def _typed(source: str) -> str:
+    """Return a program of the same effect that TypeScript's checks accept."""
+    return re.sub(r"\b(require|process|Buffer|__filename)\b(?=[.(,])", r"eval('\1')", source)
+
+
+TYPESCRIPT = {name: _typed(source) for name, source in _SCRIPT.items()} | {
+    "exits in the call": "  eval('process').exit(0);\n  return 5;\n}\n",
+    "returns what equals everything": "  return { valueOf: () => 5, [Symbol.toPrimitive]: () => 5 } as any;\n}\n",
+    "replaces prototypes": (
+        "  return 0;\n}\nNumber.prototype.valueOf = () => 5;\nObject.is = () => true;\nJSON.stringify = () => '[5]';\n"
+    ),
+    "answers with a prototype": (
+        """  eval('require')('node:fs').writeSync(4, '[["o",[["__proto__",5]]]]\\n');\n  return 0;\n}\n"""
+    ),
+    "answers with a method of the decoder": (
+        """  eval('require')('node:fs').writeSync(4, '[["constructor","return 5"]]\\n');\n  return 0;\n}\n"""
+    ),
     "declares the assertion away": "  return 0;\n}\n// @ts-nocheck\nvar assert: any = { deepEqual: () => {} };\n",
     "makes five a constant of another value": "  return 0;\n}\ndeclare const enum Five { five = 0 }\n",
     "includes the judge": (

@@ -1,0 +1,59 @@
+"""No program of another language passes by a trick, and the next honest program is unaffected."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from codeft_eval.sandbox.native.toolchain import NONCE
+from codeft_eval.sandbox.native.toolchains import TOOLCHAINS
+from codeft_eval.sandbox.pool import Sandbox
+from codeft_eval.sandbox.programs import Limits
+from tests.eval.native_hostile import ATTACKS, suite
+from tests.eval.toolchains import HEAVY, needs
+
+LIMITS = Limits(cpu_seconds=2, wall_seconds=15)
+
+
+def test_every_language_has_a_suite_of_at_least_twelve():
+    assert ATTACKS.keys() == TOOLCHAINS.keys()
+    assert {language for language, attacks in ATTACKS.items() if len(attacks) < 12} == set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", TOOLCHAINS)
+def test_no_attack_passes_and_every_honest_program_between_them_does(language):
+    needs(language)
+    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
+        grades = sandbox.run(suite(language))
+    attacks = {grade.key: (grade.verdict, grade.reason) for grade in grades if grade.key in ATTACKS[language]}
+    assert {name: found for name, found in attacks.items() if found[0] != "failed"} == {}
+    assert [grade for grade in grades if grade.key not in attacks and grade.verdict != "passed"] == []
+    assert len(grades) == 2 * len(ATTACKS[language])
+
+
+@pytest.mark.parametrize("language", [x for x in TOOLCHAINS if x not in HEAVY])
+def test_a_script_finds_no_secret_to_print(language):
+    needs(language)
+    quick = [program for program in suite(language) if program.key.startswith("prints")]
+    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
+        assert {grade.verdict for grade in sandbox.run(quick)} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("language", "tool", "attack"),
+    [
+        ("shell", "bash", "prints what its own file holds"),
+        ("javascript", "node", "prints what its own file holds"),
+        ("javascript", "node", "replaces the assertion"),
+    ],
+)
+def test_the_same_attacks_pass_where_program_and_test_are_one_process(language, tool, attack, tmp_path):
+    if not shutil.which(tool):
+        pytest.skip(f"not installed: {tool}")
+    program = next(program for program in suite(language) if program.key == attack)
+    nonce = "0123456789abcdef" * 2
+    file = tmp_path / TOOLCHAINS[language].file_name
+    file.write_text(program.source + "\n" + program.test.replace(NONCE, nonce))
+    done = subprocess.run([tool, str(file)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert (done.returncode, nonce in done.stdout) == (0, True)
