@@ -7,7 +7,9 @@ import pytest
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.tokenizer import adopt_tokenizer
 from codeft_training.export.checkpoint import save_checkpoint, stop_ids
+from codeft_training.train.run import train
 from tests.training.base_models import QWEN_SPECIAL, save_small_base
+from tests.training.children import Collected, finetuning_run
 
 REPLY = "Four.<|im_end|>"
 
@@ -49,6 +51,7 @@ def saved(folder, tokenizer_folder, text=REPLY, known=None, **options):
 
     model = reciting_model(AutoTokenizer.from_pretrained(tokenizer_folder), text)
     model.generation_config.eos_token_id = known
+    model.config.use_cache = False  # as a trainer leaves it
     folder.mkdir()
     save_checkpoint(model, tokenizer_folder, folder, **{"dtype": None, **options})
     return folder
@@ -131,3 +134,20 @@ def test_stretched_positions_are_named_for_both_majors(made, tmp_path):
     assert written["rope_theta"] == 5000.0
     assert {"rope_type": "yarn", "factor": 4.0}.items() <= written["rope_scaling"].items()
     assert AutoConfig.from_pretrained(tmp_path).rope_parameters == written["rope_parameters"]
+
+
+def test_fine_tuning_keeps_the_stop_list_and_the_type_of_its_base(made, tmp_path):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config, Qwen3ForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(made / "tokenizer")
+    shape = {"hidden_size": 16, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), num_key_value_heads=1, **shape))
+    pad, turn, text = tokenizer.convert_tokens_to_ids(["<|fim_pad|>", "<|im_end|>", "<|endoftext|>"])
+    model.generation_config.eos_token_id = [pad]
+    (tmp_path / "base").mkdir()
+    save_checkpoint(model, made / "tokenizer", tmp_path / "base", dtype=torch.bfloat16)
+    train(finetuning_run(made, tmp_path / "base", tmp_path / "run", max_steps=2), Collected())
+    trained = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "checkpoint", dtype="auto")
+    assert trained.dtype == torch.bfloat16
+    assert set(trained.generation_config.eos_token_id) == {pad, turn, text}
