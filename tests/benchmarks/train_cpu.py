@@ -142,10 +142,10 @@ def sft(run: TrainingRun, num_steps: int) -> float:
     clock, common = Clock(), run.recipe.override(max_steps=num_steps, warmup_fraction=0, decay_fraction=0)
     groups = {name: getattr(common, name) for name in ("data", "optimization", "schedule", "monitor")}
     recipe = FinetuneRecipe(name="sft", about="", finetuning=FinetuningConfig(base_model="not loaded"), **groups)
-    spec = replace(run, recipe=recipe)
-    spec.work.mkdir(parents=True)
-    callbacks = build_callbacks(spec, Metrics(spec.work, clock), StopRequest(), distributed.init())
-    finetuner = Finetuner(recipe, spec.packed, tokenizer=spec.tokenizer, folder=spec.work, callbacks=callbacks)
+    spec, folder = replace(run, recipe=recipe), run.output / "sft"
+    folder.mkdir(parents=True)
+    callbacks = build_callbacks(spec, Metrics(folder, clock), StopRequest(), distributed.init())
+    finetuner = Finetuner(recipe, spec.packed, tokenizer=spec.tokenizer, folder=folder, callbacks=callbacks)
     finetuner.train(lambda: hub_model(run))
     return float(np.diff(clock.times)[1:].min())  # the first holds the trainer's own start
 
