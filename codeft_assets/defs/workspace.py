@@ -20,6 +20,7 @@ class Workspace(dg.ConfigurableResource):
     root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
     profile: str = Field(default="", description="sample or full. Empty: $CODEFT_PROFILE, else sample")
     samples: str = Field(default="", description="Folder of sample rows. Empty: the embedded samples")
+    recipe: str = Field(default="", description="Where a launch names none. Empty: $CODEFT_RECIPE, else smoke")
     workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
 
     @property
@@ -38,6 +39,11 @@ class Workspace(dg.ConfigurableResource):
         if name not in PROFILES:
             raise ValueError(f"profile {name!r} is not one of {PROFILES}; set CODEFT_PROFILE to one of them")
         return name
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe of tokenizer, packed rows and checkpoint where a launch, such as automation's, names none."""
+        return self.recipe or os.environ.get("CODEFT_RECIPE") or "smoke"
 
     @property
     def is_sample(self) -> bool:

@@ -111,7 +111,7 @@ def _train(run: TrainingRun, callbacks: CallbackList, context: DistributedContex
     from codeft_training.train.finetune import Finetuner
 
     finetuner = Finetuner(recipe, run.packed, tokenizer=run.tokenizer, folder=run.work, callbacks=callbacks)
-    return finetuner.train(lambda: initial_model(recipe, run.packed.manifest()["vocab_size"]))
+    return finetuner.train(lambda: initial_model(recipe))
 
 
 def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: DistributedContext) -> Pretrainer:
@@ -123,14 +123,14 @@ def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: Distrib
 
     recipe = run.recipe
     assert isinstance(recipe, PretrainRecipe), "a recipe is one of two kinds"
-    model = initial_model(recipe, run.packed.manifest()["vocab_size"])
+    model = initial_model(recipe)
     assert isinstance(model, Qwen3ForCausalLM), "made in this shape"
     by_document = recipe.pretraining.attention == "documents"
     batches = Batches(run.packed, recipe.data, with_documents=by_document)
     return Pretrainer(recipe, model, batches=batches, context=context, folder=run.work, callbacks=callbacks)
 
 
-def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
+def initial_model(recipe: Recipe) -> PreTrainedModel:
     """Return the model a run begins with: the base, or weights drawn from the seed in the recipe's shape."""
     import torch
     from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM, set_seed
@@ -143,7 +143,7 @@ def initial_model(recipe: Recipe, vocab_size: int) -> PreTrainedModel:
     assert isinstance(recipe, PretrainRecipe), "a recipe is one of two kinds"
     shape = recipe.model
     config = Qwen3Config(
-        vocab_size=vocab_size,
+        vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.num_layers,
         num_attention_heads=shape.num_heads,

@@ -128,7 +128,7 @@ def ours(run: TrainingRun) -> float:
 
 
 def base_model(run: TrainingRun) -> Any:
-    return initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+    return initial_model(run.recipe)
 
 
 def plain_trl(run: TrainingRun, rows: int) -> float:

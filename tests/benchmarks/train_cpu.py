@@ -104,7 +104,7 @@ def training_run(folder: Path, recipe: PretrainRecipe) -> TrainingRun:
 
 def hub_model(run: TrainingRun) -> Any:
     """Return the Hub model that every loop trains."""
-    return initial_model(run.recipe, run.packed.manifest()["vocab_size"])
+    return initial_model(run.recipe)
 
 
 def bare(run: TrainingRun) -> Iterator[float]:

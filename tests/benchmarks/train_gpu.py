@@ -276,7 +276,7 @@ def eager(recipe: PretrainRecipe, seconds: float) -> dict[str, Any]:
     """Measure what the Trainer wraps: the Hub model, eager, under bf16 autocast, with clipping and a fused AdamW."""
     free()
     device = "cuda" if CUDA else "cpu"
-    model: Any = initial_model(recipe, recipe.model.vocab_size).to(device)
+    model: Any = initial_model(recipe).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     rows = max(recipe.data.batch_rows // 2, 1)
     ids = torch.randint(0, recipe.model.vocab_size, (rows, recipe.data.context_tokens), device=device)
@@ -333,7 +333,7 @@ def trainer_speed(recipe: PretrainRecipe, rows: int) -> float:
             bf16=recipe.precision.bf16 and CUDA, use_cpu=not CUDA, save_strategy="no", logging_strategy="no",
             report_to="none", disable_tqdm=True, remove_unused_columns=False,
         )  # fmt: skip
-        model = initial_model(recipe, recipe.model.vocab_size)
+        model = initial_model(recipe)
         Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[clock]).train()
     return (num_steps - 1) * recipe.data.tokens_per_step / (clock.times[-1] - clock.times[0])
 
@@ -356,7 +356,7 @@ def measured(
     name: str, recipe: PretrainRecipe, options: argparse.Namespace, deadline: float, ceiling: float
 ) -> dict[str, Any]:
     """Return all measurements of one model."""
-    config: Any = initial_model(recipe, recipe.model.vocab_size).config
+    config: Any = initial_model(recipe).config
     flops = flops_per_token(config, recipe.data.context_tokens)
 
     def row(label: str, found: dict[str, Any]) -> dict[str, Any]:

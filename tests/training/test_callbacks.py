@@ -68,7 +68,7 @@ def run_engine(request, made, base, tmp_path):
         if request.param == "pretraining":
             return build_pretrainer(run, callbacks, ALONE).train()
         finetuner = Finetuner(run.recipe, run.packed, tokenizer=run.tokenizer, folder=run.work, callbacks=callbacks)
-        return finetuner.train(lambda: initial_model(run.recipe, 320))
+        return finetuner.train(lambda: initial_model(run.recipe))
 
     return train_with
 

@@ -33,7 +33,7 @@ def fine_tuned(made, base, output, **changes):
     return GuardedTrainer(
         TrlAdapter(None, checkpoint_files=(), bf16=False),
         build_schedule(recipe.schedule).by_steps(),
-        model=initial_model(recipe, 320),
+        model=initial_model(recipe),
         args=_arguments(recipe, output, recipe.data.batch_rows),
         train_dataset=row_dataset(packed, recipe.data, recipe.schedule.max_steps),
         data_collator=RowCollator(packed),

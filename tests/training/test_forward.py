@@ -20,7 +20,7 @@ SHAPE = RECIPES["smoke"].override(
 
 
 def model_and_batch():
-    model = initial_model(SHAPE, SHAPE.model.vocab_size)
+    model = initial_model(SHAPE)
     torch.manual_seed(3)
     ids = torch.randint(0, 97, (3, 24))
     labels = torch.where(torch.rand(3, 24) < 0.7, ids.roll(-1, 1), -100)
@@ -140,7 +140,7 @@ def test_a_budget_that_is_over_at_once_still_decays():
 
 
 def test_a_token_costs_six_operations_a_weight_and_attention_over_half_the_row():
-    config = initial_model(SHAPE, 97).config
+    config = initial_model(SHAPE).config
     weights = 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 40) + 97 * 32
     assert flops_per_token(config, 24) == 6 * weights + 6 * 2 * 24 * 32
 

@@ -94,6 +94,12 @@ def test_the_sizes_of_a_base_are_inclusive(made, base, tmp_path, size):
     check_inputs(finetuning_run(made, exact, tmp_path / "output"))
 
 
+def test_a_model_has_a_row_for_each_token_at_least(made, tmp_path):
+    check_inputs(training_run(made, tmp_path, vocab_size=320))
+    with pytest.raises(ValueError, match=r"tokenizer has 320 tokens, recipe 'smoke' has vocab_size = 319; .*=320"):
+        check_inputs(training_run(made, tmp_path, vocab_size=319))
+
+
 def test_rows_without_a_record_of_their_tokenizer_are_packed_again(made, tmp_path):
     packed = shutil.copytree(made / "packed", tmp_path / "packed")
     manifest = json.loads((packed / "manifest.json").read_text())

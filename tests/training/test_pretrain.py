@@ -236,7 +236,7 @@ def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, 
 
 def test_only_hidden_matrices_are_orthogonalized_and_only_they_decay(made, tmp_path):
     recipe = training_run(made, tmp_path, weight_decay=0.5).recipe
-    model = initial_model(recipe, recipe.model.vocab_size)
+    model = initial_model(recipe)
     optimizer = build_optimizer(model.named_parameters(), "muon", recipe.optimization)
     momenta = {name.removeprefix("momentum.") for name in optimizer.tensors() if name.startswith("momentum.")}
     assert momenta == {name for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name}

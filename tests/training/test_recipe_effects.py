@@ -28,11 +28,11 @@ EFFECTS = {
 """Another value of a field that changes no weight, and what it changes."""
 REFUSED = {"context_tokens": (32, "rows were packed at 64 tokens")}
 FROM_SCRATCH = WEIGHTS | {
+    "vocab_size": 321,
     "hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "intermediate_size": 64,
     "optimizer": "adamw", "z_loss": 0.1, "attention": "documents", "budget_seconds": 1e-3,
 }  # fmt: skip
 FROM_SCRATCH_REFUSED = REFUSED | {
-    "vocab_size": (321, "tokenizer has 320 tokens"),
     "parallel": ("shard", "needs several processes"),
 }
 

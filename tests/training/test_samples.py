@@ -55,7 +55,7 @@ def test_the_likeliest_tokens_are_written_whatever_prompt_stands_beside(made):
     import torch
 
     recipe = RECIPES["smoke"].override(**TINY)
-    model = initial_model(recipe, 320).train()
+    model = initial_model(recipe).train()
     for parameter in model.parameters():
         parameter.data.mul_(8.0)  # fresh weights are small and say the last token again, whatever came before
     prompts = [[5, 6, 7, 8, 9, 10, 11], [12, 13]]

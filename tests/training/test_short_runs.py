@@ -88,6 +88,6 @@ def test_a_masked_step_changes_no_weight_of_our_own_loop(made, tmp_path):
     from codeft_training.train.run import initial_model
 
     after = load_file(tmp_path / "output" / "checkpoint" / "model.safetensors")
-    for name, parameter in initial_model(run.recipe, 320).named_parameters():
+    for name, parameter in initial_model(run.recipe).named_parameters():
         if name in after:
             assert torch.equal(parameter, after[name])

@@ -192,7 +192,9 @@ _MIXTURE_COLUMNS = {
 class PackedConfig(dg.Config):
     """The length of a row, and the order of text within documents."""
 
-    recipe: str = Field(default="smoke", description=f"Its context length is used: one of {sorted(RECIPES)}")
+    recipe: str = Field(
+        default="", description=f"Its context length is used: one of {sorted(RECIPES)}. Empty: the workspace's"
+    )
     fim_rate: float = Field(
         default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"
     )
@@ -227,7 +229,7 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    context_tokens = find_recipe(config.recipe).data.context_tokens
+    context_tokens = find_recipe(config.recipe or workspace.recipe_name).data.context_tokens
     command += ["--context-tokens", str(context_tokens), "--fim-rate", str(config.fim_rate)]
     command += ["--long-conversations", config.long_conversations]
     policies = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}

@@ -37,8 +37,11 @@ class TokenizerConfig(dg.Config):
     """The tokenizer: a base model's, or a vocabulary size."""
 
     recipe: str = Field(
-        default="smoke",
-        description=f"Its base model's tokenizer or its vocabulary size is used: one of {sorted(RECIPES)}",
+        default="",
+        description=(
+            f"Its base model's tokenizer or its vocabulary size is used: one of {sorted(RECIPES)}. Empty: the "
+            f"workspace's"
+        ),
     )
 
 
@@ -65,7 +68,7 @@ def tokenizer(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    recipe = find_recipe(config.recipe)
+    recipe = find_recipe(config.recipe or workspace.recipe_name)
     if isinstance(recipe, FinetuneRecipe):
         command += ["--base-model", recipe.finetuning.base_model]
     if isinstance(recipe, PretrainRecipe):
@@ -76,7 +79,7 @@ def tokenizer(
 class CheckpointConfig(dg.Config):
     """A recipe and its changed fields."""
 
-    recipe: str = Field(default="smoke", description=f"One of {sorted(RECIPES)}")
+    recipe: str = Field(default="", description=f"One of {sorted(RECIPES)}. Empty: the workspace's")
     overrides: dict[str, str] = Field(
         default_factory=dict, description="Fields of the recipe to replace, for example max_steps: '300'"
     )
@@ -105,7 +108,7 @@ def checkpoint(
     trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions show its
     progress, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
     """
-    recipe = find_recipe(config.recipe, config.overrides)
+    recipe = find_recipe(config.recipe or workspace.recipe_name, config.overrides)
     output = workspace.store.folder("model/checkpoint")
     lineage = output / "lineage.json"
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
