@@ -31,6 +31,8 @@ demo: setup  ## every asset on the embedded sample, ending in the scoreboard
 	$(BIN)/dagster asset materialize --select 'key:"*"' -m codeft_assets.definitions $(QUIET)
 	@$(BIN)/python -m codeft_assets.catalog
 	@cat $(CODEFT_HOME)/files/scoreboard/scoreboard.md
+	@$(BIN)/python -m codeft_eval progress --benchmark composed_basic \
+	  --metrics $(CODEFT_HOME)/files/model/checkpoint/metrics.jsonl --scores $(CODEFT_HOME)/files/scores/composed_basic
 
 # a third worker for two cores: the longest tests wait for daemons
 test: setup  ## all tests

@@ -249,7 +249,9 @@ _ENTRIES = (
         about="An exercise made by a program: a function to write, a value to predict, or a body to mend.",
         # as many as are wanted: the compositions of three primitives alone are 4.6 million
         origin=ComposedExercisesOrigin(number=200_000),
-        sample_origin=ComposedExercisesOrigin(number=12_000, javascript_share=0.0),
+        sample_origin=ComposedExercisesOrigin(
+            number=16_000, level="basic", views={"write": 0.9, "predict": 0.05, "mend": 0.05}, javascript_share=0.0
+        ),
         adapter=adapters.exercise,
         domain="code",
         format="textbook",

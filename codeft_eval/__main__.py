@@ -45,7 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m codeft_eval", description=__doc__)
     subparsers = parser.add_subparsers(required=True)
-    for add in (_add_run, _add_replay, _add_check, _add_measure, _add_fetch, _add_hold_out, _add_scoreboard):
+    adders = (
+        _add_run,
+        _add_replay,
+        _add_check,
+        _add_measure,
+        _add_fetch,
+        _add_hold_out,
+        _add_progress,
+        _add_scoreboard,
+    )
+    for add in adders:
         add(subparsers)
     reference = _command(subparsers, "reference", commands.reference, "write the published scores with their sources")
     reference.add_argument("--output", type=Path, help="folder to write; default: print only")
@@ -119,6 +129,14 @@ def _add_hold_out(subparsers: Any) -> None:
     hold_out = _command(subparsers, "hold-out", commands.hold_out, text)
     hold_out.add_argument("--documents", type=Path, required=True, help="folder of the table documents/comp-math")
     hold_out.add_argument("--output", type=Path, required=True, help="folder; name it in CODEFT_BENCHMARKS to score it")
+
+
+def _add_progress(subparsers: Any) -> None:
+    text = "print how many programs passed while a model trained, and one program of its last checkpoint"
+    progress = _command(subparsers, "progress", commands.progress, text)
+    progress.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
+    progress.add_argument("--metrics", type=Path, required=True, help="metrics.jsonl of the run")
+    progress.add_argument("--scores", type=Path, required=True, help="folder of the checkpoint's scores")
 
 
 def _add_scoreboard(subparsers: Any) -> None:

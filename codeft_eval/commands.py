@@ -115,6 +115,15 @@ def hold_out(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
+def progress(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Print the curve of a training run and one program of its last checkpoint."""
+    from codeft_eval.scoring.progress import progress_text
+
+    del reporter  # a view of results that are reported already
+    print(progress_text(options.metrics, options.scores, get_benchmark(options.benchmark)))
+    return 0
+
+
 def scoreboard(options: argparse.Namespace, reporter: Reporter) -> int:
     """Publish the scoreboard of a checkpoint."""
     from codeft_eval.scoreboard.plots import markdown_images

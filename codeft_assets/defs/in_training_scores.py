@@ -1,18 +1,19 @@
-"""The embedded benchmark while a model trains: the training process writes completions, this one grades them."""
+"""Two benchmarks while a model trains: the training process writes completions, this one grades them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.sandbox.provider import SandboxError
-from codeft_eval.scoring.in_training import PASS_AT_1, grade_completions
+from codeft_eval.scoring.in_training import grade_by_benchmark, pass_at_1_key, read_completions
 from codeft_training.measure.samples import COMPLETIONS
+
+SCORED_IN_TRAINING = ("embedded", "composed_basic")
+"""Benchmarks whose shortest items a model continues while it trains."""
 
 
 class InTrainingScores:
@@ -29,16 +30,20 @@ class InTrainingScores:
         others = {name: value for name, value in entry.items() if name != COMPLETIONS}
         return others | self._score(entry["step"], entry[COMPLETIONS])
 
-    def points(self, metrics: Path) -> list[tuple[int, float]]:
-        """Return step and share that passes from a run's metrics, those of its earlier processes too."""
-        entries = [json.loads(line) for line in metrics.read_text().splitlines()]
-        scored = [self.score_entry(entry) for entry in entries if COMPLETIONS in entry]
-        return [(entry["step"], entry[PASS_AT_1]) for entry in scored if PASS_AT_1 in entry]
+    def points(self, metrics: Path) -> dict[str, list[tuple[int, float]]]:
+        """Return step and share that passes by benchmark, from a run's metrics, those of its earlier processes too."""
+        points: dict[str, list[tuple[int, float]]] = {}
+        for step, completions in read_completions(metrics):
+            scored = self._score(step, completions)
+            for name in SCORED_IN_TRAINING:
+                if pass_at_1_key(name) in scored:
+                    points.setdefault(name, []).append((step, scored[pass_at_1_key(name)]))
+        return points
 
     def _score(self, step: int, completions: Mapping[str, str]) -> dict[str, float]:
         if step not in self._by_step:
             try:
-                self._by_step[step] = grade_completions(BENCHMARKS["embedded"], completions)
+                self._by_step[step] = grade_by_benchmark(SCORED_IN_TRAINING, completions)
             except SandboxError as error:  # a lost score must not end the training
                 self._by_step[step] = {}
                 self._log.warning(f"step {step}: completions are not graded: {error}")

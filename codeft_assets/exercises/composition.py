@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from codeft_assets.exercises.catalogue import PRIMITIVES
 from codeft_assets.exercises.primitives.primitive import BOOL, COUNTS, INT, INTS, LIST_OF, ROWS, STR, STRS, Primitive
 
 APPLY, EACH, KEEP, COUNT, ANY, ALL = "apply", "each", "keep", "count", "any", "all"
@@ -88,12 +87,6 @@ def build_moves(primitives: Iterable[Primitive]) -> dict[str, list[Move]]:
     return moves
 
 
-@cache
-def moves_of(names: tuple[str, ...]) -> dict[str, list[Move]]:
-    """Return the moves of the primitives with these keys, or of all where there are no ``names``."""
-    return build_moves(PRIMITIVES[name] for name in names or PRIMITIVES)
-
-
 def follows(before: Move, after: Move) -> bool:
     """Return whether a move after another is worth an exercise: it repeats nothing, and no order is set in vain."""
     if before.primitive.sets_order and before.use == APPLY:
@@ -102,12 +95,15 @@ def follows(before: Move, after: Move) -> bool:
 
 
 def draw_composition(
-    rng: random.Random, moves: dict[str, list[Move]], accepts: Callable[[Composition], bool]
+    rng: random.Random,
+    moves: dict[str, list[Move]],
+    lengths: Mapping[int, int],
+    accepts: Callable[[Composition], bool],
 ) -> Composition:
-    """Return a random composition of one to three moves that ``accepts`` accepts."""
+    """Return a random composition that ``accepts`` accepts, of a number of moves by the frequencies of ``lengths``."""
     while True:
         takes = rng.choices([*_INPUTS], weights=[*_INPUTS.values()])[0]
-        length = rng.choices((1, 2, 3), weights=(1, 6, 3))[0]
+        length = rng.choices([*lengths], weights=[*lengths.values()])[0]
         found = _draw_moves(rng, moves, takes, length)
         if len(found) == length:
             composition = Composition(takes, tuple(found))

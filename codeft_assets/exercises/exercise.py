@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.exercises.bodies import STYLES, write_body
-from codeft_assets.exercises.composition import Composition, draw_composition, moves_of
+from codeft_assets.exercises.bodies import write_body
+from codeft_assets.exercises.composition import Composition, draw_composition
 from codeft_assets.exercises.inputs import VARIABLES, draw_argument
+from codeft_assets.exercises.levels import ALL, Level
 from codeft_assets.exercises.meaning import NoValueError, evaluate
 from codeft_assets.exercises.primitives.primitive import BOOL, CHARS, INT, STR
 from codeft_assets.exercises.syntax import PYTHON, SYNTAXES
@@ -88,7 +89,7 @@ def make_exercise(
     number: int,
     *,
     language: str = PYTHON.name,
-    primitives: tuple[str, ...] = (),
+    level: Level = ALL,
     accepts: Callable[[Composition], bool] = lambda composition: not composition.is_held_out,
 ) -> Exercise:
     """Return exercise ``number`` of a seed, of a composition that ``accepts`` accepts.
@@ -97,18 +98,18 @@ def make_exercise(
         seed: With ``number`` it decides everything that is drawn.
         number: Any whole number.
         language: ``python`` or ``javascript``.
-        primitives: Keys of ``PRIMITIVES`` to compose; empty for all.
+        level: The primitives to compose, how many, and the styles.
         accepts: By default every composition that is not held out.
     """
     rng = random.Random(f"{seed}/{number}/{language}")  # noqa: S311  a draw, not a secret
-    moves = moves_of(primitives)
     while True:
-        found = _try_exercise(draw_composition(rng, moves, accepts), language, rng)
+        composition = draw_composition(rng, level.moves, level.lengths, accepts)
+        found = _try_exercise(composition, language, level, rng)
         if found is not None:
             return found
 
 
-def _try_exercise(composition: Composition, language: str, rng: random.Random) -> Exercise | None:
+def _try_exercise(composition: Composition, language: str, level: Level, rng: random.Random) -> Exercise | None:
     """Return an exercise of a composition; None where few arguments have a value or all have the same one."""
     parameters = [rng.choice(move.primitive.choices or (None,)) for move in composition.moves]
     place = _place_of_argument(composition, rng)
@@ -118,9 +119,9 @@ def _try_exercise(composition: Composition, language: str, rng: random.Random) -
     signature = _signature(composition, place, rng)
     in_code = [signature.arguments[1] if i == place else repr(value) for i, value in enumerate(parameters)]
     in_words = [f"`{signature.arguments[1]}`" if i == place else repr(value) for i, value in enumerate(parameters)]
-    style = rng.choice(STYLES)
+    style = rng.choice(level.styles)
     body = write_body(composition, in_code, signature.arguments, syntax=SYNTAXES[language], style=style, rng=rng)
-    num_shown = rng.choice((1, 2, 2, 3))
+    num_shown = rng.choice(level.num_examples)
     return Exercise(
         composition=composition,
         signature=signature,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from codeft_assets.exercises.composition import Composition
 from codeft_assets.exercises.exercise import Exercise, make_exercise, prompt_of
+from codeft_assets.exercises.levels import Level
 
 SEED = 0
 """Not the seed of a source, whose exercises are never held out anyway."""
@@ -20,18 +21,18 @@ _MIN_VALUES = 3
 """Different values among the asserts, two for a decision: no constant passes."""
 
 
-def held_out_items(*, primitives: tuple[str, ...] = (), name: str = "composed") -> list[dict[str, str]]:
+def held_out_items(level: Level, name: str) -> list[dict[str, str]]:
     """Return ``NUM_ITEMS`` items, each of a held-out composition of its own.
 
     Args:
-        primitives: Keys of the primitives to compose; empty for all.
+        level: Of the exercises.
         name: Of the benchmark, as in its task ids.
     """
-    exercises = _exercises(primitives)
+    exercises = _exercises(level)
     return [_item(next(exercises), f"{name}/{number}") for number in range(NUM_ITEMS)]
 
 
-def _exercises(primitives: tuple[str, ...]) -> Iterator[Exercise]:
+def _exercises(level: Level) -> Iterator[Exercise]:
     seen: set[str] = set()
 
     def is_new(composition: Composition) -> bool:
@@ -39,7 +40,7 @@ def _exercises(primitives: tuple[str, ...]) -> Iterator[Exercise]:
 
     number = 0
     while True:
-        exercise = make_exercise(SEED, number, primitives=primitives, accepts=is_new)
+        exercise = make_exercise(SEED, number, level=level, accepts=is_new)
         number += 1
         values = {repr(value) for _, value in _calls(exercise)}
         if len(values) >= (2 if exercise.composition.gives == "bool" else _MIN_VALUES):

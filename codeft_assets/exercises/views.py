@@ -21,6 +21,7 @@ from codeft_assets.exercises.exercise import (
     run_python,
     wrap_statement,
 )
+from codeft_assets.exercises.levels import ALL, Level
 from codeft_assets.exercises.syntax import JAVASCRIPT, PYTHON
 
 WRITE, PREDICT, MEND = "write", "predict", "mend"
@@ -154,7 +155,7 @@ VIEWS = tuple(_VIEWS)
 
 
 def exercise_row(
-    seed: int, number: int, *, views: Mapping[str, float], javascript_share: float, primitives: tuple[str, ...] = ()
+    seed: int, number: int, *, views: Mapping[str, float], javascript_share: float, level: Level = ALL
 ) -> Row:
     """Return row ``number`` of a seed: one view of one exercise that is not held out.
 
@@ -163,12 +164,12 @@ def exercise_row(
         number: Any whole number.
         views: Relative frequency of each view.
         javascript_share: Share of JavaScript, which is not mended: broken code has to be run.
-        primitives: Keys of ``PRIMITIVES`` to compose; empty for all.
+        level: The primitives to compose, how many, and the styles.
     """
     rng = random.Random(f"{seed}/{number}/view")  # noqa: S311  a draw, not a secret
     view = rng.choices([*views], weights=[*views.values()])[0]
     is_javascript = rng.random() < javascript_share and view != MEND
     language = JAVASCRIPT.name if is_javascript else PYTHON.name
-    exercise = make_exercise(seed, number, language=language, primitives=primitives)
+    exercise = make_exercise(seed, number, language=language, level=level)
     row = _VIEWS[view](exercise, rng) or write_view(exercise, rng)
     return {"view": view if "text" not in row else WRITE, "language": language, **row}

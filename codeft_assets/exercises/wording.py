@@ -82,6 +82,8 @@ def _keep(phrase: Phrase, predicate: str) -> str:
 
 
 def _entries(phrase: Phrase, part: str, predicate: str) -> str:
+    if phrase.use in {KEEP_KEYS, KEEP_VALUES}:
+        return f"{phrase.text} and whose {part} {predicate}"
     return f"the entries of {phrase.text} whose {part} {predicate}"
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import xxhash
 
+from codeft_assets.exercises.levels import ALL, LEVELS
 from codeft_assets.exercises.views import MEND, PREDICT, VIEWS, WRITE, exercise_row
 from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
 
@@ -25,8 +26,8 @@ class ComposedExercisesOrigin:
     views: Mapping[str, float] = field(default_factory=lambda: {WRITE: 0.8, PREDICT: 0.1, MEND: 0.1})
     """Relative frequency of each view."""
     javascript_share: float = 0.1
-    primitives: tuple[str, ...] = ()
-    """Keys of the primitives to compose; empty for all."""
+    level: str = ALL.name
+    """``basic`` or ``all``."""
 
     def __post_init__(self) -> None:
         if self.number < 1 or not 0 <= self.javascript_share <= 1:
@@ -34,6 +35,8 @@ class ComposedExercisesOrigin:
                 f"number {self.number} must be at least 1 and javascript_share {self.javascript_share} in 0..1; fix "
                 f"the entry in sources.py"
             )
+        if self.level not in LEVELS:
+            raise ValueError(f"level {self.level!r} is none of {sorted(LEVELS)}; fix the entry in sources.py")
         if not self.views or not set(self.views) <= set(VIEWS) or min(self.views.values()) < 0:
             raise ValueError(
                 f"views {dict(self.views)} must give some of {VIEWS} a frequency of 0 or more; fix the entry in "
@@ -60,12 +63,12 @@ class ComposedExercisesOrigin:
             number,
             views=self.views,
             javascript_share=self.javascript_share,
-            primitives=self.primitives,
+            level=LEVELS[self.level],
         )
 
     def _file(self, start: int, stop: int) -> UpstreamFile:
         witnesses = [self._row(number) for number in range(start, min(start + _WITNESSES, stop))]
-        settings = (start, stop, self.seed, sorted(self.views.items()), self.javascript_share, self.primitives)
+        settings = (start, stop, self.seed, sorted(self.views.items()), self.javascript_share, self.level)
         return UpstreamFile(
             path=f"seed-{self.seed}/{start}-{stop}", fingerprint=xxhash.xxh3_128_hexdigest(repr((settings, witnesses)))
         )

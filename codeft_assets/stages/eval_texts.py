@@ -1,12 +1,12 @@
 """Evaluation texts: measured while a model trains and never trained on, so a fall in bits per byte is learning.
 
-Pure: held-out problems, held-out code and the embedded benchmark in, JSON lines out; equal inputs, equal lines.
+Pure: held-out problems, held-out code and the items of two benchmarks in, JSON lines out; equal inputs, equal lines.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 import xxhash
@@ -17,14 +17,14 @@ MAX_TEXTS = 32
 """Of a domain: enough to see a trend, few enough to cost a small part of a step's time."""
 MAX_CHARS = 2000
 MAX_PROMPTS = 16
-"""Of the embedded benchmark's items that the model also continues: those with the shortest solutions, which a small
-model passes first; all 44 with room for the longest would take a tenth of the smoke run."""
-COMPETITION_MATH, CODE, EMBEDDED = "competition_math", "code", "embedded"
+"""Of a benchmark's items that the model also continues: those with the shortest solutions, which a small model passes
+first; all 44 of the embedded one, with room for the longest, would take a tenth of a short run."""
+COMPETITION_MATH, CODE = "competition_math", "code"
 Solved = Iterable[tuple[str, str, str]]
 """Id, prompt and canonical solution of a benchmark's items."""
 
 
-def eval_text_lines(documents: pl.DataFrame, competition: Solved, embedded: Solved) -> str:
+def eval_text_lines(documents: pl.DataFrame, competition: Solved, benchmarks: Mapping[str, Solved]) -> str:
     """Return JSON lines of ``domain``, ``context`` and ``text``; a domain without a text is not there.
 
     A line with an ``item`` names a benchmark's item whose ``context`` the model continues too.
@@ -32,11 +32,11 @@ def eval_text_lines(documents: pl.DataFrame, competition: Solved, embedded: Solv
     Args:
         documents: The corpus with ``document_id``, ``domain``, ``split`` and ``text``.
         competition: The held-out competition problems.
-        embedded: The embedded benchmark.
+        benchmarks: Benchmarks of code whose items the model continues, by name.
     """
     held_out = documents.filter((pl.col("split") == VALIDATION) & (pl.col("domain") == "code"))
     rows = [(CODE, document_id, "", text) for document_id, text in held_out.select("document_id", "text").iter_rows()]
-    for domain, solved in ((COMPETITION_MATH, competition), (EMBEDDED, embedded)):
+    for domain, solved in ((COMPETITION_MATH, competition), *benchmarks.items()):
         rows += [(domain, *item) for item in solved]
     rows = [(*row[:3], row[3][:MAX_CHARS]) for row in rows if row[3].strip()]
     by_domain: dict[str, list[tuple[str, str, str, str]]] = {}
@@ -44,8 +44,8 @@ def eval_text_lines(documents: pl.DataFrame, competition: Solved, embedded: Solv
     for row in sorted(rows, key=lambda row: (row[0], xxhash.xxh3_64_hexdigest(row[1]), row[1])):
         by_domain.setdefault(row[0], []).append(row)
     kept = [row for found in by_domain.values() for row in found[:MAX_TEXTS]]
-    shortest = sorted((len(row[3]), row[1]) for row in kept if row[0] == EMBEDDED)[:MAX_PROMPTS]
-    continued = {item for _, item in shortest}
+    shortest = [sorted((len(row[3]), row[1]) for row in kept if row[0] == name)[:MAX_PROMPTS] for name in benchmarks]
+    continued = {item for found in shortest for _, item in found}
     lines = [
         {"domain": domain, "context": context, "text": text, **({"item": name} if name in continued else {})}
         for domain, name, context, text in kept

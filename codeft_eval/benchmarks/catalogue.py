@@ -9,7 +9,7 @@ import hashlib
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, Rows
 from codeft_eval.benchmarks.competition_math import COMPETITION_MATH
-from codeft_eval.benchmarks.composed import COMPOSED
+from codeft_eval.benchmarks.composed import COMPOSED, COMPOSED_BASIC
 from codeft_eval.benchmarks.cruxeval import CRUXEVAL
 from codeft_eval.benchmarks.datafiles import is_present, read_rows, rows_sha256
 from codeft_eval.benchmarks.embedded import EMBEDDED
@@ -28,6 +28,7 @@ from codeft_eval.sandbox.native.tools import missing_tools
 _ENTRIES = (
     EMBEDDED,
     COMPOSED,
+    COMPOSED_BASIC,
     HUMANEVAL,
     HUMANEVAL_PLUS,
     HUMANEVAL_PLUS_MINI,

@@ -6,20 +6,26 @@ from codeft_eval.benchmarks.benchmark import Benchmark
 from codeft_eval.benchmarks.datafiles import DataFile
 from codeft_eval.benchmarks.humaneval import COLUMNS, PROTOCOL, STOPS, read_humaneval
 
-COMPOSED = Benchmark(
-    name="composed",
-    title="Composed exercises, held out",
-    kind="code",
-    languages=("python",),
-    protocol=PROTOCOL,
-    version=1,
-    data=DataFile(
-        name="composed.jsonl",
-        columns=COLUMNS,
-        origin="python -m codeft_assets.exercises --benchmark",
-        is_packaged=True,
-    ),
-    read=read_humaneval,
-    stops=STOPS,
-    max_new_tokens=256,
-)
+
+def _composed(name: str, title: str, level: str) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=title,
+        kind="code",
+        languages=("python",),
+        protocol=PROTOCOL,
+        version=1,
+        data=DataFile(
+            name=f"{name}.jsonl",
+            columns=COLUMNS,
+            origin=f"python -m codeft_assets.exercises --level {level} --benchmark {name}.jsonl",
+            is_packaged=True,
+        ),
+        read=read_humaneval,
+        stops=STOPS,
+        max_new_tokens=192,
+    )
+
+
+COMPOSED = _composed("composed", "Composed exercises, held out", "all")
+COMPOSED_BASIC = _composed("composed_basic", "Basic composed exercises, held out", "basic")

@@ -23,7 +23,7 @@ def test_only_held_out_documents_are_weighed():
     corpus = documents(
         ("b", "code", "train", "trained on"), ("c", "code", "validation", "x = 1"), ("d", "math", "validation", "other")
     )
-    lines = eval_text_lines(corpus, COMPETITION, SOLVED)
+    lines = eval_text_lines(corpus, COMPETITION, {"embedded": SOLVED})
     assert domains(lines) == ["code", "competition_math", "embedded"]
     assert "trained on" not in lines
     assert "other" not in lines
@@ -31,13 +31,13 @@ def test_only_held_out_documents_are_weighed():
 
 def test_the_order_of_the_documents_changes_nothing():
     rows = [(str(i), "code", "validation", f"x = {i}") for i in range(100)]
-    found = [eval_text_lines(documents(*part), COMPETITION, SOLVED) for part in (rows, rows[::-1])]
+    found = [eval_text_lines(documents(*part), COMPETITION, {"embedded": SOLVED}) for part in (rows, rows[::-1])]
     assert found[0] == found[1]
 
 
 def test_a_domain_has_few_and_short_texts():
     rows = [(str(i), "code", "validation", "x" * 5000) for i in range(100)]
-    found = [json.loads(line) for line in eval_text_lines(documents(*rows), [], []).splitlines()]
+    found = [json.loads(line) for line in eval_text_lines(documents(*rows), [], {}).splitlines()]
     assert len(found) == MAX_TEXTS
     assert {len(row["text"]) for row in found} == {MAX_CHARS}
 
@@ -45,7 +45,7 @@ def test_a_domain_has_few_and_short_texts():
 def test_training_reads_what_is_written(tmp_path):
     odd = "a\u2028b \u0085 café\n"
     corpus = documents(("a", "code", "validation", odd), ("b", "code", "validation", "  \n"))
-    (tmp_path / "eval_texts.jsonl").write_text(eval_text_lines(corpus, COMPETITION, SOLVED))
+    (tmp_path / "eval_texts.jsonl").write_text(eval_text_lines(corpus, COMPETITION, {"embedded": SOLVED}))
     found = read_eval_texts(tmp_path / "eval_texts.jsonl")
     assert [(text.domain, text.context, text.text) for text in found] == [
         ("code", "", odd),

@@ -5,21 +5,28 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from importlib.resources import files
 
 import pytest
 
+from codeft_assets.curation.ingest import adapters
 from codeft_assets.exercises import composition as composing
+from codeft_assets.exercises.__main__ import main
 from codeft_assets.exercises.bodies import STYLES, write_body
 from codeft_assets.exercises.catalogue import PRIMITIVES
-from codeft_assets.exercises.composition import Composition, Move, count_compositions, moves_of
-from codeft_assets.exercises.exercise import call_text, make_exercise, python_code, run_python
+from codeft_assets.exercises.composition import Composition, Move, count_compositions
+from codeft_assets.exercises.exercise import make_exercise, python_code, run_python
 from codeft_assets.exercises.held_out import held_out_items
 from codeft_assets.exercises.inputs import draw_argument
+from codeft_assets.exercises.levels import ALL, BASIC
 from codeft_assets.exercises.meaning import NoValueError, evaluate
 from codeft_assets.exercises.primitives.primitive import BOOL, CHAR, CHARS, INT, INTS, STR, describe
 from codeft_assets.exercises.syntax import PYTHON, is_atom, substitute
 from codeft_assets.exercises.views import MEND, PREDICT, WRITE, exercise_row, function_text, javascript_call
 from codeft_assets.exercises.wording import docstring, step_phrases
+from codeft_assets.origins import ComposedExercisesOrigin
+from codeft_eval.benchmarks.composed import COMPOSED, COMPOSED_BASIC
+from codeft_eval.benchmarks.datafiles import read_rows
 
 NODE = shutil.which("node")
 SAMPLE = [make_exercise(11, number) for number in range(400)]
@@ -102,7 +109,7 @@ def test_equal_seeds_and_numbers_give_equal_exercises_and_others_differ():
 
 
 def test_there_are_millions_of_them():
-    compositions = sum(count_compositions(moves_of(()), length) for length in (2, 3))
+    compositions = sum(count_compositions(ALL.moves, length) for length in (2, 3))
     assert compositions > 2_000_000
     texts = {exercise_row(1, i, views={WRITE: 1.0}, javascript_share=0)["text"] for i in range(3000)}
     assert len(texts) > 2990  # the repetitions are primitives alone: of k texts drawn at random k(k-1)/2n are the same
@@ -260,7 +267,7 @@ def test_a_tenth_of_the_compositions_is_held_out_and_no_primitive_alone():
 
 
 def draw(number):
-    return composing.draw_composition(random.Random(number), moves_of(()), lambda composition: True)
+    return composing.draw_composition(random.Random(number), ALL.moves, ALL.lengths, lambda composition: True)
 
 
 def test_the_order_of_tests_that_must_all_pass_makes_no_other_composition():
@@ -274,18 +281,72 @@ def test_the_order_of_tests_that_must_all_pass_makes_no_other_composition():
     assert Composition(INTS, (even, square, positive)).key not in keys
 
 
-def test_the_shipped_benchmark_is_the_one_that_the_program_makes():
-    from codeft_eval.benchmarks.composed import COMPOSED
-    from codeft_eval.benchmarks.datafiles import read_rows
-
-    assert read_rows(COMPOSED.data) == held_out_items()
+@pytest.mark.parametrize(("benchmark", "level"), [(COMPOSED, ALL), (COMPOSED_BASIC, BASIC)])
+def test_a_shipped_benchmark_is_the_one_that_the_program_makes(benchmark, level):
+    assert read_rows(benchmark.data) == held_out_items(level, benchmark.name)
 
 
-def test_an_item_is_of_a_held_out_composition_of_its_own_and_no_constant_passes_it():
-    for item in held_out_items():
-        values = set(re.findall(r"== (.*)", item["test"]))
-        assert len(values) >= 2
-        assert call_text(SAMPLE[0], (1,)).endswith("(1)")
+@pytest.mark.parametrize("benchmark", [COMPOSED, COMPOSED_BASIC])
+def test_a_solution_passes_its_item_and_no_constant_does(benchmark):
+    items = read_rows(benchmark.data)
+    assert len({item["prompt"] for item in items}) == len(items) == 100
+    for item in items:
+        assert len(set(re.findall(r"== (.*)", item["test"]))) >= 2
         names = {}
         exec(item["prompt"] + item["canonical_solution"] + item["test"], names)
         names["check"](names[item["entry_point"]])
+
+
+def test_a_basic_exercise_is_one_of_all_of_few_primitives_in_one_style():
+    exercises = [make_exercise(1, number, level=BASIC) for number in range(200)]
+    keys = {move.primitive.key for exercise in exercises for move in exercise.composition.moves}
+    assert keys <= set(BASIC.primitives) < set(ALL.primitives)
+    assert {exercise.style for exercise in exercises} == {"comprehension"}
+    assert not any(exercise.composition.is_held_out for exercise in exercises)
+
+
+# -- the source --------------------------------------------------------------------------------------------------------
+
+
+def test_a_larger_number_leaves_the_files_before_as_they_are(monkeypatch):
+    monkeypatch.setattr("codeft_assets.origins.composed_exercises.ROWS_PER_FILE", 20)
+    few, more = (ComposedExercisesOrigin(number=number).resolve() for number in (40, 50))
+    assert [file.path for file in more.files] == ["seed-1/0-20", "seed-1/20-40", "seed-1/40-50"]
+    assert more.files[:2] == few.files
+    changed = [ComposedExercisesOrigin(number=40, **{name: value}) for name, value in (("seed", 2), ("level", "basic"))]
+    assert all(set(origin.resolve().files).isdisjoint(few.files) for origin in changed)
+
+
+def test_the_rows_of_a_file_become_documents_of_every_view():
+    origin = ComposedExercisesOrigin(number=60)
+    upstream = origin.resolve()
+    rows = list(origin.read(upstream, upstream.files[0]))
+    assert rows == list(origin.read(upstream, upstream.files[0]))
+    assert [key for key, _ in rows[:2]] == ["seed-1/0", "seed-1/1"]
+    drafts = [(row["view"], adapters.exercise(row)[0]) for _, row in rows]
+    assert {view for view, _ in drafts} == {WRITE, PREDICT, MEND}
+    assert all((draft.messages is None) == (view == WRITE) for view, draft in drafts)
+    assert {draft.language for view, draft in drafts if view == WRITE} == {"python", "javascript"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"number": 0}, "number 0"),
+        ({"number": 1, "javascript_share": 2.0}, "javascript_share 2.0"),
+        ({"number": 1, "views": {"sing": 1.0}}, "views"),
+        ({"number": 1, "level": "hard"}, "level 'hard'"),
+    ],
+)
+def test_settings_that_make_no_rows_are_refused(settings, match):
+    with pytest.raises(ValueError, match=match):
+        ComposedExercisesOrigin(**settings)
+
+
+def test_the_command_prints_rows_and_writes_the_benchmark(capsys, tmp_path):
+    assert main(["--number", "2", "--view", "predict"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["view"] for row in rows] == ["predict", "predict"]
+    assert main(["--level", "basic", "--benchmark", str(tmp_path / "composed_basic.jsonl")]) == 0
+    shipped = files("codeft_eval").joinpath("data", "composed_basic.jsonl").read_text()
+    assert (tmp_path / "composed_basic.jsonl").read_text() == shipped

@@ -23,14 +23,14 @@ def test_completions_become_the_share_that_passes_live_and_in_the_plot(tmp_path)
         json.dumps(entry) + '\n{"step": 45, "loss": 1.5}\n' + json.dumps(later) + "\n"
     )
     points = scores.points(tmp_path / "metrics.jsonl")
-    assert points == [(40, 1.0), (80, 0.0)]
+    assert points == {"embedded": [(40, 1.0), (80, 0.0)]}
     assert _passing(points)["probe_pass_at_1"] == 0.0
-    assert _passing([]) == {}
+    assert _passing({}) == {}
 
 
 def test_where_no_jail_works_nothing_is_scored_and_nothing_fails(monkeypatch):
     def refuse(*_):
         raise SandboxError("no isolation works here")
 
-    monkeypatch.setattr("codeft_assets.defs.in_training_scores.grade_completions", refuse)
+    monkeypatch.setattr("codeft_assets.defs.in_training_scores.grade_by_benchmark", refuse)
     assert InTrainingScores(dg.build_asset_context()).score_entry({"step": 1, "completions": {"a": ""}}) == {"step": 1}

@@ -87,7 +87,7 @@ def test_a_run_with_evaluation_texts_ends_in_the_same_bits_as_without(made, tmp_
 
 @pytest.mark.parametrize("num_tokens", [1_000, 60_000, 600_000])
 def test_an_evaluation_that_would_cost_too_much_reads_fewer_texts(num_tokens):
-    recipe = RECIPES["smoke"]  # three validations in 491,520 tokens
+    recipe = RECIPES["smoke"].override(max_steps=120, batch_rows=8, validate_every_steps=40)  # 491,520 tokens
     expected = 0.5 * 3 * num_tokens / subsample_stride(num_tokens, recipe) / 491_520
     assert expected <= MAX_SHARE
     assert subsample_stride(1_000, recipe) == 1

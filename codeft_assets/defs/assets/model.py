@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from codeft_assets.curation.corpus.mixture import VALIDATION
 from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
-from codeft_assets.defs.in_training_scores import InTrainingScores
+from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING, InTrainingScores
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.web_ui.plots import line_plot
@@ -27,7 +27,7 @@ from codeft_assets.store.files import folder_lock
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
-from codeft_eval.scoring.in_training import PASS_AT_1
+from codeft_eval.scoring.in_training import pass_at_1_key
 from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
 from codeft_training.recipes import RECIPES, find_recipe
@@ -105,8 +105,8 @@ def checkpoint(
 
     Training runs in its own process. Killed at any moment, the next materialization goes on from the last whole state
     and ends in the same weights; a finished run of the same recipe on the same corpus is not run again. While it
-    trains, bits per byte of held-out competition math, held-out code and the embedded benchmark's solutions show its
-    progress, and where the run is long enough to afford them, how many of the benchmark's shortest items pass.
+    trains, bits per byte of held-out competition math, held-out code and two benchmarks' solutions show its progress,
+    and where the run is long enough to afford them, how many of the shortest items of each benchmark pass.
     """
     recipe = find_recipe(config.recipe or workspace.recipe_name, config.overrides)
     output = workspace.store.folder("model/checkpoint")
@@ -140,8 +140,8 @@ def write_eval_texts(workspace: Workspace, output: Path) -> Path:
     documents = validation.select("document_id", "domain", "split", "text").collect()
     competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
     path = output / "eval_texts.jsonl"
-    embedded = load_items(BENCHMARKS["embedded"])
-    path.write_text(eval_text_lines(documents, _solved(competition), _solved(embedded)))
+    continued = {name: _solved(load_items(BENCHMARKS[name])) for name in SCORED_IN_TRAINING}
+    path.write_text(eval_text_lines(documents, _solved(competition), continued))
     return path
 
 
@@ -167,13 +167,15 @@ def _curves(path: Path) -> dict[str, Any]:
     return plots
 
 
-def _passing(points: list[tuple[int, float]]) -> dict[str, Any]:
-    """Return pass@1 of the samples, last and as a plot; {} where the run was too short for any."""
+def _passing(points: Mapping[str, list[tuple[int, float]]]) -> dict[str, Any]:
+    """Return pass@1 of the samples by benchmark, last and as a plot; {} where the run was too short for any."""
     if not points:
         return {}
-    line = {"embedded, shortest items": [(float(step), value) for step, value in points]}
-    plot = line_plot(line, title="pass@1 while training", x_label="step", y_label="share that passes")
-    return {PASS_AT_1: points[-1][1], "probe_pass": plot}
+    lines = {
+        f"{name}, shortest items": [(float(step), value) for step, value in found] for name, found in points.items()
+    }
+    plot = line_plot(lines, title="pass@1 while training", x_label="step", y_label="share that passes")
+    return {pass_at_1_key(name): found[-1][1] for name, found in points.items()} | {"probe_pass": plot}
 
 
 def _names(entries: list[dict[str, Any]], prefix: str) -> list[str]:
