@@ -134,7 +134,7 @@ def _add_hold_out(subparsers: Any) -> None:
 def _add_progress(subparsers: Any) -> None:
     text = "print how many programs passed while a model trained, and one program of its last checkpoint"
     progress = _command(subparsers, "progress", commands.progress, text)
-    progress.add_argument("--benchmark", required=True, choices=sorted(BENCHMARKS))
+    progress.add_argument("--benchmark", required=True, choices=sorted(all_benchmarks()))
     progress.add_argument("--metrics", type=Path, required=True, help="metrics.jsonl of the run")
     progress.add_argument("--scores", type=Path, required=True, help="folder of the checkpoint's scores")
 
