@@ -54,7 +54,7 @@ def _before_brace(line: str, num_braces: int = 1) -> Callable[[str], str]:
     return insert
 
 
-# A program may have printed half a line before: the nonce starts a new one.
+# The proof that a judge came to the end of its tests.
 _ENDINGS: dict[str, Callable[[str], str]] = {
     "javascript": _at_the_end(f'console.log("\\n{NONCE}");'),
     "typescript": _at_the_end(f'console.log("\\n{NONCE}");'),
@@ -163,8 +163,8 @@ def _entry(translation: _Translation) -> Benchmark:
         title=f"MultiPL-E {translation.title}",
         kind="code",
         languages=(translation.language,),
-        protocol="0-shot completion, greedy, the file's own stops; a pass prints a nonce from the last test line",
-        version=1,
+        protocol="0-shot completion, greedy, the file's own stops; the tests run in a process of their own",
+        version=2,
         data=DataFile(
             name=f"humaneval-{translation.suffix}.jsonl",
             columns=("name", "prompt", "tests", "stop_tokens"),

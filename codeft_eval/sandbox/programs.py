@@ -48,7 +48,7 @@ class Program:
     test: str
     """Trusted: defines ``check(candidate)``, or asserts at module level; never in the candidate's process."""
     language: str = "python"
-    """In other languages the test follows the source in one file and prints a nonce from its last line."""
+    """In other languages the test ends with a line that prints a nonce, which only its judge holds."""
     prelude: str = ""
     """Trusted: the prompt, executed by the judge for the helpers and imports that tests use."""
 

@@ -18,7 +18,7 @@ _KILLED = (_SIGKILL, _SIGXCPU)
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What became of a program: the reports of its build and of its run, by role."""
+    """The reports of a program's build and of its run, by role."""
 
     program: Program
     limits: Limits

@@ -22,7 +22,7 @@ class Canaries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How tests and completion become two programs; templates know ``{name}``, ``{parameters}`` and the fields below.
+    """The two programs of tests and completion; templates know ``{name}``, ``{parameters}`` and the names below.
 
     Judge: ``header``, prompt, ``stub``, test. Candidate: ``header``, prompt and completion, the test's own text before
     ``opening``, ``driver``.

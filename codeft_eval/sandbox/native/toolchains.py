@@ -19,7 +19,8 @@ _SCRIPT_CANARIES = Canaries(
     wrong="  return a - b;\n}\n",
     early_exit="  process.exit(0);\n}\n",
     test="const assert = require('node:assert');\nfunction test() {\n  let candidate = add;\n"
-    f"  assert.deepEqual(candidate(2, 3), 5);\n}}\ntest();\nconsole.log('{NONCE}');\n",
+    "  assert.deepEqual(candidate(2, 3), 5);\n  assert.deepEqual(candidate(40, 2), 42);\n"
+    f"  assert.deepEqual(candidate(1, -1), 0);\n}}\ntest();\nconsole.log('{NONCE}');\n",
 )
 _SCRIPT_SPLIT = Split(
     opening=r"function test\(\) \{",
@@ -84,6 +85,7 @@ _ENTRIES = (
             wrong="    return a - b;",
             early_exit="    exit(0);",
             test="}\nint main() {\n    auto candidate = add;\n    assert(candidate(2, 3) == 5);\n"
+            "    assert(candidate(40, 2) == 42);\n    assert(candidate(1, -1) == 0);\n"
             f'    puts("{NONCE}");\n}}\n',
         ),
     ),
@@ -110,6 +112,7 @@ _ENTRIES = (
             wrong="        return a - b;\n",
             early_exit="        System.exit(0);\n        return 5;\n",
             test="    }\n    public static void main(String[] args) {\n    assert(add(2, 3) == 5);\n"
+            "    assert(add(40, 2) == 42);\n    assert(add(1, -1) == 0);\n"
             f'    System.out.println("{NONCE}");\n    }}\n}}\n',
         ),
     ),
@@ -144,7 +147,8 @@ _ENTRIES = (
             right="\treturn a + b\n}\n",
             wrong="\treturn a - b\n}\n",
             early_exit="\tos.Exit(0)\n\treturn 5\n}\n",
-            test='func TestAdd(t *testing.T) {\n  if add(2, 3) != 5 {\n    t.Errorf("wrong")\n  }\n'
+            test="func TestAdd(t *testing.T) {\n  if add(2, 3) != 5 || add(40, 2) != 42 || add(1, -1) != 0 {\n"
+            '    t.Errorf("wrong")\n  }\n'
             f'  if !t.Failed() {{\n    fmt.Println("{NONCE}")\n  }}\n}}\n',
         ),
     ),
@@ -171,7 +175,8 @@ _ENTRIES = (
             right="    a + b\n",
             wrong="    a - b\n",
             early_exit="    std::process::exit(0)\n",
-            test=f'}}\n\nfn main() {{\n    assert_eq!(add(2, 3), 5);\n    println!("{NONCE}");\n}}\n',
+            test=f"}}\n\nfn main() {{\n    assert_eq!(add(2, 3), 5);\n    assert_eq!(add(40, 2), 42);\n"
+            f'    assert_eq!(add(1, -1), 0);\n    println!("{NONCE}");\n}}\n',
         ),
     ),
     Toolchain(
@@ -195,6 +200,7 @@ _ENTRIES = (
             wrong="    echo $(($1 - $2))\n",
             early_exit="    :\n}\nexit 0\n{\n",
             test='}\ncandidate() {\n    add "$@"\n}\nset -e\n[[ $(candidate 2 3) = 5 ]]\n'
+            "[[ $(candidate 40 2) = 42 ]]\n[[ $(candidate 1 -1) = 0 ]]\n"
             f"printf '%s\\n' '{NONCE}'\n",
         ),
     ),

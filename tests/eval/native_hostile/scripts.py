@@ -76,6 +76,10 @@ TYPESCRIPT = {name: _typed(source) for name, source in _SCRIPT.items()} | {
     "replaces prototypes": (
         "  return 0;\n}\nNumber.prototype.valueOf = () => 5;\nObject.is = () => true;\nJSON.stringify = () => '[5]';\n"
     ),
+    "plants a start file": (
+        "  return 0;\n}\neval('require')('node:fs').writeFileSync('/tmp/package.json', 'process.exit(0)');\n"
+        "eval('process').env.NODE_OPTIONS = '--require /tmp/package.json';\n"
+    ),
     "answers with a prototype": (
         """  eval('require')('node:fs').writeSync(4, '[["o",[["__proto__",5]]]]\\n');\n  return 0;\n}\n"""
     ),
