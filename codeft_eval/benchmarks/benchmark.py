@@ -136,7 +136,7 @@ class Benchmark:
 
     name: str
     title: str
-    kind: Literal["code", "math"]
+    kind: Literal["code", "math", "text"]
     languages: tuple[str, ...]
     protocol: str
     """In words: how a model is asked without a chat template."""
@@ -164,6 +164,8 @@ class Benchmark:
     """Task id -> why its canonical solution fails."""
     needless_solutions: Mapping[str, str] = field(default_factory=dict)
     """Task id -> why its tests pass with nothing in the solution's place."""
+    lm_eval_task: str = ""
+    """The task of lm-eval whose prompts and metrics are used; empty for ours."""
     module_sha256: str = ""
     """Of the user's own module that defines it, whose code then identifies a score too."""
 

@@ -18,6 +18,7 @@ from codeft_eval.benchmarks.humaneval import HUMANEVAL
 from codeft_eval.benchmarks.humaneval_infilling import HUMANEVAL_INFILLING
 from codeft_eval.benchmarks.humaneval_plus import HUMANEVAL_PLUS, HUMANEVAL_PLUS_MINI
 from codeft_eval.benchmarks.humanevalfix import HUMANEVALFIX
+from codeft_eval.benchmarks.lm_eval_benchmarks import TASKS_VARIABLE, lm_eval_benchmarks
 from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
 from codeft_eval.benchmarks.mbpp_plus import MBPP_PLUS
@@ -47,12 +48,13 @@ BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
 
 
 def all_benchmarks() -> dict[str, Benchmark]:
-    """Return the entries of this package and the user's own, by name.
+    """Return the entries of this package, the tasks of lm-eval that are asked for, and the user's own, by name.
 
     Raises:
         ValueError: one of the user's cannot be read, or has the name of another.
     """
-    return BENCHMARKS | own_benchmarks(taken=frozenset(BENCHMARKS))
+    known = BENCHMARKS | lm_eval_benchmarks()
+    return known | own_benchmarks(taken=frozenset(known))
 
 
 def get_benchmark(name: str) -> Benchmark:
@@ -65,7 +67,7 @@ def get_benchmark(name: str) -> Benchmark:
     if name not in known:
         raise ValueError(
             f"benchmark {name!r} is not one of {sorted(known)}; add an entry to catalogue.py, or name a file of your "
-            f"own in {OWN_VARIABLE}"
+            f"own in {OWN_VARIABLE} or a task of lm-eval in {TASKS_VARIABLE}"
         )
     return known[name]
 
@@ -76,7 +78,12 @@ def is_available(benchmark: Benchmark) -> bool:
 
 
 def is_runnable(benchmark: Benchmark) -> bool:
-    """Return whether the data is here, and the compilers of a benchmark whose programs need one."""
+    """Return whether the data is here, and the compilers of a benchmark whose programs need one.
+
+    A task of lm-eval was asked for by name; finding its data takes lm-eval, so its run says what is missing.
+    """
+    if benchmark.lm_eval_task:
+        return True
     compiled = () if benchmark.answer_check else [name for name in benchmark.languages if name != "python"]
     return is_available(benchmark) and not any(missing_tools(language) for language in compiled)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 FOLDER_VARIABLE = "CODEFT_BENCHMARKS"
 
@@ -31,6 +31,18 @@ class HubFiles:
     def __post_init__(self) -> None:
         if len(self.revision) != 40:
             raise ValueError(f"revision {self.revision!r} of {self.repo!r} is no commit; give its 40 hex digits")
+
+
+class RowReader(Protocol):
+    """Rows that another harness reads."""
+
+    def is_present(self) -> bool:
+        """Return whether they can be read here without any download."""
+        ...
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +67,19 @@ class DataFile:
     path: str = ""
     """Of a user's own file, which is read there: its hash is part of each score, and none is recorded."""
 
+    reader: RowReader | None = None
+    """Reads the rows, where they are no file of ours: their hash is part of each score, and none is recorded."""
+
     def __post_init__(self) -> None:
-        if not (self.is_packaged or self.is_built or self.path or self.rows_sha256 or self.file_sha256):
+        has_origin = self.is_packaged or self.is_built or self.path or self.reader
+        if not (has_origin or self.rows_sha256 or self.file_sha256):
             raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in its entry")
 
 
 def is_present(data: DataFile) -> bool:
     """Return whether the rows can be read here without any download."""
+    if data.reader:
+        return data.reader.is_present()
     return data.is_packaged or bool(_places(data))
 
 
@@ -116,6 +134,8 @@ def fetch(data: DataFile) -> list[Path]:
 
 
 def _read_all(data: DataFile) -> list[dict[str, Any]]:
+    if data.reader:
+        return data.reader.read()
     if data.is_packaged:
         return _parse(data.name, files("codeft_eval").joinpath("data", data.name).read_bytes())
     places = _places(data)
@@ -173,12 +193,12 @@ def _places(data: DataFile) -> list[Path]:
         return [own]
     if data.hub is None:
         return []
-    snapshot = _hub_cache() / f"datasets--{data.hub.repo.replace('/', '--')}" / "snapshots" / data.hub.revision
+    snapshot = hub_cache() / f"datasets--{data.hub.repo.replace('/', '--')}" / "snapshots" / data.hub.revision
     places = [snapshot / path for path in data.hub.paths]
     return places if all(place.is_file() for place in places) else []
 
 
-def _hub_cache() -> Path:
+def hub_cache() -> Path:
     """Return where the Hub's client keeps its files; importing the client for this would slow every start."""
     home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
     return Path(os.environ.get("HF_HUB_CACHE") or f"{home}/hub").expanduser()

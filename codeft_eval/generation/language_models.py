@@ -60,10 +60,10 @@ class CachingLM(LM):
             return self._answer(COMPLETION, requests, self._complete, self._hooks.on_completion)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Return log-likelihoods; NaN where prompt and continuation exceed the context."""
+        """Return log-likelihoods and whether the continuation is greedy; NaN where both texts exceed the context."""
         with self._hooks.phase("likelihood"):
             found = self._answer(LOG_LIKELIHOOD, requests, self._log_likelihoods, lambda task_id, value: None)
-        return [(math.nan if value is None else value, False) for value in found]
+        return [(math.nan, False) if answer is None else (answer[0], bool(answer[1])) for answer in found]
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Refuse: no benchmark needs them."""
@@ -129,7 +129,7 @@ class CachingLM(LM):
         return Prompt(task_id=task_id, sample=sample, tokens=tokens, max_new_tokens=limit)
 
     def _log_likelihoods(self, requests: Sequence[Instance], is_waiting: IsWaiting) -> Answers:
-        """Yield log-likelihoods; None where prompt and continuation exceed the context and would be cut."""
+        """Yield pairs, log-likelihood and is-greedy; None where prompt and continuation exceed the context."""
         size = self._settings.likelihood_batch_size
         for start in range(0, len(requests), size):
             batch = [request for request in requests[start : start + size] if is_waiting(_key(request))]
@@ -139,7 +139,8 @@ class CachingLM(LM):
             fitting = [request for request, fit in zip(batch, fits, strict=True) if fit]
             found = iter(self._model.loglikelihood(fitting, disable_tqdm=True) if fitting else [])
             yield {
-                _key(request): float(next(found)[0]) if fit else None for request, fit in zip(batch, fits, strict=True)
+                _key(request): [float(value) for value in next(found)] if fit else None
+                for request, fit in zip(batch, fits, strict=True)
             }
 
 

@@ -83,7 +83,7 @@ class ItemTask(Task):
         return {}
 
 
-def run_lm_eval(model: LM, tasks: Sequence[Task]) -> dict[str, Any]:
+def run_lm_eval(model: LM, tasks: Sequence[Task], *, limit: int | None = None) -> dict[str, Any]:
     """Return lm-eval's results of tasks, without any network.
 
     ``["samples"][task]`` holds a row for each document, in order, with ``resps``, one list for each request.
@@ -94,6 +94,7 @@ def run_lm_eval(model: LM, tasks: Sequence[Task]) -> dict[str, Any]:
         model=model,
         tasks=list(tasks),
         task_manager=TaskManager(include_defaults=False),
+        limit=limit,
         bootstrap_iters=0,
         log_samples=True,
     )

@@ -20,6 +20,7 @@ from codeft_eval.generation.prompts import load_tokenizer, stop_token_ids
 from codeft_eval.scoring.evaluate import EvalContext, evaluate
 from codeft_eval.scoring.graders import open_grader
 from codeft_eval.scoring.infilling import with_infilling_tokens
+from codeft_eval.scoring.lm_eval_runs import score_task, with_task_limits
 from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.phases import PhaseTimer
 from codeft_eval.scoring.prompting import prompt_items, protocol_outputs
@@ -38,6 +39,7 @@ def run_protocols(
 
     A chat's score of an earlier checkpoint does not stay beside that of a checkpoint without a chat template.
     """
+    benchmark = with_task_limits(benchmark)
     outputs = protocol_outputs(benchmark, checkpoint, name, output)
     if name == ALL_PROTOCOLS and len(outputs) == 1:
         shutil.rmtree(output / CHAT, ignore_errors=True)
@@ -53,6 +55,7 @@ def run_checkpoint(
         ValueError: the checkpoint or the benchmark's data is unusable, or the protocol has no use for the checkpoint.
         SandboxError: no isolation works here.
     """
+    benchmark = with_task_limits(benchmark)
     chosen = protocol or benchmark.own_protocol
     items = with_infilling_tokens(options.items(benchmark), checkpoint)
     model_hash = checkpoint_hash(checkpoint)
@@ -69,6 +72,8 @@ def run_checkpoint(
     )
     with _open_context(benchmark, asked, identity, output, options) as context, _open_answers(context) as answers:
         model = CachingLM(load_language_model(checkpoint, settings), answers, settings, _hooks(context))
+        if benchmark.lm_eval_task:
+            return score_task(model, benchmark, items, identity, output, context.timer)
         return evaluate(model, context)
 
 

@@ -57,7 +57,7 @@ class View:
 # letter) and find 0.98 of renamed leaks and 0.96 of solutions alone. Words at 0.3 flag one more; tokens at 8 hits
 # find 0.91 of solutions alone; shape at 0.7 flags 13 more for MBPP and finds no more.
 VIEWS = (
-    View(name="words", width=5, minimum_overlap=0.35, minimum_hits=5, kinds=("code", "math")),
+    View(name="words", width=5, minimum_overlap=0.35, minimum_hits=5, kinds=("code", "math", "text")),
     View(
         name="tokens",
         width=6,

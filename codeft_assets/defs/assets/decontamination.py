@@ -28,7 +28,7 @@ from codeft_eval.benchmarks.catalogue import all_benchmarks, is_available
 TEXT_COLUMNS = {
     "benchmark": "the benchmark",
     "task_id": "the item's id in it",
-    "kind": "code or math",
+    "kind": "code, math or text",
     "field": "prompt, solution, tests or answer",
     "text": "the text that must not be in the corpus",
     "document_id": "the document of ours that the item was made of, where it was: held out whatever its text",
@@ -62,8 +62,9 @@ def benchmark_texts(context: dg.AssetExecutionContext, workspace: Workspace) -> 
     """One row is one field of a benchmark's item, which no training document may hold.
 
     The embedded benchmark and the held-out competition problems are always there; HumanEval, MBPP, MultiPL-E, GSM8K and
-    MATH join when their files are in CODEFT_BENCHMARKS, and yours when CODEFT_OWN_BENCHMARKS names them. All rows of a
-    file are held out, also those that its benchmark does not score.
+    MATH join when their files are in CODEFT_BENCHMARKS, yours when CODEFT_OWN_BENCHMARKS names them, and tasks of
+    lm-eval when CODEFT_LM_EVAL_TASKS names them and their data is there. All rows of a file are held out, also those
+    that its benchmark does not score.
     """
     present = [name for name, entry in all_benchmarks().items() if is_available(entry) and name != BENCHMARK]
     texts = {name: [{**row, "document_id": ""} for row in catalogue.benchmark_texts(name)] for name in present}
