@@ -155,15 +155,16 @@ def _text(row: Mapping[str, Any], column: str, where: str) -> str:
 
 def _check_items(path: Path, texts: Mapping[str, Sequence[str]], items: Sequence[Item], known: set[str]) -> None:
     unknown = [task_id for task_id in texts if task_id not in known]
-    if unknown:
-        raise ValueError(
-            f"{str(path)!r}: {len(unknown)} task ids are not of this benchmark, {unknown[:3]} first; its own are like "
-            f"{items[0].task_id!r}: choose the benchmark that the file was made for, or take these rows out"
-        )
+    has_unknown = f"{len(unknown)} task ids are not of this benchmark, {unknown[:3]} first" if unknown else ""
     missing = [item.task_id for item in items if item.task_id not in texts]
     if missing:
+        hint = f"; {has_unknown}: the file may be of another benchmark" if unknown else ""
         raise ValueError(
-            f"{str(path)!r}: no completion for {len(missing)} items, {missing[:3]} first; add them or use --limit"
+            f"{str(path)!r}: no completion for {len(missing)} items, {missing[:3]} first; add them or use --limit{hint}"
+        )
+    if unknown:
+        raise ValueError(
+            f"{str(path)!r}: {has_unknown}; choose the benchmark that the file was made for, or take these rows out"
         )
     counts = {item.task_id: len(texts[item.task_id]) for item in items}
     fewest, most = min(counts, key=lambda task_id: counts[task_id]), max(counts, key=lambda task_id: counts[task_id])

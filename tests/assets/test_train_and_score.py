@@ -99,8 +99,10 @@ def test_evaluation_texts_are_measured_while_training_and_plotted(workspace, fir
 def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first):
     folder = workspace.store.folder("scoreboard")
     board = json.loads((folder / "scoreboard.json").read_text())
-    rows = {row["metric"]: row for row in board["rows"] if row["benchmark"] == "embedded"}
-    assert {row["provenance"] for row in board["rows"]} == {"measured"}
+    raw = [row for row in board["rows"] if row["protocol_name"] == "raw"]
+    rows = {row["metric"]: row for row in raw if row["benchmark"] == "embedded"}
+    assert {row["provenance"] for row in raw} == {"measured"}
+    assert [row["provenance"] for row in board["rows"] if row["protocol_name"] == "chat"] == [None]
     assert rows["bits_per_byte"]["comparison"]["n"] == 4
     assert rows["pass@1"]["num_leaked"] == 1
     assert board["num_tokens"] == board["history"][0]["num_tokens"] > 0
@@ -111,9 +113,14 @@ def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first
 
 def test_the_samples_of_both_models_are_a_view_of_the_catalog(workspace, first):
     with duckdb.connect(str(catalog_path(workspace.store)), read_only=True) as connection:
-        rows = connection.sql("SELECT model, benchmark, count(*) FROM samples GROUP BY ALL ORDER BY ALL").fetchall()
-    counts = [("competition_math", 1), ("embedded", 4)]
-    assert rows == [(model, *count) for model in ("Qwen2.5-Coder-0.5B", "ours") for count in counts]
+        rows = connection.sql(
+            "SELECT model, benchmark, protocol_name, count(*) FROM samples GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    counts = [("competition_math", "raw", 1), ("embedded", "raw", 4)]
+    theirs = [("Qwen2.5-Coder-0.5B", *count) for count in counts]
+    # ours has a chat template and is scored by a chat too
+    ours = [("ours", *counts[0]), ("ours", "embedded", "chat", 4), ("ours", *counts[1])]
+    assert rows == theirs + ours
 
 
 def test_the_same_checkpoint_twice_is_the_same_scoreboard(workspace, reference, first):
@@ -132,4 +139,4 @@ def test_another_checkpoint_joins_the_history_and_without_weights_the_reason_is_
     tokens = [point["num_tokens"] for point in board["history"]]
     assert len(tokens) == 2
     assert tokens[0] < tokens[1]
-    assert {change["benchmark"] for change in board["changes"]} == {"competition_math", "embedded"}
+    assert {change["benchmark"] for change in board["changes"]} == {"competition_math", "embedded", "embedded-chat"}

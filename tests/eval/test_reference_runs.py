@@ -25,7 +25,7 @@ HUB_ID = "Qwen/Qwen2.5-Coder-0.5B"
 
 
 def run(folder, benchmark, output):
-    return run_checkpoint(folder, benchmark, output, THREE)
+    return (run_checkpoint(folder, benchmark, output, THREE),)
 
 
 def never(folder, benchmark, output):
