@@ -107,7 +107,7 @@ class ChatTurns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """How a model is asked, and where its completion ends."""
+    """A way to ask a model, with the end of its completions."""
 
     name: ProtocolName
     words: str

@@ -47,8 +47,7 @@ def publish(
     """Write everything under ``output``, where ``output/history`` keeps every checkpoint's scores and samples.
 
     Args:
-        folders: One model's scores, a folder each. Replays of other models may follow: they stand beside it, as
-            references that this harness measured.
+        folders: One model's scores, a folder each; replays of other models after it are references measured here.
         output: Where the files go.
         references: Model name and folder of its scores by this harness.
         leaked: JSON {benchmark: [task ids that a source document holds]}; None when nobody looked.

@@ -20,7 +20,7 @@ _CHAT_WORDS = "stored answers to a chat of another harness"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What is graded, and the protocol that it was made by."""
+    """Texts to grade, with the protocol by which they were made."""
 
     items: list[Item]
     texts: Mapping[str, Sequence[str]]
