@@ -250,7 +250,7 @@ _ENTRIES = (
         # as many as are wanted: the compositions of three primitives alone are 4.6 million
         origin=ComposedExercisesOrigin(number=200_000),
         sample_origin=ComposedExercisesOrigin(
-            number=16_000, level="basic", views={"write": 0.9, "predict": 0.05, "mend": 0.05}, javascript_share=0.0
+            number=16_000, subset="basic", views={"write": 0.9, "predict": 0.05, "mend": 0.05}, javascript_share=0.0
         ),
         adapter=adapters.exercise,
         domain="code",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from codeft_assets.base.files import write_atomically
 from codeft_assets.exercises.held_out import held_out_items, to_json_lines
-from codeft_assets.exercises.levels import ALL, LEVELS
+from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.exercises.views import VIEWS, WRITE, exercise_row
 
 
@@ -20,17 +20,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the draw: equal seeds give equal rows")
     parser.add_argument("--view", choices=VIEWS, default=WRITE)
     parser.add_argument("--javascript", action="store_true", help="print JavaScript; nothing of it is mended")
-    parser.add_argument("--level", choices=LEVELS, default=ALL.name)
+    parser.add_argument("--subset", choices=SUBSETS, default=ALL.name)
     parser.add_argument("--benchmark", type=Path, metavar="FILE", help="write the held-out items to FILE and end")
     options = parser.parse_args(arguments)
     if options.benchmark:
         write_atomically(
-            options.benchmark, to_json_lines(held_out_items(LEVELS[options.level], options.benchmark.stem))
+            options.benchmark, to_json_lines(held_out_items(SUBSETS[options.subset], options.benchmark.stem))
         )
         return 0
     for number in range(options.number):
-        share, level = float(options.javascript), LEVELS[options.level]
-        row = exercise_row(options.seed, number, views={options.view: 1.0}, javascript_share=share, level=level)
+        share, subset = float(options.javascript), SUBSETS[options.subset]
+        row = exercise_row(options.seed, number, views={options.view: 1.0}, javascript_share=share, subset=subset)
         sys.stdout.write(json.dumps(row) + "\n")
     return 0
 

@@ -16,9 +16,9 @@ from typing import Any
 from codeft_assets.exercises.bodies import write_body
 from codeft_assets.exercises.composition import Composition, draw_composition
 from codeft_assets.exercises.inputs import VARIABLES, draw_argument
-from codeft_assets.exercises.levels import ALL, Level
 from codeft_assets.exercises.meaning import NoValueError, evaluate
 from codeft_assets.exercises.primitives.primitive import BOOL, CHARS, INT, STR
+from codeft_assets.exercises.subsets import ALL, Subset
 from codeft_assets.exercises.syntax import PYTHON, SYNTAXES
 from codeft_assets.exercises.wording import docstring, function_name
 
@@ -89,7 +89,7 @@ def make_exercise(
     number: int,
     *,
     language: str = PYTHON.name,
-    level: Level = ALL,
+    subset: Subset = ALL,
     accepts: Callable[[Composition], bool] = lambda composition: not composition.is_held_out,
 ) -> Exercise:
     """Return exercise ``number`` of a seed, of a composition that ``accepts`` accepts.
@@ -98,18 +98,18 @@ def make_exercise(
         seed: With ``number`` it decides everything that is drawn.
         number: Any whole number.
         language: ``python`` or ``javascript``.
-        level: The primitives to compose, how many, and the styles.
+        subset: The primitives to compose, how many, and the styles.
         accepts: By default every composition that is not held out.
     """
     rng = random.Random(f"{seed}/{number}/{language}")  # noqa: S311  a draw, not a secret
     while True:
-        composition = draw_composition(rng, level.moves, level.lengths, accepts)
-        found = _try_exercise(composition, language, level, rng)
+        composition = draw_composition(rng, subset.moves, subset.lengths, accepts)
+        found = _try_exercise(composition, language, subset, rng)
         if found is not None:
             return found
 
 
-def _try_exercise(composition: Composition, language: str, level: Level, rng: random.Random) -> Exercise | None:
+def _try_exercise(composition: Composition, language: str, subset: Subset, rng: random.Random) -> Exercise | None:
     """Return an exercise of a composition; None where few arguments have a value or all have the same one."""
     parameters = [rng.choice(move.primitive.choices or (None,)) for move in composition.moves]
     place = _place_of_argument(composition, rng)
@@ -119,9 +119,9 @@ def _try_exercise(composition: Composition, language: str, level: Level, rng: ra
     signature = _signature(composition, place, rng)
     in_code = [signature.arguments[1] if i == place else repr(value) for i, value in enumerate(parameters)]
     in_words = [f"`{signature.arguments[1]}`" if i == place else repr(value) for i, value in enumerate(parameters)]
-    style = rng.choice(level.styles)
+    style = rng.choice(subset.styles)
     body = write_body(composition, in_code, signature.arguments, syntax=SYNTAXES[language], style=style, rng=rng)
-    num_shown = rng.choice(level.num_examples)
+    num_shown = rng.choice(subset.num_examples)
     return Exercise(
         composition=composition,
         signature=signature,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from codeft_assets.exercises.composition import Composition
 from codeft_assets.exercises.exercise import Exercise, make_exercise, prompt_of
-from codeft_assets.exercises.levels import Level
+from codeft_assets.exercises.subsets import Subset
 
 SEED = 0
 """Not the seed of a source, whose exercises are never held out anyway."""
@@ -21,18 +21,18 @@ _MIN_VALUES = 3
 """Different values among the asserts, two for a decision: no constant passes."""
 
 
-def held_out_items(level: Level, name: str) -> list[dict[str, str]]:
+def held_out_items(subset: Subset, name: str) -> list[dict[str, str]]:
     """Return ``NUM_ITEMS`` items, each of a held-out composition of its own.
 
     Args:
-        level: Of the exercises.
+        subset: Of the exercises.
         name: Of the benchmark, as in its task ids.
     """
-    exercises = _exercises(level)
+    exercises = _exercises(subset)
     return [_item(next(exercises), f"{name}/{number}") for number in range(NUM_ITEMS)]
 
 
-def _exercises(level: Level) -> Iterator[Exercise]:
+def _exercises(subset: Subset) -> Iterator[Exercise]:
     seen: set[str] = set()
 
     def is_new(composition: Composition) -> bool:
@@ -40,7 +40,7 @@ def _exercises(level: Level) -> Iterator[Exercise]:
 
     number = 0
     while True:
-        exercise = make_exercise(SEED, number, level=level, accepts=is_new)
+        exercise = make_exercise(SEED, number, subset=subset, accepts=is_new)
         number += 1
         values = {repr(value) for _, value in _calls(exercise)}
         if len(values) >= (2 if exercise.composition.gives == "bool" else _MIN_VALUES):

@@ -21,7 +21,7 @@ from codeft_assets.exercises.exercise import (
     run_python,
     wrap_statement,
 )
-from codeft_assets.exercises.levels import ALL, Level
+from codeft_assets.exercises.subsets import ALL, Subset
 from codeft_assets.exercises.syntax import JAVASCRIPT, PYTHON
 
 WRITE, PREDICT, MEND = "write", "predict", "mend"
@@ -155,7 +155,7 @@ VIEWS = tuple(_VIEWS)
 
 
 def exercise_row(
-    seed: int, number: int, *, views: Mapping[str, float], javascript_share: float, level: Level = ALL
+    seed: int, number: int, *, views: Mapping[str, float], javascript_share: float, subset: Subset = ALL
 ) -> Row:
     """Return row ``number`` of a seed: one view of one exercise that is not held out.
 
@@ -164,12 +164,12 @@ def exercise_row(
         number: Any whole number.
         views: Relative frequency of each view.
         javascript_share: Share of JavaScript, which is not mended: broken code has to be run.
-        level: The primitives to compose, how many, and the styles.
+        subset: The primitives to compose, how many, and the styles.
     """
     rng = random.Random(f"{seed}/{number}/view")  # noqa: S311  a draw, not a secret
     view = rng.choices([*views], weights=[*views.values()])[0]
     is_javascript = rng.random() < javascript_share and view != MEND
     language = JAVASCRIPT.name if is_javascript else PYTHON.name
-    exercise = make_exercise(seed, number, language=language, level=level)
+    exercise = make_exercise(seed, number, language=language, subset=subset)
     row = _VIEWS[view](exercise, rng) or write_view(exercise, rng)
     return {"view": view if "text" not in row else WRITE, "language": language, **row}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import xxhash
 
-from codeft_assets.exercises.levels import ALL, LEVELS
+from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.exercises.views import MEND, PREDICT, VIEWS, WRITE, exercise_row
 from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
 
@@ -26,7 +26,7 @@ class ComposedExercisesOrigin:
     views: Mapping[str, float] = field(default_factory=lambda: {WRITE: 0.8, PREDICT: 0.1, MEND: 0.1})
     """Relative frequency of each view."""
     javascript_share: float = 0.1
-    level: str = ALL.name
+    subset: str = ALL.name
     """``basic`` or ``all``."""
 
     def __post_init__(self) -> None:
@@ -35,8 +35,8 @@ class ComposedExercisesOrigin:
                 f"number {self.number} must be at least 1 and javascript_share {self.javascript_share} in 0..1; fix "
                 f"the entry in sources.py"
             )
-        if self.level not in LEVELS:
-            raise ValueError(f"level {self.level!r} is none of {sorted(LEVELS)}; fix the entry in sources.py")
+        if self.subset not in SUBSETS:
+            raise ValueError(f"subset {self.subset!r} is none of {sorted(SUBSETS)}; fix the entry in sources.py")
         if not self.views or not set(self.views) <= set(VIEWS) or min(self.views.values()) < 0:
             raise ValueError(
                 f"views {dict(self.views)} must give some of {VIEWS} a frequency of 0 or more; fix the entry in "
@@ -63,12 +63,12 @@ class ComposedExercisesOrigin:
             number,
             views=self.views,
             javascript_share=self.javascript_share,
-            level=LEVELS[self.level],
+            subset=SUBSETS[self.subset],
         )
 
     def _file(self, start: int, stop: int) -> UpstreamFile:
         witnesses = [self._row(number) for number in range(start, min(start + _WITNESSES, stop))]
-        settings = (start, stop, self.seed, sorted(self.views.items()), self.javascript_share, self.level)
+        settings = (start, stop, self.seed, sorted(self.views.items()), self.javascript_share, self.subset)
         return UpstreamFile(
             path=f"seed-{self.seed}/{start}-{stop}", fingerprint=xxhash.xxh3_128_hexdigest(repr((settings, witnesses)))
         )

@@ -7,7 +7,7 @@ from codeft_eval.benchmarks.datafiles import DataFile
 from codeft_eval.benchmarks.humaneval import COLUMNS, PROTOCOL, STOPS, read_humaneval
 
 
-def _composed(name: str, title: str, level: str) -> Benchmark:
+def _composed(name: str, title: str, subset: str) -> Benchmark:
     return Benchmark(
         name=name,
         title=title,
@@ -18,7 +18,7 @@ def _composed(name: str, title: str, level: str) -> Benchmark:
         data=DataFile(
             name=f"{name}.jsonl",
             columns=COLUMNS,
-            origin=f"python -m codeft_assets.exercises --level {level} --benchmark {name}.jsonl",
+            origin=f"python -m codeft_assets.exercises --subset {subset} --benchmark {name}.jsonl",
             is_packaged=True,
         ),
         read=read_humaneval,

@@ -18,9 +18,9 @@ from codeft_assets.exercises.composition import Composition, Move, count_composi
 from codeft_assets.exercises.exercise import make_exercise, python_code, run_python
 from codeft_assets.exercises.held_out import held_out_items
 from codeft_assets.exercises.inputs import draw_argument
-from codeft_assets.exercises.levels import ALL, BASIC
 from codeft_assets.exercises.meaning import NoValueError, evaluate
 from codeft_assets.exercises.primitives.primitive import BOOL, CHAR, CHARS, INT, INTS, STR, describe
+from codeft_assets.exercises.subsets import ALL, BASIC
 from codeft_assets.exercises.syntax import PYTHON, is_atom, substitute
 from codeft_assets.exercises.views import MEND, PREDICT, WRITE, exercise_row, function_text, javascript_call
 from codeft_assets.exercises.wording import docstring, step_phrases
@@ -281,9 +281,9 @@ def test_the_order_of_tests_that_must_all_pass_makes_no_other_composition():
     assert Composition(INTS, (even, square, positive)).key not in keys
 
 
-@pytest.mark.parametrize(("benchmark", "level"), [(COMPOSED, ALL), (COMPOSED_BASIC, BASIC)])
-def test_a_shipped_benchmark_is_the_one_that_the_program_makes(benchmark, level):
-    assert read_rows(benchmark.data) == held_out_items(level, benchmark.name)
+@pytest.mark.parametrize(("benchmark", "subset"), [(COMPOSED, ALL), (COMPOSED_BASIC, BASIC)])
+def test_a_shipped_benchmark_is_the_one_that_the_program_makes(benchmark, subset):
+    assert read_rows(benchmark.data) == held_out_items(subset, benchmark.name)
 
 
 @pytest.mark.parametrize("benchmark", [COMPOSED, COMPOSED_BASIC])
@@ -298,7 +298,7 @@ def test_a_solution_passes_its_item_and_no_constant_does(benchmark):
 
 
 def test_a_basic_exercise_is_one_of_all_of_few_primitives_in_one_style():
-    exercises = [make_exercise(1, number, level=BASIC) for number in range(200)]
+    exercises = [make_exercise(1, number, subset=BASIC) for number in range(200)]
     keys = {move.primitive.key for exercise in exercises for move in exercise.composition.moves}
     assert keys <= set(BASIC.primitives) < set(ALL.primitives)
     assert {exercise.style for exercise in exercises} == {"comprehension"}
@@ -313,7 +313,9 @@ def test_a_larger_number_leaves_the_files_before_as_they_are(monkeypatch):
     few, more = (ComposedExercisesOrigin(number=number).resolve() for number in (40, 50))
     assert [file.path for file in more.files] == ["seed-1/0-20", "seed-1/20-40", "seed-1/40-50"]
     assert more.files[:2] == few.files
-    changed = [ComposedExercisesOrigin(number=40, **{name: value}) for name, value in (("seed", 2), ("level", "basic"))]
+    changed = [
+        ComposedExercisesOrigin(number=40, **{name: value}) for name, value in (("seed", 2), ("subset", "basic"))
+    ]
     assert all(set(origin.resolve().files).isdisjoint(few.files) for origin in changed)
 
 
@@ -335,7 +337,7 @@ def test_the_rows_of_a_file_become_documents_of_every_view():
         ({"number": 0}, "number 0"),
         ({"number": 1, "javascript_share": 2.0}, "javascript_share 2.0"),
         ({"number": 1, "views": {"sing": 1.0}}, "views"),
-        ({"number": 1, "level": "hard"}, "level 'hard'"),
+        ({"number": 1, "subset": "hard"}, "subset 'hard'"),
     ],
 )
 def test_settings_that_make_no_rows_are_refused(settings, match):
@@ -347,6 +349,6 @@ def test_the_command_prints_rows_and_writes_the_benchmark(capsys, tmp_path):
     assert main(["--number", "2", "--view", "predict"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["view"] for row in rows] == ["predict", "predict"]
-    assert main(["--level", "basic", "--benchmark", str(tmp_path / "composed_basic.jsonl")]) == 0
+    assert main(["--subset", "basic", "--benchmark", str(tmp_path / "composed_basic.jsonl")]) == 0
     shipped = files("codeft_eval").joinpath("data", "composed_basic.jsonl").read_text()
     assert (tmp_path / "composed_basic.jsonl").read_text() == shipped

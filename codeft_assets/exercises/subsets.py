@@ -1,6 +1,6 @@
-"""Levels of exercises: which primitives are composed, how many at a time, and in which styles.
+"""Subsets of all exercises: which primitives are composed, how many at a time, and in which styles.
 
-A level is a part of all exercises, not another kind: what is held out is held out at every level.
+A composition that is held out is held out of every subset.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from codeft_assets.exercises.syntax import COMPREHENSION
 
 
 @dataclass(frozen=True, kw_only=True)
-class Level:
-    """A part of all exercises."""
+class Subset:
+    """Primitives with the number and the style of their compositions."""
 
     name: str
     primitives: tuple[str, ...]
@@ -82,9 +82,9 @@ _BASIC = (
     "keys: dict[str, int] -> list[str]",
     "flat: list[list[int]] -> list[int]",
 )
-BASIC = Level(name="basic", primitives=_BASIC, lengths={1: 1, 2: 4}, styles=(COMPREHENSION,), num_examples=(1, 1, 2))
+BASIC = Subset(name="basic", primitives=_BASIC, lengths={1: 1, 2: 4}, styles=(COMPREHENSION,), num_examples=(1, 1, 2))
 """Few primitives, two at a time, in one style: a model of a million parameters learns it in minutes."""
-ALL = Level(
+ALL = Subset(
     name="all", primitives=tuple(PRIMITIVES), lengths={1: 1, 2: 6, 3: 3}, styles=STYLES, num_examples=(1, 2, 2, 3)
 )
-LEVELS = {level.name: level for level in (BASIC, ALL)}
+SUBSETS = {subset.name: subset for subset in (BASIC, ALL)}
