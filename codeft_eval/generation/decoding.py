@@ -76,6 +76,11 @@ def num_tail_tokens(stops: Sequence[str]) -> int:
     return max((len(stop.encode()) for stop in stops), default=0) + 2
 
 
+def decoded(tokenizer: Any, rows: Sequence[Sequence[int]]) -> list[str]:
+    """Return the text of each row; for no rows transformers 5.17 returns one empty text."""
+    return tokenizer.batch_decode(rows) if rows else []
+
+
 class StopTracker:
     """Knows which rows of a batch are done: they wrote a stop or the end of the text, or reached their own limit."""
 
@@ -90,7 +95,7 @@ class StopTracker:
 
         waiting = [index for index, done in enumerate(self._done) if not done]
         tails = found[:, -num_tail_tokens(self._stops) :].tolist()
-        texts = self._tokenizer.batch_decode([tails[index] for index in waiting])
+        texts = decoded(self._tokenizer, [tails[index] for index in waiting])
         for index, text in zip(waiting, texts, strict=True):
             self._done[index] = (
                 found.shape[1] >= self._limits[index]
@@ -114,14 +119,14 @@ class StopFinder:
             return [False] * len(rows)
         self._learn({token for row in rows for token in row[-num_new:]})
         read = [number for number, row in enumerate(rows) if any(self._can_end[token] for token in row[-num_new:])]
-        texts = self._tokenizer.batch_decode([rows[number][-self._num_tail - num_new + 1 :] for number in read])
+        texts = decoded(self._tokenizer, [rows[number][-self._num_tail - num_new + 1 :] for number in read])
         found = {number for number, text in zip(read, texts, strict=True) if any(stop in text for stop in self._stops)}
         return [number in found for number in range(len(rows))]
 
     def _learn(self, tokens: set[int]) -> None:
         """A stop can end in a token that holds it, or begins with the end of it, or is only part of a character."""
         unknown = sorted(tokens - self._can_end.keys())
-        for token, text in zip(unknown, self._tokenizer.batch_decode([[token] for token in unknown]), strict=True):
+        for token, text in zip(unknown, decoded(self._tokenizer, [[token] for token in unknown]), strict=True):
             self._can_end[token] = "\ufffd" in text or any(
                 stop in text or any(text.startswith(stop[place:]) for place in range(len(stop))) for stop in self._stops
             )

@@ -20,15 +20,18 @@ _LIKELY_CONTINUATION = "    return"
 def prompt_items(items: Sequence[Item], protocol: Protocol, tokenizer: Any) -> tuple[list[Item], str]:
     """Return the items as the model is asked them, and how their prompts end.
 
-    Where the tokenizer joins a prompt's last white space with the text after it, no prompt ends in it: the model's
-    completion begins with it, and the program is put together as before.
+    Where the tokenizer joins the last white space of most prompts with the text after it, no prompt ends in it: the
+    model's completion begins with it, and the program is put together as before. One item decides nothing: a solution
+    that begins with a blank line is joined by any tokenizer.
 
     Raises:
         ValueError: the protocol is a chat, and the tokenizer has no usable chat template.
     """
     asked = [_as_chat(item, protocol.chat, tokenizer) for item in items] if protocol.chat else list(items)
     likely = [_likely_continuation(item, protocol) for item in items]
-    if not any(joins_the_boundary(tokenizer, item.prompt, text) for item, text in zip(asked, likely, strict=True)):
+    pairs = zip(asked, likely, strict=True)
+    num_joined = sum(joins_the_boundary(tokenizer, item.prompt, text) for item, text in pairs)
+    if 2 * num_joined <= len(asked):
         return asked, AS_WRITTEN
     return [_without_end(item) for item in asked], STRIPPED
 
