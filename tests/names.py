@@ -200,7 +200,10 @@ def unknown_options(line):
     if not found:
         return []
     package = found[1].split(".")[0]
-    if f"{found[1].replace('.', '/')}.py" not in tracked() and f"{found[1]}/__main__.py" not in tracked():
+    if (
+        f"{found[1].replace('.', '/')}.py" not in tracked()
+        and f"{found[1].replace('.', '/')}/__main__.py" not in tracked()
+    ):
         return [found[1]]
     options = re.findall(r"(?<![\w-])--[a-z][\w-]*", found[2])
     subcommand = re.match(r" ([a-z][a-z-]*)(?: |$)", found[2])
