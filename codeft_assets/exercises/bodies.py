@@ -113,8 +113,7 @@ class BodyWriter:
             self._accumulate(self._stream(), loop)
             return
         template = self._syntax.expression(move.primitive).replace(PARAMETER, parameter)
-        needs_list = template.count("$x") > 1 or not _GENERATOR.search(template)
-        inner = self._expression(is_generator=not needs_list)
+        inner = self._expression(is_generator=_GENERATOR.search(template) is not None)
         is_repeated = template.count("$x") > 1 and re.fullmatch(r"\w+", inner) is None
         if is_repeated or len(inner) > _MAX_INLINE or (self._style == LOOP and not is_atom(inner)):
             inner = self._assign(self._expression(), self._type)

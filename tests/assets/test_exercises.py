@@ -19,7 +19,7 @@ from codeft_assets.exercises.exercise import make_exercise, python_code, run_pyt
 from codeft_assets.exercises.held_out import held_out_items
 from codeft_assets.exercises.inputs import draw_argument
 from codeft_assets.exercises.meaning import NoValueError, evaluate
-from codeft_assets.exercises.primitives.primitive import BOOL, CHAR, CHARS, INT, INTS, STR, describe
+from codeft_assets.exercises.primitives.primitive import BOOL, CHAR, CHARS, INT, INTS, STR, STRS, describe
 from codeft_assets.exercises.subsets import ALL, BASIC
 from codeft_assets.exercises.syntax import PYTHON, is_atom, substitute
 from codeft_assets.exercises.views import MEND, PREDICT, WRITE, exercise_row, function_text, javascript_call
@@ -64,6 +64,8 @@ def values_of(primitive, rng, number=40):
         if primitive.takes in {CHAR, CHARS}:
             text = str(draw_argument(STR, rng))
             value = list(text) if primitive.takes == CHARS else rng.choice(text)
+        elif primitive.takes == INT:
+            value = rng.randint(-60, 160)  # below zero too, as elements of lists are
         else:
             value = draw_argument(primitive.takes, rng)
         parameter = rng.choice(primitive.choices or (None,))
@@ -170,6 +172,14 @@ def test_a_javascript_exercise_has_the_values_of_the_composition():
     got = run_javascript((function_text(exercise), javascript_call(exercise, call[0])) for exercise, call in pairs)
     wrong = [function_text(exercise) for (exercise, call), value in zip(pairs, got, strict=True) if call[1] != value]
     assert wrong == []
+
+
+def test_a_value_that_is_used_twice_is_never_an_iterator():
+    upper = Move("each", PRIMITIVES["upper: str -> str"], STRS)
+    composition = Composition(STRS, (upper, Move("apply", PRIMITIVES["alphabetical: list[str] -> bool"], BOOL)))
+    for style in STYLES:
+        body = write_body(composition, ["", ""], ["words"], syntax=PYTHON, style=style, rng=random.Random(1))
+        assert run_python(f"def f(words):\n{body}", "f", (["a", "B"],)) is True, body
 
 
 def test_a_docstring_has_several_voices():
