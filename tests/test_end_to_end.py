@@ -40,6 +40,7 @@ TRAINING = {
         }
     },
 }
+FEW_EXERCISES = {"documents__exercises_composed": {"config": {"max_rows": 300}}}
 CORPUS = dg.AssetSelection.groups(
     "sources", "quality", "dedup", "decontamination", "corpus"
 ) - dg.AssetSelection.assets(["corpus", "packed"])
@@ -50,13 +51,15 @@ pytestmark = pytest.mark.slow
 def execute(home, selection, run_config=None, samples=""):
     job = defs.resolve_implicit_global_asset_job_def()
     keys = selection.resolve(defs.resolve_asset_graph())
+    few = FEW_EXERCISES if dg.AssetKey(["documents", "exercises-composed"]) in keys else {}
+    ops = few | (run_config or {}).get("ops", {})
     resources = {
         "workspace": Workspace(root=str(home), profile="sample", workers=1, samples=samples),
         "pipes": dg.PipesSubprocessClient(),
     }
     with dg.DagsterInstance.ephemeral() as instance:
         return job.get_subset(asset_selection=keys).execute_in_process(
-            instance=instance, resources=resources, run_config=run_config, raise_on_error=True
+            instance=instance, resources=resources, run_config={"ops": ops}, raise_on_error=True
         )
 
 

@@ -12,7 +12,6 @@ from codeft_assets.store.tables import Store
 from codeft_eval.generation.checkpoints import checkpoint_hash
 from tests.eval.score_folders import write_scores
 
-
 NONE_LEAKED = {"competition_math": [], "composed": [], "composed_basic": [], "embedded": []}
 
 
