@@ -241,7 +241,7 @@ _ENTRIES = (
         homepage="https://docs.python.org/3/library/",
         priority=80,
         threshold=Threshold(value=0.25),
-        weight=2.0,
+        weight=1.0,
         has_sample=False,
     ),
     Source(
@@ -258,7 +258,7 @@ _ENTRIES = (
         license="Apache-2.0",
         homepage="https://arxiv.org/abs/2306.11644",
         priority=85,
-        weight=8.0,
+        weight=12.0,
         has_sample=False,
     ),
 )
