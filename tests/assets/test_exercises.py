@@ -10,6 +10,7 @@ from importlib.resources import files
 import pytest
 
 from codeft_assets.curation.ingest import adapters
+from codeft_assets.defs.workspace import Workspace
 from codeft_assets.exercises import composition as composing
 from codeft_assets.exercises.__main__ import main
 from codeft_assets.exercises.bodies import STYLES, write_body
@@ -25,6 +26,7 @@ from codeft_assets.exercises.syntax import PYTHON, is_atom, substitute
 from codeft_assets.exercises.views import MEND, PREDICT, WRITE, exercise_row, function_text, javascript_call
 from codeft_assets.exercises.wording import docstring, step_phrases
 from codeft_assets.origins import ComposedExercisesOrigin
+from codeft_assets.sources import SOURCES
 from codeft_eval.benchmarks.composed import COMPOSED, COMPOSED_BASIC
 from codeft_eval.benchmarks.datafiles import read_rows
 
@@ -362,3 +364,10 @@ def test_the_command_prints_rows_and_writes_the_benchmark(capsys, tmp_path):
     assert main(["--subset", "basic", "--benchmark", str(tmp_path / "composed_basic.jsonl")]) == 0
     shipped = files("codeft_eval").joinpath("data", "composed_basic.jsonl").read_text()
     assert (tmp_path / "composed_basic.jsonl").read_text() == shipped
+
+
+def test_the_sample_profile_reads_the_basic_subset_and_the_full_profile_all():
+    source = SOURCES["exercises-composed"]
+    sample, full = (Workspace(root="", profile=profile).origin(source) for profile in ("sample", "full"))
+    assert (sample.subset, full.subset) == ("basic", "all")
+    assert sample.number < full.number
