@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from codeft_eval.scoreboard.reference import reference_verdicts
+from codeft_eval.scoreboard.reference import published_verdicts
 from codeft_eval.statistics.comparison import holm, mcnemar, paired, paired_bits, unpaired
 
 
@@ -39,7 +39,7 @@ def test_qwen_1_5b_against_7b_gives_the_known_interval_error_ratio_and_p(counts,
 
 
 def test_published_verdicts_of_qwen_pair_their_two_test_sets():
-    plus, base = (reference_verdicts("Qwen2.5-Coder-1.5B", f"humaneval{name}") for name in ("_plus", ""))
+    plus, base = (published_verdicts("Qwen2.5-Coder-1.5B", f"humaneval{name}") for name in ("_plus", ""))
     found = paired(plus, base)
     assert (found.n, found.gained, len(found.lost)) == (164, (), 12)  # 60 of 164 against 72: more tests only lose items
     assert round(100 * found.difference.value, 1) == -7.3
