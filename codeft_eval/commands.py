@@ -128,11 +128,12 @@ def scoreboard(options: argparse.Namespace, reporter: Reporter) -> int:
     """Publish the scoreboard of a checkpoint."""
     from codeft_eval.scoreboard.plots import markdown_images
     from codeft_eval.scoreboard.publish import publish
+    from codeft_eval.scoreboard.shipped_references import shipped_references
 
     done = publish(
         options.scores,
         options.output,
-        references=options.reference or [],
+        references=[*shipped_references(), *(options.reference or [])],
         leaked=options.leaked,
         num_tokens=options.num_tokens,
     )

@@ -12,6 +12,7 @@ from codeft_eval.scoreboard.rows import Row, Scoreboard
 from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, REPLAY_PREFIX
 from codeft_eval.statistics.intervals import Estimate
 
+_FAMILY = "Qwen2.5"
 FEW_ITEMS = 100
 """Below it only differences of about 15 points and more can be seen: two rates near one half, power 80 %."""
 
@@ -71,11 +72,12 @@ def _relative(board: Scoreboard) -> str:
 
 
 def _best_ratio(board: Scoreboard) -> Row | None:
-    """Return a row with a ratio: a measured reference before a published one, the headline model before others."""
+    """Return a row with a ratio to a Qwen 2.5: a measured one before a published one, the headline model first."""
     rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio]
+    qwens = [row for row in rows if row.reference_model.startswith(_FAMILY)]
     order = {name: number for number, name in enumerate(REFERENCE_MODELS)}
     return min(
-        rows,
+        qwens,
         key=lambda row: (row.provenance != "measured", order.get(row.reference_model, len(order))),
         default=None,
     )
