@@ -2,13 +2,16 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from codeft_eval.sandbox.native.sides import judge_files
 from codeft_eval.sandbox.native.toolchain import NONCE
-from codeft_eval.sandbox.native.toolchains import TOOLCHAINS
+from codeft_eval.sandbox.native.toolchains import TOOLCHAINS, canary_programs
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits
+from codeft_eval.sandbox.provider import SandboxError
 from tests.eval.native_hostile import ATTACKS, suite
 from tests.eval.toolchains import HEAVY, needs
 
@@ -30,6 +33,49 @@ def test_no_attack_passes_and_every_honest_program_between_them_does(language):
     assert {name: found for name, found in attacks.items() if found[0] != "failed"} == {}
     assert [grade for grade in grades if grade.key not in attacks and grade.verdict != "passed"] == []
     assert len(grades) == 2 * len(ATTACKS[language])
+
+
+@pytest.mark.parametrize("language", TOOLCHAINS)
+@pytest.mark.parametrize("allow_unsafe", [False, True])
+def test_the_landlock_level_runs_no_program_of_these_languages(language, allow_unsafe):
+    with pytest.raises(SandboxError, match=f"no isolation for {language} .*private scratch.*landlock was requested"):
+        Sandbox(language=language, level="landlock", allow_unsafe=allow_unsafe)
+
+
+_CALLS = ((2, 3), (40, 2), (1, -1))
+"""The arguments of each assertion of the canaries, in their order."""
+_WRONG_ONCE = {
+    "shell": "    [[ $1 = {first} ]] && echo 7 || echo $(($1 + $2))\n",
+    "go": "\tif a == {first} {{ return 7 }}\n\treturn a + b\n}}\n",
+    "rust": "    if a == {first} {{ 7 }} else {{ a + b }}\n",
+}
+_WRONG_ONCE |= dict.fromkeys(("javascript", "typescript"), "  return a == {first} ? 7 : a + b;\n}}\n")
+_WRONG_ONCE |= dict.fromkeys(("cpp", "java"), "    return a == {first} ? 7 : a + b;\n")
+
+
+@pytest.mark.parametrize(
+    "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
+)
+def test_each_assertion_runs_before_the_proof(language):
+    needs(language)
+    canaries, right = TOOLCHAINS[language].canaries, canary_programs(language)["right"]
+    endings = [_WRONG_ONCE[language].format(first=first) for first, _ in _CALLS]
+    programs = [replace(right, source=canaries.prompt + ending) for ending in endings]
+    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
+        assert [grade.verdict for grade in sandbox.run([right, *programs])] == ["passed", *["failed"] * len(_CALLS)]
+
+
+@pytest.mark.parametrize("language", TOOLCHAINS)
+def test_a_test_prints_its_proof_once_and_last(language):
+    right = canary_programs(language)["right"]
+    others = {
+        "0 times": right.test.replace(NONCE, "done"),
+        "2 times": right.test.replace(NONCE, NONCE + NONCE),
+        "comes after it": right.test.replace(NONCE, f"{NONCE} candidate 1 2"),
+    }
+    for message, test in others.items():
+        with pytest.raises(ValueError, match=f"the proof of a pass.*{message}"):
+            judge_files(TOOLCHAINS[language], replace(right, test=test), "0" * 32)
 
 
 @pytest.mark.parametrize("language", [x for x in TOOLCHAINS if x not in HEAVY])

@@ -32,17 +32,18 @@ class NativeProvider:
             SandboxError: namespaces do not work, another level was requested, a tool is missing, or a canary was
                 graded wrongly; the message has the reason.
         """
+        is_possible = level in (None, NAMESPACES)
         reasons = {
-            NAMESPACES: check_language(self._language),
+            NAMESPACES: check_language(self._language) if is_possible else "not tried",
             LANDLOCK: "Landlock alone neither gives a private scratch folder nor ends daemons",
         }
-        if level in (None, NAMESPACES) and reasons[NAMESPACES] == "works":
+        if reasons[NAMESPACES] == "works":
             return Isolation(level=NAMESPACES, reasons=reasons)
         listed = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         requested = f", {level} was requested" if level else ""
         raise SandboxError(
             f"no isolation for {self._language} programs on this machine ({listed}{requested}); install the missing "
-            "tools and allow user namespaces, or leave the benchmark out"
+            "tools, allow user namespaces and request no other level, or leave the benchmark out"
         )
 
     def tool_versions(self) -> dict[str, str]:

@@ -14,10 +14,15 @@ _CHANNELS = Path(__file__).parent / "channels"
 
 
 def judge_files(toolchain: Toolchain, program: Program, nonce: str) -> dict[str, str]:
-    """Return the judge's files: the tests, and the function as a stub that calls the candidate."""
+    """Return the judge's files: the tests, and the function as a stub that calls the candidate.
+
+    Raises:
+        ValueError: the test does not print its proof once, after its last call.
+    """
     split = toolchain.split
     prompt = _replaced(split, program.prelude)
     signature = read_signature(program.prelude, has_names_first=split.has_names_first)
+    _check_proof(program, signature.name)
     parameters = ", ".join(split.parameter.format(name=name) for name in signature.parameters)
     stub = split.stub.format(name=signature.name, parameters=parameters, result=signature.result)
     text = split.header + prompt + stub + program.test.replace(NONCE, nonce)
@@ -41,6 +46,18 @@ def candidate_files(toolchain: Toolchain, program: Program) -> dict[str, str]:
     driver = split.driver.format(name=name, opening=opening[0])
     source = _replaced(split, program.source)
     return _with_support(toolchain, program, f"{split.header}{source}\n{program.test[: opening.start()]}{driver}")
+
+
+def _check_proof(program: Program, name: str) -> None:
+    """Raise where a judge that exits early could have printed its proof already."""
+    num_proofs, after = program.test.count(NONCE), program.test.rpartition(NONCE)[2]
+    late = re.search(rf"\b(candidate|{re.escape(name)})\b.*", after)
+    if num_proofs != 1 or late:
+        found = f"it is there {num_proofs} times" if num_proofs != 1 else f"{late[0]!r} comes after it"
+        raise ValueError(
+            f"{program.key}: the test prints {NONCE}, the proof of a pass, as its last act and once, but {found}; "
+            "move it behind the last assertion"
+        )
 
 
 def _with_support(toolchain: Toolchain, program: Program, text: str) -> dict[str, str]:
