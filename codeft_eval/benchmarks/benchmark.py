@@ -54,6 +54,8 @@ class Item:
     """Of the program; answers that are compared have none."""
     form: str = CONTINUATION
     """Of the completions: a key of ``_SOURCES``."""
+    to_source: Callable[[str], str] = str
+    """Makes the program that is run of the model's, whatever the form of its completion."""
 
     @property
     def is_gradable(self) -> bool:
@@ -69,7 +71,7 @@ class Item:
         """Return the program that a completion makes."""
         return Program(
             key=self.task_id,
-            source=_SOURCES[self.form](self, completion),
+            source=self.to_source(_SOURCES[self.form](self, completion)),
             entry_point=self.entry_point,
             test=self.test,
             prelude=self.source_prefix if self.prelude is None else self.prelude,

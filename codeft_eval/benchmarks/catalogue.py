@@ -18,6 +18,7 @@ from codeft_eval.benchmarks.humaneval import HUMANEVAL
 from codeft_eval.benchmarks.humaneval_infilling import HUMANEVAL_INFILLING
 from codeft_eval.benchmarks.humaneval_plus import HUMANEVAL_PLUS, HUMANEVAL_PLUS_MINI
 from codeft_eval.benchmarks.humanevalfix import HUMANEVALFIX
+from codeft_eval.benchmarks.livecodebench import LIVECODEBENCH, livecodebench_windows
 from codeft_eval.benchmarks.lm_eval_benchmarks import TASKS_VARIABLE, lm_eval_benchmarks
 from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
@@ -40,6 +41,7 @@ _ENTRIES = (
     HUMANEVALFIX,
     HUMANEVAL_INFILLING,
     *CRUXEVAL,
+    LIVECODEBENCH,
     GSM8K,
     MATH,
     COMPETITION_MATH,
@@ -48,12 +50,12 @@ BENCHMARKS: dict[str, Benchmark] = {entry.name: entry for entry in _ENTRIES}
 
 
 def all_benchmarks() -> dict[str, Benchmark]:
-    """Return the entries of this package, the tasks of lm-eval that are asked for, and the user's own, by name.
+    """Return this package's entries, the windows and tasks of lm-eval that are asked for, and the user's own, by name.
 
     Raises:
         ValueError: one of the user's cannot be read, or has the name of another.
     """
-    known = BENCHMARKS | lm_eval_benchmarks()
+    known = BENCHMARKS | livecodebench_windows() | lm_eval_benchmarks()
     return known | own_benchmarks(taken=frozenset(known))
 
 

@@ -64,6 +64,8 @@ class DataFile:
     """Part of this package, whose revision identifies it."""
     is_built: bool = False
     """Made here from the sources of the corpus: its hash is part of each score, and none is recorded."""
+    is_unpinned: bool = False
+    """Of a release that the user chooses: its hash is part of each score, and none is recorded."""
     path: str = ""
     """Of a user's own file, which is read there: its hash is part of each score, and none is recorded."""
 
@@ -71,7 +73,7 @@ class DataFile:
     """Reads the rows, where they are no file of ours: their hash is part of each score, and none is recorded."""
 
     def __post_init__(self) -> None:
-        has_origin = self.is_packaged or self.is_built or self.path or self.reader
+        has_origin = self.is_packaged or self.is_built or self.is_unpinned or self.path or self.reader
         if not (has_origin or self.rows_sha256 or self.file_sha256):
             raise ValueError(f"benchmark file {self.name!r} has no recorded hash; record one in its entry")
 

@@ -38,12 +38,13 @@ class HarnessCheck:
 def check_harness(benchmark: Benchmark, options: Options) -> HarnessCheck:
     """Grade canonical solutions, which must pass, and empty completions, which must fail, item by item.
 
-    Where the upstream file has no solutions, a table of the tests' own answers takes their place (MultiPL-E). Items
-    that have a likelihood only have nothing to check.
+    Where the upstream file has no solutions, a table of the tests' own answers takes their place (MultiPL-E), or only
+    empty completions are checked. Items that have a likelihood only have nothing to check.
     """
     items = [item for item in options.items(benchmark) if item.is_gradable]
+    solvable = [item for item in items if item.solution or item.language != "python"]
     with open_grader(benchmark, level=options.tier, allow_unsafe=options.allow_unsafe) as grader:
-        solved = grader.grade(items, [item.solution or table_solution(item) for item in items])
+        solved = grader.grade(solvable, [item.solution or table_solution(item) for item in solvable])
         empty = grader.grade(items, ["" for _ in items])
         isolation = grader.isolation
     declared = {o.key: benchmark.failing_solutions[o.key] for o in solved if o.key in benchmark.failing_solutions}

@@ -18,6 +18,7 @@ def write_scores(
     num_items: int = 44,
     bits: float = 2.0,
     protocol_name: str = "raw",
+    tool_versions: Mapping[str, str] | None = None,
 ) -> Path:
     """The embedded benchmark's first items; those numbered in `passed` passed."""
     benchmark = BENCHMARKS["embedded"]
@@ -42,7 +43,7 @@ def write_scores(
     lines = sample_lines(samples)
     identity = {"model": "ours", "model_hash": model_hash, "settings": {}, "tier": "namespaces", "tainted": False}
     identity |= {"protocol_name": protocol_name, "protocol": benchmark.protocol, "prompt_end": "as written"}
-    identity |= {"tool_versions": {}}
+    identity |= {"tool_versions": dict(tool_versions or {})}
     score = make_score(benchmark, samples, lines, **identity, num_items_total=len(load_items(benchmark)))
     write_score(folder, score, lines, {})
     return folder

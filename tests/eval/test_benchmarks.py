@@ -71,7 +71,7 @@ def test_every_entry_says_what_identifies_a_score():
         assert entry.stops
         data = entry.data
         recorded = {len(data.rows_sha256), len(data.file_sha256)} == {0, 64} and data.num_rows
-        assert data.is_packaged or recorded or data.origin.startswith("built by")
+        assert data.is_packaged or data.is_unpinned or recorded or data.origin.startswith("built by")
 
 
 def test_benchmark_texts_hold_every_text_of_every_item():
