@@ -56,6 +56,8 @@ class Item:
     """Of the completions: a key of ``_SOURCES``."""
     to_source: Callable[[str], str] = str
     """Makes the program that is run of the model's, whatever the form of its completion."""
+    libraries: tuple[str, ...] = ()
+    """Those that its program or its tests import, where ``may_lack_libraries`` holds for the benchmark."""
 
     @property
     def is_gradable(self) -> bool:
@@ -151,6 +153,8 @@ class Benchmark:
     """None: a completion is a program, which the sandbox runs with the item's tests."""
     libraries: tuple[str, ...] = ()
     """Installed ones that programs and tests import, as ``numpy`` or ``numpy==2.4.6``; the sandbox has no other."""
+    may_lack_libraries: bool = False
+    """Without one of its libraries, an item is unscored; otherwise the benchmark is refused."""
     stops: tuple[str, ...]
     max_new_tokens: int
     select: Callable[[Mapping[str, Any]], bool] = lambda row: True

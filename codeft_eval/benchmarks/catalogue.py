@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from codeft_eval.benchmarks.benchmark import Benchmark, Item, Rows
+from codeft_eval.benchmarks.bigcodebench import BIGCODEBENCH
 from codeft_eval.benchmarks.competition_math import COMPETITION_MATH
 from codeft_eval.benchmarks.composed import COMPOSED, COMPOSED_BASIC
 from codeft_eval.benchmarks.cruxeval import CRUXEVAL
@@ -42,6 +43,7 @@ _ENTRIES = (
     HUMANEVAL_INFILLING,
     *CRUXEVAL,
     LIVECODEBENCH,
+    *BIGCODEBENCH,
     GSM8K,
     MATH,
     COMPETITION_MATH,

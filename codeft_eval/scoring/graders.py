@@ -10,7 +10,10 @@ from typing import Protocol
 from codeft_eval.benchmarks.benchmark import AnswerCheck, Benchmark, Item
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade, Limits, Program
+from codeft_eval.sandbox.python.libraries import is_installed
 
+NO_LIBRARY = "no_library"
+"""Reason of an unscored item whose libraries are not installed."""
 _NO_PROGRAM = "none: answers are compared, no program runs"
 
 
@@ -44,16 +47,18 @@ def open_grader(
     if benchmark.answer_check:
         yield _AnswerGrader(benchmark.answer_check)
         return
-    language = benchmark.languages[0]
+    language, libraries = benchmark.languages[0], benchmark.libraries
+    if benchmark.may_lack_libraries:
+        libraries = tuple(filter(is_installed, libraries))
     with Sandbox(
-        limits=limits, level=level, allow_unsafe=allow_unsafe, language=language, libraries=benchmark.libraries
+        limits=limits, level=level, allow_unsafe=allow_unsafe, language=language, libraries=libraries
     ) as sandbox:
-        yield _ProgramGrader(sandbox)
+        yield _ProgramGrader(sandbox, frozenset(libraries))
 
 
 class _ProgramGrader:
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+    def __init__(self, sandbox: Sandbox, libraries: frozenset[str]) -> None:
+        self._sandbox, self._libraries = sandbox, libraries
         self.isolation, self.reasons = sandbox.isolation.level, sandbox.isolation.reasons
         self.limits: Limits | None = sandbox.limits
         self.tool_versions = sandbox.tool_versions
@@ -61,18 +66,22 @@ class _ProgramGrader:
 
     def begin(self, item: Item, completion: str) -> None:
         key = (item.task_id, completion)
-        if key not in self._begun:
+        if key not in self._begun and self._libraries.issuperset(item.libraries):
             program = item.to_program(completion)
             self._begun[key] = program, self._sandbox.submit(program)
 
     def grade(self, items: Sequence[Item], completions: Sequence[str]) -> list[Grade]:
-        keys = []
-        for item, completion in zip(items, completions, strict=True):
+        pairs = list(zip(items, completions, strict=True))
+        for item, completion in pairs:
             self.begin(item, completion)
-            keys.append((item.task_id, completion))
-        distinct = list(dict.fromkeys(keys))
+        distinct = list(dict.fromkeys(key for item, text in pairs if (key := (item.task_id, text)) in self._begun))
         grades = dict(zip(distinct, self._sandbox.gather(self._begun[key] for key in distinct), strict=True))
-        return [grades[key] for key in keys]
+        return [grades.get((item.task_id, text)) or self._without_libraries(item) for item, text in pairs]
+
+    def _without_libraries(self, item: Item) -> Grade:
+        absent = ", ".join(sorted({*item.libraries} - self._libraries))
+        detail = f"not installed, or not declared by the benchmark: {absent}; pip install them to score the item"
+        return Grade(key=item.task_id, verdict="unscored", reason=NO_LIBRARY, detail=detail, isolation=self.isolation)
 
 
 class _AnswerGrader:

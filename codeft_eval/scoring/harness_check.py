@@ -11,7 +11,7 @@ from codeft_assets.base.files import write_atomically
 from codeft_eval.benchmarks.benchmark import Benchmark
 from codeft_eval.benchmarks.multipl_e_solutions import table_solution
 from codeft_eval.sandbox.programs import Grade
-from codeft_eval.scoring.graders import open_grader
+from codeft_eval.scoring.graders import NO_LIBRARY, open_grader
 from codeft_eval.scoring.options import Options
 
 CHECK_FILE = "check.json"
@@ -68,7 +68,7 @@ def _unexpectedly_solved(solved: Sequence[Grade], declared: dict[str, str]) -> d
     return {
         grade.key: f"canonical solution: {grade.reason}: {grade.detail}"
         for grade in solved
-        if (grade.verdict == "passed") == (grade.key in declared)
+        if grade.reason != NO_LIBRARY and (grade.verdict == "passed") == (grade.key in declared)
     }
 
 
@@ -76,5 +76,5 @@ def _unexpectedly_empty(empty: Sequence[Grade], needless: dict[str, str]) -> dic
     return {
         grade.key: f"empty completion: {grade.verdict} {grade.reason}"
         for grade in empty
-        if grade.verdict != ("passed" if grade.key in needless else "failed")
+        if grade.reason != NO_LIBRARY and grade.verdict != ("passed" if grade.key in needless else "failed")
     }

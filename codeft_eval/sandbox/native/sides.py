@@ -52,12 +52,13 @@ def _check_proof(program: Program, name: str) -> None:
     """Raise where a judge that exits early could have printed its proof already."""
     num_proofs, after = program.test.count(NONCE), program.test.rpartition(NONCE)[2]
     late = re.search(rf"\b(candidate|{re.escape(name)})\b.*", after)
-    if num_proofs != 1 or late:
-        found = f"it is there {num_proofs} times" if num_proofs != 1 else f"{late[0]!r} comes after it"
-        raise ValueError(
-            f"{program.key}: the test prints {NONCE}, the proof of a pass, as its last act and once, but {found}; "
-            "move it behind the last assertion"
-        )
+    if num_proofs == 1 and late is None:
+        return
+    found = f"{late[0]!r} comes after it" if num_proofs == 1 and late else f"it is there {num_proofs} times"
+    raise ValueError(
+        f"{program.key}: the test prints {NONCE}, the proof of a pass, as its last act and once, but {found}; "
+        "move it behind the last assertion"
+    )
 
 
 def _with_support(toolchain: Toolchain, program: Program, text: str) -> dict[str, str]:

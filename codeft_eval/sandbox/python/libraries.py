@@ -55,7 +55,7 @@ def find_libraries(requirements: Sequence[str]) -> Libraries:
     entries = {file.parts[0] for distribution in found.values() for file in distribution.files or ()}
     site = str(next(iter(found.values())).locate_file(""))
     return Libraries(
-        declared=tuple(requirement.partition("==")[0].strip().replace("-", "_") for requirement in requirements),
+        declared=tuple(name for one in requirements for name in _modules(one.partition("==")[0].strip(), found)),
         versions={name: distribution.version for name, distribution in sorted(found.items())},
         site=os.path.realpath(site),
         entries=tuple(sorted(entry for entry in entries if _is_library(site, entry))),
@@ -97,11 +97,21 @@ def _collect(name: str, found: dict[str, metadata.Distribution]) -> None:
     found[_canonical(name)] = distribution
     for requirement in distribution.requires or ():
         required = re.match(r"[\w.-]+", requirement)
-        if required and "extra ==" not in requirement and _is_installed(required[0]):
+        if required and "extra ==" not in requirement and is_installed(required[0]):
             _collect(required[0], found)
 
 
-def _is_installed(name: str) -> bool:
+def _modules(name: str, found: dict[str, metadata.Distribution]) -> list[str]:
+    """Return the module of a distribution's own name, or all its packages, as ``sklearn`` of ``scikit-learn``."""
+    files = found[_canonical(name)].files or ()
+    packages = {file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"}
+    modules = packages | {file.stem for file in files if len(file.parts) == 1 and file.suffix == ".py"}
+    own = name.replace("-", "_")
+    return [own] if own in modules else sorted(modules)
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a library is installed, in whatever version."""
     return any(True for _ in metadata.distributions(name=name))
 
 
