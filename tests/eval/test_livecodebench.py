@@ -128,4 +128,6 @@ def test_a_raw_prompt_begins_the_program_and_a_chat_asks_for_it(folder):
         "# YOUR CODE HERE\n```\n\n### Answer: (use the provided format with backticks)\n\n```python\n"
     )
     assert PAIR["starter_code"] in method.prompt
-    assert LIVECODEBENCH.chat.chat.question(method.prompt).endswith("backticks)\n\n")
+    turns = LIVECODEBENCH.find_protocol("chat").chat
+    assert turns is not None
+    assert turns.question(method.prompt).endswith("backticks)\n\n")
