@@ -9,6 +9,7 @@ from pathlib import Path
 
 from codeft_assets.base.report import open_reporter
 from codeft_training import commands
+from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.recipes import RECIPES, SMOKE
 from codeft_training.train.launch import launch
 
@@ -50,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 def _tokenizer_options(command: argparse.ArgumentParser) -> None:
     _corpus_option(command)
     command.add_argument("--vocab-size", type=int, default=SMOKE.model.vocab_size, help="number of tokens")
+    sample = "text to learn the vocabulary from, drawn from all sources; a smaller corpus is read whole"
+    command.add_argument("--sample-megabytes", type=int, default=SAMPLE_MEGABYTES, metavar="N", help=sample)
     command.add_argument("--base-model", default="", help="take over this model's tokenizer instead")
 
 

@@ -28,10 +28,14 @@ def tokenizer(options: argparse.Namespace, reporter: Reporter) -> int:
     if options.base_model:
         made = adopt_tokenizer(corpus, options.output, base_model=options.base_model)
     else:
-        made = train_tokenizer(corpus, options.output, vocab_size=options.vocab_size)
+        made = train_tokenizer(
+            corpus, options.output, vocab_size=options.vocab_size, sample_megabytes=options.sample_megabytes
+        )
     metadata = {
         "vocab_size": made.vocab_size,
         "num_documents": made.num_documents,
+        "num_bytes": made.num_bytes,
+        "sample_fraction": round(made.sample_fraction, 4),
         "bytes_per_token": report.markdown(
             markdown.table(("language", "bytes per token"), made.bytes_per_token.items())
         ),

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.files import file_hash, folder_hash, write_atomically
 from codeft_training.data.corpus import Corpus
+from codeft_training.data.tokenizer_sample import TokenizerSample
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -41,7 +42,9 @@ _CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 _GENERATION_MARKERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 _MIN_VOCAB = 256 + len(SPECIAL_TOKENS)
-TOKENIZER_VERSION = "2"
+SAMPLE_MEGABYTES = 100
+"""Text that a vocabulary is learned from, by default: the time and memory of training grow with it."""
+TOKENIZER_VERSION = "3"
 """Counts up when the same corpus gives another tokenizer; a test compares it with the code that makes one."""
 
 
@@ -53,26 +56,34 @@ class TokenizerReport:
     vocab_size: int
     num_documents: int
     """Documents of its training; 0 if it is the base model's."""
+    num_bytes: int
+    """Bytes of their text."""
+    sample_fraction: float
+    """Their share of the text of all training documents."""
     bytes_per_token: dict[str, float]
     """By language, on the validation split (the training split where a language has no validation)."""
 
 
-def train_tokenizer(corpus: Corpus, output: Path, *, vocab_size: int) -> TokenizerReport:
+def train_tokenizer(
+    corpus: Corpus, output: Path, *, vocab_size: int, sample_megabytes: int = SAMPLE_MEGABYTES
+) -> TokenizerReport:
     """Train on the corpus and save a folder that ``AutoTokenizer`` loads; does nothing if it is up to date.
 
+    Of a corpus with more text than ``sample_megabytes``, it reads a sample (``TokenizerSample``).
+
     Raises:
-        ValueError: the vocabulary is too small, or there are no documents.
+        ValueError: vocabulary or sample are too small, or there are no documents.
     """
     if vocab_size < _MIN_VOCAB:
         raise ValueError(
             f"vocab_size {vocab_size} must hold 256 bytes and {len(SPECIAL_TOKENS)} specials: {_MIN_VOCAB}"
         )
 
-    def make() -> tuple[PreTrainedTokenizerFast, int]:
-        tokenizer, num_documents = _train(corpus, vocab_size)
-        return _wrap(tokenizer), num_documents
+    def make() -> tuple[PreTrainedTokenizerFast, TokenizerSample]:
+        sample = TokenizerSample(corpus, sample_megabytes)
+        return _wrap(_train(sample, corpus.folder, vocab_size)), sample
 
-    return _reuse_or_save(corpus, output, vocab_size, make)
+    return _reuse_or_save(corpus, output, f"{vocab_size}-{sample_megabytes}MB", make)
 
 
 def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> TokenizerReport:
@@ -86,7 +97,7 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
         ValueError: the tokenizer lacks the tokens that end documents and delimit turns.
     """
 
-    def make() -> tuple[PreTrainedTokenizerFast, int]:
+    def make() -> tuple[PreTrainedTokenizerFast, None]:
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(base_model)
@@ -94,27 +105,32 @@ def adopt_tokenizer(corpus: Corpus, output: Path, *, base_model: str) -> Tokeniz
         if missing:
             raise ValueError(f"the tokenizer of {base_model!r} lacks {missing}; choose a base model that knows ChatML")
         tokenizer.chat_template, tokenizer.eos_token = _chat_template(), TURN_END
-        return tokenizer, 0
+        return tokenizer, None
 
     return _reuse_or_save(corpus, output, base_model, make)
 
 
 def _reuse_or_save(
-    corpus: Corpus, output: Path, option: int | str, make: Callable[[], tuple[PreTrainedTokenizerFast, int]]
+    corpus: Corpus,
+    output: Path,
+    option: str,
+    make: Callable[[], tuple[PreTrainedTokenizerFast, TokenizerSample | None]],
 ) -> TokenizerReport:
     """Return the report of the tokenizer in ``output``, which is made unless it is of this corpus, option and code."""
     identity = f"{corpus.content_hash}-{option}-{TOKENIZER_VERSION}-{file_hash(_CHAT_TEMPLATE)[:16]}"
     previous = _read_report(output)
     if previous is not None and previous["identity"] == identity:
         return TokenizerReport(**previous["report"])
-    fast, num_documents = make()
+    fast, sample = make()
     output.mkdir(parents=True, exist_ok=True)
     fast.save_pretrained(output)
     tokenizer = fast.backend_tokenizer
     report = TokenizerReport(
         content_hash=folder_hash(output, FILES),
         vocab_size=tokenizer.get_vocab_size(),
-        num_documents=num_documents,
+        num_documents=sample.num_documents if sample else 0,
+        num_bytes=sample.num_bytes if sample else 0,
+        sample_fraction=sample.num_bytes / sample.num_corpus_bytes if sample else 0.0,
         bytes_per_token=_bytes_per_token(tokenizer, corpus),
     )
     record = {"identity": identity, "report": {name: getattr(report, name) for name in report.__slots__}}
@@ -131,7 +147,7 @@ def _read_report(output: Path) -> dict[str, Any] | None:
     return record if complete and folder_hash(output, FILES) == record["report"]["content_hash"] else None
 
 
-def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
+def _train(sample: TokenizerSample, folder: Path, vocab_size: int) -> Tokenizer:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -149,11 +165,10 @@ def _train(corpus: Corpus, vocab_size: int) -> tuple[Tokenizer, int]:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    seen = Counter[str]()
-    tokenizer.train_from_iterator(_texts(corpus, seen), trainer=trainer)
-    if not seen["documents"]:
-        raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
-    return _with_visible_think_tags(tokenizer), seen["documents"]
+    tokenizer.train_from_iterator(sample.texts(), trainer=trainer)
+    if not sample.num_documents:
+        raise ValueError(f"corpus {str(folder)!r} has no training documents; look at corpus/ledger for why")
+    return _with_visible_think_tags(tokenizer)
 
 
 def _with_visible_think_tags(tokenizer: Tokenizer) -> Tokenizer:
@@ -167,12 +182,6 @@ def _with_visible_think_tags(tokenizer: Tokenizer) -> Tokenizer:
     for token in record["added_tokens"]:
         token["special"] = token["content"] not in THINK_TAGS
     return Tokenizer.from_str(json.dumps(record))
-
-
-def _texts(corpus: Corpus, seen: Counter[str]) -> Iterator[str]:
-    for document in corpus.documents("train", columns=("text",)):
-        seen["documents"] += 1
-        yield document["text"]
 
 
 def _wrap(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:

@@ -290,8 +290,11 @@ def test_the_manifest_names_every_file(made):
     assert set(manifest["files"]) == {path.name for path in (made / "packed").iterdir()} - {"manifest.json"}
 
 
-PACKING_MODULES = ("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "thoughts")
-PACKING_CODE = ("3", "c9a38cffd9bb0276")
+PACKING_MODULES = (
+    *("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "row_writer", "thoughts"),
+    "windows",
+)
+PACKING_CODE = ("4", "58b49ece4714ce03")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

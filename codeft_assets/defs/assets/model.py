@@ -28,6 +28,7 @@ from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.scoring.in_training import pass_at_1_key
+from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
 from codeft_training.recipes import RECIPES, find_recipe
@@ -42,6 +43,12 @@ class TokenizerConfig(dg.Config):
             f"Its base model's tokenizer or its vocabulary size is used: one of {sorted(RECIPES)}. Empty: the "
             f"workspace's"
         ),
+    )
+    overrides: dict[str, str] = Field(
+        default_factory=dict, description="Fields of the recipe to replace, for example vocab_size: '4096'"
+    )
+    sample_megabytes: int = Field(
+        default=SAMPLE_MEGABYTES, ge=1, description="Text to learn a vocabulary from, drawn from all sources"
     )
 
 
@@ -60,7 +67,7 @@ def tokenizer(
     workspace: Workspace,
     pipes: dg.PipesSubprocessClient,
 ) -> dg.MaterializeResult:
-    """A byte-level BPE tokenizer trained on the corpus, with ChatML turns, fill-in-the-middle and thinking tokens.
+    """A byte-level BPE tokenizer trained on a sample of the corpus, with ChatML, infilling and thinking tokens.
 
     A recipe that fine-tunes a base model takes over that model's tokenizer instead.
     Bytes per token by language say how well it fits each.
@@ -68,11 +75,12 @@ def tokenizer(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    recipe = find_recipe(config.recipe or workspace.recipe_name)
+    recipe = find_recipe(config.recipe or workspace.recipe_name, config.overrides)
     if isinstance(recipe, FinetuneRecipe):
         command += ["--base-model", recipe.finetuning.base_model]
     if isinstance(recipe, PretrainRecipe):
         command += ["--vocab-size", str(recipe.model.vocab_size)]
+        command += ["--sample-megabytes", str(config.sample_megabytes)]
     return program_result(context, pipes, command)
 
 
