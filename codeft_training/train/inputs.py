@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from codeft_training.data.vocabulary import Vocabulary, read_vocabulary
 from codeft_training.model.base_model import base_folder
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
-from codeft_training.recipe_groups import ModelShape
 from codeft_training.run_spec import TrainingRun
-
-_FREE_SPACE_FACTOR = 8
-"""A run keeps up to three states (weights and up to two moments each, fp32) and the final weights."""
+from codeft_training.train.disk_space import check_space
 
 
 def check_inputs(run: TrainingRun) -> None:
@@ -33,7 +29,7 @@ def check_inputs(run: TrainingRun) -> None:
         _check_base(run, run.recipe, vocabulary)
     elif isinstance(run.recipe, PretrainRecipe):
         _check_shape(run.recipe, vocabulary)
-        _require_space(run.output, run.recipe.model)
+    check_space(run)
 
 
 def _check_processes(run: TrainingRun) -> None:
@@ -113,12 +109,3 @@ def _check_base_size(base_model: str, folder: Path, vocabulary: Vocabulary, cont
             f"base_model {base_model!r} knows {config.max_position_embeddings:,} positions, the rows have "
             f"{context_tokens:,} tokens; set context_tokens, and materialize corpus/packed with it"
         )
-
-
-def _require_space(folder: Path, shape: ModelShape) -> None:
-    # per parameter 4 bytes of weight; embeddings and layers estimated from the shape
-    per_layer = 4 * shape.hidden_size**2 + 3 * shape.hidden_size * shape.intermediate_size
-    needed = 4 * _FREE_SPACE_FACTOR * (shape.vocab_size * shape.hidden_size + shape.num_layers * per_layer)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(f"{folder} has {free:,} bytes free, the run needs about {needed:,}; free space first")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codeft_assets.base.files import file_hash
 from codeft_assets.base.report import Reporter
 from codeft_training.measure.metrics import Metrics
+from codeft_training.model.architecture import qwen3_config
 from codeft_training.model.base_model import base_folder
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from codeft_training.run_spec import TrainingRun
@@ -133,7 +134,7 @@ def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: Distrib
 def initial_model(recipe: Recipe) -> PreTrainedModel:
     """Return the model a run begins with: the base, or weights drawn from the seed in the recipe's shape."""
     import torch
-    from transformers import AutoModelForCausalLM, Qwen3Config, Qwen3ForCausalLM, set_seed
+    from transformers import AutoModelForCausalLM, Qwen3ForCausalLM, set_seed
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # bars fill a log that nobody watches as it moves
@@ -141,20 +142,4 @@ def initial_model(recipe: Recipe) -> PreTrainedModel:
     if isinstance(recipe, FinetuneRecipe):
         return AutoModelForCausalLM.from_pretrained(base_folder(recipe.finetuning.base_model), dtype=torch.float32)
     assert isinstance(recipe, PretrainRecipe), "a recipe is one of two kinds"
-    shape = recipe.model
-    config = Qwen3Config(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_kv_heads,
-        head_dim=shape.hidden_size // shape.num_heads,
-        intermediate_size=shape.intermediate_size,
-        max_position_embeddings=recipe.data.context_tokens,
-        tie_word_embeddings=True,
-        use_cache=True,
-        bos_token_id=None,
-        eos_token_id=0,
-        pad_token_id=0,
-    )
-    return Qwen3ForCausalLM(config)
+    return Qwen3ForCausalLM(qwen3_config(recipe))

@@ -203,7 +203,9 @@ def test_the_work_of_another_recipe_is_not_resumed(made, tmp_path):
 
 def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(made, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(OSError, match=r"has 1,000 bytes free, the run needs about [\d,]+; free space first"):
+    with pytest.raises(
+        OSError, match=r"has 1,000 bytes free, the run needs about [\d,]+: .* parameters, .*; free space first"
+    ):
         check_inputs(training_run(made, tmp_path))
 
 
