@@ -64,6 +64,9 @@ def _pack_options(command: argparse.ArgumentParser) -> None:
     policy = "policy for <think> spans of a source: train, mask or remove"
     longer = "conversations longer than a row: split with the question repeated, cut after the first row, or drop"
     command.add_argument("--long-conversations", default="split", metavar="POLICY", help=longer)
+    for name in ("sources", "formats", "languages"):
+        only = f"only documents of these {name}; without it, of all"
+        command.add_argument(f"--{name}", nargs="+", default=[], metavar="NAME", help=only)
     command.add_argument("--thoughts", action="append", default=[], metavar="SOURCE=POLICY", help=policy)
 
 

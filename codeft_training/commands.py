@@ -57,6 +57,9 @@ def pack(options: argparse.Namespace, reporter: Reporter) -> int:
         fim_rate=options.fim_rate,
         think_spans=_pairs("--thoughts", options.thoughts),
         long_conversations=options.long_conversations,
+        sources=tuple(options.sources),
+        formats=tuple(options.formats),
+        languages=tuple(options.languages),
     )
     train, validation = manifest["splits"]["train"], manifest["splits"]["validation"]
     counts = {name: value for name, value in train.items() if isinstance(value, int)}
@@ -66,6 +69,7 @@ def pack(options: argparse.Namespace, reporter: Reporter) -> int:
         "num_validation_tokens": validation["num_tokens"],
         "fill_fraction": train["fill_fraction"],
         "context_tokens": manifest["context_tokens"],
+        "selection": json.dumps(manifest["selection"]),
         "tokens_by_source": report.markdown(markdown.table(("source", "tokens"), train["tokens_by_source"].items())),
         "long_conversations": report.markdown(_long_conversations(train["long_conversations"])),
         "path": report.path(options.output),

@@ -1,6 +1,8 @@
 """The resource of every asset: the data root, the profile and the number of processes."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +12,8 @@ from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
 from codeft_assets.store.tables import Store
+from codeft_training.recipe import Recipe
+from codeft_training.recipes import find_recipe
 
 PROFILES = ("sample", "full")
 
@@ -45,6 +49,18 @@ class Workspace(dg.ConfigurableResource):
         """The recipe of tokenizer, packed rows and checkpoint where a launch, such as automation's, names none."""
         return self.recipe or os.environ.get("CODEFT_RECIPE") or "smoke"
 
+    def chosen_recipe(self, name: str, overrides: Mapping[str, str]) -> Recipe:
+        """Return the recipe of a launch; one that names none, such as automation's, takes the workspace's.
+
+        The workspace's recipe comes with the fields in ``CODEFT_RECIPE_OVERRIDES``; those of the launch go first.
+
+        Raises:
+            ValueError: there is no such recipe or field, or a value is not of the field's type.
+        """
+        if name:
+            return find_recipe(name, overrides)
+        return find_recipe(self.recipe_name, _environment_overrides() | dict(overrides))
+
     @property
     def is_sample(self) -> bool:
         """True where nothing may touch the network."""
@@ -63,3 +79,15 @@ class Workspace(dg.ConfigurableResource):
         if source.sample_origin is not None or not source.has_sample:
             return source.sample_origin or source.origin
         return SampleOrigin(name=source.name, folder=self.samples or str(SAMPLES_FOLDER))
+
+
+def _environment_overrides() -> dict[str, str]:
+    text = os.environ.get("CODEFT_RECIPE_OVERRIDES") or "{}"
+    rule = """must be JSON such as {"max_steps": "300"}"""
+    try:
+        overrides = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"CODEFT_RECIPE_OVERRIDES {text!r} {rule}: {error}") from error
+    if not isinstance(overrides, dict):
+        raise ValueError(f"CODEFT_RECIPE_OVERRIDES {text!r} {rule}")
+    return {name: str(value) for name, value in overrides.items()}

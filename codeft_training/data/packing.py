@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,21 @@ class PackingOptions(EncodingOptions):
 
     long_conversations: str = "split"
     """One of ``LONG_CONVERSATION_POLICIES``: what becomes of conversations longer than a row."""
+
+    sources: tuple[str, ...] = ()
+    """Only documents of these sources, formats and languages are packed; () is all of them."""
+    formats: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+
+    @property
+    def selection(self) -> dict[str, list[str]]:
+        """The documents' columns that must have one of some values."""
+        wanted = {"source": self.sources, "format": self.formats, "language": self.languages}
+        return {column: list(values) for column, values in wanted.items() if values}
+
+    def selects(self, document: Mapping[str, Any]) -> bool:
+        """Return whether a document is packed."""
+        return all(document[column] in values for column, values in self.selection.items())
 
     def __post_init__(self) -> None:
         EncodingOptions.__post_init__(self)
@@ -121,10 +136,13 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
     fim_prefix = tokenizer.token_to_id(FIM_PREFIX)
     splits = {}
     for split in SPLITS:
-        encoded = encode_documents(corpus.documents(split), tokenizer, options)
+        encoded = encode_documents(filter(options.selects, corpus.documents(split)), tokenizer, options)
         windows = write_windows(fitter.fit(encoded), folder / ".windows", dtype)
         if split == "train" and not windows:
-            raise ValueError(f"corpus {str(corpus.folder)!r} has no training documents; look at corpus/ledger for why")
+            chosen = f" with {options.selection}" if options.selection else ""
+            raise ValueError(
+                f"corpus {str(corpus.folder)!r} has no training documents{chosen}; look at corpus/ledger for why"
+            )
         with RowWriter(folder, split, dtype=dtype, context_tokens=options.context_tokens) as writer:
             splits[split] = asdict(_write_rows(windows, writer, options.context_tokens, fim_prefix))
         shutil.rmtree(folder / ".windows")
@@ -134,6 +152,7 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
         "content_hash": hashlib.sha256(content.encode()).hexdigest(),
         "context_tokens": options.context_tokens,
         "options": asdict(options),
+        "selection": options.selection,
         "token_type": dtype.name,
         "vocab_size": vocab_size,
         "vocabulary_hash": vocabulary_of(tokenizer).hash,

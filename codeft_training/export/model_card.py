@@ -47,7 +47,7 @@ def model_card(
             "## Scores",
             _demoted(scores) if scores else "This checkpoint has not been scored.",
             *corpus_sections(result["corpus_content_hash"], _counted(lineage, result["tokens_by_source"])),
-            f"Packed rows `{result['packed_content_hash'][:32]}`.",
+            f"Packed rows `{result['packed_content_hash'][:32]}`{_selection(result.get('selection', {}))}.",
             "",
         ]
     )
@@ -64,6 +64,11 @@ def license_fields(licenses: Iterable[str]) -> list[str]:
     if len(found) == 1 and found <= _HUB_LICENSES:
         return [f"license: {found.pop()}"]
     return ["license: other", "license_name: by-source"]
+
+
+def _selection(selection: dict[str, list[str]]) -> str:
+    chosen = "; ".join(f"{column} {', '.join(values)}" for column, values in selection.items())
+    return f", of a part of the corpus only: {chosen}" if chosen else ""
 
 
 def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -65,6 +65,7 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         **({"base_hash": run.base_hash} if run.base_hash else {}),
         "corpus_content_hash": packed["corpus_content_hash"],
         "packed_content_hash": packed["content_hash"],
+        "selection": packed["selection"],
         "num_parameters": model.num_parameters(),
         "num_tokens_seen": max((entry.get("num_tokens", 0) for entry in metrics), default=0),
         "num_tokens_in_corpus": packed["splits"]["train"]["num_tokens"],

@@ -26,7 +26,7 @@ from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
-from codeft_training.recipes import RECIPES, find_recipe
+from codeft_training.recipes import RECIPES
 
 _PLOTTED_REASONS = 7
 
@@ -195,6 +195,12 @@ class PackedConfig(dg.Config):
     recipe: str = Field(
         default="", description=f"Its context length is used: one of {sorted(RECIPES)}. Empty: the workspace's"
     )
+    overrides: dict[str, str] = Field(
+        default_factory=dict, description="Fields of the recipe to replace, for example context_tokens: '1024'"
+    )
+    sources: list[str] = Field(default_factory=list, description="Only documents of these sources. Empty: all")
+    formats: list[str] = Field(default_factory=list, description="Only documents of these formats. Empty: all")
+    languages: list[str] = Field(default_factory=list, description="Only documents in these languages. Empty: all")
     fim_rate: float = Field(
         default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"
     )
@@ -229,9 +235,12 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    context_tokens = find_recipe(config.recipe or workspace.recipe_name).data.context_tokens
+    context_tokens = workspace.chosen_recipe(config.recipe, config.overrides).data.context_tokens
     command += ["--context-tokens", str(context_tokens), "--fim-rate", str(config.fim_rate)]
     command += ["--long-conversations", config.long_conversations]
+    for name in ("sources", "formats", "languages"):
+        if chosen := getattr(config, name):
+            command += [f"--{name}", *chosen]
     policies = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
     command += [part for name, policy in sorted(policies.items()) for part in ("--thoughts", f"{name}={policy}")]
     return program_result(context, pipes, command)

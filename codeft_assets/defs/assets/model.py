@@ -31,7 +31,7 @@ from codeft_eval.scoring.in_training import pass_at_1_key
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
-from codeft_training.recipes import RECIPES, find_recipe
+from codeft_training.recipes import RECIPES
 
 
 class TokenizerConfig(dg.Config):
@@ -75,7 +75,7 @@ def tokenizer(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    recipe = find_recipe(config.recipe or workspace.recipe_name, config.overrides)
+    recipe = workspace.chosen_recipe(config.recipe, config.overrides)
     if isinstance(recipe, FinetuneRecipe):
         command += ["--base-model", recipe.finetuning.base_model]
     if isinstance(recipe, PretrainRecipe):
@@ -116,7 +116,7 @@ def checkpoint(
     trains, bits per byte of held-out competition math, held-out code and two benchmarks' solutions show its progress,
     and where the run is long enough to afford them, how many of the shortest items of each benchmark pass.
     """
-    recipe = find_recipe(config.recipe or workspace.recipe_name, config.overrides)
+    recipe = workspace.chosen_recipe(config.recipe, config.overrides)
     output = workspace.store.folder("model/checkpoint")
     lineage = output / "lineage.json"
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]
