@@ -68,7 +68,9 @@ def measure(options: argparse.Namespace, reporter: Reporter) -> int:
         options.model,
         [get_benchmark(name) for name in options.benchmark],
         options.output,
-        run=lambda *place: tuple(run_protocols(*place, run_options, options.protocol).values()),
+        run=lambda folder, benchmark, output: tuple(
+            run_protocols(folder, benchmark, output, run_options, options.protocol).values()
+        ),
         may_download=not options.local_only,
     )
     text = measured_table(models)

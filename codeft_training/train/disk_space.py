@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from typing import Any
 
 from codeft_training.model.architecture import empty_model
 from codeft_training.model.optimizer import is_hidden_matrix
@@ -39,7 +40,8 @@ def run_size(recipe: Recipe) -> RunSize:
     num = sum(parameter.numel() for parameter in parameters.values())
     trained, num_moments, final_bytes = num, 2 * num, _FP32
     if isinstance(recipe, FinetuneRecipe):
-        final_bytes = model.config.dtype.itemsize if model.config.dtype else _FP32
+        config: Any = model.config
+        final_bytes = config.dtype.itemsize if config.dtype else _FP32
         if rank := recipe.finetuning.lora_rank:
             matrices = (p.shape for name, p in parameters.items() if is_hidden_matrix(name, p))
             trained = sum(rank * sum(shape) for shape in matrices)

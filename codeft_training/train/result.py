@@ -46,9 +46,10 @@ def _base_dtype(recipe: Recipe) -> torch.dtype | None:
     """Return the type of the base model's weights: training widens them, and what is stored has the base's size."""
     from transformers import AutoConfig
 
-    return (
-        AutoConfig.from_pretrained(recipe.finetuning.base_model).dtype if isinstance(recipe, FinetuneRecipe) else None
-    )
+    if not isinstance(recipe, FinetuneRecipe):
+        return None
+    config: Any = AutoConfig.from_pretrained(recipe.finetuning.base_model)
+    return config.dtype
 
 
 def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds: float) -> dict[str, Any]:
