@@ -25,9 +25,9 @@ def tracked():
 
 
 def folders(package):
-    """Return the folders of a package, without those of single samples."""
+    """Return the folders of a package, without those of single samples and of single measured references."""
     paths = (Path(name).parent for name in tracked() if name.startswith(f"{package}/"))
-    return {path.as_posix() for path in paths if path.parent.name != "samples"}
+    return {path.as_posix() for path in paths if not {"samples", "measured"} & {part.name for part in path.parents}}
 
 
 @functools.cache

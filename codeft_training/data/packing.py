@@ -151,7 +151,9 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
     return {
         "content_hash": hashlib.sha256(content.encode()).hexdigest(),
         "context_tokens": options.context_tokens,
-        "options": asdict(options),
+        "options": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()
+        },
         "selection": options.selection,
         "token_type": dtype.name,
         "vocab_size": vocab_size,

@@ -52,9 +52,12 @@ class TokenizerSample:
             )
 
     def _drawn(self) -> Iterator[dict[str, str]]:
+        import pyarrow as pa
+
         for batch in self._corpus.batches("train", _COLUMNS):
             ids = batch["document_id"].to_pylist()
-            yield from batch.filter([_position(document_id) < self._fraction for document_id in ids]).to_pylist()
+            drawn = [_position(document_id) < self._fraction for document_id in ids]
+            yield from batch.filter(pa.array(drawn, pa.bool_())).to_pylist()  # typed: a shard may be empty
 
 
 def _bytes_by_source(corpus: Corpus) -> Counter[str]:

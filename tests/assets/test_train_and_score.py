@@ -17,7 +17,7 @@ from tests.eval.checkpoints import write_checkpoint
 from tests.training.corpus_folder import SCHEMA, default_rows
 
 pytestmark = pytest.mark.slow
-SCORED = ("scores/embedded", "scores/competition_math", "scoreboard")
+SCORED = ("scores/embedded", "scores/composed", "scores/composed_basic", "scores/competition_math", "scoreboard")
 TRAINED = ("model/checkpoint", "scores/reference_measured", *SCORED)
 KEYS = ("model/tokenizer", "corpus/packed", *TRAINED)
 SMALL = {"batch_rows": "4", "hidden_size": "32", "num_layers": "1", "intermediate_size": "48", "log_every_steps": "2"}
@@ -56,7 +56,7 @@ def materialize(workspace, reference, *, max_steps, keys=KEYS):
     ops = {
         "model__tokenizer": {"config": {"recipe": "smoke"}},
         "model__checkpoint": {"config": {"recipe": "smoke", "overrides": SMALL | {"max_steps": str(max_steps)}}},
-        "scores__embedded": {"config": {"limit": 4}},
+        **{f"scores__{name}": {"config": {"limit": 4}} for name in ("embedded", "composed", "composed_basic")},
         "scores__reference_measured": {"config": {"models": {"Qwen2.5-Coder-0.5B": reference}, "limit": 4}},
     }
     config = {"ops": {name: ops[name] for name in ops if name.replace("__", "/") in keys}}

@@ -16,6 +16,8 @@ UNPACKERS = {"extractall", "extract", "unpack_archive"}
 RUNNERS = {"eval", "exec"}
 SANDBOX = "codeft_eval/sandbox/"
 """Runs programs on purpose: that is what it is for."""
+RESTRICTED = {("codeft_eval/benchmarks/livecodebench.py", "import pickle")}
+"""Reads upstream's packed tests by an unpickler that refuses every class: its ``find_class`` raises."""
 OUR_OWN_TEXT = {"codeft_assets/exercises/exercise.py", "codeft_assets/exercises/meaning.py"}
 """Run code that their own room has written; no row, document or model's answer reaches them."""
 
@@ -65,7 +67,7 @@ def test_no_code_of_others_is_trusted_unpickled_unpacked_or_run(path):
     where = str(path.relative_to(ROOT))
     if where.startswith(SANDBOX):
         return
-    found = list(offenses(path))
+    found = [text for text in offenses(path) if (where, text.split(": ")[-1]) not in RESTRICTED]
     assert [text for text in found if where not in OUR_OWN_TEXT or "text run as code" not in text] == []
 
 

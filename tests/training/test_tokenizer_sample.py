@@ -1,5 +1,6 @@
 """A tokenizer is trained on a stated sample of a large corpus: as much of each source as of the whole."""
 
+import pyarrow.parquet as pq
 import pytest
 
 from codeft_training.data.corpus import Corpus
@@ -36,6 +37,14 @@ def test_a_corpus_that_is_smaller_than_the_sample_is_read_whole(large):
     sample, numbers = sampled(large, 6)
     assert numbers == list(range(200))
     assert (sample.num_documents, sample.num_bytes) == (200, NUM_BYTES)
+
+
+def test_an_empty_shard_is_read_like_any_other(tmp_path):
+    corpus = Corpus(write_corpus(tmp_path, [plain(i) for i in range(3)]))
+    shard = sorted(tmp_path.rglob("*.parquet"))[0]
+    pq.write_table(pq.read_table(shard).slice(0, 0), shard)
+    sample = TokenizerSample(corpus, 1)
+    assert len(list(sample.texts())) == sample.num_documents < 3
 
 
 def test_a_document_is_in_the_sample_by_its_id_not_by_its_place(large, tmp_path):
