@@ -100,14 +100,17 @@ def test_the_scoreboard_sets_the_measured_reference_beside_ours(workspace, first
     folder = workspace.store.folder("scoreboard")
     board = json.loads((folder / "scoreboard.json").read_text())
     raw = [row for row in board["rows"] if row["protocol_name"] == "raw"]
-    rows = {row["metric"]: row for row in raw if row["benchmark"] == "embedded"}
+    own = [row for row in raw if row["reference_model"] == "Qwen2.5-Coder-0.5B"]
+    rows = {row["metric"]: row for row in own if row["benchmark"] == "embedded"}
     assert {row["provenance"] for row in raw} == {"measured"}
-    assert [row["provenance"] for row in board["rows"] if row["protocol_name"] == "chat"] == [None]
+    chats = {row["reference_model"] for row in board["rows"] if row["protocol_name"] == "chat"}
+    assert chats == {"Qwen2.5-Coder-0.5B-Instruct-Q4_K_M", "SmolLM2-135M-Instruct-Q4_1"}  # shipped
     assert rows["bits_per_byte"]["comparison"]["n"] == 4
     assert rows["pass@1"]["num_leaked"] == 1
     assert board["num_tokens"] == board["history"][0]["num_tokens"] > 0
     metadata = first["scoreboard"].metadata
-    assert "data:image/svg+xml" in metadata["progress"].value
+    assert "data:image/svg+xml" in metadata["plot"].value
+    assert "progress" not in metadata  # one checkpoint is no curve
     assert metadata["page"].value == str((folder / "scoreboard.html").resolve())
 
 
@@ -116,10 +119,11 @@ def test_the_samples_of_both_models_are_a_view_of_the_catalog(workspace, first):
         rows = connection.sql(
             "SELECT model, benchmark, protocol_name, count(*) FROM samples GROUP BY ALL ORDER BY ALL"
         ).fetchall()
-    counts = [("competition_math", "raw", 1), ("embedded", "raw", 4)]
+    composed = [("composed", "raw", 4), ("composed_basic", "raw", 4)]
+    counts = [("competition_math", "raw", 1), *composed, ("embedded", "raw", 4)]
     theirs = [("Qwen2.5-Coder-0.5B", *count) for count in counts]
     # ours has a chat template and is scored by a chat too
-    ours = [("ours", *counts[0]), ("ours", "embedded", "chat", 4), ("ours", *counts[1])]
+    ours = [*(("ours", *count) for count in counts[:3]), ("ours", "embedded", "chat", 4), ("ours", *counts[3])]
     assert rows == theirs + ours
 
 
@@ -139,4 +143,5 @@ def test_another_checkpoint_joins_the_history_and_without_weights_the_reason_is_
     tokens = [point["num_tokens"] for point in board["history"]]
     assert len(tokens) == 2
     assert tokens[0] < tokens[1]
-    assert {change["benchmark"] for change in board["changes"]} == {"competition_math", "embedded", "embedded-chat"}
+    changed = {"competition_math", "composed", "composed_basic", "embedded", "embedded-chat"}
+    assert {change["benchmark"] for change in board["changes"]} == changed

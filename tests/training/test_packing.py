@@ -294,7 +294,7 @@ PACKING_MODULES = (
     *("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "row_writer", "thoughts"),
     "windows",
 )
-PACKING_CODE = ("4", "0d065ea6af857a8e")
+PACKING_CODE = ("4", "5fe4a054c12e5a17")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

@@ -11,7 +11,7 @@ from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import load_tokenizer
 from codeft_training.data.tokenizer import TOKENIZER_VERSION, adopt_tokenizer, train_tokenizer
 
-TOKENIZER_CODE = ("3", "12449d81d5b3e1e7")
+TOKENIZER_CODE = ("3", "c6cfa34593e03612")
 """``TOKENIZER_VERSION`` and the hash of the code that had this version."""
 
 MESSAGES = [
