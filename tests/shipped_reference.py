@@ -7,14 +7,14 @@ NAME says which weights they were, quantization included; each FOLDER holds a sc
 
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 from codeft_eval.benchmarks.benchmark import CHAT
 from codeft_eval.scoreboard.shipped_references import FOLDER
-from codeft_eval.scoring.samples import SAMPLES_FILE, read_samples
-from codeft_eval.scoring.scores import FORMAT, SCORES_FILE, read_score
+from codeft_eval.scoring.samples import read_samples
+from codeft_eval.scoring.scores import read_score, write_score
 
 KEPT = ("task_id", "sample", "protocol_name", "verdict", "reason", "tier", "solution_log_likelihood", "solution_bytes")
 
@@ -23,10 +23,7 @@ def add(name: str, folder: Path) -> Path:
     lines = "".join(json.dumps({key: row[key] for key in KEPT if key in row}) + "\n" for row in read_samples(folder))
     score = replace(read_score(folder), model=name, samples_sha256=sha256(lines.encode()).hexdigest())
     target = FOLDER / name / score.benchmark / (CHAT if score.protocol_name == CHAT else "")
-    target.mkdir(parents=True, exist_ok=True)
-    (target / SAMPLES_FILE).write_text(lines)
-    document = {"format": FORMAT, **asdict(score), "content_hash": score.content_hash}
-    (target / SCORES_FILE).write_text(json.dumps(document, indent=1) + "\n")
+    write_score(target, score, lines.encode(), {})
     return target
 
 

@@ -17,15 +17,12 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from codeft_assets.base.files import file_hash
+from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
 from codeft_assets.origins.errors import EmptyUpstreamError, MissingUpstreamError, TruncatedUpstreamError
 from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
 from codeft_assets.origins.table_rows import COMPRESSIONS, TABLE_SUFFIXES, DamagedTableError, is_table, table_rows
 
-TEXT_SUFFIXES = (
-    *(".txt", ".md", ".rst", ".py", ".pyi", ".js", ".mjs", ".jsx", ".ts", ".tsx", ".rs", ".go", ".java", ".c", ".h"),
-    *(".cpp", ".cc", ".hpp", ".cs", ".rb", ".php", ".sh", ".bash", ".sql", ".html", ".css", ".kt", ".swift", ".lua"),
-    *(".r", ".jl", ".hs"),
-)
+TEXT_SUFFIXES = (".txt", ".md", ".rst", *LANGUAGE_BY_SUFFIX)
 LEFT_OUT_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
 """Besides every folder whose name begins with a dot."""
 MAX_TEXT_BYTES = 400_000

@@ -12,6 +12,7 @@ from pathlib import Path
 import xxhash
 
 from codeft_assets.origins.errors import MissingUpstreamError
+from codeft_assets.origins.files import MAX_TEXT_BYTES
 from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
 
 STANDARD_LIBRARY = "stdlib"
@@ -19,8 +20,6 @@ _LEFT_OUT_FOLDERS = frozenset(
     {"site-packages", "dist-packages", "__pycache__", "lib2to3", "pydoc_data", "node_modules"}
 )
 _TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
-_MAX_FILE_BYTES = 400_000
-"""Larger source files are tables and generated code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ class LocalCodeOrigin:
         chosen, num_bytes = [], 0
         for path in sorted(_files(package, root)):
             size = path.stat().st_size if path.is_file() else 0
-            if not self._keeps(path.relative_to(root)) or not 0 < size <= _MAX_FILE_BYTES:
+            if not self._keeps(path.relative_to(root)) or not 0 < size <= MAX_TEXT_BYTES:
                 continue
             num_bytes += size
             if self.max_bytes is not None and num_bytes > self.max_bytes:

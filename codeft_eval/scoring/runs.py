@@ -39,8 +39,7 @@ def run_protocols(
 
     A chat's score of an earlier checkpoint does not stay beside that of a checkpoint without a chat template.
     """
-    benchmark = with_task_limits(benchmark)
-    outputs = protocol_outputs(benchmark, checkpoint, name, output)
+    outputs = protocol_outputs(with_task_limits(benchmark), checkpoint, name, output)
     if name == ALL_PROTOCOLS and len(outputs) == 1:
         shutil.rmtree(output / CHAT, ignore_errors=True)
     return {folder: run_checkpoint(checkpoint, benchmark, folder, options, protocol) for protocol, folder in outputs}
@@ -55,8 +54,7 @@ def run_checkpoint(
         ValueError: the checkpoint or the benchmark's data is unusable, or the protocol has no use for the checkpoint.
         SandboxError: no isolation works here.
     """
-    benchmark = with_task_limits(benchmark)
-    chosen = protocol or benchmark.own_protocol
+    chosen = protocol or with_task_limits(benchmark).own_protocol
     items = with_infilling_tokens(options.items(benchmark), checkpoint)
     model_hash = checkpoint_hash(checkpoint)
     tokenizer = load_tokenizer(checkpoint)

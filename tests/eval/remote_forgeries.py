@@ -16,6 +16,21 @@ def _returns(body: str, value: str = "Any()") -> str:
     return f"class Any:\n{lines}\ndef add(a, b):\n    return {value}\n"
 
 
+def _writing_everywhere(name, values):
+    """Return a program that writes messages of the judge's protocol to every descriptor."""
+    return f"""
+import json, os, struct
+{name}s = {values}
+def add(a, b):
+    for {name} in {name}s:
+        message = json.dumps({{"{name}": {name}}}).encode()
+        for descriptor in range(3, 64):
+            try:
+                os.write(descriptor, struct.pack("!I", len(message)) + message)
+            except OSError:
+                pass"""
+
+
 REMOTE_FORGERIES = {
     "operators_that_agree": _returns(
         _YES + "\n__sub__ = __rsub__ = __add__ = __radd__ = __truediv__ = lambda self, other: 0\n"
@@ -71,37 +86,18 @@ date.__module__ = 'datetime'
 datetime.date = date
 def add(a, b):
     return date()""",
-    "forged_standard_values": """
-import json, os, struct
-values = ["v", "builtins.eval", "5"], ["v", "os.system", "true"], ["x", 5, ["h", "a"]], ["v", "re.Match"], ["n", "eval"]
-def add(a, b):
-    for value in values:
-        message = json.dumps({"value": value}).encode()
-        for descriptor in range(3, 64):
-            try:
-                os.write(descriptor, struct.pack("!I", len(message)) + message)
-            except OSError:
-                pass""",
-    "forged_descriptions": """
-import json, os, struct
-values = ["h", 0, "a b", -1, "nope"], ["h", 1, "x", 1 << 99, "type"], ["h", 2, "E", 0, "exception", [["Exception", 1]]]
-def add(a, b):
-    for value in values:
-        message = json.dumps({"value": value}).encode()
-        for descriptor in range(3, 64):
-            try:
-                os.write(descriptor, struct.pack("!I", len(message)) + message)
-            except OSError:
-                pass""",
-    "reads_the_judge": """
-import json, os, struct
-requests = [["special", 0, "__getitem__", 0], ["getattr", 0, "gi_frame"], ["setattr", 0, "x", 1], ["await", 0]]
-def add(a, b):
-    for request in requests:
-        message = json.dumps({"request": request}).encode()
-        for descriptor in range(3, 64):
-            try:
-                os.write(descriptor, struct.pack("!I", len(message)) + message)
-            except OSError:
-                pass""",
+    "forged_standard_values": _writing_everywhere(
+        "value",
+        '["v", "builtins.eval", "5"], ["v", "os.system", "true"], ["x", 5, ["h", "a"]], '
+        '["v", "re.Match"], ["n", "eval"]',
+    ),
+    "forged_descriptions": _writing_everywhere(
+        "value",
+        '["h", 0, "a b", -1, "nope"], ["h", 1, "x", 1 << 99, "type"], '
+        '["h", 2, "E", 0, "exception", [["Exception", 1]]]',
+    ),
+    "reads_the_judge": _writing_everywhere(
+        "request",
+        '[["special", 0, "__getitem__", 0], ["getattr", 0, "gi_frame"], ["setattr", 0, "x", 1], ["await", 0]]',
+    ),
 }
