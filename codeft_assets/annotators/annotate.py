@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from codeft_assets.annotators.calls import CallJournal
+from codeft_assets.base.calls import CallJournal
 from codeft_assets.curation.quality.annotation import (
     MAX_ANSWERS,
     Annotation,

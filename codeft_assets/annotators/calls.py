@@ -1,11 +1,7 @@
-"""The calls of an annotation and their answers, on the disk before anything is made of them.
-
-Invariant: an answer is never paid for twice, however often a run is killed; two runs never write one journal at a time.
-"""
+"""The calls of an annotation: their counts, and the journals of older versions."""
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,19 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from codeft_assets.base.answers import AnswerStore
+from codeft_assets.base.calls import ANSWERED, FAILED, REFUSED, SENT, CallJournal, Reply, open_calls
 from codeft_assets.curation.quality.annotation import is_well_formed
-
-SENT, ANSWERED, FAILED, REFUSED = "sent", "answered", "failed", "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One answer to a question."""
-
-    content: str
-    input_tokens: int | None = None
-    """As the endpoint counts them; None where it does not count."""
-    output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,39 +31,13 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class CallJournal:
-    """The calls to one annotator with one prompt; each event is on the disk when its method returns."""
-
-    store: AnswerStore
-
-    def sent(self, key: str) -> None:
-        """Record that a question goes out."""
-        self.store.put(SENT, [(key, "")])
-
-    def answered(self, key: str, reply: Reply) -> None:
-        """Record an answer."""
-        self.store.put(ANSWERED, [(key, json.dumps(asdict(reply)))])
-
-    def failed(self, key: str, cause: str) -> None:
-        """Record that a call ended in an error, without an answer."""
-        self.store.put(FAILED, [(key, cause)])
-
-    def refused(self, key: str, cause: str) -> None:
-        """Record that the annotator does not accept this document."""
-        self.store.put(REFUSED, [(key, cause)])
-
-    def replies(self, key: str) -> list[Reply]:
-        """Return the answers to a question, oldest first."""
-        return [Reply(**json.loads(value)) for _, value in self.store.get(ANSWERED, [key])]
-
-    def refusal(self, key: str) -> str | None:
-        """Return why the annotator refused a document, None if it did not."""
-        return next((str(cause) for _, cause in self.store.get(REFUSED, [key])), None)
+class AnnotationJournal(CallJournal):
+    """The calls to one annotator with one prompt."""
 
     def totals(self) -> Totals:
         """Return the counts of all calls."""
         sent, answered, failed, refused = (self.store.count(kind) for kind in (SENT, ANSWERED, FAILED, REFUSED))
-        replies = [Reply(**json.loads(value)) for _, value in self.store.all(ANSWERED)]
+        replies = self.all_replies()
         return Totals(
             num_calls=sent,
             num_malformed=sum(not is_well_formed(reply.content) for reply in replies),
@@ -91,21 +50,15 @@ class CallJournal:
 
 
 @contextmanager
-def open_journal(path: Path) -> Iterator[CallJournal]:
+def open_journal(path: Path) -> Iterator[AnnotationJournal]:
     """Open the journal at ``path`` for this run alone, with the events of a JSONL journal beside it.
 
     Raises:
         ValueError: another run has it open, or a line of the JSONL journal is damaged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"journal {path} is being written by another run; wait until it has ended") from error
-        with AnswerStore(path) as store:
-            _import_jsonl(path.with_suffix(".jsonl"), store)
-            yield CallJournal(store)
+    with open_calls(path) as journal:
+        _import_jsonl(path.with_suffix(".jsonl"), journal.store)
+        yield AnnotationJournal(journal.store)
 
 
 def _import_jsonl(path: Path, store: AnswerStore) -> None:

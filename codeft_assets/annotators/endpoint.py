@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from codeft_assets.annotators.calls import CallJournal, Reply
+from codeft_assets.base.calls import CallJournal, Reply
 from codeft_assets.curation.quality.annotation import Question
 from codeft_assets.origins.errors import (
     GatedUpstreamError,

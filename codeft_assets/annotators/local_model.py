@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.annotators.calls import CallJournal, Reply
+from codeft_assets.base.calls import CallJournal, Reply
 from codeft_assets.curation.quality.annotation import Question
 from codeft_assets.origins.errors import MissingUpstreamError
 

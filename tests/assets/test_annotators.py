@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from codeft_assets.annotators.annotate import annotate_questions
-from codeft_assets.annotators.calls import ANSWERED, FAILED, REFUSED, SENT, Reply, Totals, open_journal
+from codeft_assets.annotators.calls import Totals, open_journal
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, MAX_ATTEMPTS, EndpointAnnotator
 from codeft_assets.base.answers import AnswerStore
+from codeft_assets.base.calls import ANSWERED, FAILED, REFUSED, SENT, Reply
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, UnreachableUpstreamError
 from tests.assets.fake_endpoint import (
     BROKEN,
