@@ -1,7 +1,8 @@
-"""The chat protocol of Python benchmarks: EvalPlus' own (arXiv 2305.01210), as used for published figures.
+"""The chat protocol of Python benchmarks: EvalPlus' (arXiv 2305.01210), whatever the model.
 
-Its words stand in ``evalplus.codegen`` and ``evalplus.provider.utility`` of EvalPlus 0.3.1, and in the evaluation
-scripts beside Qwen2.5-Coder's report (arXiv 2409.12186).
+Its words stand in ``evalplus.codegen`` and ``evalplus.provider.utility`` of EvalPlus 0.3.1. The scripts beside
+Qwen2.5-Coder's report (arXiv 2409.12186) ask otherwise: a system turn, "Can you complete the following Python
+function?", an answer begun with the code block alone, more stops and 2,048 tokens.
 """
 
 from __future__ import annotations
