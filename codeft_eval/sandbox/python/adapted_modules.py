@@ -5,7 +5,6 @@ They are not imported beforehand: each would make every fork of the worker slowe
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Callable, Sequence
@@ -22,8 +21,8 @@ _ADAPTATIONS: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
-class _AdaptingLoader(importlib.abc.Loader):
-    """Loads a module as its own loader does, and adapts it."""
+class _AdaptingLoader:
+    """Loads a module as its own loader does, and adapts it; importlib.abc would bring forty modules."""
 
     def __init__(self, loader: Any, adapt: Callable[[ModuleType], None]) -> None:
         self._loader, self._adapt = loader, adapt
@@ -39,7 +38,7 @@ class _AdaptingLoader(importlib.abc.Loader):
         self._adapt(module)
 
 
-class AdaptingFinder(importlib.abc.MetaPathFinder):
+class AdaptingFinder:
     """Finds the modules that are adapted; put before all other finders."""
 
     def find_spec(
@@ -50,7 +49,7 @@ class AdaptingFinder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
         if spec:
-            spec.loader = _AdaptingLoader(spec.loader, _ADAPTATIONS[fullname])
+            spec.loader = _AdaptingLoader(spec.loader, _ADAPTATIONS[fullname])  # type: ignore[assignment]  by its methods
         return spec
 
 
@@ -58,4 +57,4 @@ def install() -> None:
     """Adapt the modules when they are imported, in this process and in those it forks; those here already, at once."""
     for name in _ADAPTATIONS.keys() & sys.modules.keys():
         _ADAPTATIONS[name](sys.modules[name])
-    sys.meta_path.insert(0, AdaptingFinder())
+    sys.meta_path.insert(0, AdaptingFinder())  # type: ignore[arg-type]  a finder by its one method

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 import traceback
 import types
@@ -18,7 +17,6 @@ def serve_program(channel: RpcChannel) -> None:
     """Load one program and serve its functions until the judge hangs up."""
     module = types.ModuleType("candidate")
     sys.modules["candidate"] = module
-    random.seed(0)
 
     def load(_channel: RpcChannel, source: Any) -> dict:
         # dont_inherit: the program must not inherit this module's own `from __future__` import.

@@ -64,15 +64,20 @@ def _trusted_namespace(job: dict[str, Any]) -> dict[str, Any]:
     """Return the tests' globals that are not the program's: the prompt's helpers and standard modules."""
     namespace: dict[str, Any] = {"__name__": TESTS_MODULE, "call_batched": call_batched}
     exec(_compile(job["prelude"], "<prompt>"), namespace)  # noqa: S102  trusted, as the tests are
-    for name in set(job["names"]) - namespace.keys() - vars(builtins).keys():
+    for name in _unknown(job["names"], namespace):
         if name in sys.stdlib_module_names:
             namespace[name] = importlib.import_module(name)
     return namespace
 
 
+def _unknown(names: list[str], namespace: dict[str, Any]) -> list[str]:
+    """Return the names that are neither in the namespace nor built in; names are sorted."""
+    return [name for name in names if name not in namespace and not hasattr(builtins, name)]
+
+
 def _look_up(channel: RpcChannel, job: dict[str, Any], namespace: dict[str, Any]) -> dict[str, str] | None:
     """Add the candidate, and what else of the program the tests name; return a failure to find the candidate."""
-    own = sorted(set(job["names"]) - namespace.keys() - vars(builtins).keys() - {job["entry_point"]})
+    own = [name for name in _unknown(job["names"], namespace) if name != job["entry_point"]]
     for name in (job["entry_point"], *own):
         try:
             namespace[name] = channel.request("lookup", name)

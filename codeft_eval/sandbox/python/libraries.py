@@ -9,7 +9,10 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 # Of one core and no thread pool: threads do not survive a fork, and the limits count them.
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -45,7 +48,7 @@ def find_libraries(requirements: Sequence[str]) -> Libraries:
     """
     if not requirements:
         return NO_LIBRARIES
-    found: dict[str, metadata.Distribution] = {}
+    found: dict[str, Distribution] = {}
     for requirement in requirements:
         name, _, version = requirement.partition("==")
         _collect(name.strip(), found)
@@ -84,8 +87,10 @@ def import_libraries(libraries: Libraries) -> None:
         importlib.import_module(name)
 
 
-def _collect(name: str, found: dict[str, metadata.Distribution]) -> None:
+def _collect(name: str, found: dict[str, Distribution]) -> None:
     """Add a distribution and all that it requires without extras; what is not installed is not required here."""
+    from importlib import metadata  # here and below, since it would make every fork of the worker larger
+
     if _canonical(name) in found:
         return
     try:
@@ -101,7 +106,7 @@ def _collect(name: str, found: dict[str, metadata.Distribution]) -> None:
             _collect(required[0], found)
 
 
-def _modules(name: str, found: dict[str, metadata.Distribution]) -> list[str]:
+def _modules(name: str, found: dict[str, Distribution]) -> list[str]:
     """Return the module of a distribution's own name, or all its packages, as ``sklearn`` of ``scikit-learn``."""
     files = found[_canonical(name)].files or ()
     packages = {file.parts[0] for file in files if len(file.parts) == 2 and file.name == "__init__.py"}
@@ -112,6 +117,8 @@ def _modules(name: str, found: dict[str, metadata.Distribution]) -> list[str]:
 
 def is_installed(name: str) -> bool:
     """Return whether a library is installed, in whatever version."""
+    from importlib import metadata
+
     return any(True for _ in metadata.distributions(name=name))
 
 

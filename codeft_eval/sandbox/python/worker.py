@@ -11,6 +11,7 @@ import importlib
 import itertools
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -62,6 +63,8 @@ def main() -> None:
         path for path in sys.path if path.endswith("lib-dynload") and "codeft" not in path
     ]
     sys.argv[:] = ["candidate"]
+    random.seed(0)
+    gc.collect()
     gc.freeze()
     gc.disable()
     assert threading.active_count() == 1, threading.enumerate()  # syscalls.fork skips Python's fork handlers
@@ -104,7 +107,7 @@ def _serve_one(control: socket.socket, level: IsolationLevel) -> bool:
     if not message:
         return False
     limits = Limits(**json.loads(message))
-
+    levels.bounds(limits)  # kept before the fork: each child would compute them again
     job_descriptor, stderr = descriptors
     judge_end, candidate_end = socket.socketpair()
     children = {
