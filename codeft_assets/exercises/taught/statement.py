@@ -110,6 +110,7 @@ def _as_code(written: str, start: str) -> str:
 def _function(code: str) -> ast.FunctionDef:
     try:
         module = ast.parse(code)
+        compile(module, "<exercise>", "exec", dont_inherit=True)  # an argument named twice
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RejectedError("syntax", str(error)) from error
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
