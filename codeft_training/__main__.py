@@ -40,26 +40,43 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--output", type=Path, required=True, help="folder to write")
         return command
 
-    _tokenizer_options(add("tokenizer", commands.tokenizer, "train a byte-level BPE tokenizer on a corpus"))
-    _pack_options(add("pack", commands.pack, "tokenize a corpus and pack it into rows"))
-    _train_options(add("train", commands.train, "train a model on packed rows, or resume"))
+    steps = "tokenizer, packed rows and checkpoint of one recipe, each only where it is not up to date"
+    _run_options(add("run", commands.run, steps))
+    _tokenizer_options(add("tokenizer", commands.tokenizer, "train a recipe's byte-level BPE tokenizer on a corpus"))
+    _pack_options(add("pack", commands.pack, "tokenize a corpus and pack it into a recipe's rows"))
+    _train_options(add("train", commands.train, "train a recipe's model on packed rows, or resume"))
     _export_model_options(add("export-model", commands.export_model, "write a finished run as a Hub model folder"))
     _export_corpus_options(add("export-corpus", commands.export_corpus, "write a corpus as a Hub dataset folder"))
     return parser
 
 
+def _run_options(command: argparse.ArgumentParser) -> None:
+    _corpus_option(command)
+    _recipe_options(command)
+    _sample_option(command)
+    _row_options(command)
+    _run_file_options(command)
+
+
 def _tokenizer_options(command: argparse.ArgumentParser) -> None:
     _corpus_option(command)
-    command.add_argument("--vocab-size", type=int, default=SMOKE.model.vocab_size, help="number of tokens")
+    _recipe_options(command)
+    _sample_option(command)
+
+
+def _sample_option(command: argparse.ArgumentParser) -> None:
     sample = "text to learn the vocabulary from, drawn from all sources; a smaller corpus is read whole"
     command.add_argument("--sample-megabytes", type=int, default=SAMPLE_MEGABYTES, metavar="N", help=sample)
-    command.add_argument("--base-model", default="", help="take over this model's tokenizer instead")
 
 
 def _pack_options(command: argparse.ArgumentParser) -> None:
     _corpus_option(command)
     _tokenizer_folder_option(command)
-    command.add_argument("--context-tokens", type=int, default=SMOKE.data.context_tokens, help="tokens in a row")
+    _recipe_options(command)
+    _row_options(command)
+
+
+def _row_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--fim-rate", type=float, default=0.0, help="share of plain code that is reordered")
     policy = "policy for <think> spans of a source: train, mask or remove"
     longer = "conversations longer than a row: split with the question repeated, cut after the first row, or drop"
@@ -73,11 +90,19 @@ def _pack_options(command: argparse.ArgumentParser) -> None:
 def _train_options(command: argparse.ArgumentParser) -> None:
     _tokenizer_folder_option(command)
     command.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
+    _recipe_options(command)
+    command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
+    _run_file_options(command)
+
+
+def _recipe_options(command: argparse.ArgumentParser) -> None:
     recipe = command.add_mutually_exclusive_group()
     recipe.add_argument("--recipe", default=SMOKE.name, help=f"one of {sorted(RECIPES)}")
     recipe.add_argument("--recipe-json", help="a resolved recipe, as result.json records it")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
-    command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
+
+
+def _run_file_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--probe", type=Path, help="JSON lines of texts to evaluate at each validation")
     _lineage_option(command)
 

@@ -14,7 +14,7 @@ from codeft_assets.base.report import Reporter
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
-from codeft_training.recipe import Recipe, read_recipe
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe, read_recipe
 from codeft_training.recipes import find_recipe
 from codeft_training.train.signals import StopRequest
 
@@ -22,15 +22,26 @@ Command = Callable[[argparse.Namespace, Reporter], int]
 """Returns the exit code."""
 
 
+def run(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Make tokenizer, packed rows and checkpoint of one recipe in one folder."""
+    output = options.output
+    folders = {"tokenizer": output / "tokenizer", "packed": output / "packed", "processes": 1}
+    for command, folder in ((tokenizer, folders["tokenizer"]), (pack, folders["packed"]), (train, output)):
+        code = command(argparse.Namespace(**{**vars(options), **folders, "output": folder}), reporter)
+        if code:
+            return code
+    return 0
+
+
 def tokenizer(options: argparse.Namespace, reporter: Reporter) -> int:
     """Train a tokenizer, or take over a base model's."""
-    corpus = Corpus(options.corpus)
-    if options.base_model:
-        made = adopt_tokenizer(corpus, options.output, base_model=options.base_model)
+    corpus, recipe = Corpus(options.corpus), _recipe(options)
+    if isinstance(recipe, FinetuneRecipe):
+        made = adopt_tokenizer(corpus, options.output, base_model=recipe.finetuning.base_model)
     else:
-        made = train_tokenizer(
-            corpus, options.output, vocab_size=options.vocab_size, sample_megabytes=options.sample_megabytes
-        )
+        assert isinstance(recipe, PretrainRecipe), "a recipe is one of two kinds"
+        size = recipe.model.vocab_size
+        made = train_tokenizer(corpus, options.output, vocab_size=size, sample_megabytes=options.sample_megabytes)
     metadata = {
         "vocab_size": made.vocab_size,
         "num_documents": made.num_documents,
@@ -49,11 +60,13 @@ def pack(options: argparse.Namespace, reporter: Reporter) -> int:
     """Tokenize a corpus and pack it into rows."""
     from codeft_training.data import packing
 
+    recipe = _recipe(options)
     manifest = packing.pack(
         Corpus(options.corpus),
         options.tokenizer,
         options.output,
-        context_tokens=options.context_tokens,
+        context_tokens=recipe.data.context_tokens,
+        grouped=bool(recipe.schedule.stages),
         fim_rate=options.fim_rate,
         think_spans=_pairs("--thoughts", options.thoughts),
         long_conversations=options.long_conversations,
@@ -87,7 +100,7 @@ def train(options: argparse.Namespace, reporter: Reporter) -> int:
     """Train a model, or resume; exit with 143 after a stop request."""
     stop = StopRequest().install()
     from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped, TrainingRun
-    from codeft_training.train import run
+    from codeft_training.train import run as training
 
     spec = TrainingRun(
         packed=PackedRows(options.packed),
@@ -98,7 +111,7 @@ def train(options: argparse.Namespace, reporter: Reporter) -> int:
         eval_texts=options.probe,
     )
     try:
-        result = run.train(spec, reporter, stop)
+        result = training.train(spec, reporter, stop)
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE

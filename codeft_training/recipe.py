@@ -24,6 +24,7 @@ from codeft_training.recipe_groups import (
     PretrainingConfig,
     ScheduleConfig,
 )
+from codeft_training.recipe_stages import change_stages, make_stages
 
 AnyRecipe = TypeVar("AnyRecipe", bound="Recipe")
 
@@ -46,8 +47,9 @@ class Recipe:
         require_types(self)
 
     def values(self) -> dict[str, Any]:
-        """Return every field of every group by its flat name."""
-        return {name: getattr(group, name) for group in self._groups().values() for name in field_names(group)}
+        """Return every field of every group by its flat name, as JSON holds it."""
+        found = {name: getattr(group, name) for group in self._groups().values() for name in field_names(group)}
+        return found | {"stages": [stage.values() for stage in self.schedule.stages]}
 
     @property
     def separates_documents(self) -> bool:
@@ -63,7 +65,8 @@ class Recipe:
         """Return the fields that decide the weights: the global batch, however it is divided, and no monitoring."""
         left_out = {"batch_rows", "accumulation_steps", *field_names(self.monitor)}
         kept = {name: value for name, value in self.values().items() if name not in left_out}
-        return kept | {"rows_per_step": self.data.rows_per_step}
+        stages = [{name: value for name, value in stage.items() if name != "name"} for stage in kept["stages"]]
+        return kept | {"rows_per_step": self.data.rows_per_step, "stages": stages}
 
     def record(self) -> dict[str, Any]:
         """Return name, description and flat fields, as result files hold them; ``read_recipe`` reads it."""
@@ -86,11 +89,13 @@ class Recipe:
             raise ValueError(f"recipe {self.name!r}: {error}") from error
 
     def parse(self: AnyRecipe, overrides: Mapping[str, str]) -> AnyRecipe:
-        """Return the recipe with fields replaced by values given as text.
+        """Return the recipe with fields replaced by values given as text; a stage's are named ``stage.field``.
 
         Raises:
             ValueError: as ``override``, or a text is not of its field's type.
         """
+        in_stages = {name: text for name, text in overrides.items() if "." in name}
+        overrides = {name: text for name, text in overrides.items() if name not in in_stages}
         self._require_fields(overrides)
         kinds = {entry.name: str(entry.type) for group in self._groups().values() for entry in fields(group)}
         values: dict[str, Any] = {}
@@ -100,7 +105,11 @@ class Recipe:
                 values[name] = parser(text)
             except ValueError as error:
                 raise ValueError(f"recipe {self.name!r}: {name} = {text!r} must be {rule}") from error
-        return self.override(**values)
+        try:
+            stages = change_stages(make_stages(values.get("stages", self.schedule.stages)), in_stages)
+        except ValueError as error:
+            raise ValueError(f"recipe {self.name!r}: {error}") from error
+        return self.override(**(values | {"stages": stages}))
 
     def _require_fields(self, names: Mapping[str, Any]) -> None:
         known = set(self.values())

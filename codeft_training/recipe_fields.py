@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -53,10 +54,18 @@ def _parse_bool(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _parse_list(text: str) -> list[Any]:
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError(text)
+    return found
+
+
 PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "bool": (_parse_bool, "true or false"),
     "float": (float, "of type float"),
     "int": (int, "of type int"),
     "str": (str, "of type str"),
+    "tuple[Stage, ...]": (_parse_list, """JSON such as [{"name": "broad", "share": 1}]"""),
 }
 """By the annotation of a field: from text to its value, and the rule for the text."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from codeft_training.recipe_fields import field_names, require, require_types
+from codeft_training.recipe_stages import Stage, make_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +62,31 @@ class ScheduleConfig:
     warmup_fraction: float = 0.05
     decay_fraction: float = 0.4
     """Share of the steps in which the rate falls to a twentieth (WSD; long decays suit short runs)."""
+    stages: tuple[Stage, ...] = ()
+    """Parts of the run with a mixture and a rate each; without any, one mixture as it was packed, by the WSD above."""
 
     def __post_init__(self) -> None:
         require_types(self)
         require(self, "at least 1", lambda n: n >= 1, "max_steps")
+        object.__setattr__(self, "stages", make_stages(self.stages))
+        self._check_stages()
         if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
             raise ValueError(
                 f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be at least 0 "
                 f"and together at most 1"
             )
+
+    def _check_stages(self) -> None:
+        if self.stages and self.decay_fraction:
+            raise ValueError(
+                f"decay_fraction {self.decay_fraction} must be 0 in a recipe of stages: each has rates of its own"
+            )
+        for stage in self.stages:
+            if stage.share * self.max_steps < 1:
+                raise ValueError(
+                    f"stage {stage.name!r} has a share of {stage.share:g} of {self.max_steps} steps, less than one; "
+                    f"raise max_steps or its share"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

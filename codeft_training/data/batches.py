@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.recipe_groups import DataConfig
+from codeft_training.recipe_stages import Stage
 
 IGNORE_INDEX = -100
 """Label of a token that is not in the loss (``torch.nn.functional.cross_entropy``'s default)."""
@@ -36,19 +37,32 @@ class Batch:
 class Batches:
     """The training rows in the order of a run."""
 
-    def __init__(self, packed: PackedRows, data: DataConfig, *, with_documents: bool = False) -> None:
+    def __init__(
+        self, packed: PackedRows, data: DataConfig, stages: Sequence[Stage] = (), *, with_documents: bool = False
+    ) -> None:
         self._tokens, self._loss_mask = packed.tokens("train"), packed.loss_mask("train")
         self._rows_per_step = data.rows_per_step
-        self._order = packed.order(data.seed)
+        self._order = packed.order(data.seed, stages)
         self._starts = packed.starts("train") if with_documents else None
 
-    def annealing_begin(self, num_steps: int, step: int = 0) -> int:
-        """Return at which row of a run of ``num_steps`` the annealing phase begins, not before ``step``."""
-        return max(self._order.annealing_begin(num_steps * self._rows_per_step), step * self._rows_per_step)
+    def phase_begins(
+        self, stage_begins: Sequence[int], last_step: int, *, step: int = 0, before: tuple[int, ...] = ()
+    ) -> tuple[int, ...]:
+        """Return at which row of the run each of its phases begins.
 
-    def rows(self, step: int, annealing_begin: int) -> npt.NDArray[np.int64]:
+        Args:
+            stage_begins: The first step of each stage.
+            last_step: Steps of the run.
+            step: The next step: phases that have begun stay where they are.
+            before: What was returned for an earlier step.
+        """
+        size = self._rows_per_step
+        begins = tuple(begin * size for begin in stage_begins)
+        return self._order.phase_begins(begins, last_step * size, position=step * size, before=before)
+
+    def rows(self, step: int, phase_begins: tuple[int, ...]) -> npt.NDArray[np.int64]:
         """Return the numbers of all rows of a step."""
-        return self._order.rows(step * self._rows_per_step, (step + 1) * self._rows_per_step, annealing_begin)
+        return self._order.rows(step * self._rows_per_step, (step + 1) * self._rows_per_step, phase_begins)
 
     def num_labels(self, rows: npt.NDArray[np.int64]) -> int:
         """Return how many tokens of these rows are trained on."""
@@ -81,15 +95,15 @@ class Prefetcher:
     def __init__(self, batches: Batches, local_rows: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
         self._batches, self._local_rows = batches, local_rows
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch")
-        self._next: dict[tuple[int, int, int], Future[Step]] = {}
+        self._next: dict[tuple[int, int, tuple[int, ...]], Future[Step]] = {}
 
-    def get(self, step: int, size: int, annealing_begin: int) -> Step:
+    def get(self, step: int, size: int, phase_begins: tuple[int, ...]) -> Step:
         """Return a step's micro-batches of at most ``size`` rows."""
-        ready = self._next.pop((step, size, annealing_begin), None)
-        following = (step + 1, size, annealing_begin)
+        ready = self._next.pop((step, size, phase_begins), None)
+        following = (step + 1, size, phase_begins)
         self._next = {following: self._pool.submit(self._prepare, *following)}
-        return ready.result() if ready else self._prepare(step, size, annealing_begin)
+        return ready.result() if ready else self._prepare(step, size, phase_begins)
 
-    def _prepare(self, step: int, size: int, annealing_begin: int) -> Step:
-        rows = self._batches.rows(step, annealing_begin)
+    def _prepare(self, step: int, size: int, phase_begins: tuple[int, ...]) -> Step:
+        rows = self._batches.rows(step, phase_begins)
         return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._local_rows(rows), size))

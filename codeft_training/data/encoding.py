@@ -61,6 +61,8 @@ class TokenizedDocument:
     document_id: str
     source: str
     domain: str
+    format: str
+    language: str
     start: int
     """Position of the span's first token in its reading."""
     epochs: int
@@ -124,6 +126,8 @@ def _encode_batch(batch: list[_Rendering], tokenizer: Tokenizer) -> Iterator[Tok
                 document["document_id"],
                 document["source"],
                 document["domain"],
+                document["format"],
+                document["language"],
                 start,
                 rendering.epochs,
                 rendering.annealing_epochs,

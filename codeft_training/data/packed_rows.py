@@ -1,14 +1,10 @@
-"""Packed rows, memory-mapped, in an order that is a pure function of seed and step.
-
-Invariant: row number ``i`` of a run depends on the seed, on ``i`` and on where the annealing phase begins only, so a
-resumed run reads on exactly where the killed one stopped.
-"""
+"""Packed rows, memory-mapped."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_assets.base.files import file_hash
+from codeft_training.data.row_groups import group_shares, read_groups
+from codeft_training.data.row_order import RowOrder, StageOrder
+from codeft_training.recipe_stages import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +70,17 @@ class PackedRows:
         found.reshape(-1)[first + np.arange(len(first))] = np.repeat(number, length)
         return names, found
 
-    def order(self, seed: int) -> RowOrder:
-        """Return which training row is read at each position of a run, the annealing rows at its end."""
+    def order(self, seed: int, stages: Sequence[Stage] = ()) -> RowOrder | StageOrder:
+        """Return which training row is read at each position of a run.
+
+        Raises:
+            ValueError: a stage's mixture names rows that there are not.
+        """
         train = self.manifest()["splits"]["train"]
-        return RowOrder(num_rows=train["num_rows"], num_annealing_rows=train["num_annealing_rows"], seed=seed)
+        if not stages:
+            return RowOrder(num_rows=train["num_rows"], num_annealing_rows=train["num_annealing_rows"], seed=seed)
+        groups = read_groups(train)
+        return StageOrder([group.rows for group in groups], [group_shares(stage, groups) for stage in stages], seed)
 
     def starts(self, split: str) -> npt.NDArray[np.uint8]:
         """Return 1 where a piece of a document begins, ``[rows, context]``."""
@@ -90,41 +96,6 @@ class PackedRows:
         shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])
         path = self.folder / f"{split}.{content}.bin"
         return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowOrder:
-    """The row at each position of a run: a fresh permutation of the phase's rows for every pass over them."""
-
-    num_rows: int
-    num_annealing_rows: int
-    """The last rows are the annealing phase, read at the end of a run: as large a part of it as of the rows."""
-    seed: int
-
-    def annealing_begin(self, num_wanted: int) -> int:
-        """Return the position at which the annealing phase of a run of ``num_wanted`` positions begins."""
-        return num_wanted - round(num_wanted * self.num_annealing_rows / self.num_rows)
-
-    def rows(self, first: int, stop: int, annealing_begin: int) -> npt.NDArray[np.int64]:
-        """Return the rows of the positions from ``first`` up to ``stop``; a pure function of these and the seed."""
-        num_broad, middle = self.num_rows - self.num_annealing_rows, min(max(annealing_begin, first), stop)
-        broad = _passes(num_broad, first, middle, (self.seed,))
-        annealing = _passes(self.num_annealing_rows, middle - annealing_begin, stop - annealing_begin, (self.seed, 1))
-        return np.concatenate([broad, num_broad + annealing])
-
-
-def _passes(num_rows: int, first: int, stop: int, seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return positions ``first`` to ``stop`` of endless passes over ``num_rows`` rows."""
-    if stop <= first:
-        return np.zeros(0, dtype=np.int64)
-    numbers = range(first // num_rows, -(-stop // num_rows))
-    passes = np.concatenate([_permutation(num_rows, (*seeds, number)) for number in numbers])
-    return passes[first - numbers.start * num_rows : stop - numbers.start * num_rows]
-
-
-@lru_cache(maxsize=4)
-def _permutation(num_rows: int, seeds: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    return np.random.Generator(np.random.PCG64(list(seeds))).permutation(num_rows)
 
 
 def token_bytes(tokenizer_folder: Path) -> npt.NDArray[np.int64]:

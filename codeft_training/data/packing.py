@@ -1,8 +1,8 @@
 """Packs documents into rows of one length: best fit, splitting instead of cropping, every token of plain text kept.
 
 A row holds pieces of documents; a document longer than a row is cut into several pieces. Cropping best-fit packers kept
-17.7 % of a long-document corpus (measured); this one keeps all. A conversation is never divided to fill a row, and one
-that is X
+17.7 % of a long-document corpus (measured); this one keeps all. A conversation is never divided to fill a row; one that
+is longer than a row goes by a policy of its own (``conversations``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from codeft_assets.base.files import file_hash, replacing_folder
 from codeft_training.data.conversations import LONG_CONVERSATION_POLICIES, ConversationFitter
 from codeft_training.data.corpus import SPLITS, Corpus
 from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
+from codeft_training.data.row_groups import GroupCounter, split_readings
 from codeft_training.data.row_writer import RowWriter
 from codeft_training.data.tokenizer import FIM_PREFIX
 from codeft_training.data.vocabulary import vocabulary_of
@@ -52,6 +53,8 @@ class SplitReport:
     tokens_by_source: dict[str, int]
     long_conversations: dict[str, dict[str, int]]
     """By source: conversations longer than a row, and tokens that were repeated and left out for them."""
+    groups: list[dict[str, Any]]
+    """Rows by what their documents have in common (``row_groups``); none where rows were packed together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,8 @@ class PackingOptions(EncodingOptions):
     long_conversations: str = "split"
     """One of ``LONG_CONVERSATION_POLICIES``: what becomes of conversations longer than a row."""
 
+    grouped: bool = False
+    """Whether a row holds documents of one source, domain, format and language only, for the stages of a recipe."""
     sources: tuple[str, ...] = ()
     """Only documents of these sources, formats and languages are packed; () is all of them."""
     formats: tuple[str, ...] = ()
@@ -144,10 +149,12 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
                 f"corpus {str(corpus.folder)!r} has no training documents{chosen}; look at corpus/ledger for why"
             )
         with RowWriter(folder, split, dtype=dtype, context_tokens=options.context_tokens) as writer:
-            splits[split] = asdict(_write_rows(windows, writer, options.context_tokens, fim_prefix))
+            is_grouped = options.grouped and split == "train"  # validation is the same for every recipe
+            splits[split] = asdict(_write_rows(windows, writer, fim_prefix, grouped=is_grouped))
         shutil.rmtree(folder / ".windows")
     files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
-    content = "\n".join(f"{name} {digest}" for name, digest in files.items())
+    groups = splits["train"]["groups"]
+    content = "\n".join([*(f"{name} {digest}" for name, digest in files.items()), *map(json.dumps, groups)])
     return {
         "content_hash": hashlib.sha256(content.encode()).hexdigest(),
         "context_tokens": options.context_tokens,
@@ -164,15 +171,17 @@ def _write_splits(corpus: Corpus, tokenizer_folder: Path, folder: Path, options:
     }
 
 
-def _write_rows(
-    windows: Sequence[Window], writer: RowWriter, context_tokens: int, fim_prefix: int | None
-) -> SplitReport:
-    # the two phases are packed apart: a row belongs to one of them
-    for window in windows:
-        writer.write(window, _readings(window.spans(), annealing=False), marker=fim_prefix)
-    num_broad_rows = writer.num_rows
-    for window in windows:
-        writer.write(window, _readings(window.spans(), annealing=True), marker=fim_prefix)
+def _write_rows(windows: Sequence[Window], writer: RowWriter, fim_prefix: int | None, *, grouped: bool) -> SplitReport:
+    groups, num_broad_rows = GroupCounter(), 0
+    for phase in ("broad", "annealing"):  # packed apart: a row belongs to one of them
+        num_broad_rows = writer.num_rows
+        for window in windows:
+            spans = window.spans()
+            readings = _readings(spans, annealing=phase == "annealing")
+            for key, chosen in split_readings(spans, readings, phase, grouped=grouped):
+                first, num_tokens = writer.num_rows, writer.counts["num_tokens"]
+                writer.write(window, spans, chosen, marker=fim_prefix)
+                groups.add(key, first, writer.num_rows, writer.counts["num_tokens"] - num_tokens)
     counts = writer.counts
     num_documents, by_source, long = _span_counts(windows)
     return SplitReport(
@@ -183,9 +192,10 @@ def _write_rows(
         num_loss_tokens=counts["num_loss_tokens"],
         num_rows=writer.num_rows,
         num_annealing_rows=writer.num_rows - num_broad_rows,
-        fill_fraction=counts["num_tokens"] / max(writer.num_rows * context_tokens, 1),
+        fill_fraction=counts["num_tokens"] / max(writer.num_rows * writer.context_tokens, 1),
         tokens_by_source=dict(sorted(by_source.items())),
         long_conversations={source: dict(found) for source, found in sorted(long.items())},
+        groups=groups.records() if grouped else [],
     )
 
 

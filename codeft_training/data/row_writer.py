@@ -24,7 +24,7 @@ class RowWriter:
     def __init__(self, folder: Path, split: str, *, dtype: np.dtype, context_tokens: int) -> None:
         import pyarrow.parquet as pq
 
-        self._context_tokens = context_tokens
+        self.context_tokens = context_tokens
         self._files = {folder / f"{split}.tokens.bin": dtype, folder / f"{split}.loss.bin": np.dtype(np.uint8)}
         for path in self._files:
             path.touch()
@@ -41,23 +41,25 @@ class RowWriter:
     ) -> None:
         self._index.close()
 
-    def write(self, window: Window, readings: npt.NDArray[np.int64], *, marker: int | None = None) -> None:
-        """Append rows with the readings of a window.
+    def write(
+        self, window: Window, spans: pa.Table, readings: npt.NDArray[np.int64], *, marker: int | None = None
+    ) -> None:
+        """Append rows with readings of a window.
 
         Args:
-            window: The spans.
+            window: The spans' tokens.
+            spans: The window's own table of them.
             readings: The number of the window's span that each reading reads.
             marker: A token to count.
         """
         if not len(readings):
             return
-        spans = window.spans()
         length, whole = spans["length"].to_numpy(), spans["whole"].to_numpy()
-        pieces = place_pieces(length[readings], self._context_tokens, whole[readings])
+        pieces = place_pieces(length[readings], self.context_tokens, whole[readings])
         owner = readings[pieces.document]
         tokens, loss_mask = self._appended(pieces.num_rows)
         copy_pieces(
-            pieces.row * self._context_tokens + pieces.start,
+            pieces.row * self.context_tokens + pieces.start,
             (np.cumsum(length) - length)[owner] + pieces.document_start,
             pieces.length,
             *(window.tokens(), window.loss_mask(), tokens, loss_mask),
@@ -76,7 +78,7 @@ class RowWriter:
         """Return the new rows at the end of each file, memory-mapped."""
         found = []
         for path, dtype in self._files.items():
-            row_bytes = self._context_tokens * dtype.itemsize
+            row_bytes = self.context_tokens * dtype.itemsize
             with path.open("r+b") as file:
                 file.truncate((self.num_rows + num_rows) * row_bytes)
             found.append(memory_map(path, dtype, "r+", self.num_rows * row_bytes))

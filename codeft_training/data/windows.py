@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WINDOW_SPANS, WINDOW_TOKENS = 2**16, 2**25
 """A window is closed at either; one row a window at most is short, of some tens of thousands."""
-_TEXTS = ("document_id", "source", "domain")
+_TEXTS = ("document_id", "source", "domain", "format", "language")
 _NUMBERS = ("start", "length", "epochs", "annealing", "whole", "long", "repeated", "left_out")
 
 
@@ -31,8 +31,9 @@ class Window:
     def spans(self) -> pa.Table:
         """Return a row for each span.
 
-        Its columns are ``document_id``, ``source``, ``domain``, ``start`` (in its reading), ``length``, ``epochs``,
-        ``annealing``, and ``whole``, ``long``, ``repeated`` and ``left_out`` as in ``FittedSpan``.
+        Its columns are ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``start`` (in its reading),
+        ``length``, ``epochs``, ``annealing``, and ``whole``, ``long``, ``repeated`` and ``left_out`` as in
+        ``FittedSpan``.
         """
         import pyarrow.parquet as pq
 
@@ -85,7 +86,7 @@ def _write_window(first: FittedSpan, others: Iterator[FittedSpan], window: Windo
 def _row(entry: FittedSpan) -> tuple[Any, ...]:
     span = entry.span
     return (
-        *(span.document_id, span.source, span.domain),
+        *(span.document_id, span.source, span.domain, span.format, span.language),
         *(span.start, len(span.tokens), span.epochs, span.annealing_epochs),
         *(int(entry.is_whole), int(entry.is_long), entry.num_repeated, entry.num_left_out),
     )

@@ -65,15 +65,16 @@ class Finetuner:
         from codeft_training.train.trl_adapter import GuardedTrainer, TrlAdapter
 
         recipe, lora_rank = self._recipe, self._recipe.finetuning.lora_rank
+        schedule = build_schedule(recipe.schedule)
         adapter = TrlAdapter(
             self._callbacks, checkpoint_files=ADAPTER if lora_rank else TRAINER, bf16=recipe.precision.bf16
         )
         trainer = GuardedTrainer(
             adapter,
-            build_schedule(recipe.schedule).by_steps(),
+            schedule,
             model=model,
             args=_arguments(recipe, self._folder, rows),
-            train_dataset=row_dataset(self._packed, recipe.data, recipe.schedule.max_steps),
+            train_dataset=row_dataset(self._packed, recipe, schedule.begins),
             data_collator=RowCollator(self._packed),
             processing_class=AutoTokenizer.from_pretrained(self._tokenizer),
             peft_config=lora_config(recipe, model, self._token_ids) if lora_rank else None,

@@ -24,6 +24,7 @@ def check_inputs(run: TrainingRun) -> None:
     run.packed.verify()
     vocabulary = read_vocabulary(run.tokenizer)
     _check_rows(run, vocabulary)
+    run.packed.order(run.recipe.data.seed, run.recipe.schedule.stages)  # each stage has rows
     run.output.mkdir(parents=True, exist_ok=True)
     if isinstance(run.recipe, FinetuneRecipe):
         _check_base(run, run.recipe, vocabulary)

@@ -57,10 +57,11 @@ class Pretrainer:
         self._batches, self._prefetcher = batches, Prefetcher(batches, context.local_rows)
         self._trained = prepare_model(model, recipe, context)
         self._optimizer = build_optimizer(model.named_parameters(), recipe.pretraining.optimizer, recipe.optimization)
+        schedule = build_schedule(recipe.schedule, budget_seconds=recipe.pretraining.budget_seconds)
         self.state = TrainState(
-            schedule=build_schedule(recipe.schedule, budget_seconds=recipe.pretraining.budget_seconds),
+            schedule=schedule,
             micro_rows=recipe.data.batch_rows,
-            annealing_begin=batches.annealing_begin(recipe.schedule.max_steps),
+            phase_begins=batches.phase_begins(schedule.begins, schedule.last_step),
         )
         self._clock = time.monotonic()
         self._is_stopped = False
@@ -150,12 +151,12 @@ class Pretrainer:
         self._callbacks.on_step_end(self)
 
     def follow(self, schedule: Schedule) -> None:
-        """Go on by ``schedule``; when a time budget has just decided its end, the annealing phase is moved to it."""
-        begin, step = self.state.annealing_begin, self.step
-        is_decided = schedule.budget_seconds and schedule.num_decay_steps and not self.schedule.num_decay_steps
-        if is_decided and begin > step * self._recipe.data.rows_per_step:
-            begin = self._batches.annealing_begin(schedule.last_step, step)
-        self.state = replace(self.state, schedule=schedule, annealing_begin=begin)
+        """Go on by ``schedule``; where a time budget has moved its parts, what is read in them moves along."""
+        if schedule != self.schedule:
+            begins = self._batches.phase_begins(
+                schedule.begins, schedule.last_step, step=self.step, before=self.state.phase_begins
+            )
+            self.state = replace(self.state, schedule=schedule, phase_begins=begins)
 
     def save(self) -> None:
         """Write a checkpoint of everything that the next step depends on."""
@@ -223,7 +224,7 @@ class Pretrainer:
         return loss_value, norm_value, num_labels
 
     def _accumulate(self, step: int, size: int) -> tuple[Tensor, int]:
-        prepared, device = self._prefetcher.get(step, size, self.state.annealing_begin), self._context.device
+        prepared, device = self._prefetcher.get(step, size, self.state.phase_begins), self._context.device
         total, scale = torch.zeros((), device=device), torch.full((), 1 / max(prepared.num_labels, 1), device=device)
         # FSDP averages gradients over processes; their sum is wanted
         factor = self._context.size if self._recipe.pretraining.parallel == "shard" else 1

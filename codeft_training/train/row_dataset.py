@@ -14,20 +14,21 @@ import numpy as np
 
 from codeft_training.data.batches import IGNORE_INDEX, document_positions
 from codeft_training.data.packed_rows import PackedRows
-from codeft_training.recipe_groups import DataConfig
+from codeft_training.recipe import Recipe
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
 
-def row_dataset(packed: PackedRows, data: DataConfig, max_steps: int) -> Dataset:
-    """Return the numbers of the training rows in the order of the run."""
+def row_dataset(packed: PackedRows, recipe: Recipe, stage_begins: tuple[int, ...]) -> Dataset:
+    """Return the numbers of the training rows in the order of the run; ``stage_begins`` are steps."""
     from datasets import Dataset
 
-    num_rows = max_steps * data.rows_per_step
-    order = packed.order(data.seed)
-    return Dataset.from_dict({"row": order.rows(0, num_rows, order.annealing_begin(num_rows))})
+    rows_per_step, max_steps = recipe.data.rows_per_step, recipe.schedule.max_steps
+    order = packed.order(recipe.data.seed, recipe.schedule.stages)
+    begins = order.phase_begins(tuple(begin * rows_per_step for begin in stage_begins), max_steps * rows_per_step)
+    return Dataset.from_dict({"row": order.rows(0, max_steps * rows_per_step, begins)})
 
 
 class RowCollator:

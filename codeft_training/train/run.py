@@ -127,7 +127,7 @@ def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: Distrib
     model = initial_model(recipe)
     assert isinstance(model, Qwen3ForCausalLM), "made in this shape"
     by_document = recipe.pretraining.attention == "documents"
-    batches = Batches(run.packed, recipe.data, with_documents=by_document)
+    batches = Batches(run.packed, recipe.data, recipe.schedule.stages, with_documents=by_document)
     return Pretrainer(recipe, model, batches=batches, context=context, folder=run.work, callbacks=callbacks)
 
 

@@ -16,8 +16,8 @@ class TrainState:
     schedule: Schedule
     micro_rows: int
     """Rows of a micro-batch that fit the memory."""
-    annealing_begin: int
-    """Row of the run at which the annealing phase begins; a time budget decides it when the rate begins to fall."""
+    phase_begins: tuple[int, ...]
+    """Row of the run at which each stage begins, or the annealing phase; a time budget moves them."""
     step: int = 0
     seconds: float = 0.0
     """Time used by all processes that worked at the run, one after the other."""
@@ -39,8 +39,8 @@ class TrainState:
     @classmethod
     def from_checkpoint(cls, record: Mapping[str, Any]) -> TrainState:
         """Return the state that a checkpoint recorded."""
-        values = {**record, "schedule": Schedule(**record["schedule"]), "losses": tuple(record["losses"])}
-        return cls(**values)
+        tuples = {name: tuple(record[name]) for name in ("losses", "phase_begins")}
+        return cls(**{**record, **tuples, "schedule": Schedule(**record["schedule"])})
 
     def stepped(self, loss: float, seconds: float) -> TrainState:
         """Return the state after a step."""

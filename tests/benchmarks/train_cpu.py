@@ -112,10 +112,10 @@ def bare(run: TrainingRun) -> Iterator[float]:
     model, recipe = hub_model(run), run.recipe
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     batches = Batches(run.packed, recipe.data)
-    begin = batches.annealing_begin(recipe.schedule.max_steps)
+    begins = batches.phase_begins((0,), recipe.schedule.max_steps)
     for step in range(recipe.schedule.max_steps):
         start = time.process_time()
-        for batch in batches.micro_batches(batches.rows(step, begin), recipe.data.batch_rows):
+        for batch in batches.micro_batches(batches.rows(step, begins), recipe.data.batch_rows):
             logits = model(input_ids=torch.from_numpy(batch.ids)).logits
             F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

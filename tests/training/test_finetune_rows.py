@@ -32,10 +32,10 @@ def fine_tuned(made, base, output, **changes):
     recipe, packed = finetuning_run(made, base, output, **changes).recipe, PackedRows(made / "packed")
     return GuardedTrainer(
         TrlAdapter(None, checkpoint_files=(), bf16=False),
-        build_schedule(recipe.schedule).by_steps(),
+        build_schedule(recipe.schedule),
         model=initial_model(recipe),
         args=_arguments(recipe, output, recipe.data.batch_rows),
-        train_dataset=row_dataset(packed, recipe.data, recipe.schedule.max_steps),
+        train_dataset=row_dataset(packed, recipe, (0,)),
         data_collator=RowCollator(packed),
         processing_class=AutoTokenizer.from_pretrained(made / "tokenizer"),
     )

@@ -13,9 +13,10 @@ from tokenizers import Tokenizer
 
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.encoding import EncodingOptions, encode_documents, load_tokenizer
-from codeft_training.data.packed_rows import PackedRows, RowOrder, token_bytes
+from codeft_training.data.packed_rows import PackedRows, token_bytes
 from codeft_training.data.packing import PACKING_VERSION, pack
 from codeft_training.data.placement import place_pieces
+from codeft_training.data.row_order import RowOrder
 from tests.training.corpus_folder import chat, default_rows, plain, write_corpus
 
 ROOT = Path(__file__).parents[2]
@@ -219,11 +220,12 @@ def test_epochs_repeat_a_document_and_annealing_readings_come_last(tmp_path, mad
 
 def test_a_run_reads_the_annealing_rows_at_its_end_in_their_proportion():
     phases = RowOrder(num_rows=10, num_annealing_rows=4, seed=1)
-    order = phases.rows(0, 20, phases.annealing_begin(20))
+    begins = phases.phase_begins((0,), 20)
+    order = phases.rows(0, 20, begins)
     assert sorted(order[:6].tolist()) == sorted(order[6:12].tolist()) == [0, 1, 2, 3, 4, 5]
     assert sorted(order[12:16].tolist()) == [6, 7, 8, 9]
-    assert phases.rows(0, 5, phases.annealing_begin(5))[3:].min() >= 6
-    assert np.concatenate([phases.rows(i, i + 5, 12) for i in (0, 5, 10, 15)]).tolist() == order.tolist()
+    assert phases.rows(0, 5, phases.phase_begins((0,), 5))[3:].min() >= 6
+    assert np.concatenate([phases.rows(i, i + 5, begins) for i in (0, 5, 10, 15)]).tolist() == order.tolist()
 
 
 def test_the_domain_of_every_token_is_that_of_its_document(made):
@@ -270,11 +272,11 @@ def test_a_folder_without_a_manifest_says_what_to_materialize(tmp_path):
 
 
 def test_the_row_order_depends_on_seed_and_position_only():
-    order = RowOrder(num_rows=10, num_annealing_rows=0, seed=1).rows(0, 35, 35)
-    assert RowOrder(num_rows=10, num_annealing_rows=0, seed=1).rows(7, 26, 35).tolist() == order[7:26].tolist()
+    order = RowOrder(num_rows=10, num_annealing_rows=0, seed=1).rows(0, 35, (0, 35))
+    assert RowOrder(num_rows=10, num_annealing_rows=0, seed=1).rows(7, 26, (0, 35)).tolist() == order[7:26].tolist()
     assert sorted(order[:10].tolist()) == list(range(10))
     assert sorted(order[10:20].tolist()) == list(range(10))
-    assert RowOrder(num_rows=10, num_annealing_rows=0, seed=2).rows(0, 35, 35).tolist() != order.tolist()
+    assert RowOrder(num_rows=10, num_annealing_rows=0, seed=2).rows(0, 35, (0, 35)).tolist() != order.tolist()
 
 
 def test_token_bytes_add_up_to_the_text(made):
@@ -291,10 +293,10 @@ def test_the_manifest_names_every_file(made):
 
 
 PACKING_MODULES = (
-    *("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "row_writer", "thoughts"),
-    "windows",
+    *("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "row_groups", "row_writer"),
+    *("thoughts", "windows"),
 )
-PACKING_CODE = ("4", "5fe4a054c12e5a17")
+PACKING_CODE = ("4", "8962667c47432c31")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

@@ -17,6 +17,7 @@ WEIGHTS = {
     "batch_rows": 4, "accumulation_steps": 1, "seed": 2, "learning_rate": 2e-3, "weight_decay": 0.5,
     "max_grad_norm": 0.2, "adam_beta_2": 0.5, "max_steps": 5, "warmup_fraction": 0.5, "decay_fraction": 0.25,
     "bf16": True,
+    "stages": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.5, "end_rate": 0.1}],
 }  # fmt: skip
 """Another value of a field, by which a run ends in other weights."""
 EFFECTS = {
@@ -71,6 +72,12 @@ def changed_fields(recipe, *known):
     return recipe.values()
 
 
+def needed_by(changes):
+    """Return the other fields that must have a certain value beside these."""
+    shard = {"optimizer": "adamw"} if changes.get("parallel") == "shard" else {}  # Muon wants whole matrices
+    return shard | ({"decay_fraction": 0.0} if "stages" in changes else {})
+
+
 def check(field, make_run, folder, *, weights, refused):
     """Check that another value of a field shows."""
     value, rule = refused.get(field, (None, None))
@@ -94,8 +101,7 @@ def test_every_field_of_a_recipe_from_scratch_does_something(made, tmp_path, fie
     changed_fields(RECIPES["smoke"], FROM_SCRATCH, EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
 
     def make_run(output, **changes):
-        shard = {"optimizer": "adamw"} if changes.get("parallel") == "shard" else {}  # Muon wants whole matrices
-        return training_run(made, output, **(BRIEF | shard | changes))
+        return training_run(made, output, **(BRIEF | needed_by(changes) | changes))
 
     if field == "compile":
         torch._dynamo.utils.counters.clear()
@@ -111,6 +117,6 @@ def test_every_field_of_a_recipe_that_fine_tunes_does_something(made, base, othe
     changed_fields(RECIPES["qwen2.5-0.5b-sft"], weights, EFFECTS, REFUSED)
 
     def make_run(output, **changes):
-        return finetuning_run(made, base, output, **(BRIEF | changes))
+        return finetuning_run(made, base, output, **(BRIEF | needed_by(changes) | changes))
 
     check(field, make_run, tmp_path, weights=weights, refused=REFUSED)

@@ -45,7 +45,7 @@ def test_a_selection_of_nothing_is_refused_and_named(corpus, made, tmp_path):
 
 def test_the_card_says_of_which_documents_a_model_is_made(corpus, made, tmp_path):
     where = ["--corpus", str(corpus.folder), "--tokenizer", str(made / "tokenizer"), "--output", str(tmp_path / "p")]
-    assert main(["pack", *where, "--context-tokens", "64", "--sources", "chat", "--formats", "instruct"]) == 0
+    assert main(["pack", *where, "--set", "context_tokens=64", "--sources", "chat", "--formats", "instruct"]) == 0
     recipe = training_run(made, tmp_path, max_steps=2).recipe
     run = TrainingRun(
         packed=PackedRows(tmp_path / "p"), tokenizer=made / "tokenizer", output=tmp_path, recipe=recipe, lineage={}

@@ -51,7 +51,7 @@ def without_labels(made, folder, share):
     """Return a copy of the rows in which a share of the rows, the first ones of the run, has no token in the loss."""
     packed = PackedRows(shutil.copytree(made / "packed", folder))
     path, mask = folder / "train.loss.bin", np.array(packed.loss_mask("train"))
-    order = packed.order(1).rows(0, 32, 32)
+    order = packed.order(1).rows(0, 32, (0, 32))
     mask[order[: round(32 * share)]] = 0
     path.write_bytes(mask.tobytes())
     manifest = packed.manifest()

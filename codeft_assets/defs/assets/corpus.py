@@ -1,5 +1,6 @@
 """The ledger, the mixture and the packed rows: which documents train, and how the model reads them."""
 
+import json
 import sys
 from collections import Counter
 from typing import Any
@@ -235,9 +236,8 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    context_tokens = workspace.chosen_recipe(config.recipe, config.overrides).data.context_tokens
-    command += ["--context-tokens", str(context_tokens), "--fim-rate", str(config.fim_rate)]
-    command += ["--long-conversations", config.long_conversations]
+    command += ["--recipe-json", json.dumps(workspace.chosen_recipe(config.recipe, config.overrides).record())]
+    command += ["--fim-rate", str(config.fim_rate), "--long-conversations", config.long_conversations]
     for name in ("sources", "formats", "languages"):
         if chosen := getattr(config, name):
             command += [f"--{name}", *chosen]

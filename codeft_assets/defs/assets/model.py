@@ -30,7 +30,6 @@ from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.scoring.in_training import pass_at_1_key
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.measure.eval_texts import BITS_PREFIX
-from codeft_training.recipe import FinetuneRecipe, PretrainRecipe
 from codeft_training.recipes import RECIPES
 
 
@@ -75,12 +74,8 @@ def tokenizer(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    recipe = workspace.chosen_recipe(config.recipe, config.overrides)
-    if isinstance(recipe, FinetuneRecipe):
-        command += ["--base-model", recipe.finetuning.base_model]
-    if isinstance(recipe, PretrainRecipe):
-        command += ["--vocab-size", str(recipe.model.vocab_size)]
-        command += ["--sample-megabytes", str(config.sample_megabytes)]
+    command += ["--recipe-json", json.dumps(workspace.chosen_recipe(config.recipe, config.overrides).record())]
+    command += ["--sample-megabytes", str(config.sample_megabytes)]
     return program_result(context, pipes, command)
 
 

@@ -1,4 +1,4 @@
-"""Time budget: before each step, the clock decides whether the learning rate begins to fall, and how steeply."""
+"""Time budget: before each step, the clock decides whether the next part of the run begins, and how its rate falls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from codeft_training.model.distributed import DistributedContext
-from codeft_training.model.schedule import Schedule
+from codeft_training.model.schedule import Bend, Schedule
 from codeft_training.train.callbacks.callback import Callback, Engine
 
 
@@ -26,7 +26,7 @@ class ScheduledEngine(Engine, Protocol):
 
 
 class TimeBudget(Callback):
-    """Plans the decay of the learning rate, the same in all processes."""
+    """Plans the lines of the learning rate, the same in all processes."""
 
     def __init__(self, context: DistributedContext) -> None:
         self._context = context
@@ -49,10 +49,11 @@ class TimeBudget(Callback):
         """Return rank 0's schedule: the processes' clocks differ, and they must end at the same step."""
         if self._context.size == 1 or not schedule.budget_seconds:
             return schedule
-        decided = torch.zeros(3, device=self._context.device, dtype=torch.float64)
-        if self._context.is_main:
-            slope = [schedule.decay_start, schedule.num_decay_steps, schedule.decay_from]
-            decided.copy_(torch.tensor(slope, dtype=torch.float64))
+        bend = schedule.bend or Bend(-1, 0.0)
+        known = torch.tensor([*bend, schedule.last_step, *schedule.begins], dtype=torch.float64)
+        decided = known.to(self._context.device) if self._context.is_main else torch.zeros_like(known)
+        decided = decided.to(self._context.device)
         self._context.all_reduce([decided])
-        start, num, rate = decided.tolist()
-        return replace(schedule, decay_start=int(start), num_decay_steps=int(num), decay_from=rate)
+        step, rate, last_step, *begins = decided.tolist()
+        agreed = replace(schedule, last_step=int(last_step), begins=tuple(int(begin) for begin in begins))
+        return replace(agreed, bend=Bend(int(step), rate) if step >= 0 else None)
