@@ -14,6 +14,7 @@ from codeft_assets.base.report import Reporter
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
+from codeft_training.export.model_card import stage_tables
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe, read_recipe
 from codeft_training.recipes import find_recipe
 from codeft_training.train.signals import StopRequest
@@ -125,8 +126,13 @@ def _train_metadata(result: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     numbers |= result["validation"] | result["probe"]
     if "probe_seconds" in result:
         numbers["probe_fraction"] = result["probe_seconds"] / max(result["seconds"], 1e-9)
+    recipe = result["recipe"]
+    stages = {"stages": report.markdown("\n\n".join(stage_tables(result["stages"])))} if result["stages"] else {}
     return {
-        "recipe": result["recipe"]["name"],
+        "recipe": recipe["name"],
+        "base_model": recipe.get("base_model", "none: from scratch"),
+        "selection": json.dumps(result["selection"]),
+        **stages,
         **{name: round(value, 4) if isinstance(value, float) else value for name, value in numbers.items()},
         "weights_hash": result["weights_hash"][:16],
         "model_card": report.markdown(_card_body(checkpoint)),

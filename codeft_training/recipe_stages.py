@@ -45,6 +45,12 @@ class Stage:
         if self.mixture and not sum(self.mixture.values()):
             raise ValueError(f"mixture {dict(self.mixture)} must have a positive weight")
 
+    def describe_mixture(self) -> str:
+        """Return the mixture in words."""
+        total = sum(self.mixture.values())
+        parts = (f"{weight / total:.0%} {selector}" for selector, weight in self.mixture.items() if weight)
+        return ", ".join(parts) or "all rows"
+
     def values(self) -> dict[str, Any]:
         """Return the fields, as JSON holds them."""
         return asdict(self)

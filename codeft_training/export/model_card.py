@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ def model_card(
         [
             "\n".join(["---", *front, "---"]),
             f"# codeFT {recipe['name']}",
-            f"{recipe['about']}. {result['num_parameters']:,} parameters, context {recipe['context_tokens']} tokens.",
+            f"{result['num_parameters']:,} parameters, context {recipe['context_tokens']} tokens; {_training(result)}.",
             *([_usage(gguf)] if gguf else []),
             "## Training",
             table(("property", "value"), _training_rows(result)),
+            *stage_tables(result.get("stages", [])),
             *([f"![training loss and held-out bits per byte]({curves})"] if curves else []),
             "## Scores",
             _demoted(scores) if scores else "This checkpoint has not been scored.",
@@ -84,8 +85,48 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
         *((name, _number(value)) for name, value in result["validation"].items()),
         ("seconds", f"{result['seconds']}"),
         *((name, value) for name, value in result["environment"].items()),
-        *((f"recipe: {name}", str(value)) for name, value in recipe.items() if name not in {"name", "about"}),
+        *((f"recipe: {name}", str(value)) for name, value in recipe.items() if name not in _NOT_LISTED),
     ]
+
+
+_NOT_LISTED = {"name", "about", "stages"}
+"""Of a recipe's record: words about it, and stages, which have tables of their own."""
+
+
+def _training(result: dict[str, Any]) -> str:
+    """Return in words what was done; the recipe's own words are about what it is for."""
+    recipe, stages = result["recipe"], [stage["name"] for stage in result.get("stages", [])]
+    begin = f"fine-tuned from {hub_name(recipe['base_model'])}" if "base_model" in recipe else "trained from scratch"
+    adapters = f" by low-rank additions of rank {recipe['lora_rank']}" if recipe.get("lora_rank") else ""
+    named = f" in the stages {', '.join(stages)}" if stages else ""
+    return f"{begin}{adapters} on {result['num_tokens_seen']:,} tokens{named}"
+
+
+def stage_tables(stages: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of the stages as they ran and one of the sources they read; none without stages."""
+    if not stages:
+        return []
+    columns = ("stage", "steps", "tokens", "learning rate", "mixture wanted")
+    rows = [
+        (
+            stage["name"],
+            f"{stage['num_steps']:,}",
+            f"{stage['num_tokens']:,}",
+            f"{stage['start_rate']:.3g} → {stage['end_rate']:.3g}",
+            ", ".join(f"{weight:g} {selector}" for selector, weight in stage["mixture"].items()) or "all rows",
+        )
+        for stage in stages
+    ]
+    sources = sorted({source for stage in stages for source in stage["tokens_by_source"]})
+    read = [(source, *(_source_share(stage, source) for stage in stages)) for source in sources]
+    return [table(columns, rows), table(("source", *(f"of {stage['name']}" for stage in stages)), read)]
+
+
+def _source_share(stage: dict[str, Any], source: str) -> str:
+    tokens = stage["tokens_by_source"]
+    if source not in tokens:
+        return "none"
+    return f"{tokens[source] / sum(tokens.values()):.1%}, pass {stage['passes'][source]:.2g}"
 
 
 def _usage(gguf: str) -> str:

@@ -67,11 +67,13 @@ class Finetuner:
         recipe, lora_rank = self._recipe, self._recipe.finetuning.lora_rank
         schedule = build_schedule(recipe.schedule)
         adapter = TrlAdapter(
-            self._callbacks, checkpoint_files=ADAPTER if lora_rank else TRAINER, bf16=recipe.precision.bf16
+            self._callbacks,
+            schedule=schedule,
+            checkpoint_files=ADAPTER if lora_rank else TRAINER,
+            bf16=recipe.precision.bf16,
         )
         trainer = GuardedTrainer(
             adapter,
-            schedule,
             model=model,
             args=_arguments(recipe, self._folder, rows),
             train_dataset=row_dataset(self._packed, recipe, schedule.begins),

@@ -16,6 +16,7 @@ from codeft_training.measure.metrics import FILE
 from codeft_training.recipe import FinetuneRecipe, Recipe
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.checkpoints import library_write_errors
+from codeft_training.train.stage_report import stage_report
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +68,7 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         "corpus_content_hash": packed["corpus_content_hash"],
         "packed_content_hash": packed["content_hash"],
         "selection": packed["selection"],
+        "stages": stage_report(run, metrics),
         "num_parameters": model.num_parameters(),
         "num_tokens_seen": max((entry.get("num_tokens", 0) for entry in metrics), default=0),
         "num_tokens_in_corpus": packed["splits"]["train"]["num_tokens"],

@@ -89,14 +89,17 @@ def build_callbacks(run: TrainingRun, metrics: Metrics, stop: StopRequest, conte
     from codeft_training.train.callbacks.evaluation import EvaluationCallback
     from codeft_training.train.callbacks.finite import FiniteCheck
     from codeft_training.train.callbacks.metrics import MetricsCallback
+    from codeft_training.train.callbacks.stages import StageCallback
     from codeft_training.train.callbacks.stop import StopCallback
     from codeft_training.train.callbacks.time_budget import TimeBudget
 
     recipe, monitor = run.recipe, run.recipe.monitor
     evaluator = build_evaluator(run.packed, run.tokenizer, run.eval_texts, recipe)
+    stages = recipe.schedule.stages
     callbacks = [
         FiniteCheck(recipe.optimization.learning_rate),
         MetricsCallback(metrics, recipe.data, num_devices=context.size),
+        *([StageCallback(metrics, stages)] if stages else []),
         EvaluationCallback(evaluator, metrics, every_steps=monitor.validate_every_steps),
         CheckpointCallback(every_steps=monitor.save_every_steps),
         StopCallback(stop, context),

@@ -31,8 +31,8 @@ def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
 class GuardedTrainer(SFTTrainer):
     """TRL's trainer with our schedule and decay, which reports to an adapter and explains a failure to save."""
 
-    def __init__(self, adapter: TrlAdapter, schedule: Schedule, **settings: Any) -> None:
-        self._adapter, self._schedule = adapter, schedule
+    def __init__(self, adapter: TrlAdapter, **settings: Any) -> None:
+        self._adapter = adapter
         super().__init__(callbacks=[adapter], **settings)
         self.remove_callback(PrinterCallback)  # our own log lines have the same numbers
         trained: Any = self.model
@@ -44,7 +44,7 @@ class GuardedTrainer(SFTTrainer):
         """Return the learning rate of our own loop: the trainer's WSD begins at 0 and falls along a cosine."""
         if self.lr_scheduler is None:
             chosen: Any = optimizer or self.optimizer
-            self.lr_scheduler = LambdaLR(chosen, self._schedule.rate)
+            self.lr_scheduler = LambdaLR(chosen, self._adapter.schedule.rate)
         return self.lr_scheduler
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
@@ -69,8 +69,9 @@ class GuardedTrainer(SFTTrainer):
 class TrlAdapter(TrainerCallback, ExportableState):
     """Calls ``callbacks`` from the hooks of TRL's trainer, and is the engine that they see."""
 
-    def __init__(self, callbacks: Callback, *, checkpoint_files: Sequence[str], bf16: bool) -> None:
+    def __init__(self, callbacks: Callback, *, schedule: Schedule, checkpoint_files: Sequence[str], bf16: bool) -> None:
         self._callbacks, self._checkpoint_files, self._bf16 = callbacks, checkpoint_files, bf16
+        self.schedule = schedule
         self.model: Any = None
         self.is_stopped = False
         self.num_labels = 0

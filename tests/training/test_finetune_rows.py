@@ -31,8 +31,7 @@ def fine_tuned(made, base, output, **changes):
 
     recipe, packed = finetuning_run(made, base, output, **changes).recipe, PackedRows(made / "packed")
     return GuardedTrainer(
-        TrlAdapter(None, checkpoint_files=(), bf16=False),
-        build_schedule(recipe.schedule),
+        TrlAdapter(None, schedule=build_schedule(recipe.schedule), checkpoint_files=(), bf16=False),
         model=initial_model(recipe),
         args=_arguments(recipe, output, recipe.data.batch_rows),
         train_dataset=row_dataset(packed, recipe, (0,)),

@@ -13,7 +13,7 @@ from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.packing import pack
 from codeft_training.data.row_groups import group_shares, read_groups
 from codeft_training.data.row_order import StageOrder
-from codeft_training.model.schedule import build_schedule
+from codeft_training.model.schedule import MIN_DECAY_STEPS, build_schedule
 from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipe_stages import ROW_COLUMNS, Stage
 from codeft_training.train.run import train
@@ -225,3 +225,37 @@ def test_a_mixture_that_weighs_rows_twice_is_refused(packed, made, tmp_path):
     run = replace(training_run(made, tmp_path, **stages), packed=packed)
     with pytest.raises(ValueError, match="by 'domain=math' and by 'source=plain'; name one more column"):
         train(run, Collected())
+
+
+@pytest.mark.parametrize("engine", ["pretraining", "fine-tuning"])
+def test_result_and_card_tell_the_stages_that_ran(packed, made, base, tmp_path, engine):
+    scratch = engine == "pretraining"
+    run = training_run(made, tmp_path, **STAGES) if scratch else finetuning_run(made, base, tmp_path, **STAGES)
+    reporter = Collected()
+    stages = train(replace(run, packed=packed), reporter)["stages"]
+    assert [(stage["name"], stage["num_steps"], stage["num_tokens"]) for stage in stages] == [
+        ("broad", 6, 6 * 512), ("anneal", 3, 3 * 512), ("chat", 3, 3 * 512)
+    ]  # fmt: skip
+    assert "step 7: stage anneal has begun, 75% source=chat, 25% domain=math" in reporter.lines
+    assert {"step": 10, "stage": "chat"} in reporter.observed
+    order = packed.order(1, run.recipe.schedule.stages)
+    groups = read_groups(packed.manifest()["splits"]["train"])
+    tokens = {row: (g.columns["source"], g.num_tokens / len(g.rows)) for g in groups for row in g.rows.tolist()}
+    read = [tokens[row] for row in order.rows(48, 72, (0, 48, 72)).tolist()]
+    for source, number in stages[1]["tokens_by_source"].items():
+        assert number == pytest.approx(sum(size for name, size in read if name == source), abs=1)
+    assert stages[0]["tokens_by_source"].keys() == {"plain"}
+    card = (tmp_path / "checkpoint" / "README.md").read_text()
+    begin = "trained from scratch" if scratch else "fine-tuned from checkpoint"
+    assert f"{begin} on 6,144 tokens in the stages broad, anneal, chat." in card
+    assert run.recipe.about not in card  # what it is for is not what ran
+    rate = run.recipe.optimization.learning_rate
+    assert f"| anneal | 3 | 1,536 | {rate:.3g} → {rate / 2:.3g} | 0.75 source=chat, 0.25 domain=math |" in card
+    assert "| plain | 100.0%, pass" in card
+
+
+def test_a_stage_that_the_clock_left_out_is_not_told(packed, made, tmp_path):
+    run = training_run(made, tmp_path, **(STAGES | {"budget_seconds": 1e-6, "max_steps": 1000}))
+    stages = train(replace(run, packed=packed), Collected())["stages"]
+    assert [stage["name"] for stage in stages] == ["chat"]
+    assert stages[0]["num_steps"] == MIN_DECAY_STEPS

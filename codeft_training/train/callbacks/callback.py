@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from codeft_training.measure.samples import Generate
+from codeft_training.model.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,11 @@ class Engine(Protocol):
     @property
     def last_step(self) -> int:
         """Steps of the whole run, as far as is known."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """The schedule of the run."""
         ...
 
     @property

@@ -15,11 +15,6 @@ from codeft_training.train.callbacks.callback import Callback, Engine
 class ScheduledEngine(Engine, Protocol):
     """An engine whose schedule can change while it runs."""
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of the run."""
-        ...
-
     def follow(self, schedule: Schedule) -> None:
         """Go on by this schedule."""
         ...
