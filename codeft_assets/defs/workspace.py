@@ -24,7 +24,12 @@ class Workspace(dg.ConfigurableResource):
     root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
     profile: str = Field(default="", description="sample or full. Empty: $CODEFT_PROFILE, else sample")
     samples: str = Field(default="", description="Folder of sample rows. Empty: the embedded samples")
-    recipe: str = Field(default="", description="Where a launch names none. Empty: $CODEFT_RECIPE, else smoke")
+    recipe: str = Field(
+        default="", description="Of tokenizer, packed rows and checkpoint at once. Empty: $CODEFT_RECIPE, else smoke"
+    )
+    overrides: dict[str, str] = Field(
+        default_factory=dict, description="Fields of this recipe to replace, for example max_steps: '300'"
+    )
     workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
 
     @property
@@ -44,22 +49,21 @@ class Workspace(dg.ConfigurableResource):
             raise ValueError(f"profile {name!r} is not one of {PROFILES}; set CODEFT_PROFILE to one of them")
         return name
 
-    @property
-    def recipe_name(self) -> str:
-        """The recipe of tokenizer, packed rows and checkpoint where a launch, such as automation's, names none."""
-        return self.recipe or os.environ.get("CODEFT_RECIPE") or "smoke"
-
     def chosen_recipe(self, name: str, overrides: Mapping[str, str]) -> Recipe:
-        """Return the recipe of a launch; one that names none, such as automation's, takes the workspace's.
+        """Return the recipe of an asset; without a name, as under automation, it is the workspace's.
 
-        The workspace's recipe comes with the fields in ``CODEFT_RECIPE_OVERRIDES``; those of the launch go first.
+        Whoever names the recipe names the fields that differ: the asset, the workspace, or the environment by
+        ``CODEFT_RECIPE`` and ``CODEFT_RECIPE_OVERRIDES``. Fields of the asset replace those of the workspace.
 
         Raises:
             ValueError: there is no such recipe or field, or a value is not of the field's type.
         """
         if name:
             return find_recipe(name, overrides)
-        return find_recipe(self.recipe_name, _environment_overrides() | dict(overrides))
+        if self.recipe:
+            return find_recipe(self.recipe, self.overrides | dict(overrides))
+        named = os.environ.get("CODEFT_RECIPE") or "smoke"
+        return find_recipe(named, _environment_overrides() | self.overrides | dict(overrides))
 
     @property
     def is_sample(self) -> bool:

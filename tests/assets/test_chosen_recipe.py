@@ -20,3 +20,16 @@ def test_overrides_that_are_no_json_object_are_named(monkeypatch, text):
     monkeypatch.setenv("CODEFT_RECIPE_OVERRIDES", text)
     with pytest.raises(ValueError, match="CODEFT_RECIPE_OVERRIDES .* must be JSON such as"):
         Workspace().chosen_recipe("", {})
+
+
+def test_who_names_the_recipe_names_the_fields_that_differ(monkeypatch):
+    monkeypatch.setenv("CODEFT_RECIPE", "laptop")
+    monkeypatch.setenv("CODEFT_RECIPE_OVERRIDES", '{"max_steps": 7}')
+    workspace = Workspace(recipe="smoke", overrides={"seed": "3", "max_steps": "8"})
+    assert workspace.chosen_recipe("", {}) == find_recipe("smoke", {"seed": "3", "max_steps": "8"})
+    assert workspace.chosen_recipe("", {"max_steps": "9"}) == find_recipe("smoke", {"seed": "3", "max_steps": "9"})
+    assert workspace.chosen_recipe("laptop", {}) == find_recipe("laptop")
+    assert Workspace(recipe="smoke").chosen_recipe("", {}) == find_recipe("smoke")
+    assert Workspace(overrides={"seed": "3"}).chosen_recipe("", {}) == find_recipe(
+        "laptop", {"max_steps": "7", "seed": "3"}
+    )

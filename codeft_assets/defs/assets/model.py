@@ -10,6 +10,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from codeft_assets.base.files import write_atomically
 from codeft_assets.curation.corpus.mixture import VALIDATION
 from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
@@ -122,19 +123,30 @@ def checkpoint(
     client = observing(pipes, context, scores.score_entry)
     metrics = output / "metrics.jsonl"
     with folder_lock(output, resource="model/checkpoint"):
-        lineage.write_text(_lineage(workspace))
+        corpus = _lineage(workspace)
+        write_atomically(lineage, json.dumps(corpus))
         done = program_result(context, client, command, lambda: _curves(metrics) | _passing(scores.points(metrics)))
+        trained = {"run": _run_facts(output / "result.json")}
+        write_atomically(lineage, json.dumps(corpus | trained, indent=1, sort_keys=True))
         keep_checkpoint(output)
     return done
 
 
-def _lineage(workspace: Workspace) -> str:
+def _lineage(workspace: Workspace) -> dict[str, Any]:
     store = workspace.store
     outcomes = store.table("corpus/ledger").read(["source", "fate"])
     licenses = {name: source.license for name, source in SOURCES.items()}
     lineage = json.loads(build_lineage(store.table("corpus/mixture"), outcomes, licenses))
     tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
-    return json.dumps(lineage | {"tables": tables}, indent=1, sort_keys=True)
+    return lineage | {"tables": tables}
+
+
+def _run_facts(result: Path) -> dict[str, Any]:
+    """Return by what a checkpoint came from the corpus: the recipe, its base, the part of the corpus, the stages."""
+    found = json.loads(result.read_text())
+    base = {"base_model": found["recipe"]["base_model"]} if "base_model" in found["recipe"] else {}
+    names = ("identity", "recipe_hash", "base_hash", "selection", "stages")
+    return base | {"recipe": found["recipe"]["name"]} | {name: found[name] for name in names if name in found}
 
 
 def write_eval_texts(workspace: Workspace, output: Path) -> Path:
