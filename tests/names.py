@@ -240,5 +240,12 @@ def op_configs(text):
     """Yield (asset node, its configuration) of every ``--config-json`` of a block of commands."""
     names = {key.replace("/", "__").replace("-", "_"): node for key, node in assets().items()}
     for found in re.findall(r"--config-json '(.*?)'(?=\s|$)", text, re.DOTALL):
-        for name, op in json.loads(found)["ops"].items():
+        for name, op in json.loads(found).get("ops", {}).items():
             yield names.get(name, name), op["config"]
+
+
+def resource_configs(text):
+    """Yield (name, configuration) of every resource that a ``--config-json`` of a block of commands configures."""
+    for found in re.findall(r"--config-json '(.*?)'(?=\s|$)", text, re.DOTALL):
+        for name, resource in json.loads(found).get("resources", {}).items():
+            yield name, resource["config"]

@@ -13,6 +13,7 @@ import pytest
 from codeft_assets import sources
 from codeft_assets.curation.corpus.ledger import LEDGER_SCHEMA
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
+from codeft_assets.defs.workspace import Workspace
 from codeft_training.recipes import find_recipe
 from tests import names
 from tests.eval.hostile import ATTACKS
@@ -153,6 +154,9 @@ def test_every_option_and_configuration_in_a_command_exists(page):
             assert [name for line in lines for name in names.unknown_options(line)] == [], f"{page}:{block.line}"
             for node, config in names.op_configs(block.text):
                 _check_config(node, config, f"{page}:{block.line}")
+            for name, config in names.resource_configs(block.text):
+                assert name == "workspace", f"{page}:{block.line}: no other resource takes a configuration"
+                assert Workspace(**config).chosen_recipe("", {}), f"{page}:{block.line}"
 
 
 def _check_config(node, config, where):
