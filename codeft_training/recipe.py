@@ -65,8 +65,7 @@ class Recipe:
         """Return the fields that decide the weights: the global batch, however it is divided, and no monitoring."""
         left_out = {"batch_rows", "accumulation_steps", *field_names(self.monitor)}
         kept = {name: value for name, value in self.values().items() if name not in left_out}
-        stages = [{name: value for name, value in stage.items() if name != "name"} for stage in kept["stages"]]
-        return kept | {"rows_per_step": self.data.rows_per_step, "stages": stages}
+        return kept | {"rows_per_step": self.data.rows_per_step}
 
     def record(self) -> dict[str, Any]:
         """Return name, description and flat fields, as result files hold them; ``read_recipe`` reads it."""

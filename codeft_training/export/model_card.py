@@ -106,13 +106,14 @@ def stage_tables(stages: Sequence[dict[str, Any]]) -> list[str]:
     """Return a table of the stages as they ran and one of the sources they read; none without stages."""
     if not stages:
         return []
-    columns = ("stage", "steps", "tokens", "learning rate", "mixture wanted")
+    columns = ("stage", "steps", "tokens", "learning rate", "bits per byte at its end", "mixture wanted")
     rows = [
         (
             stage["name"],
             f"{stage['num_steps']:,}",
             f"{stage['num_tokens']:,}",
             f"{stage['start_rate']:.3g} → {stage['end_rate']:.3g}",
+            _number(stage["bits_per_byte"]),
             ", ".join(f"{weight:g} {selector}" for selector, weight in stage["mixture"].items()) or "all rows",
         )
         for stage in stages

@@ -100,7 +100,7 @@ def build_callbacks(run: TrainingRun, metrics: Metrics, stop: StopRequest, conte
         FiniteCheck(recipe.optimization.learning_rate),
         MetricsCallback(metrics, recipe.data, num_devices=context.size),
         *([StageCallback(metrics, stages)] if stages else []),
-        EvaluationCallback(evaluator, metrics, every_steps=monitor.validate_every_steps),
+        EvaluationCallback(evaluator, metrics, every_steps=monitor.validate_every_steps, has_stages=bool(stages)),
         CheckpointCallback(every_steps=monitor.save_every_steps),
         StopCallback(stop, context),
     ]

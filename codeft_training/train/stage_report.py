@@ -30,9 +30,16 @@ def stage_report(run: TrainingRun, metrics: Sequence[dict[str, Any]]) -> list[di
         asdict(stage)
         | {"start_rate": stage.start_rate * peak, "end_rate": stage.end_rate * peak}
         | {"num_steps": length, "num_tokens": length * data.tokens_per_step}
+        | {"bits_per_byte": _last_bits(metrics, end)}
         | _read(groups, counts[: number + 1])
-        for number, (stage, length) in enumerate(zip(stages, lengths, strict=True))
+        for number, (stage, length, end) in enumerate(zip(stages, lengths, ends, strict=True))
     ]
+
+
+def _last_bits(metrics: Sequence[dict[str, Any]], end: int) -> float | None:
+    """Return the last measurement of held-out documents up to a step; None without any."""
+    found = [entry["bits_per_byte"] for entry in metrics if "bits_per_byte" in entry and entry["step"] <= end]
+    return found[-1] if found else None
 
 
 def _read(groups: Sequence[RowGroup], counts: Sequence[Any]) -> dict[str, Any]:

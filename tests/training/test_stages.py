@@ -17,7 +17,7 @@ from codeft_training.model.schedule import MIN_DECAY_STEPS, build_schedule
 from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipe_stages import ROW_COLUMNS, Stage
 from codeft_training.train.run import train
-from tests.training.children import Bombs, Collected, finetuning_run, training_run
+from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
 from tests.training.corpus_folder import default_rows, write_corpus
 
 BROAD = {"name": "broad", "share": 0.5, "mixture": {"source=plain": 1.0}}
@@ -227,6 +227,20 @@ def test_a_mixture_that_weighs_rows_twice_is_refused(packed, made, tmp_path):
         train(run, Collected())
 
 
+@pytest.mark.slow
+def test_a_process_killed_eight_times_ends_in_the_same_bits(packed, made, tmp_path):
+    def make_run(output):
+        run = training_run(made, output, **(STAGES | {"max_steps": 30, "save_every_steps": 1}))
+        return replace(run, packed=packed)
+
+    whole = train(make_run(tmp_path / "whole"), Collected())
+    lines = eight_kills(make_run(tmp_path / "killed"), seed=3)
+    assert sum("resuming from checkpoint-" in line for line in lines) == 8
+    result = json.loads((tmp_path / "killed" / "result.json").read_text())
+    assert result["weights_hash"] == whole["weights_hash"]
+    assert result["stages"] == whole["stages"]
+
+
 @pytest.mark.parametrize("engine", ["pretraining", "fine-tuning"])
 def test_result_and_card_tell_the_stages_that_ran(packed, made, base, tmp_path, engine):
     scratch = engine == "pretraining"
@@ -250,7 +264,8 @@ def test_result_and_card_tell_the_stages_that_ran(packed, made, base, tmp_path, 
     assert f"{begin} on 6,144 tokens in the stages broad, anneal, chat." in card
     assert run.recipe.about not in card  # what it is for is not what ran
     rate = run.recipe.optimization.learning_rate
-    assert f"| anneal | 3 | 1,536 | {rate:.3g} → {rate / 2:.3g} | 0.75 source=chat, 0.25 domain=math |" in card
+    bits = [entry["bits_per_byte"] for entry in reporter.observed if "bits_per_byte" in entry and entry["step"] == 9]
+    assert f"| anneal | 3 | 1,536 | {rate:.3g} → {rate / 2:.3g} | {bits[0]:.4f} | 0.75 source=chat, " in card
     assert "| plain | 100.0%, pass" in card
 
 

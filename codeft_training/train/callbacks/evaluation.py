@@ -1,4 +1,4 @@
-"""Evaluation: held-out documents, evaluation texts and samples every ``validate_every_steps``, and after the last.
+"""Evaluation: held-out documents, evaluation texts and samples at fixed steps, and at the end of each stage.
 
 The held-out documents are measured before the first step, too: what a model has learned is the difference.
 """
@@ -16,8 +16,9 @@ from codeft_training.train.callbacks.callback import Callback, Engine
 class EvaluationCallback(Callback):
     """Measures the model and records the entries."""
 
-    def __init__(self, evaluator: Evaluator, metrics: Metrics, *, every_steps: int) -> None:
-        self._evaluator, self._metrics, self._every_steps = evaluator, metrics, every_steps
+    def __init__(self, evaluator: Evaluator, metrics: Metrics, *, every_steps: int, has_stages: bool) -> None:
+        self._evaluator, self._metrics = evaluator, metrics
+        self._every_steps, self._has_stages = every_steps, has_stages
 
     def on_train_begin(self, engine: Engine) -> None:
         for line in self._evaluator.describe():
@@ -26,7 +27,8 @@ class EvaluationCallback(Callback):
             self._record(engine, self._evaluator.measure_validation)
 
     def on_step_end(self, engine: Engine) -> None:
-        if engine.step % self._every_steps == 0 or engine.step == engine.last_step:
+        ends = (engine.last_step, *(engine.schedule.begins if self._has_stages else ()))
+        if engine.step % self._every_steps == 0 or engine.step in ends:
             self._record(engine, partial(self._evaluator.measure, generate=engine.generator()))
 
     def _record(self, engine: Engine, measure: Callable[..., Iterator[Entry]]) -> None:
