@@ -54,6 +54,8 @@ class EndpointAnnotator:
     temperature: float = 0.0
     max_answer_tokens: int = 512
     timeout_seconds: float = 120.0
+    key_variable: str = KEY_VARIABLE
+    """The environment variable that holds the key."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 
     def __post_init__(self) -> None:
@@ -66,7 +68,7 @@ class EndpointAnnotator:
         if parts.username or parts.password or parts.query:
             raise ValueError(
                 f"the endpoint's URL at {parts.hostname} carries a user, password or query, which logs would show; "
-                f"put the key into the environment variable {KEY_VARIABLE}"
+                f"put the key into the environment variable {self.key_variable}"
             )
         if self.max_concurrency < 1:
             raise ValueError(f"max_concurrency {self.max_concurrency} must be at least 1")
@@ -83,7 +85,7 @@ class EndpointAnnotator:
             UpstreamError: access is refused, the model is missing, or a call failed every attempt. Calls in flight end
                 first and their answers are kept.
         """
-        asyncio.run(_Session(self, journal, os.environ.get(KEY_VARIABLE, "")).run(questions))
+        asyncio.run(_Session(self, journal, os.environ.get(self.key_variable, "")).run(questions))
 
 
 class _Session:
@@ -177,7 +179,9 @@ class _Session:
             return
         self._journal.failed(question.key, f"status {status}")
         if status in {401, 403}:  # services repeat the key in the body of this answer
-            raise GatedUpstreamError(f"{where}: status {status}, access is refused; set {KEY_VARIABLE} to a valid key")
+            raise GatedUpstreamError(
+                f"{where}: status {status}, access is refused; set {self._annotator.key_variable} to a valid key"
+            )
         raise MissingUpstreamError(f"{where}: {cause}; correct endpoint and model in the launchpad")
 
     def _redacted(self, text: str) -> str:

@@ -31,12 +31,17 @@ def main(arguments: list[str] | None = None) -> int:
     if options.only != "judge":
         summary = generate(_teacher(options), plan, options.output, seconds=options.seconds)
         sys.stdout.write(json.dumps(summary) + "\n")
+    if options.only != "generate":
+        from codeft_assets.teachers.judge import judge
+
+        sys.stdout.write(json.dumps(judge(options.output), indent=1) + "\n")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m codeft_assets.teachers", description=__doc__)
-    parser.add_argument("--teacher", required=True, help="a folder with a model, or the URL of an endpoint")
+    parser.add_argument("--teacher", default="", help="a folder with a model, or the URL of an endpoint")
+    parser.add_argument("--model", default="", help="the name that an endpoint serves; its key: CODEFT_TEACHER_KEY")
     parser.add_argument("--output", type=Path, required=True, help="folder of the journal and the results")
     parser.add_argument("--only", choices=("generate", "judge"), help="one half; by default both")
     parser.add_argument("--count", type=int, default=1000, help="statements to ask for")
@@ -51,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _teacher(options: argparse.Namespace) -> Teacher:
+    if options.teacher.startswith(("http://", "https://")):
+        from codeft_assets.teachers.endpoint import EndpointTeacher
+
+        return EndpointTeacher(url=options.teacher, model=options.model)
     return LocalTeacher(
         folder=Path(options.teacher),
         seed=options.seed,

@@ -9,6 +9,7 @@ import ast
 import doctest
 import math
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,18 +54,18 @@ class Statement:
 
     @property
     def text(self) -> str:
-        """Signature and docstring, as HumanEval writes them."""
-        return self.with_values([example.value for example in self.examples])
+        """Imports, signature and docstring, as HumanEval writes them."""
+        return with_imports(self.imports, self.head([example.value for example in self.examples]))
 
-    def with_values(self, values: list[Any]) -> str:
+    def head(self, values: Sequence[Any]) -> str:
         """Return signature and docstring with these values; an example of unknown value is left out."""
         lines = [*self.prose.splitlines(), ""]
         for example, value in zip(self.examples, values, strict=True):
             if value is not UNKNOWN:
                 lines += [f">>> {example.call}", repr(value)]
-        docstring = textwrap.indent("\n".join(lines), "    ").lstrip()
+        docstring = textwrap.indent("\n".join(lines), "    ").strip()
         quotes = 'r"""' if "\\" in docstring else '"""'
-        return with_imports(self.imports, f'{self.signature}\n    {quotes}{docstring}\n    """\n')
+        return f'{self.signature}\n    {quotes}{docstring}\n    """\n'
 
 
 def parse_statement(written: str, start: str = "def") -> Statement:
@@ -100,11 +101,19 @@ def parse_statement(written: str, start: str = "def") -> Statement:
 
 def _as_code(written: str, start: str) -> str:
     """Return the text as a module: stops cut the docstring's end off, chats put a fence around it."""
-    text = written.replace("\r\n", "\n").partition("\n```")[0]
+    text = unfenced(written)
     code = text if text.lstrip().startswith(("def ", "from ", "import ")) else start + text
     if code.count('"""') % 2 and not code.rstrip().endswith('"""'):
         code = code.rstrip() + '\n    """'
     return code.rstrip() + "\n    pass\n"
+
+
+def unfenced(written: str) -> str:
+    """Return the code of an answer: of its first fenced block, which the prompt may have begun, or all of it."""
+    text = written.replace("\r\n", "\n")
+    for fence in ("```python\n", "```py\n"):
+        text = text.partition(fence)[2] or text
+    return text.partition("\n```")[0]
 
 
 def _function(code: str) -> ast.FunctionDef:
