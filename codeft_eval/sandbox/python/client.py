@@ -14,6 +14,7 @@ from codeft_eval.sandbox.isolation.core_time import TICK_SECONDS, CoreWatch
 from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerProcess
 from codeft_eval.sandbox.programs import SLEPT, STARVED, STDERR_BYTES, Grade, Limits, Program, Verdict
 from codeft_eval.sandbox.provider import SandboxError
+from codeft_eval.sandbox.python.assertions import counted_assertions
 from codeft_eval.sandbox.python.global_names import global_names
 from codeft_eval.sandbox.python.libraries import NO_LIBRARIES, Libraries
 from codeft_eval.sandbox.python.worker import OUT_OF_MEMORY
@@ -96,8 +97,9 @@ class PythonWorker:
 
 
 def _send_job(channel: socket.socket, program: Program) -> None:
-    job = {name: getattr(program, name) for name in ("source", "entry_point", "test", "prelude")}
+    job: dict[str, Any] = {name: getattr(program, name) for name in ("source", "entry_point", "prelude")}
     job["names"] = global_names(program.test)
+    job["test"], job["assertions"] = counted_assertions(program.test)
     try:
         channel.sendall(json.dumps(job).encode() + b"\n")
     except BrokenPipeError:

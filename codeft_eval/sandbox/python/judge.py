@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any
 
 from codeft_eval.sandbox.programs import NOT_ISOLATED
+from codeft_eval.sandbox.python.assertions import RAN, without_marks
 from codeft_eval.sandbox.python.rpc import ChannelClosed, RpcChannel
 from codeft_eval.sandbox.python.rpc_batch import call_batched
 from codeft_eval.sandbox.python.rpc_codec import ProtocolError
@@ -93,6 +94,8 @@ def _look_up(channel: RpcChannel, job: dict[str, Any], namespace: dict[str, Any]
 
 def _execute(channel: RpcChannel, job: dict[str, Any], test: CodeType, namespace: dict[str, Any]) -> dict[str, str]:
     channel.exceptions.may_stop_iteration = StopIterationPlaces(job["test"]).is_caught
+    ran: set[int] = set()
+    namespace[RAN] = ran.add
     try:
         exec(test, namespace)  # noqa: S102  the benchmark's own
         check = namespace.get("check")
@@ -107,6 +110,9 @@ def _execute(channel: RpcChannel, job: dict[str, Any], test: CodeType, namespace
         return _failed("memory" if isinstance(error, MemoryError) else "exception", _describe(error))
     if channel.is_broken:
         return _failed("protocol", "a test went on after the candidate broke the channel")
+    never = [line for line in job["assertions"] if line not in ran]
+    if never:
+        return _failed("wrong_answer", f"never ran: {_line(job['test'], never[0])}")
     return {"verdict": "passed", "reason": "passed", "detail": ""}
 
 
@@ -116,10 +122,12 @@ def _channel_failure(error: BaseException) -> dict[str, str]:
 
 def _failing_line(error: BaseException, test: str) -> str:
     numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<test>"]
+    return _line(test, numbers[-1] or 0) if numbers else ""
+
+
+def _line(test: str, number: int) -> str:
     lines = test.splitlines()
-    if not numbers or not numbers[-1] or numbers[-1] > len(lines):
-        return ""
-    return lines[numbers[-1] - 1].strip()[:500]
+    return without_marks(lines[number - 1]).strip()[:500] if 0 < number <= len(lines) else ""
 
 
 def _describe(error: BaseException) -> str:

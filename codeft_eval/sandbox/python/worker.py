@@ -89,6 +89,7 @@ def _warm_up() -> None:
         "prelude": "",
         "test": "def check(f):\n    assert f([1], x=2) == {1: (2,)}",
         "names": [],
+        "assertions": [],
     }
     for _ in range(16):
         judge_end, candidate_end = socket.socketpair()
