@@ -103,3 +103,29 @@ def test_the_same_attacks_pass_where_program_and_test_are_one_process(language, 
     file.write_text(program.source + "\n" + program.test.replace(NONCE, nonce))
     done = subprocess.run([tool, str(file)], capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert (done.returncode, nonce in done.stdout) == (0, True)
+
+
+_PASSED_BY = {
+    "shell": ("[[ $(candidate 1 -1) = 0 ]]", "if false; then [[ $(candidate 1 -1) = 0 ]]; fi"),
+    "go": ("|| add(1, -1) != 0", "|| (false && add(1, -1) != 0)"),
+    "rust": ("assert_eq!(add(1, -1), 0);", "if false { assert_eq!(add(1, -1), 0); }"),
+    "cpp": ("assert(candidate(1, -1) == 0)", "if (false) assert(candidate(1, -1) == 0)"),
+    "java": ("assert(add(1, -1) == 0)", "if (false) assert(add(1, -1) == 0)"),
+}
+_PASSED_BY |= dict.fromkeys(
+    ("javascript", "typescript"), ("assert.deepEqual(candidate(1", "if (false) assert.deepEqual(candidate(1")
+)
+
+
+@pytest.mark.parametrize(
+    "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
+)
+def test_a_proof_after_a_call_that_was_left_out_is_no_pass(language):
+    needs(language)
+    right = canary_programs(language)["right"]
+    left_out = replace(right, test=right.test.replace(*_PASSED_BY[language]))
+    assert left_out.test != right.test
+    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
+        honest, found = sandbox.run([right, left_out])
+    assert honest.verdict == "passed"
+    assert (found.reason, found.detail) == ("test_failed", "the tests ended with status 0, 2 of 3 calls answered")

@@ -19,7 +19,7 @@ from codeft_eval.sandbox.isolation.worker_process import SLACK_SECONDS, WorkerPr
 from codeft_eval.sandbox.native.grading import CLOSED, Outcome, grade
 from codeft_eval.sandbox.native.job import Job, build_work
 from codeft_eval.sandbox.native.judges import BuiltJudges, Judge
-from codeft_eval.sandbox.native.sides import candidate_files, judge_files
+from codeft_eval.sandbox.native.sides import candidate_files, judge_files, num_calls
 from codeft_eval.sandbox.native.toolchains import COMPILING, TOOLCHAINS
 from codeft_eval.sandbox.native.tools import build_root
 from codeft_eval.sandbox.programs import Grade, Limits, Program
@@ -50,7 +50,8 @@ class NativeWorker:
         """
         judge = self._judges.find(program)
         watch = CoreWatch(self._process.pid)
-        outcome = Outcome(program=program, limits=limits, nonce=judge.nonce, watch=watch)
+        calls = num_calls(self._toolchain, program)
+        outcome = Outcome(program=program, limits=limits, nonce=judge.nonce, num_calls=calls, watch=watch)
         try:
             with self._start_jobs() as jobs:
                 self._build(jobs, outcome, judge)

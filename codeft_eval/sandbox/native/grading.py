@@ -1,4 +1,7 @@
-"""From the ends of both processes to a grade: only a judge that printed its secret as its last act is a pass."""
+"""From the ends of both processes to a grade.
+
+Only a judge that printed its secret as its last act, after each call in its tests was answered, is a pass.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from codeft_eval.sandbox.programs import NOT_ISOLATED, SLEPT, STARVED, STDERR_BY
 
 CLOSED = 70
 """Exit status of a judge whose candidate is gone, or sent no value; every file in ``channels`` has it."""
+ANSWERED = "\x06"
+"""Written to the judge's errors at each answer of the candidate, which has no descriptor of the judge's."""
 _SIGKILL, _SIGXCPU = -9, -24
 _KILLED = (_SIGKILL, _SIGXCPU)
 
@@ -23,6 +28,8 @@ class Outcome:
     program: Program
     limits: Limits
     nonce: str
+    num_calls: int
+    """Calls of the candidate in the tests, as they are written."""
     watch: CoreWatch
     built: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     ran: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -32,6 +39,11 @@ class Outcome:
     def is_built(self) -> bool:
         """Whether both roles came through their builds."""
         return len(self.built) == 2 and not self.failed_build()
+
+    def is_proved(self, judge: dict[str, Any]) -> bool:
+        """Return whether a judge came to the end of its tests and left out no call on the way."""
+        is_at_end = judge["status"] == 0 and self.nonce in judge["output"]
+        return is_at_end and judge["errors"].count(ANSWERED) >= self.num_calls
 
     def failed_build(self) -> tuple[str, dict[str, Any]] | None:
         """Return the role and the step of a build that failed; the candidate's first."""
@@ -45,7 +57,7 @@ class Outcome:
 def grade(outcome: Outcome) -> Grade:
     """Return the grade of a program that has ended."""
     judge = outcome.ran.get("judge")
-    is_passed = judge is not None and judge["status"] == 0 and outcome.nonce in judge["output"]
+    is_passed = judge is not None and outcome.is_proved(judge)
     reason, detail, streams = ("passed", "", "") if is_passed else _failure(outcome)
     steps = [*outcome.ran.values(), *(step for steps in outcome.built.values() for step in steps)]
     cpu_seconds = sum(step["cpu"] for step in steps)
@@ -56,7 +68,7 @@ def grade(outcome: Outcome) -> Grade:
         verdict="passed" if is_passed else "unscored" if reason in (NOT_ISOLATED, STARVED) else "failed",
         reason=reason,
         detail=detail,
-        stderr=streams.replace(outcome.nonce, "(nonce)")[-STDERR_BYTES:],
+        stderr=streams.replace(outcome.nonce, "(nonce)").replace(ANSWERED, "")[-STDERR_BYTES:],
         isolation=NAMESPACES,
         cpu_seconds=cpu_seconds,
         wall_seconds=sum(step["wall"] for step in steps if step is not judge),
@@ -84,7 +96,8 @@ def _failed_run(outcome: Outcome) -> tuple[str, str, str]:
         if reason:
             return reason, _described(total, total, step), streams
     if judge["status"] != CLOSED:
-        return "test_failed", f"the tests ended with status {judge['status']}", streams
+        answered = f"{judge['errors'].count(ANSWERED)} of {outcome.num_calls} calls answered"
+        return "test_failed", f"the tests ended with status {judge['status']}, {answered}", streams
     if candidate["ending"] == "stop":
         return "protocol", "the program sent no value of this language, or closed its channel to the tests", streams
     status = candidate["status"]

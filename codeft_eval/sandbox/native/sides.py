@@ -48,6 +48,12 @@ def candidate_files(toolchain: Toolchain, program: Program) -> dict[str, str]:
     return _with_support(toolchain, program, f"{split.header}{source}\n{program.test[: opening.start()]}{driver}")
 
 
+def num_calls(toolchain: Toolchain, program: Program) -> int:
+    """Return how many calls of the function the test has, as it is written."""
+    name = read_signature(program.prelude, has_names_first=toolchain.split.has_names_first).name
+    return sum(1 for _ in re.finditer(toolchain.split.call.format(name=re.escape(name)), program.test))
+
+
 def _check_proof(program: Program, name: str) -> None:
     """Raise where a judge that exits early could have printed its proof already."""
     num_proofs, after = program.test.count(NONCE), program.test.rpartition(NONCE)[2]

@@ -34,6 +34,8 @@ class Split:
     """The function's body in the judge, which sends the arguments and returns the answer; ``{result}``: its type."""
     driver: str
     """The test function of the candidate, which answers the judge's calls."""
+    call: str = r"\b(candidate|{name})\("
+    """Regular expression of a call in a test, each of which must have been answered before the proof counts."""
     channel: str
     """The file in ``channels`` that both programs contain; ``@PACKAGE@`` becomes the prompt's own package."""
     header: str = ""

@@ -189,6 +189,7 @@ _ENTRIES = (
         steps=(("{bash}", "program.sh"),),
         split=Split(
             opening=r"candidate\(\) \{",
+            call=r"\$\(candidate\b",
             header=f". {SCRATCH}/channel.sh\n",
             stub='    codeft_call "$@"\n',
             driver='{opening}\n    {name} "$@"\n}}\ncodeft_serve candidate\n',

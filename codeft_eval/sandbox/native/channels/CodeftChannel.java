@@ -25,7 +25,10 @@ final class CodeftChannel {
       out.writeInt(arguments.length);
       for (Object argument : arguments) write(argument);
       out.flush();
-      return (T) read();
+      T answer = (T) read();
+      System.err.write(6); // ANSWERED in grading.py
+      System.err.flush();
+      return answer;
     } catch (IOException | ReflectiveOperationException | OutOfMemoryError | StackOverflowError error) {
       Runtime.getRuntime().halt(CLOSED);
       throw new AssertionError(error);

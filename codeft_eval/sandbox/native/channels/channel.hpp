@@ -170,7 +170,9 @@ Result call(const Arguments&... arguments) {
   put("call");
   (Codec<Arguments>::write(arguments), ...);
   std::fflush(outgoing);
-  return Codec<Result>::read();
+  Result result = Codec<Result>::read();
+  std::fputc(6, stderr);  // ANSWERED in grading.py
+  return result;
 }
 
 template <class Result, class... Parameters>

@@ -76,7 +76,9 @@ function call(passed) {
     writeLine(Array.from(passed, encode));
     const answer = JSON.parse(readLine());
     if (!Array.isArray(answer) || answer.length !== 1) throw new TypeError('no answer');
-    return decode(answer[0]);
+    const value = decode(answer[0]);
+    fs.writeSync(2, '\x06'); // ANSWERED in grading.py
+    return value;
   } catch (error) {
     process.exit(CLOSED);
   }

@@ -148,7 +148,9 @@ pub fn call<Arguments: Value, Answer: Value>(arguments: Arguments) -> Answer {
     if !send(&message) {
         closed()
     }
-    Answer::read(&mut receive().unwrap_or_else(|| closed()).as_slice())
+    let answer = Answer::read(&mut receive().unwrap_or_else(|| closed()).as_slice());
+    eprint!("\u{6}"); // ANSWERED in grading.py
+    answer
 }
 
 macro_rules! call_candidate {

@@ -37,6 +37,7 @@ func codeftCall[Result any](arguments ...interface{}) Result {
 	codeftOut.Flush()
 	var result Result
 	codeftRead(reflect.ValueOf(&result).Elem())
+	fmt.Fprint(os.Stderr, "\x06") // ANSWERED in grading.py
 	return result
 }
 

@@ -1,0 +1,54 @@
+"""Completions that others published get the verdicts that they published with them.
+
+``CODEFT_PUBLISHED`` is the folder qwencoder-eval/base/outptus/qwen2.5-coder of QwenLM/Qwen2.5-Coder@d5ead97f, with the
+items' own files in its folder ``benchmarks``; nothing of either is in this repository.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from codeft_eval.benchmarks.benchmark import PROGRAM
+from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
+from codeft_eval.scoring.graders import open_grader
+from tests.eval.toolchains import needs
+
+VARIABLE = "CODEFT_PUBLISHED"
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """The folder, where there is one."""
+    if VARIABLE not in os.environ:
+        pytest.skip(f"{VARIABLE} names no folder of published completions")
+    folder = Path(os.environ[VARIABLE])
+    monkeypatch.setenv("CODEFT_BENCHMARKS", str(folder / "benchmarks"))
+    return folder
+
+
+def verdicts(name, items, programs):
+    with open_grader(BENCHMARKS[name]) as grader:
+        grades = grader.grade([replace(item, form=PROGRAM) for item in items], programs)
+    return {grade.key: grade.verdict for grade in grades}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["1.5b-base", "7b-base"])
+@pytest.mark.parametrize(("suffix", "language"), [("js", "javascript"), ("java", "java")])
+def test_programs_of_multipl_e_get_their_published_verdicts(published, model, suffix, language):
+    needs(language)
+    rows = json.loads((published / model / "multipl-e" / f"humaneval-{suffix}-details.json").read_text())
+    lines = (published / model / "multipl-e" / f"pred_{suffix}_output.jsonl").read_text().splitlines()
+    texts = {number(row["task_id"]): row["generation"] for row in map(json.loads, lines)}
+    theirs = {number(name): "passed" if runs[0][1]["passed"] else "failed" for name, runs in rows.items()}
+    items = load_items(BENCHMARKS[f"multipl_e_{suffix}"])
+    ours = verdicts(f"multipl_e_{suffix}", items, [texts[item.task_id] for item in items])
+    assert len(ours) > 150
+    assert {task: (ours[task], theirs[task]) for task in ours if ours[task] != theirs[task]} == {}
+
+
+def number(name):
+    return f"HumanEval/{name.split('_')[1]}"
