@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import symtable
 import typing
@@ -15,6 +16,20 @@ _FROM_MODULES = {
     **dict.fromkeys(("accumulate", "chain", "combinations", "groupby", "permutations", "product"), "itertools"),
     **dict.fromkeys(("ceil", "floor", "gcd", "sqrt"), "math"),
 }
+
+
+def parse_module(code: str) -> ast.Module:
+    """Return the tree of a module that Python would run; ``ast.parse`` alone accepts an argument that is named twice.
+
+    Raises:
+        SyntaxError: it is no Python, or too deep or with a null byte, which have errors of other kinds.
+    """
+    try:
+        module = ast.parse(code)
+        compile(module, "<code>", "exec", dont_inherit=True)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError(f"{type(error).__name__}: {error}") from error
+    return module
 
 
 def free_names(code: str) -> set[str]:

@@ -38,7 +38,7 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
 
 EXERCISES, REJECTS, YIELD, VERDICTS = "exercises.jsonl.gz", "rejects.jsonl.gz", "yield.json", "verdicts.sqlite"
-LIMITS = Limits(cpu_seconds=2, wall_seconds=6.0)
+LIMITS = Limits(cpu_seconds=1, wall_seconds=30.0)
 """Of all solutions of a statement together; they are short functions on small values."""
 JUDGE_VERSION = "1"
 """Counts up when the same texts get another verdict, so that stored ones are made again."""

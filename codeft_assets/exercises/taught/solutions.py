@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.base.python_names import free_names, missing_imports, with_imports
+from codeft_assets.base.python_names import free_names, missing_imports, parse_module, with_imports
 from codeft_assets.exercises.taught.statement import UNKNOWN, RejectedError, Statement, is_plain, unfenced
 
 ENTRY_POINT = "report_values"
@@ -64,9 +64,10 @@ def body_of(answer: str, name: str) -> str:
     if f"def {name}(" not in text:
         return text
     try:
-        functions = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == name]
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        module = parse_module(text)
+    except SyntaxError:
         return text
+    functions = [node for node in module.body if isinstance(node, ast.FunctionDef) and node.name == name]
     body = functions[0].body[bool(ast.get_docstring(functions[0])) :] if functions else []
     return "\n".join(text.splitlines()[body[0].lineno - 1 : body[-1].end_lineno]) if body else text
 
@@ -79,8 +80,8 @@ def complete(head: str, body: str) -> str:
     """
     code = f"{head}{body.rstrip()}\n"
     try:
-        module = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        module = parse_module(code)
+    except SyntaxError as error:
         raise RejectedError("syntax", str(error)) from error
     function = module.body[0]
     if not isinstance(function, ast.FunctionDef) or len(module.body) != 1:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.base.python_names import missing_imports, with_imports
+from codeft_assets.base.python_names import missing_imports, parse_module, with_imports
 
 MAX_EXAMPLES = 4
 """Further ones are left out."""
@@ -118,9 +118,8 @@ def unfenced(written: str) -> str:
 
 def _function(code: str) -> ast.FunctionDef:
     try:
-        module = ast.parse(code)
-        compile(module, "<exercise>", "exec", dont_inherit=True)  # an argument named twice
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        module = parse_module(code)
+    except SyntaxError as error:
         raise RejectedError("syntax", str(error)) from error
     functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
     others = [node for node in module.body if not isinstance(node, ast.FunctionDef | ast.Import | ast.ImportFrom)]
