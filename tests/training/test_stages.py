@@ -16,6 +16,7 @@ from codeft_training.data.row_order import StageOrder
 from codeft_training.model.schedule import MIN_DECAY_STEPS, build_schedule
 from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipe_stages import ROW_COLUMNS, Stage
+from codeft_training.train.row_dataset import row_dataset
 from codeft_training.train.run import train
 from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
 from tests.training.corpus_folder import default_rows, write_corpus
@@ -135,6 +136,13 @@ def test_a_run_reads_what_its_stages_say(packed, made, tmp_path):
     assert set(read[72:]) == {"chat"}
 
 
+def test_a_base_is_fine_tuned_on_what_the_stages_say(packed, made, base, tmp_path):
+    recipe = finetuning_run(made, base, tmp_path, **STAGES).recipe
+    rows = row_dataset(packed, recipe, build_schedule(recipe.schedule).begins)["row"]
+    wanted = packed.order(1, recipe.schedule.stages).rows(0, 96, (0, 48, 72))
+    assert list(rows) == wanted.tolist()
+
+
 def test_the_rate_follows_the_stages():
     schedule = build_schedule(ScheduleConfig(max_steps=20, warmup_fraction=0.1, **STAGES))
     rates = [schedule.rate(step) for step in range(20)]
@@ -163,7 +171,9 @@ def test_a_run_killed_between_and_within_stages_ends_in_the_same_bits(packed, ma
         with pytest.raises(Killed):
             train(make_run(tmp_path / "killed"), Bombs(step, kill))
     reporter = Collected()
-    assert train(make_run(tmp_path / "killed"), reporter)["weights_hash"] == whole["weights_hash"]
+    killed = train(make_run(tmp_path / "killed"), reporter)
+    assert killed["weights_hash"] == whole["weights_hash"]
+    assert killed["stages"] == whole["stages"]
     assert "resuming from checkpoint-10" in reporter.lines
     metrics = [
         [entry["loss"] for entry in map(json.loads, (tmp_path / name / "metrics.jsonl").open()) if "loss" in entry]
