@@ -22,6 +22,7 @@ from codeft_training.recipe_groups import (
     OptimizationConfig,
     PrecisionConfig,
     PretrainingConfig,
+    RepetitionConfig,
     ScheduleConfig,
 )
 from codeft_training.recipe_stages import change_stages, make_stages
@@ -129,8 +130,14 @@ class PretrainRecipe(Recipe):
 
     model: ModelShape = field(default_factory=ModelShape)
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
+    repetition: RepetitionConfig = field(default_factory=RepetitionConfig)
 
     PURPOSE: ClassVar[str] = "trains from scratch"
+
+    def weight_values(self) -> dict[str, Any]:
+        """Return the fields that decide the weights; dropout falls otherwise when a step is divided otherwise."""
+        divided = {"batch_rows": self.data.batch_rows} if self.repetition.dropout else {}
+        return Recipe.weight_values(self) | divided
 
     @property
     def separates_documents(self) -> bool:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from codeft_training.data.packed_rows import PackedRows
+from codeft_training.data.procedural import procedural_rows
+from codeft_training.data.variation import Variation
 from codeft_training.recipe_groups import DataConfig
 from codeft_training.recipe_stages import Stage
 
 IGNORE_INDEX = -100
 """Label of a token that is not in the loss (``torch.nn.functional.cross_entropy``'s default)."""
+_MASK_STREAM = 4
+"""Of random numbers, beside those of the orders."""
 
 
 def document_positions(starts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -35,15 +40,25 @@ class Batch:
 
 
 class Batches:
-    """The training rows in the order of a run."""
+    """The training rows in the order of a run.
+
+    A reading is the number of a row plus the number of rows times that of the pass; below 0, it is a procedural row.
+    """
 
     def __init__(
-        self, packed: PackedRows, data: DataConfig, stages: Sequence[Stage] = (), *, with_documents: bool = False
+        self,
+        packed: PackedRows,
+        data: DataConfig,
+        stages: Sequence[Stage] = (),
+        *,
+        with_documents: bool = False,
+        variation: Variation | None = None,
     ) -> None:
         self._tokens, self._loss_mask = packed.tokens("train"), packed.loss_mask("train")
-        self._rows_per_step = data.rows_per_step
+        self._rows_per_step, self._seed = data.rows_per_step, data.seed
         self._order = packed.order(data.seed, stages)
         self._starts = packed.starts("train") if with_documents else None
+        self._variation = variation or Variation()
 
     def phase_begins(
         self, stage_begins: Sequence[int], last_step: int, *, step: int = 0, before: tuple[int, ...] = ()
@@ -60,24 +75,57 @@ class Batches:
         begins = tuple(begin * size for begin in stage_begins)
         return self._order.phase_begins(begins, last_step * size, position=step * size, before=before)
 
-    def rows(self, step: int, phase_begins: tuple[int, ...]) -> npt.NDArray[np.int64]:
-        """Return the numbers of all rows of a step."""
-        return self._order.rows(step * self._rows_per_step, (step + 1) * self._rows_per_step, phase_begins)
+    def readings(self, step: int, phase_begins: tuple[int, ...]) -> npt.NDArray[np.int64]:
+        """Return all readings of a step."""
+        first, stop = step * self._rows_per_step, (step + 1) * self._rows_per_step
+        if step < self._variation.num_procedural_steps:
+            return np.arange(-1 - first, -1 - stop, -1)
+        return self._order.readings(first, stop, phase_begins)
 
-    def num_labels(self, rows: npt.NDArray[np.int64]) -> int:
-        """Return how many tokens of these rows are trained on."""
-        return int(self._loss_mask[rows, 1:].sum(dtype=np.int64))
+    def num_labels(self, readings: npt.NDArray[np.int64]) -> int:
+        """Return how many tokens of a step's readings are trained on."""
+        if readings[0] < 0 or self._variation.document_order is not None:
+            return int(self._read(readings)[1][:, 1:].sum(dtype=np.int64))
+        return int(self._loss_mask[readings % self._order.num_rows, 1:].sum(dtype=np.int64))
 
-    def micro_batches(self, rows: npt.NDArray[np.int64], size: int) -> list[Batch]:
-        """Return ``rows`` as arrays, at most ``size`` at a time."""
-        return [self._batch(rows[start : start + size]) for start in range(0, len(rows), size)]
+    def micro_batches(self, readings: npt.NDArray[np.int64], size: int) -> list[Batch]:
+        """Return a step's ``readings`` as arrays, at most ``size`` at a time."""
+        return [self._batch(readings[start : start + size]) for start in range(0, len(readings), size)]
 
-    def _batch(self, rows: npt.NDArray[np.int64]) -> Batch:
-        ids = self._tokens[rows].astype(np.int64)
+    def _batch(self, readings: npt.NDArray[np.int64]) -> Batch:
+        tokens, loss_mask, starts = self._read(readings)
+        ids = tokens.astype(np.int64)
         labels = np.full_like(ids, IGNORE_INDEX)
-        labels[:, :-1] = np.where(self._loss_mask[rows, 1:] == 1, ids[:, 1:], IGNORE_INDEX)
-        documents = None if self._starts is None else np.cumsum(self._starts[rows], axis=1, dtype=np.int32)
-        return Batch(ids, labels, documents)
+        labels[:, :-1] = np.where(loss_mask[:, 1:] == 1, ids[:, 1:], IGNORE_INDEX)
+        if self._variation.masked_share and readings[0] >= 0:
+            ids = np.where(self._is_masked(readings, ids.shape[1]), self._variation.mask_token, ids)
+        return Batch(ids, labels, None if starts is None else np.cumsum(starts, axis=1, dtype=np.int32))
+
+    def _read(self, readings: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
+        """Return tokens, loss mask and, for attention by document, starts of readings of one kind."""
+        variation, rows = self._variation, readings % self._order.num_rows
+        if readings[0] < 0:
+            return self._procedural(readings)
+        if variation.document_order is None:
+            return self._tokens[rows], self._loss_mask[rows], None if self._starts is None else self._starts[rows]
+        source, starts = variation.document_order.sources(readings)
+        is_padding = source < 0
+        tokens = np.where(is_padding, 0, self._tokens.reshape(-1)[source])
+        loss_mask = np.where(is_padding, 0, self._loss_mask.reshape(-1)[source])
+        return tokens, loss_mask, None if self._starts is None else starts
+
+    def _procedural(self, readings: npt.NDArray[np.int64]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]:
+        context_tokens = self._tokens.shape[1]
+        tokens = procedural_rows(
+            -1 - readings, context_tokens=context_tokens, vocab_size=self._variation.vocab_size, seed=self._seed
+        )
+        return tokens, np.ones_like(tokens), None if self._starts is None else np.zeros_like(tokens)
+
+    def _is_masked(self, readings: npt.NDArray[np.int64], context_tokens: int) -> npt.NDArray[np.bool_]:
+        # each reading has its own noise, so that it is the same however rows are divided over batches and processes
+        keys = ([self._seed, _MASK_STREAM, reading] for reading in readings.tolist())
+        noise = [np.random.Generator(np.random.PCG64(key)).random(context_tokens, np.float32) for key in keys]
+        return np.stack(noise) < self._variation.masked_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +153,6 @@ class Prefetcher:
         return ready.result() if ready else self._prepare(step, size, phase_begins)
 
     def _prepare(self, step: int, size: int, phase_begins: tuple[int, ...]) -> Step:
-        rows = self._batches.rows(step, phase_begins)
-        return Step(self._batches.num_labels(rows), self._batches.micro_batches(self._local_rows(rows), size))
+        readings = self._batches.readings(step, phase_begins)
+        local = self._local_rows(readings)
+        return Step(self._batches.num_labels(readings), self._batches.micro_batches(local, size))

@@ -60,11 +60,11 @@ class PackedRows:
         """Return the names of the domains, and the domain of each token by its number, ``[rows, context]``."""
         import pyarrow.parquet as pq
 
-        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start", "length", "domain"])
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["domain"])
         names = sorted(index["domain"].unique().to_pylist())
         manifest = self.manifest()
         found = np.zeros((manifest["splits"][split]["num_rows"], manifest["context_tokens"]), dtype=np.int8)
-        row, start, length = (index[name].to_numpy().astype(np.int64) for name in ("row", "start", "length"))
+        row, start, length = self.pieces(split)
         first = np.repeat(row * manifest["context_tokens"] + start - (np.cumsum(length) - length), length)
         number = np.array([names.index(domain) for domain in index["domain"].to_pylist()], dtype=np.int8)
         found.reshape(-1)[first + np.arange(len(first))] = np.repeat(number, length)
@@ -84,12 +84,18 @@ class PackedRows:
 
     def starts(self, split: str) -> npt.NDArray[np.uint8]:
         """Return 1 where a piece of a document begins, ``[rows, context]``."""
+        row, start, _ = self.pieces(split)
+        found = np.zeros(self.tokens(split).shape, dtype=np.uint8)
+        found[row, start] = 1
+        return found
+
+    def pieces(self, split: str) -> list[npt.NDArray[np.int64]]:
+        """Return row, place in it and length of each piece of a document, ordered by row and place."""
         import pyarrow.parquet as pq
 
-        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=["row", "start"])
-        found = np.zeros(self.tokens(split).shape, dtype=np.uint8)
-        found[index["row"].to_numpy(), index["start"].to_numpy()] = 1
-        return found
+        columns = ["row", "start", "length"]
+        index = pq.read_table(self.folder / f"{split}.index.parquet", columns=columns)
+        return [index[name].to_numpy().astype(np.int64) for name in columns]
 
     def _map(self, split: str, content: str, kind: np.dtype) -> npt.NDArray[Any]:
         manifest = self.manifest()

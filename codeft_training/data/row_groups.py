@@ -88,6 +88,18 @@ def read_groups(split: Mapping[str, Any]) -> list[RowGroup]:
     ]
 
 
+def group_numbers(split: Mapping[str, Any]) -> Integers:
+    """Return the number of each row's group; without groups, those of the broad and of the annealing phase."""
+    groups = read_groups(split)
+    numbers = np.zeros(split["num_rows"], dtype=np.int64)
+    if not groups[0].columns:
+        numbers[split["num_rows"] - split["num_annealing_rows"] :] = 1
+    else:
+        for number, group in enumerate(groups):
+            numbers[group.rows] = number
+    return numbers
+
+
 def group_shares(stage: Stage, groups: Sequence[RowGroup]) -> npt.NDArray[np.float64]:
     """Return the share of a stage's rows that each group has; they add up to 1.
 

@@ -1,6 +1,7 @@
 """The row that a run reads at each position: a pure function of the seed and of where its phases begin.
 
-So a resumed run reads on exactly where the killed one stopped, however long its phases turn out to be.
+So a resumed run reads on exactly where the killed one stopped, however long its phases turn out to be. A reading is the
+number of a row plus the number of rows times that of the pass that reads it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 Integers = npt.NDArray[np.int64]
+_STREAM = 6
+"""Of random numbers, beside those of the variations; 1 is the annealing phase's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +41,15 @@ class RowOrder:
 
     def rows(self, first: int, stop: int, phase_begins: tuple[int, ...]) -> Integers:
         """Return the rows of the positions from ``first`` up to ``stop``."""
+        return self.readings(first, stop, phase_begins) % self.num_rows
+
+    def readings(self, first: int, stop: int, phase_begins: tuple[int, ...]) -> Integers:
+        """Return the readings of the same positions."""
         begin, num_broad = phase_begins[1], self.num_rows - self.num_annealing_rows
         middle = min(max(begin, first), stop)
-        broad = _passes(num_broad, first, middle, (self.seed,))
-        annealing = _passes(self.num_annealing_rows, middle - begin, stop - begin, (self.seed, 1))
-        return np.concatenate([broad, num_broad + annealing])
+        broad, passes = _passes(num_broad, first, middle, (self.seed,))
+        annealing, more = _passes(self.num_annealing_rows, middle - begin, stop - begin, (self.seed, 1))
+        return np.concatenate([broad, num_broad + annealing]) + self.num_rows * np.concatenate([passes, more])
 
 
 class StageOrder:
@@ -60,6 +67,7 @@ class StageOrder:
             seed: Of the permutations.
         """
         self._groups, self._shares, self._seed = groups, shares, seed
+        self.num_rows = sum(len(rows) for rows in groups)
 
     def phase_begins(
         self, stage_begins: tuple[int, ...], num_wanted: int, *, position: int = 0, before: tuple[int, ...] = ()
@@ -70,6 +78,10 @@ class StageOrder:
 
     def rows(self, first: int, stop: int, phase_begins: tuple[int, ...]) -> Integers:
         """Return the rows of the positions from ``first`` up to ``stop``."""
+        return self.readings(first, stop, phase_begins) % self.num_rows
+
+    def readings(self, first: int, stop: int, phase_begins: tuple[int, ...]) -> Integers:
+        """Return the readings of the same positions; a group counts its own passes."""
         ends = (*phase_begins[1:], max(stop, phase_begins[-1]))
         found = np.empty(stop - first, dtype=np.int64)
         read = np.zeros(len(self._groups), dtype=np.int64)
@@ -85,13 +97,13 @@ class StageOrder:
         return [_counts(num, shares) for num, shares in zip(num_positions, self._shares, strict=True)]
 
     def _fill(self, part: Integers, first: int, shares: npt.NDArray[np.float64], read: Integers) -> None:
-        """Write the rows of a stage's positions from ``first`` on; ``read`` counts what earlier stages have read."""
+        """Write a stage's readings from position ``first`` on; ``read`` counts what earlier stages have read."""
         group, rank = _interleaved(first, first + len(part), shares)
         for number in np.unique(group):
             chosen, rows = group == number, self._groups[number]
             ranks = rank[chosen] + read[number]
-            passes = _passes(len(rows), int(ranks[0]), int(ranks[-1]) + 1, (self._seed, 2, int(number)))
-            part[chosen] = rows[passes]
+            places, passes = _passes(len(rows), int(ranks[0]), int(ranks[-1]) + 1, (self._seed, _STREAM, int(number)))
+            part[chosen] = rows[places] + self.num_rows * passes
 
 
 def _interleaved(first: int, stop: int, shares: npt.NDArray[np.float64]) -> tuple[Integers, Integers]:
@@ -127,13 +139,14 @@ def _parts(shares: npt.NDArray[np.float64]) -> list[tuple[int, float]]:
     return list(zip(chosen.tolist(), (shares[chosen] / left).tolist(), strict=True))
 
 
-def _passes(num_rows: int, first: int, stop: int, seeds: tuple[int, ...]) -> Integers:
-    """Return positions ``first`` to ``stop`` of endless passes over ``num_rows`` rows."""
+def _passes(num_rows: int, first: int, stop: int, seeds: tuple[int, ...]) -> tuple[Integers, Integers]:
+    """Return positions ``first`` to ``stop`` of endless passes over ``num_rows`` rows, and the pass of each."""
     if stop <= first:
-        return np.zeros(0, dtype=np.int64)
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     numbers = range(first // num_rows, -(-stop // num_rows))
     passes = np.concatenate([_permutation(num_rows, (*seeds, number)) for number in numbers])
-    return passes[first - numbers.start * num_rows : stop - numbers.start * num_rows]
+    begin = numbers.start * num_rows
+    return passes[first - begin : stop - begin], np.arange(first, stop) // num_rows
 
 
 @lru_cache(maxsize=512)

@@ -77,6 +77,7 @@ def _training_rows(result: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [
         ("recipe", f"{recipe['name']} ({result['recipe_hash']})"),
         ("weights, sha256", result.get("weights_hash", "see model.safetensors")),
+        ("weights kept", _kept(result)),
         ("tokens seen", f"{result['num_tokens_seen']:,}"),
         ("tokens in the corpus", f"{result['num_tokens_in_corpus']:,}"),
         # more than four are worth less and less (arXiv 2305.16264): a reader should see them
@@ -128,6 +129,15 @@ def _source_share(stage: dict[str, Any], source: str) -> str:
     if source not in tokens:
         return "none"
     return f"{tokens[source] / sum(tokens.values()):.1%}, pass {stage['passes'][source]:.2g}"
+
+
+def _kept(result: dict[str, Any]) -> str:
+    kept, last_step = result.get("kept"), result.get("last_step")
+    if not kept:
+        return "of the last step"
+    average = ", the average of the weights (EMA)" if kept["weights"] == "average" else ""
+    reason = "" if kept["step"] == last_step and not average else "; least held-out bits per byte"
+    return f"of step {kept['step']:,} of {last_step:,}{average}{reason}"
 
 
 def _usage(gguf: str) -> str:

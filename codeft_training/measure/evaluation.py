@@ -13,7 +13,7 @@ from typing import Any
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.measure.eval_texts import MAX_SHARE, EvalTexts, bits_line, read_eval_texts
 from codeft_training.measure.samples import COMPLETIONS, Generate, TrainingSamples
-from codeft_training.measure.validation import TokenNats, Validation, log_line
+from codeft_training.measure.validation import AVERAGE_PREFIX, TokenNats, Validation, log_line
 from codeft_training.recipe import Recipe
 
 Entry = tuple[dict[str, Any], str]
@@ -44,6 +44,12 @@ class Evaluator:
         validation = self._validation.measure(token_nats, batch_rows)
         if validation:
             yield {"step": step, **validation}, f"step {step}: {log_line(validation)}"
+
+    def measure_average(self, step: int, token_nats: TokenNats, batch_rows: int) -> Iterator[Entry]:
+        """Yield the entry of the held-out documents for the average of the weights, if there are any."""
+        for entry, line in self.measure_validation(step, token_nats, batch_rows):
+            values = {f"{AVERAGE_PREFIX}{key}": value for key, value in entry.items() if key != "step"}
+            yield {"step": step, **values}, f"{line}: the average of the weights"
 
     def measure(
         self, step: int, token_nats: TokenNats, batch_rows: int, generate: Generate | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -71,6 +72,24 @@ def _domains(packed: PackedRows, shape: tuple[int, ...]) -> tuple[list[str], npt
         return packed.domains("validation")
     except ModuleNotFoundError:  # the document index is parquet; a bare GPU machine has no pyarrow: one unnamed domain
         return [""], np.zeros(shape, dtype=np.int8)
+
+
+AVERAGE_PREFIX = "ema_"
+"""Of the metric keys of the average of the weights."""
+
+
+def best_entry(entries: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], bool]:
+    """Return the validation with the least bits per byte after a step, and whether it is the average's; {} if none.
+
+    Of a run of stages, it is that of the last one.
+    """
+    first = max((entry["step"] for entry in entries if "stage" in entry), default=1)
+    kinds = [(entry, prefix) for entry in entries if entry["step"] >= first for prefix in ("", AVERAGE_PREFIX)]
+    found = [(entry[key], entry, prefix) for entry, prefix in kinds if (key := f"{prefix}bits_per_byte") in entry]
+    if not found:
+        return {}, False
+    _, entry, prefix = min(found, key=lambda kind: kind[0])
+    return {key.removeprefix(prefix): value for key, value in entry.items()}, bool(prefix)
 
 
 def log_line(measured: dict[str, Any]) -> str:

@@ -27,15 +27,16 @@ Mask = Any
 class Layer(nn.Module):
     """One decoder layer: its parameters are the Hub layer's."""
 
-    def __init__(self, layer: Qwen3DecoderLayer) -> None:
+    def __init__(self, layer: Qwen3DecoderLayer, *, dropout: float) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.dropout = layer, dropout
         self.head_size = layer.self_attn.head_dim
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
-        """Return the residual stream ``[rows, context, hidden]`` after this layer."""
-        x = x + self._attention(_norm(x, self.layer.input_layernorm), cos, sin, mask)
-        return x + self._mlp(_norm(x, self.layer.post_attention_layernorm))
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask, drops: bool) -> Tensor:
+        """Return the residual stream ``[rows, context, hidden]`` after this layer; ``drops`` applies dropout."""
+        dropout = self.dropout if drops else 0.0
+        x = x + _drop(self._attention(_norm(x, self.layer.input_layernorm), cos, sin, mask), dropout)
+        return x + _drop(self._mlp(_norm(x, self.layer.post_attention_layernorm)), dropout)
 
     def _attention(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
         attention, (rows, context, _) = self.layer.self_attn, x.shape
@@ -57,11 +58,12 @@ class Layer(nn.Module):
 class TrainedModel(nn.Module):
     """A Hub model that returns the summed losses of a micro-batch."""
 
-    def __init__(self, model: Qwen3ForCausalLM, *, dtype: torch.dtype, z_loss: float) -> None:
+    def __init__(self, model: Qwen3ForCausalLM, *, dtype: torch.dtype, z_loss: float, dropout: float = 0.0) -> None:
         super().__init__()
         self.hub = model
-        self.layers = nn.ModuleList(Layer(cast(Qwen3DecoderLayer, layer)) for layer in model.model.layers)
-        self.dtype, self.z_loss = dtype, z_loss
+        layers = (cast(Qwen3DecoderLayer, layer) for layer in model.model.layers)
+        self.layers = nn.ModuleList(Layer(layer, dropout=dropout) for layer in layers)
+        self.dtype, self.z_loss, self.dropout = dtype, z_loss, dropout
         self._steps: list[Callable[..., Tensor]] = list(self.layers)
         self._hidden: Callable[..., Tensor] = self._all_layers
 
@@ -75,7 +77,7 @@ class TrainedModel(nn.Module):
     @torch.no_grad()
     def token_nats(self, ids: Tensor, labels: Tensor, mask: Mask = None) -> Tensor:
         """Return each label's loss in nats, 0 where it is -100, ``[rows, context]``; compiles nothing for the shape."""
-        hidden = self._all_layers(ids, list(self.layers), self._angles(ids), mask)
+        hidden = self._all_layers(ids, list(self.layers), self._angles(ids), mask, drops=False)
         return token_losses(hidden.flatten(0, 1), self.hub.lm_head.weight, labels.flatten()).view(ids.shape)
 
     def _angles(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,12 +88,12 @@ class TrainedModel(nn.Module):
         return cos[0, :, None, :], sin[0, :, None, :]
 
     def _all_layers(
-        self, ids: Tensor, steps: list[Callable[..., Tensor]], angles: tuple[Tensor, Tensor], mask: Mask
+        self, ids: Tensor, steps: list[Callable[..., Tensor]], angles: tuple[Tensor, Tensor], mask: Mask, *, drops: bool
     ) -> Tensor:
         body = self.hub.model
-        x = F.embedding(ids, body.embed_tokens.weight).to(self.dtype)
+        x = _drop(F.embedding(ids, body.embed_tokens.weight).to(self.dtype), self.dropout if drops else 0.0)
         for step in steps:
-            x = step(x, *angles, mask)
+            x = step(x, *angles, mask, drops)
         return _norm(x, body.norm)
 
     def forward(self, ids: Tensor, labels: Tensor, scale: Tensor, mask: Mask = None) -> tuple[Tensor, Tensor]:
@@ -103,7 +105,7 @@ class TrainedModel(nn.Module):
             scale: One over the number of labels of the global batch.
             mask: The attention mask, if tokens do not see all earlier ones.
         """
-        hidden = self._hidden(ids, self._steps, self._angles(ids), mask).flatten(0, 1)
+        hidden = self._hidden(ids, self._steps, self._angles(ids), mask, drops=True).flatten(0, 1)
         return summed_losses(hidden, self.hub.lm_head.weight, labels.flatten(), scale, self.z_loss)
 
 
@@ -114,7 +116,7 @@ def prepare_model(model: Qwen3ForCausalLM, recipe: PretrainRecipe, context: Dist
     dtype = torch.bfloat16 if bf16 else torch.float32
     model.to(context.device)  # pyright: ignore[reportArgumentType]
     model.train()
-    trained = TrainedModel(model, dtype=dtype, z_loss=recipe.pretraining.z_loss)
+    trained = TrainedModel(model, dtype=dtype, z_loss=recipe.pretraining.z_loss, dropout=recipe.repetition.dropout)
     if recipe.pretraining.parallel == "shard" and context.size > 1:
         apply_fsdp(trained, list(trained.layers), context, dtype)
     trained.compile_parts(recipe.pretraining.compile)
@@ -159,6 +161,11 @@ def _compiled_once(function: Any) -> Any:
     if function not in _COMPILED:
         _COMPILED[function] = torch.compile(function)
     return _COMPILED[function]
+
+
+def _drop(x: Tensor, share: float) -> Tensor:
+    # nothing at all without a share: a compiled graph has no trace of it
+    return F.dropout(x, share) if share else x
 
 
 def _norm(x: Tensor, norm: Any) -> Tensor:

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from codeft_training.model.average import WeightAverage
 from codeft_training.recipe_groups import OptimizationConfig
 
 MUON_MOMENTUM = 0.95
@@ -51,15 +52,16 @@ class Muon:
         self._groups = [(names, [matrices[name] for name in names]) for names in shapes.values()]
         self._momenta = [torch.zeros_like(torch.stack([m.detach() for m in group])) for _, group in self._groups]
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, decay_factor: float = 1.0) -> None:
         """Update every matrix from its gradient."""
+        decay = rate * decay_factor * self._weight_decay
         for (_, matrices), momentum in zip(self._groups, self._momenta, strict=True):
             grads = torch.stack([_grad(matrix) for matrix in matrices])
             momentum.lerp_(grads, 1 - MUON_MOMENTUM)
             updates = orthogonalize(grads.lerp_(momentum, MUON_MOMENTUM))  # Nesterov's look ahead
             size = rate * 0.2 * max(matrices[0].shape) ** 0.5  # 0.2: AdamW's usual root mean square (Moonlight)
             weights = [matrix.detach() for matrix in matrices]
-            torch._foreach_mul_(weights, 1 - rate * self._weight_decay)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_mul_(weights, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
             torch._foreach_add_(weights, list(updates.unbind()), alpha=-size)  # pyright: ignore[reportPrivateImportUsage]
 
     def tensors(self) -> dict[str, Tensor]:
@@ -75,7 +77,7 @@ class AdamW:
     """``torch.optim.AdamW``, fused, with its state by name and no decay of norms and embeddings."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, beta_2: float, weight_decay: float) -> None:
-        self._parameters = dict(parameters)
+        self._parameters, self._weight_decay = dict(parameters), weight_decay
         decayed = [p for name, p in parameters.items() if is_hidden_matrix(name, p)]
         others = [p for name, p in parameters.items() if not is_hidden_matrix(name, p)]
         groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -86,10 +88,11 @@ class AdamW:
             zeros = {key: torch.zeros_like(parameter, requires_grad=False) for key in ("exp_avg", "exp_avg_sq")}
             self._inner.state[parameter] = {"step": torch.zeros((), device=parameter.device), **zeros}
 
-    def step(self, rate: float) -> None:
+    def step(self, rate: float, decay_factor: float = 1.0) -> None:
         """Update every parameter from its gradient."""
         for group in self._inner.param_groups:
             group["lr"] = rate
+            group["weight_decay"] = self._weight_decay * decay_factor if group["weight_decay"] else 0.0
         self._inner.step()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -102,29 +105,35 @@ class AdamW:
 
 
 class Optimizer:
-    """The optimizer of all of a model's parameters: Muon and AdamW, or AdamW alone."""
+    """The optimizer of all of a model's parameters: Muon and AdamW, or AdamW alone; with their average, if wanted."""
 
-    def __init__(self, parts: Sequence[Muon | AdamW]) -> None:
-        self._parts = parts
+    def __init__(self, parts: Sequence[Muon | AdamW], average: WeightAverage | None) -> None:
+        self._parts, self.average = parts, average
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Update every parameter from its gradient at learning rate ``rate``."""
+    def step(self, rate: float, decay_factor: float = 1.0) -> None:
+        """Update every parameter from its gradient at learning rate ``rate``, its weight decay times a factor."""
         for part in self._parts:
-            part.step(rate)
+            part.step(rate, decay_factor)
+        if self.average is not None:
+            self.average.update()
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the state by name; the tensors are the state, not copies."""
-        return {name: value for part in self._parts for name, value in part.tensors().items()}
+        parts = [*self._parts, self.average] if self.average is not None else self._parts
+        return {name: value for part in parts for name, value in part.tensors().items()}
 
 
-def build_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], kind: str, config: OptimizationConfig) -> Optimizer:
-    """Return the optimizer ``muon`` or ``adamw`` over named parameters."""
+def build_optimizer(
+    parameters: Iterable[tuple[str, nn.Parameter]], kind: str, config: OptimizationConfig, *, ema_decay: float = 0.0
+) -> Optimizer:
+    """Return the optimizer ``muon`` or ``adamw`` over named parameters, which averages them where ``ema_decay`` > 0."""
     named = dict(parameters)
     matrices = {name: p for name, p in named.items() if kind == "muon" and is_hidden_matrix(name, p)}
     rest = {name: p for name, p in named.items() if name not in matrices}
     muon = [Muon(matrices, weight_decay=config.weight_decay)] if matrices else []
-    return Optimizer([*muon, AdamW(rest, beta_2=config.adam_beta_2, weight_decay=config.weight_decay)])
+    adamw = AdamW(rest, beta_2=config.adam_beta_2, weight_decay=config.weight_decay)
+    return Optimizer([*muon, adamw], WeightAverage(named, decay=ema_decay) if ema_decay else None)
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:

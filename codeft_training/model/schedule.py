@@ -117,6 +117,16 @@ class Schedule:
         return max(min(max(steps, least), _steps(self.max_steps, until) - step), 1)
 
 
+def decay_factor(schedule: str, rate: float) -> float:
+    """Return the factor on ``weight_decay`` of a step whose learning rate has the factor ``rate`` in 0..1.
+
+    The optimizer takes the product of rate and decay away, so 1 falls with the rate once already.
+    """
+    if not rate:
+        return 1.0  # of nothing
+    return {"coupled": 1.0, "constant": 1 / rate, "falling": rate}[schedule]
+
+
 def build_schedule(config: ScheduleConfig, *, budget_seconds: float = 0.0) -> Schedule:
     """Return the schedule of a run that has not begun."""
     lines = _lines(config)

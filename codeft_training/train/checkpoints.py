@@ -67,21 +67,24 @@ def latest_valid(folder: Path) -> Path | None:
 def save_checkpoint(
     folder: Path, step: int, weights: Mapping[str, Tensor], optimizer: Mapping[str, Tensor], state: Mapping[str, Any]
 ) -> Path:
-    """Write ``checkpoint-<step>`` and remove all but the latest two; it is on disk complete, or it is not there.
+    """Write ``checkpoint-<step>`` and remove all but the latest two and that of the state's ``best_step``.
+
+    It is on disk complete, or it is not there.
 
     Raises:
         OSError: it cannot be written; the checkpoints before it are untouched.
     """
     from safetensors.torch import save
 
-    final = folder / f"checkpoint-{step}"
+    final = checkpoint_path(folder, step)
     with replacing_folder(final) as temporary:
         (temporary / WEIGHTS).write_bytes(save(_on_cpu(weights), metadata={"format": "pt"}))
         (temporary / OPTIMIZER).write_bytes(save(_on_cpu(optimizer)))
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1, sort_keys=True))
         mark_complete(temporary, OWN)
     for path in _checkpoints(folder)[:-NUM_KEPT]:
-        shutil.rmtree(path)
+        if step_from_path(path) != state.get("best_step"):
+            shutil.rmtree(path)
     return final
 
 
@@ -94,6 +97,11 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor],
         load_file(folder / OPTIMIZER),
         json.loads((folder / STATE).read_text()),
     )
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Return the folder of the checkpoint after a step."""
+    return folder / f"checkpoint-{step}"
 
 
 def step_from_path(folder: Path) -> int:

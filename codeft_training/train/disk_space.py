@@ -13,8 +13,8 @@ from codeft_training.run_spec import TrainingRun
 from codeft_training.train.checkpoints import NUM_KEPT
 
 _FP32 = 4
-_NUM_STATES = NUM_KEPT + 1
-"""A state is removed when the one after it is complete."""
+_NUM_STATES = NUM_KEPT + 2
+"""A state is removed when the one after it is complete; the best one stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +46,10 @@ def run_size(recipe: Recipe) -> RunSize:
             matrices = (p.shape for name, p in parameters.items() if is_hidden_matrix(name, p))
             trained = sum(rank * sum(shape) for shape in matrices)
             num_moments = 2 * trained
-    elif isinstance(recipe, PretrainRecipe) and recipe.pretraining.optimizer == "muon":
-        # one moment a hidden matrix, two of what is left
-        num_moments -= sum(p.numel() for name, p in parameters.items() if is_hidden_matrix(name, p))
+    elif isinstance(recipe, PretrainRecipe):
+        if recipe.pretraining.optimizer == "muon":  # one moment a hidden matrix, two of what is left
+            num_moments -= sum(p.numel() for name, p in parameters.items() if is_hidden_matrix(name, p))
+        num_moments += num if recipe.repetition.ema_decay else 0
     return RunSize(
         num_parameters=num,
         state_weights=_FP32 * trained,

@@ -87,7 +87,20 @@ class Finetuner:
         if adapter.is_stopped:
             raise Stopped(f"stopped at step {adapter.step} of {adapter.last_step}; the state is saved")
         trained: Any = trainer.model
+        if adapter.kept_checkpoint is not None:
+            _load_weights(trained, adapter.kept_checkpoint, is_lora=bool(lora_rank))
         return trained.merge_and_unload() if lora_rank else trained
+
+
+def _load_weights(model: Any, checkpoint: Path, *, is_lora: bool) -> None:
+    from safetensors.torch import load_file, load_model
+
+    if not is_lora:
+        load_model(model, checkpoint / TRAINER[0])
+        return
+    from peft import set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, load_file(checkpoint / ADAPTER[0]))
 
 
 def micro_batch(data: DataConfig, rows: int) -> tuple[int, int]:

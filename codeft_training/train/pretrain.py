@@ -7,14 +7,12 @@ nothing; several such steps in a row end the run with an error.
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +20,19 @@ import torch
 from torch import Tensor
 from transformers import Qwen3ForCausalLM
 
-from codeft_training.data.batches import Batch, Batches, Prefetcher
+from codeft_training.data.batches import Batches
 from codeft_training.measure.samples import Generate, greedy_generator
+from codeft_training.model.average import PREFIX, WeightAverage
 from codeft_training.model.distributed import DistributedContext, copy_into_sharded, full_tensor, local_part
-from codeft_training.model.forward import Mask, document_mask, prepare_model
+from codeft_training.model.forward import document_mask, prepare_model
 from codeft_training.model.optimizer import build_optimizer
-from codeft_training.model.schedule import Schedule, build_schedule
+from codeft_training.model.schedule import Schedule, build_schedule, decay_factor
 from codeft_training.recipe import PretrainRecipe
 from codeft_training.run_spec import Stopped
 from codeft_training.train.callbacks.callback import Callback, StepLog
-from codeft_training.train.checkpoints import latest_valid, load_checkpoint, save_checkpoint
-from codeft_training.train.oom import retry_line, retry_with_smaller_batch
+from codeft_training.train.checkpoints import checkpoint_path, is_valid, latest_valid, load_checkpoint, save_checkpoint
+from codeft_training.train.collection import without_garbage_collection
+from codeft_training.train.gradients import Gradients, to_device
 from codeft_training.train.state import TrainState
 
 MAX_SKIPPED_IN_A_ROW = 3
@@ -54,9 +54,14 @@ class Pretrainer:
     ) -> None:
         self.model = model
         self._recipe, self._context, self._folder, self._callbacks = recipe, context, folder, callbacks
-        self._batches, self._prefetcher = batches, Prefetcher(batches, context.local_rows)
-        self._trained = prepare_model(model, recipe, context)
-        self._optimizer = build_optimizer(model.named_parameters(), recipe.pretraining.optimizer, recipe.optimization)
+        self._batches, self._trained = batches, prepare_model(model, recipe, context)
+        self._gradients = Gradients(recipe, self._trained, batches, context=context, on_message=callbacks.on_message)
+        self._optimizer = build_optimizer(
+            model.named_parameters(),
+            recipe.pretraining.optimizer,
+            recipe.optimization,
+            ema_decay=recipe.repetition.ema_decay,
+        )
         schedule = build_schedule(recipe.schedule, budget_seconds=recipe.pretraining.budget_seconds)
         self.state = TrainState(
             schedule=schedule,
@@ -64,10 +69,13 @@ class Pretrainer:
             phase_begins=batches.phase_begins(schedule.begins, schedule.last_step),
         )
         self._clock = time.monotonic()
-        self._is_stopped = False
+        self._is_stopped, self._saved_step = False, -1
 
     def train(self) -> Qwen3ForCausalLM:
-        """Resume, train to the end of the schedule and return the Hub model with its full weights.
+        """Resume, train to the end of the schedule and return the Hub model with the best weights, in full.
+
+        The best are those, or their average, after the step whose held-out documents had the least bits per byte; the
+        last where nothing is held out.
 
         Raises:
             Stopped: SIGTERM came; the state is saved and the next call goes on from there.
@@ -75,13 +83,13 @@ class Pretrainer:
             OSError: a checkpoint cannot be written, or a single row does not fit the memory.
         """
         self.resume()
-        with _without_garbage_collection():
+        with without_garbage_collection():
             while not self.is_done and not self._is_stopped:
                 self.train_step()
         if self._is_stopped:
             raise Stopped(f"stopped at step {self.step} of {self._recipe.schedule.max_steps}; the state is saved")
         self._callbacks.on_train_end(self)
-        return self._full_model()
+        return self._kept_model()
 
     @property
     def step(self) -> int:
@@ -129,6 +137,8 @@ class Pretrainer:
             for name, tensor in current.items():
                 copy_into_sharded(tensor, saved[name])
         restored = TrainState.from_checkpoint(state)
+        if restored.best_step and not is_valid(checkpoint_path(self._folder, restored.best_step)):
+            restored = restored.without_best()  # its checkpoint was damaged: what is not there cannot be kept
         # memory may have been the reason for fewer rows, then or now
         self.state = replace(restored, micro_rows=min(restored.micro_rows, self._recipe.data.batch_rows))
 
@@ -136,16 +146,20 @@ class Pretrainer:
         """Do one step and call the callbacks."""
         start = time.monotonic()
         self._callbacks.on_step_begin(self)
-        rate = self._recipe.optimization.learning_rate * self.schedule.rate(self.step)
-        loss, norm, num_labels = self._gradients()
+        factor = self.schedule.rate(self.step)
+        rate = self._recipe.optimization.learning_rate * factor
+        (loss, norm, num_labels), micro_rows = self._gradients.compute(
+            self.step, self.state.micro_rows, self.state.phase_begins
+        )
+        self.state = replace(self.state, micro_rows=micro_rows)
         if not num_labels:
             self.state = self.state.masked(time.monotonic() - start)
         elif math.isfinite(loss) and math.isfinite(norm):
-            self._optimizer.step(rate)
+            self._optimizer.step(rate, decay_factor(self._recipe.repetition.weight_decay_schedule, factor))
             self.state = self.state.stepped(loss, time.monotonic() - start)
         else:
             self.state = self._skipped(loss, norm, time.monotonic() - start)
-        self._zero_grad()
+        self._gradients.clear()
         if self.step % self._recipe.monitor.log_every_steps == 0 or self.is_done:
             self._log(rate, norm)
         self._callbacks.on_step_end(self)
@@ -158,8 +172,25 @@ class Pretrainer:
             )
             self.state = replace(self.state, schedule=schedule, phase_begins=begins)
 
+    def averaged(self) -> AbstractContextManager[None] | None:
+        """Return a context in which the model has the average of its weights; None where the recipe wants none."""
+        average = self._optimizer.average
+        return None if average is None else self._averaged(average)
+
+    def keep_best(self, bits: float, averaged_bits: float | None, *, since: int) -> None:
+        """Keep the weights after this step, or their average, if its bits per byte are the least after ``since``."""
+        is_average = averaged_bits is not None and averaged_bits < bits
+        best = averaged_bits if averaged_bits is not None and is_average else bits
+        # the processes may differ in a last digit, and must not differ in this
+        if self._context.any(self._context.is_main and self.state.is_better(best, since=since)):
+            self.state = self.state.improved(best, is_average=self._context.any(self._context.is_main and is_average))
+            if not self.is_done:
+                self.save()
+
     def save(self) -> None:
-        """Write a checkpoint of everything that the next step depends on."""
+        """Write a checkpoint of everything that the next step depends on, if this step has none."""
+        if self._saved_step == self.step:
+            return
         self._callbacks.on_save(self)
         weights = {name: full_tensor(tensor) for name, tensor in self._weights().items()}
         optimizer = {name: full_tensor(tensor) for name, tensor in self._optimizer.tensors().items()}
@@ -167,6 +198,7 @@ class Pretrainer:
             state = replace(self.state, seconds=self.seconds)
             save_checkpoint(self._folder, self.step, weights, optimizer, asdict(state))
         self._context.barrier()
+        self._saved_step = self.step
 
     def stop(self) -> None:
         """End the run after this step."""
@@ -176,8 +208,9 @@ class Pretrainer:
         self, ids: npt.NDArray[np.int64], labels: npt.NDArray[np.int64], positions: npt.NDArray[np.int64] | None = None
     ) -> npt.NDArray[np.float32]:
         """Return each label's loss in nats, ``[rows, context]``."""
-        mask = None if positions is None else document_mask(self._to_device(np.cumsum(positions == 0, axis=1)))
-        return self._trained.token_nats(self._to_device(ids), self._to_device(labels), mask).cpu().numpy()
+        device = self._context.device
+        mask = None if positions is None else document_mask(to_device(np.cumsum(positions == 0, axis=1), device))
+        return self._trained.token_nats(to_device(ids, device), to_device(labels, device), mask).cpu().numpy()
 
     def generator(self) -> Generate | None:
         """Return a greedy generator in the main process, None where it holds only a part of the weights."""
@@ -194,67 +227,37 @@ class Pretrainer:
     def _is_sharded(self) -> bool:
         return self._recipe.pretraining.parallel == "shard" and self._context.size > 1
 
-    def _full_model(self) -> Qwen3ForCausalLM:
-        """Return the Hub model with the full weights, also where each process held a part."""
-        if not self._is_sharded:
+    @contextmanager
+    def _averaged(self, average: WeightAverage) -> Iterator[None]:
+        self._reshard()
+        with average.swapped():
+            yield
+            self._reshard()
+
+    def _reshard(self) -> None:
+        """Forget the full weights that a forward pass has gathered: they are about to change."""
+        if self._is_sharded:
+            self._trained.reshard()  # type: ignore[operator]  # FSDP has made it a module that has it
+
+    def _kept_model(self) -> Qwen3ForCausalLM:
+        """Return the Hub model with the full weights that are kept, also where each process held a part."""
+        best, weights = self.state.best_step, self._weights()
+        is_last = best in {0, self.step}
+        if is_last and not self.state.best_is_average and not self._is_sharded:
             return self.model
-        weights = {name: full_tensor(tensor).detach() for name, tensor in self._weights().items()}
-        model = Qwen3ForCausalLM(self.model.config)
+        optimizer = self._optimizer.tensors()
+        if not is_last:
+            weights, optimizer, _ = load_checkpoint(checkpoint_path(self._folder, best))
+        if self.state.best_is_average:
+            weights = {name: optimizer[f"{PREFIX}{name}"] for name in weights}
+        weights = {name: full_tensor(tensor).detach() for name, tensor in weights.items()}
+        model = Qwen3ForCausalLM(self.model.config) if self._is_sharded else self.model
         for name, parameter in model.named_parameters():
             copy_into_sharded(parameter, weights[name])
         return model
 
     def _weights(self) -> dict[str, Tensor]:
         return dict(self.model.named_parameters())
-
-    def _gradients(self) -> tuple[float, float, int]:
-        """Leave the clipped gradients of the global batch; return its loss in nats a token, their norm, its labels."""
-        step = self.step
-        (loss, num_labels), micro_rows = retry_with_smaller_batch(
-            lambda size: self._accumulate(step, size), self.state.micro_rows, self._on_retry
-        )
-        self.state = replace(self.state, micro_rows=micro_rows)
-        grads = [tensor.grad for tensor in self._weights().values() if tensor.grad is not None]
-        shards_gradients = self._recipe.pretraining.parallel == "shard"  # FSDP has reduced them
-        self._context.all_reduce([loss] if shards_gradients else [loss, *grads])
-        norm = full_tensor(torch.nn.utils.get_total_norm(grads))
-        factor = (self._recipe.optimization.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(grads, factor)  # pyright: ignore[reportPrivateImportUsage]
-        loss_value, norm_value = torch.stack([loss, norm.to(loss.dtype)]).tolist()  # the step's only wait for a GPU
-        return loss_value, norm_value, num_labels
-
-    def _accumulate(self, step: int, size: int) -> tuple[Tensor, int]:
-        prepared, device = self._prefetcher.get(step, size, self.state.phase_begins), self._context.device
-        total, scale = torch.zeros((), device=device), torch.full((), 1 / max(prepared.num_labels, 1), device=device)
-        # FSDP averages gradients over processes; their sum is wanted
-        factor = self._context.size if self._recipe.pretraining.parallel == "shard" else 1
-        for batch in prepared.micro_batches:
-            ids, labels, mask = self._upload(batch)
-            loss, cross_entropy = self._trained(ids, labels, scale, mask)
-            (loss * factor).backward()
-            total += cross_entropy
-        return total, prepared.num_labels
-
-    def _upload(self, batch: Batch) -> tuple[Tensor, Tensor, Mask]:
-        ids, labels = (self._to_device(part) for part in (batch.ids, batch.labels))
-        return ids, labels, None if batch.documents is None else document_mask(self._to_device(batch.documents))
-
-    def _to_device(self, values: npt.NDArray[Any]) -> Tensor:
-        tensor = torch.from_numpy(values)
-        if self._context.device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self._context.device, non_blocking=True)
-
-    def _on_retry(self, size: int) -> None:
-        """Forget the gradients of a step that ran out of memory."""
-        self._zero_grad()
-        if self._context.device.type == "cuda":
-            torch.cuda.empty_cache()
-        self._callbacks.on_message(retry_line(size))
-
-    def _zero_grad(self) -> None:
-        for tensor in self._weights().values():
-            tensor.grad = None
 
     def _skipped(self, loss: float, norm: float, seconds: float) -> TrainState:
         state = self.state.skipped(seconds)
@@ -279,16 +282,3 @@ class Pretrainer:
         )
         self.state = self.state.logged()
         self._callbacks.on_log(self, log)
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    # a collection walks every object of torch and transformers: none is garbage
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-        gc.unfreeze()

@@ -13,6 +13,7 @@ from codeft_training.export.checkpoint import save_checkpoint
 from codeft_training.export.model_card import model_card
 from codeft_training.measure.eval_texts import BITS_PREFIX
 from codeft_training.measure.metrics import FILE
+from codeft_training.measure.validation import best_entry
 from codeft_training.recipe import FinetuneRecipe, Recipe
 from codeft_training.run_spec import TrainingRun
 from codeft_training.train.checkpoints import library_write_errors
@@ -55,8 +56,9 @@ def _base_dtype(recipe: Recipe) -> torch.dtype | None:
 
 def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds: float) -> dict[str, Any]:
     losses = [entry["loss"] for entry in metrics if "loss" in entry]
-    validations = [entry for entry in metrics if "bits_per_byte" in entry]
+    validation, is_average = best_entry(metrics)
     eval_texts = [entry for entry in metrics if "probe_seconds" in entry]
+    last_step = max((entry["step"] for entry in metrics), default=0)
     # a resumed run counts the time of the processes before it
     seconds = max([seconds, *(entry["seconds"] for entry in metrics if "seconds" in entry)])
     packed = run.packed.manifest()
@@ -75,7 +77,10 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         "tokens_by_source": packed["splits"]["train"]["tokens_by_source"],
         "first_loss": losses[0] if losses else None,
         "final_loss": losses[-1] if losses else None,
-        "validation": {k: v for k, v in validations[-1].items() if k != "step"} if validations else {},
+        # the engine has returned the weights of this very measurement
+        "kept": {"step": validation.get("step", last_step), "weights": "average" if is_average else "trained"},
+        "last_step": last_step,
+        "validation": {k: v for k, v in validation.items() if k != "step"},
         "probe": {k: v for k, v in eval_texts[-1].items() if k.startswith(BITS_PREFIX)} if eval_texts else {},
         **({"probe_seconds": _eval_seconds(metrics)} if eval_texts else {}),
         "seconds": round(seconds, 2),

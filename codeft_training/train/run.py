@@ -123,6 +123,7 @@ def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: Distrib
     from transformers import Qwen3ForCausalLM
 
     from codeft_training.data.batches import Batches
+    from codeft_training.data.variation import build_variation
     from codeft_training.train.pretrain import Pretrainer
 
     recipe = run.recipe
@@ -130,7 +131,9 @@ def build_pretrainer(run: TrainingRun, callbacks: CallbackList, context: Distrib
     model = initial_model(recipe)
     assert isinstance(model, Qwen3ForCausalLM), "made in this shape"
     by_document = recipe.pretraining.attention == "documents"
-    batches = Batches(run.packed, recipe.data, recipe.schedule.stages, with_documents=by_document)
+    variation = build_variation(run.packed, run.tokenizer, recipe)
+    stages = recipe.schedule.stages
+    batches = Batches(run.packed, recipe.data, stages, with_documents=by_document, variation=variation)
     return Pretrainer(recipe, model, batches=batches, context=context, folder=run.work, callbacks=callbacks)
 
 

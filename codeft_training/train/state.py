@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,11 @@ class TrainState:
     """Steps without a token in the loss; they change nothing."""
     losses: tuple[float, ...] = ()
     """Of the steps since the last entry in the metrics; a skipped or masked step has none."""
+    best_bits: float | None = None
+    """Least bits per byte of held-out documents after any step of the stage, of the weights or of their average."""
+    best_step: int = 0
+    """The step after which they were measured; 0 before the first measurement."""
+    best_is_average: bool = False
     num_pending: int = 0
     """Steps since the last entry, and the time they took."""
     pending_seconds: float = 0.0
@@ -54,6 +60,18 @@ class TrainState:
     def masked(self, seconds: float) -> TrainState:
         """Return the state after a step without a token in the loss."""
         return replace(self._advanced(seconds), num_masked=self.num_masked + 1)
+
+    def is_better(self, bits: float, *, since: int) -> bool:
+        """Return whether a measurement is the best of those after step ``since``."""
+        return math.isfinite(bits) and (self.best_bits is None or self.best_step <= since or bits < self.best_bits)
+
+    def improved(self, bits: float, *, is_average: bool) -> TrainState:
+        """Return the state after a measurement that is the best so far."""
+        return replace(self, best_bits=bits, best_step=self.step, best_is_average=is_average)
+
+    def without_best(self) -> TrainState:
+        """Return the state as if nothing had been measured."""
+        return replace(self, best_bits=None, best_step=0, best_is_average=False)
 
     def logged(self) -> TrainState:
         """Return the state after an entry in the metrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,12 @@ from codeft_training.measure.samples import Generate, greedy_generator
 from codeft_training.model.optimizer import is_hidden_matrix
 from codeft_training.model.schedule import Schedule
 from codeft_training.train.callbacks.callback import Callback, StepLog
-from codeft_training.train.checkpoints import library_write_errors, mark_complete
+from codeft_training.train.checkpoints import checkpoint_path, is_valid, library_write_errors, mark_complete
 
 
 def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
     """Return the folder in which the trainer saves the current step."""
-    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+    return checkpoint_path(Path(str(args.output_dir)), state.global_step)
 
 
 class GuardedTrainer(SFTTrainer):
@@ -80,6 +81,8 @@ class TrlAdapter(TrainerCallback, ExportableState):
         self._clock = self._step_start = time.monotonic()
         self._logged_step, self._step_seconds = 0, 0.0
         self._num_masked = self._num_masked_logged = 0
+        self._output = Path()
+        self._best_step, self._best_bits = 0, math.inf
 
     @property
     def step(self) -> int:
@@ -122,6 +125,23 @@ class TrlAdapter(TrainerCallback, ExportableState):
         """Return whether every weight is a finite number."""
         return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
 
+    def averaged(self) -> None:
+        """Return None: the trainer averages no weights."""
+
+    def keep_best(self, bits: float, averaged_bits: float | None, *, since: int) -> None:
+        """Let the trainer keep the checkpoint after this step, if its bits per byte are the least after ``since``."""
+        if bits < self._best_bits or (math.isfinite(bits) and self._best_step <= since):
+            self._best_step, self._best_bits = self.step, bits
+            self._state.best_model_checkpoint = str(checkpoint_path(self._output, self.step))
+            if self.step < self.last_step:
+                self.save()
+
+    @property
+    def kept_checkpoint(self) -> Path | None:
+        """The checkpoint of the best weights; None where they are the last, or none were measured."""
+        path = checkpoint_path(self._output, self._best_step)
+        return path if 0 < self._best_step < self.step and is_valid(path) else None
+
     def save(self) -> None:
         """Let the trainer save when its hooks have ended."""
         self._control.should_save = True
@@ -131,8 +151,9 @@ class TrlAdapter(TrainerCallback, ExportableState):
         self._control.should_training_stop = self.is_stopped = True
 
     def state(self) -> dict[str, Any]:
-        """Return the part of a checkpoint that is the adapter's: the time used, and the masked steps."""
-        return {"args": {}, "attributes": {"seconds": self.seconds, "num_masked": self._num_masked}}
+        """Return the part of a checkpoint that is the adapter's: the time used, the masked steps and the best one."""
+        best = {} if math.isinf(self._best_bits) else {"best_step": self._best_step, "best_bits": self._best_bits}
+        return {"args": {}, "attributes": {"seconds": self.seconds, "num_masked": self._num_masked} | best}
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -142,6 +163,8 @@ class TrlAdapter(TrainerCallback, ExportableState):
         attributes = saved.get(type(self).__name__, {}).get("attributes", {}) if isinstance(saved, dict) else {}
         self._clock = time.monotonic() - attributes.get("seconds", 0.0)
         self._num_masked = self._num_masked_logged = attributes.get("num_masked", 0)
+        self._output = Path(str(args.output_dir))
+        self._best_step, self._best_bits = attributes.get("best_step", 0), attributes.get("best_bits", math.inf)
         self._logged_step, self._step_seconds = state.global_step, 0.0
         self._callbacks.on_train_begin(self)
 

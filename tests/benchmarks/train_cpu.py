@@ -115,7 +115,7 @@ def bare(run: TrainingRun) -> Iterator[float]:
     begins = batches.phase_begins((0,), recipe.schedule.max_steps)
     for step in range(recipe.schedule.max_steps):
         start = time.process_time()
-        for batch in batches.micro_batches(batches.rows(step, begins), recipe.data.batch_rows):
+        for batch in batches.micro_batches(batches.readings(step, begins), recipe.data.batch_rows):
             logits = model(input_ids=torch.from_numpy(batch.ids)).logits
             F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(batch.labels).flatten()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -221,13 +221,13 @@ def test_a_run_with_a_time_budget_reads_the_annealing_rows_at_its_end(tmp_path, 
     monkeypatch.setattr(pretrain, "time", SimpleNamespace(monotonic=lambda: next(ticks) / 100))
     run = training_run(made, tmp_path, max_steps=20_000, budget_seconds=2.0, save_every_steps=10**6, log_every_steps=10)
     pretrainer = resumed(dataclasses.replace(run, packed=PackedRows(tmp_path / "packed")))
-    read, rows_of = [], pretrainer._batches.rows
-    monkeypatch.setattr(pretrainer._batches, "rows", lambda *key: read.append((key, rows_of(*key))) or read[-1][1])
+    read, readings = [], pretrainer._batches.readings
+    monkeypatch.setattr(pretrainer._batches, "readings", lambda *key: read.append((key, readings(*key))) or read[-1][1])
     while not pretrainer.is_done:
         pretrainer.train_step()
     last = {key[0]: found for key, found in read}  # a step prepared before the end was known is prepared again
     order = np.concatenate([last[step] for step in range(pretrainer.state.step)])
-    is_annealing = order >= train_rows["num_rows"] - train_rows["num_annealing_rows"]
+    is_annealing = order % train_rows["num_rows"] >= train_rows["num_rows"] - train_rows["num_annealing_rows"]
     first = int(is_annealing.argmax())
     assert is_annealing[first:].all()
     wanted = train_rows["num_annealing_rows"] / train_rows["num_rows"]

@@ -32,7 +32,13 @@ FROM_SCRATCH = WEIGHTS | {
     "vocab_size": 321,
     "hidden_size": 64, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "intermediate_size": 64,
     "optimizer": "adamw", "z_loss": 0.1, "attention": "documents", "budget_seconds": 1e-3,
+    "weight_decay_schedule": "constant", "dropout": 0.5, "document_order": "shuffled", "masked_inputs": 0.5,
+    "procedural_fraction": 0.25,
 }  # fmt: skip
+FROM_SCRATCH_EFFECTS = EFFECTS | {
+    # whether the average is the better one decides whether it shows in the weights
+    "ema_decay": (0.5, lambda entries, run: [entry["step"] for entry in entries if "ema_bits_per_byte" in entry]),
+}
 FROM_SCRATCH_REFUSED = REFUSED | {
     "parallel": ("shard", "needs several processes"),
 }
@@ -78,7 +84,7 @@ def needed_by(changes):
     return shard | ({"decay_fraction": 0.0} if "stages" in changes else {})
 
 
-def check(field, make_run, folder, *, weights, refused):
+def check(field, make_run, folder, *, weights, refused, effects=EFFECTS):
     """Check that another value of a field shows."""
     value, rule = refused.get(field, (None, None))
     if rule is not None:
@@ -86,7 +92,7 @@ def check(field, make_run, folder, *, weights, refused):
             train(make_run(folder / "changed", **{field: value}), Collected())
         return
     plain = make_run(folder / "plain")
-    value, effect = EFFECTS.get(field, (weights.get(field), None))
+    value, effect = effects.get(field, (weights.get(field), None))
     changed = make_run(folder / "changed", **{field: value})
     before, after = outcome(plain), outcome(changed)
     if effect is None:
@@ -98,7 +104,7 @@ def check(field, make_run, folder, *, weights, refused):
 
 @pytest.mark.parametrize("field", sorted(RECIPES["smoke"].values()))
 def test_every_field_of_a_recipe_from_scratch_does_something(made, tmp_path, field):
-    changed_fields(RECIPES["smoke"], FROM_SCRATCH, EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
+    changed_fields(RECIPES["smoke"], FROM_SCRATCH, FROM_SCRATCH_EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
 
     def make_run(output, **changes):
         return training_run(made, output, **(BRIEF | needed_by(changes) | changes))
@@ -108,7 +114,8 @@ def test_every_field_of_a_recipe_from_scratch_does_something(made, tmp_path, fie
         outcome(make_run(tmp_path, compile="layers", max_steps=1))
         assert torch._dynamo.utils.counters["stats"]["unique_graphs"]
         return
-    check(field, make_run, tmp_path, weights=FROM_SCRATCH, refused=FROM_SCRATCH_REFUSED)
+    tables = {"weights": FROM_SCRATCH, "refused": FROM_SCRATCH_REFUSED, "effects": FROM_SCRATCH_EFFECTS}
+    check(field, make_run, tmp_path, **tables)
 
 
 @pytest.mark.parametrize("field", sorted(RECIPES["qwen2.5-0.5b-sft"].values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,6 +83,14 @@ class Engine(Protocol):
 
     def weights_are_finite(self) -> bool:
         """Return whether every weight is a finite number; a collective of all processes."""
+        ...
+
+    def averaged(self) -> AbstractContextManager[None] | None:
+        """Return a context in which the engine has the average of its weights; None where there is none."""
+        ...
+
+    def keep_best(self, bits: float, averaged_bits: float | None, *, since: int) -> None:
+        """Keep the weights after this step, or their average, if its bits per byte are the least after ``since``."""
         ...
 
     def save(self) -> None:
