@@ -2,6 +2,7 @@
 
 import multiprocessing
 import random
+import re
 import signal
 import socket
 
@@ -133,7 +134,7 @@ def killed_at_random(run, rng):
     process.start()
     theirs.close()
     lines, num_steps = [], rng.randint(2, 3)
-    while sum(line.startswith("step ") for line in lines) < num_steps:
+    while sum(bool(re.match(r"step \d+/", line)) for line in lines) < num_steps:  # not those of an evaluation
         lines.append(ours.recv())
     process.join(timeout=rng.uniform(0, 0.05))
     process.kill()
