@@ -13,6 +13,7 @@ from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.packing import pack
 from codeft_training.data.row_groups import group_shares, read_groups
 from codeft_training.data.row_order import StageOrder
+from codeft_training.data.variation import build_variation
 from codeft_training.model.schedule import MIN_DECAY_STEPS, build_schedule
 from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipe_stages import ROW_COLUMNS, Stage
@@ -284,3 +285,41 @@ def test_a_stage_that_the_clock_left_out_is_not_told(packed, made, tmp_path):
     stages = train(replace(run, packed=packed), Collected())["stages"]
     assert [stage["name"] for stage in stages] == ["chat"]
     assert stages[0]["num_steps"] == MIN_DECAY_STEPS
+
+
+def test_a_new_order_of_documents_stays_in_the_groups_that_stages_weigh(packed, made, tmp_path):
+    run = replace(training_run(made, tmp_path, document_order="shuffled", **STAGES), packed=packed)
+    variation, stages = build_variation(packed, made / "tokenizer", run.recipe), run.recipe.schedule.stages
+    order, tokens = packed.order(1, stages), packed.tokens("train").reshape(-1)
+    groups = read_groups(packed.manifest()["splits"]["train"])
+    group = np.zeros(len(packed.tokens("train")), dtype=int)
+    for number, found in enumerate(groups):
+        group[found.rows] = number
+    readings = order.readings(0, 400, (0, 200, 300))
+    source, _ = variation.document_order.sources(readings)
+    rows = np.where(source < 0, -1, source // 64)
+    for reading, origin in zip(readings % order.num_rows, rows, strict=True):
+        assert set(group[origin[origin >= 0]]) == {group[reading]}
+    first = [i for i, reading in enumerate(readings) if group[reading % order.num_rows] == len(groups) - 1]
+    passes = readings[first] // order.num_rows
+    assert passes.tolist() == sorted(passes)
+    once = source[first][passes == 0]
+    assert len(set(once[once >= 0])) == (once >= 0).sum()  # no token twice in a pass
+    assert len(tokens) > len(set(once[once >= 0]))
+
+
+@pytest.mark.parametrize("engine", ["pretraining", "fine-tuning"])
+def test_the_best_weights_of_the_last_stage_are_kept(packed, made, base, tmp_path, engine):
+    """The last stage makes held-out text worse, as fine-tuning may: its result is kept all the same."""
+    stages = [BROAD, CHAT | {"share": 0.5, "start_rate": 1.0, "end_rate": 1.0}]
+    changes = STAGES | {"stages": stages, "validate_every_steps": 4, "learning_rate": 0.05}
+    scratch = engine == "pretraining"
+    run = training_run(made, tmp_path, **changes) if scratch else finetuning_run(made, base, tmp_path, **changes)
+    reporter = Collected()
+    kept = train(replace(run, packed=packed), reporter)["kept"]["step"]
+    bits = {entry["step"]: entry["bits_per_byte"] for entry in reporter.observed if "bits_per_byte" in entry}
+    assert bits.keys() == {0, 4, 6, 8, 12}
+    assert kept == min((8, 12), key=bits.get)
+    assert min(bits[4], bits[6]) < bits[kept]
+    card = (tmp_path / "checkpoint" / "README.md").read_text()
+    assert f"{bits[kept]:.4f}" in card
