@@ -42,6 +42,11 @@ class Source:
     """Rows to read in the full profile; None reads everything."""
     has_sample: bool = True
     """False where the sample profile reads the real origin, because it needs no network."""
+    runs_doctests: bool = False
+    """Whether documents with doctests are kept only if these pass in the sandbox, for adapters such as
+    ``function_units``."""
+    max_bad_fraction: float | None = None
+    """Share of rows that may be rejected, for an adapter that selects; None leaves it to the profile."""
     sample_origin: Origin | None = None
     """The origin of the sample profile, where that is neither the embedded sample nor the real origin."""
 

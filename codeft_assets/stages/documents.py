@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.origins import Origin, Upstream
 from codeft_assets.source import Source
 from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.stages.doctests import LIMITS, WithDoctests
 from codeft_assets.store.engine import ShardResult, Stage, Unit
+from codeft_eval.sandbox.pool import Sandbox
 
 
 def documents_stage(source: Source, max_rows: int | None) -> Stage:
@@ -21,13 +23,18 @@ def documents_stage(source: Source, max_rows: int | None) -> Stage:
     adapter = source.adapter
     return Stage(
         name="documents",
-        code_version=code_version_of(read_documents, adapter_code(source)),
+        code_version=code_version_of(reader(source), adapter_code(source)),
         parameters={
             "adapter": adapter.__qualname__ if inspect.isfunction(adapter) else repr(adapter),
             "provenance": list(astuple(source.provenance(""))),
             "max_rows": max_rows,
         },
     )
+
+
+def reader(source: Source) -> Callable[..., Iterator[ShardResult]]:
+    """Return the function that reads a unit of a source."""
+    return read_with_doctests if source.runs_doctests else read_documents
 
 
 def adapter_code(source: Source) -> Any:
@@ -56,3 +63,12 @@ def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows:
         now = time.monotonic()
         yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
         start = now
+
+
+def read_with_doctests(
+    source: Source, origin: Origin, upstream: Upstream, max_rows: int | None
+) -> Iterator[ShardResult]:
+    """Read as ``read_documents``; a document whose doctests fail in the sandbox is a reject."""
+    with Sandbox(limits=LIMITS) as sandbox:
+        checked = replace(source, adapter=WithDoctests(source.adapter, sandbox))
+        yield from read_documents(checked, origin, upstream, max_rows)

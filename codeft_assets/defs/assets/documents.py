@@ -15,7 +15,7 @@ from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.documents import documents_stage, file_units, read_documents
+from codeft_assets.stages.documents import documents_stage, file_units, reader
 from codeft_assets.store.engine import StageRun
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
@@ -34,7 +34,8 @@ class SourceConfig(dg.Config):
     max_bad_fraction: float = Field(
         default=-1.0,
         le=1.0,
-        description="Fail if more than this share of rows cannot become documents. Negative: 0.05 (0.4 on the sample)",
+        description="Fail if more than this share of rows cannot become documents. Negative: the "
+        "catalogue's, else 0.05 (0.4 on the sample)",
     )
 
 
@@ -82,6 +83,8 @@ def _ingest(
     max_rows = config.max_rows or (None if workspace.is_sample else source.max_rows)
     per_file = None if max_rows is None else -(-max_rows // len(upstream.files))
     limit = config.max_bad_fraction
+    if limit < 0 and source.max_bad_fraction is not None:
+        limit = source.max_bad_fraction
     if limit < 0:
         limit = SAMPLE_MAX_BAD_FRACTION if workspace.is_sample else FULL_MAX_BAD_FRACTION
 
@@ -89,7 +92,7 @@ def _ingest(
         check_bad_fraction(source.name, manifest, limit)
 
     units = file_units(source, workspace.origin(source), upstream, per_file)
-    return run_stage(context, workspace, read_documents, units, documents_stage(source, per_file), accept=accept)
+    return run_stage(context, workspace, reader(source), units, documents_stage(source, per_file), accept=accept)
 
 
 def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.base.python_names import free_names, missing_imports, parse_module, with_imports
 from codeft_assets.exercises.taught.statement import UNKNOWN, RejectedError, Statement, is_plain, unfenced
+from codeft_assets.python_names import free_names, missing_imports, parse_module, with_imports
 
 ENTRY_POINT = "report_values"
 MAX_VALUE_CHARS = 160

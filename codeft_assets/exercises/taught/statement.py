@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.base.python_names import missing_imports, parse_module, with_imports
+from codeft_assets.python_names import missing_imports, parse_module, with_imports
 
 MAX_EXAMPLES = 4
 """Further ones are left out."""
