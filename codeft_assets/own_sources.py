@@ -1,7 +1,8 @@
 """Your own files as sources: a TOML file names them, so that the package need not be edited.
 
 Each ``[[source]]`` has a ``name`` and a ``path``; everything else has a default. The file is the one that
-``CODEFT_SOURCES`` names, else ``sources.toml`` under the data root, if there is one.
+``CODEFT_SOURCES`` names, else ``sources.toml`` under the data root, if there is one. A teacher's exercises are found in
+the same way.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.curation.ingest.adapters import exercise
 from codeft_assets.curation.ingest.row_shapes import AnyShape
 from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.origins import FileOrigin
@@ -19,6 +21,8 @@ from codeft_assets.source import Source
 
 VARIABLE = "CODEFT_SOURCES"
 FILE_NAME = "sources.toml"
+TAUGHT_VARIABLE, TAUGHT_KEY = "CODEFT_TAUGHT", "exercises/taught"
+"""A folder with a teacher's exercises, and the key of the asset that writes one under the data root."""
 _REQUIRED = frozenset({"name", "path"})
 _COLUMNS = frozenset({"text", "prompt", "response"})
 _FIELDS: Mapping[str, type | tuple[type, ...]] = {
@@ -70,12 +74,49 @@ def read_sources(path: Path) -> list[Source]:
     return [_source(entry, path) for entry in entries]
 
 
+def taught_sources() -> list[Source]:
+    """Return the source of a teacher's exercises, where a teacher has written some.
+
+    Raises:
+        SourcesFileError: the folder that ``CODEFT_TAUGHT`` names holds none.
+    """
+    named = os.environ.get(TAUGHT_VARIABLE)
+    folder = Path(named) if named else _home() / "files" / TAUGHT_KEY
+    path = folder.absolute() / "exercises.jsonl.gz"
+    if not path.is_file():
+        if named:
+            raise SourcesFileError(
+                f"{named!r} holds no exercises.jsonl.gz; run python -m codeft_assets.teachers, or unset "
+                f"{TAUGHT_VARIABLE}"
+            )
+        return []
+    return [
+        Source(
+            name="exercises-taught",
+            about="An exercise that a model wrote and solved: a function whose examples passed in the sandbox.",
+            origin=FileOrigin(path=str(path)),
+            adapter=exercise,
+            domain="code",
+            format="textbook",
+            license="its teacher's",
+            homepage="https://arxiv.org/abs/2306.11644",
+            priority=80,
+            weight=6.0,
+            has_sample=False,
+        )
+    ]
+
+
 def _path() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
-    home = Path(os.environ.get("CODEFT_HOME") or ".codeft") / FILE_NAME
-    return home if home.is_file() else None
+    own = _home() / FILE_NAME
+    return own if own.is_file() else None
+
+
+def _home() -> Path:
+    return Path(os.environ.get("CODEFT_HOME") or ".codeft")
 
 
 def _source(entry: Mapping[str, Any], file: Path) -> Source:

@@ -12,7 +12,7 @@ from codeft_assets.curation.ingest import adapters, free_text
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
 from codeft_assets.curation.quality.thresholds import Threshold
 from codeft_assets.origins import ComposedExercisesOrigin, HttpFileOrigin, HubOrigin, JinaReaderOrigin, LocalCodeOrigin
-from codeft_assets.own_sources import own_sources
+from codeft_assets.own_sources import own_sources, taught_sources
 from codeft_assets.source import Source, sources_by_name
 
 _ENTRIES = (
@@ -263,4 +263,4 @@ _ENTRIES = (
     ),
 )
 
-SOURCES = sources_by_name((*_ENTRIES, *own_sources()))
+SOURCES = sources_by_name((*_ENTRIES, *taught_sources(), *own_sources()))

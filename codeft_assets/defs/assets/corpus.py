@@ -1,5 +1,6 @@
 """The ledger, the mixture and the packed rows: which documents train, and how the model reads them."""
 
+import dataclasses
 import json
 import sys
 from collections import Counter
@@ -24,6 +25,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger_stage, mixture_stage
+from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
@@ -53,7 +55,13 @@ def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materi
     units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
     table, run = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
     write_catalog(store)
-    return result(table, run, _ledger_metadata(table))
+    return result(table, run, _ledger_metadata(table) | _yields(table, tables))
+
+
+def _yields(table: Table, document_tables: list[Table]) -> dict[str, Any]:
+    yields = source_yields(table.read(["source", "fate", "stage", "num_chars"]), document_tables)
+    header = [field.name for field in dataclasses.fields(SourceYield)]
+    return {"yield_by_source": md.markdown_table(header, map(dataclasses.astuple, yields))}
 
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Yield of each source, also of those that make exercises: what came in, and what each stage left of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from codeft_assets.curation.corpus.ledger import KEPT
+from codeft_assets.curation.documents import CHARS_PER_TOKEN
+from codeft_assets.store.tables import Table
+
+STAGES = ("quality", "decontamination", "deduplication")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceYield:
+    """Counts of one source, in the order of the stages."""
+
+    source: str
+    made: int
+    """Rows and parts of rows."""
+    passed: int
+    """Documents."""
+    after_quality: int
+    after_decontamination: int
+    after_deduplication: int
+    kept: int
+    """Within the budget of the mixture."""
+    tokens_per_minute: int | None
+    """Of documents, estimated; of one process, made and passed. None where no time was measured."""
+
+
+def source_yields(ledger: pl.DataFrame, tables: Sequence[Table]) -> list[SourceYield]:
+    """Return the yield of each documents table, from a ledger with source, fate, stage and num_chars."""
+    return [_source_yield(ledger.filter(pl.col("source") == _source(table)), table) for table in tables]
+
+
+def _source(table: Table) -> str:
+    return table.key.removeprefix("documents/")
+
+
+def _source_yield(ledger: pl.DataFrame, table: Table) -> SourceYield:
+    report = table.manifest().report
+    left, counts = ledger.height, {}
+    for stage in STAGES:
+        left -= ledger.filter((pl.col("stage") == stage) & (pl.col("fate") != KEPT)).height
+        counts[f"after_{stage}"] = left
+    num_tokens = int(ledger["num_chars"].cast(pl.Int64).sum()) / CHARS_PER_TOKEN
+    return SourceYield(
+        source=_source(table),
+        made=report.num_in,
+        passed=report.num_out,
+        kept=ledger.filter(pl.col("fate") == KEPT).height,
+        tokens_per_minute=round(60 * num_tokens / report.seconds) if report.seconds else None,
+        **counts,
+    )
