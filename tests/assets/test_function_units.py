@@ -49,6 +49,11 @@ def test_a_function_comes_with_imports_constants_and_helpers_of_helpers():
     assert names["public"](2.5) == {12: 1}
 
 
+def test_what_the_doctests_alone_use_comes_too():
+    text = 'TABLE = 3\ndef f(x):\n    """Doc.\n\n    >>> f(TABLE)\n    3\n    """\n    return x\n'
+    assert units(text)["f"].text.startswith("TABLE = 3\n")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

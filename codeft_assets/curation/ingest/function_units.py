@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import doctest
 import sys
 import warnings
 from collections.abc import Iterator
@@ -110,7 +111,9 @@ def _standalone(file: _File, node: Function) -> str:
         if statement.lineno in taken:
             continue
         taken[statement.lineno] = statement
-        for name in sorted(free_names(file.source(statement)) - _BUILTINS):
+        used = free_names(file.source(statement)) - _BUILTINS
+        shown = _names_in_examples(node) - used if statement is node else set()
+        for name in sorted(used | {name for name in shown if name in file.definitions or name in file.imports}):
             if name in file.definitions:
                 waiting.append(file.definitions[name])
             else:
@@ -121,6 +124,15 @@ def _standalone(file: _File, node: Function) -> str:
     if len(text) > MAX_UNIT_CHARS:
         raise _NeedsMoreError("too_large", f"{len(text)} characters with {len(taken) - 1} helpers")
     return text
+
+
+def _names_in_examples(node: Function) -> set[str]:
+    """Return the names that the doctests of a function use; none where they are malformed."""
+    try:
+        examples = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+        return free_names("".join(example.source for example in examples)) - _BUILTINS
+    except (SyntaxError, ValueError):
+        return set()
 
 
 def _import_of(file: _File, name: str) -> str:
