@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from codeft_assets.curation.corpus.ledger import KEPT
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
-from codeft_assets.store.tables import Table
+from codeft_assets.curation.report import StageReport
 
 STAGES = ("quality", "decontamination", "deduplication")
 
@@ -32,24 +32,24 @@ class SourceYield:
     """Of documents, estimated; of one process, made and passed. None where no time was measured."""
 
 
-def source_yields(ledger: pl.DataFrame, tables: Sequence[Table]) -> list[SourceYield]:
-    """Return the yield of each documents table, from a ledger with source, fate, stage and num_chars."""
-    return [_source_yield(ledger.filter(pl.col("source") == _source(table)), table) for table in tables]
+def source_yields(ledger: pl.DataFrame, reports: Mapping[str, StageReport]) -> list[SourceYield]:
+    """Return the yield of each source.
+
+    Args:
+        ledger: With source, fate, stage and num_chars.
+        reports: Of the documents tables, by source.
+    """
+    return [_source_yield(name, ledger.filter(pl.col("source") == name), report) for name, report in reports.items()]
 
 
-def _source(table: Table) -> str:
-    return table.key.removeprefix("documents/")
-
-
-def _source_yield(ledger: pl.DataFrame, table: Table) -> SourceYield:
-    report = table.manifest().report
+def _source_yield(name: str, ledger: pl.DataFrame, report: StageReport) -> SourceYield:
     left, counts = ledger.height, {}
     for stage in STAGES:
         left -= ledger.filter((pl.col("stage") == stage) & (pl.col("fate") != KEPT)).height
         counts[f"after_{stage}"] = left
     num_tokens = int(ledger["num_chars"].cast(pl.Int64).sum()) / CHARS_PER_TOKEN
     return SourceYield(
-        source=_source(table),
+        source=name,
         made=report.num_in,
         passed=report.num_out,
         kept=ledger.filter(pl.col("fate") == KEPT).height,

@@ -78,7 +78,8 @@ def units(package: str) -> dict[str, Any]:
 def in_corpus(store: Store) -> list[dict[str, Any]]:
     ledger = store.table("corpus/ledger").read(["source", "fate", "stage", "num_chars"])
     names = sorted(ledger["source"].unique().to_list())
-    return [asdict(found) for found in source_yields(ledger, [store.table(f"documents/{name}") for name in names])]
+    reports = {name: store.table(f"documents/{name}").manifest().report for name in names}
+    return [asdict(found) for found in source_yields(ledger, reports)]
 
 
 def _entry(

@@ -59,9 +59,10 @@ def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materi
 
 
 def _yields(table: Table, document_tables: list[Table]) -> dict[str, Any]:
-    yields = source_yields(table.read(["source", "fate", "stage", "num_chars"]), document_tables)
+    reports = {documents.key.removeprefix("documents/"): documents.manifest().report for documents in document_tables}
+    yields = source_yields(table.read(["source", "fate", "stage", "num_chars"]), reports)
     header = [field.name for field in dataclasses.fields(SourceYield)]
-    return {"yield_by_source": md.markdown_table(header, map(dataclasses.astuple, yields))}
+    return {"yield_by_source": md.markdown_table(header, [dataclasses.astuple(found) for found in yields])}
 
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:
