@@ -9,7 +9,7 @@ import sys
 import dagster as dg
 import pytest
 
-from codeft_assets.defs.assets.taught import exercises_taught
+from codeft_assets.defs.assets.taught import taught
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.own_sources import SourcesFileError, taught_sources
 from tests.assets.fake_endpoint import serving
@@ -19,7 +19,7 @@ from tests.assets.test_endpoint_teacher import GOOD, SYNTAX, Teacher
 def materialize(root, **config):
     resources = {"workspace": Workspace(root=str(root)), "pipes": dg.PipesSubprocessClient()}
     run_config = {"ops": {"exercises__taught": {"config": config}}}
-    result = dg.materialize([exercises_taught], resources=resources, run_config=run_config)
+    result = dg.materialize([taught], resources=resources, run_config=run_config)
     [event] = result.get_asset_materialization_events()
     return {name: found.value for name, found in event.materialization.metadata.items()}
 

@@ -39,7 +39,7 @@ class TaughtConfig(dg.Config):
     pool=GPU_POOL,
     code_version=code_version_of("codeft_assets.teachers.generate:generate", "codeft_assets.teachers.judge:judge"),
 )
-def exercises_taught(
+def taught(
     context: dg.AssetExecutionContext, config: TaughtConfig, workspace: Workspace, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """One row is an exercise that a model wrote and solved: signature, docstring with examples, body.
