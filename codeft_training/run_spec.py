@@ -36,7 +36,8 @@ class TrainingRun:
         """Names the weights: a hash each of what decides them, the recipe with its base, packed rows and tokenizer.
 
         How often a run is logged, validated and saved changes no weight, nor does the division of the global batch
-        into micro-batches but for rounding: a run goes on when these are changed. A base model counts by its content.
+        into micro-batches but for rounding: a run goes on when these are changed. Which of its steps is kept is decided
+        by those that were validated. A base model counts by its content.
         """
         values, base = self.recipe.weight_values(), self.base_hash
         recipe = values_hash(values | {"base_model": base} if base else values)

@@ -3,7 +3,8 @@
 A ``PretrainRecipe`` trains from scratch by our own step loop, a ``FinetuneRecipe`` trains a base model by TRL.
 
 Invariant: on one CPU the final weights depend on recipe, tokenizer and packed rows only; killing the process at any
-moment and running it again changes nothing. A run that is finished is not run again.
+moment and running it again changes nothing. They are those of the step with the least held-out loss, however far the
+run went on. A run that is finished is not run again.
 """
 
 from __future__ import annotations
