@@ -124,6 +124,8 @@ def train(options: argparse.Namespace, reporter: Reporter) -> int:
 def _train_metadata(result: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
     numbers |= result["validation"] | result["probe"]
+    if "kept" in result:  # a run that an earlier release finished has none
+        numbers["kept_step"] = result["kept"]["step"]
     if "probe_seconds" in result:
         numbers["probe_fraction"] = result["probe_seconds"] / max(result["seconds"], 1e-9)
     recipe = result["recipe"]
