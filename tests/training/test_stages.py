@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from codeft_training.__main__ import main
 from codeft_training.data.corpus import Corpus
@@ -17,6 +18,7 @@ from codeft_training.data.variation import build_variation
 from codeft_training.model.schedule import MIN_DECAY_STEPS, build_schedule
 from codeft_training.recipe_groups import ScheduleConfig
 from codeft_training.recipe_stages import ROW_COLUMNS, Stage
+from codeft_training.train.checkpoints import WEIGHTS
 from codeft_training.train.row_dataset import row_dataset
 from codeft_training.train.run import train
 from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
@@ -318,11 +320,15 @@ def test_the_best_weights_of_the_last_stage_are_kept(packed, made, base, tmp_pat
     changes = STAGES | {"stages": stages, "validate_every_steps": 4, "learning_rate": 0.3}
     scratch = engine == "pretraining"
     run = training_run(made, tmp_path, **changes) if scratch else finetuning_run(made, base, tmp_path, **changes)
-    reporter = Collected()
-    kept = train(replace(run, packed=packed), reporter)["kept"]["step"]
+    run, reporter = replace(run, packed=packed), Collected()
+    kept = train(run, reporter)["kept"]["step"]
     bits = {entry["step"]: entry["bits_per_byte"] for entry in reporter.observed if "bits_per_byte" in entry}
     assert bits.keys() == {0, 4, 6, 8, 12}
     assert kept == min((8, 12), key=bits.get)
-    assert min(bits[4], bits[6]) < bits[kept]
+    earlier = min((4, 6), key=bits.get)
+    assert bits[earlier] < bits[kept]
+    saved, exported = run.work / f"checkpoint-{earlier}" / WEIGHTS, load_file(tmp_path / "checkpoint" / WEIGHTS)
+    if saved.exists():  # as it would if it were the one to keep
+        assert not all(torch.equal(tensor, exported[name]) for name, tensor in load_file(saved).items())
     card = (tmp_path / "checkpoint" / "README.md").read_text()
     assert f"{bits[kept]:.4f}" in card
