@@ -39,9 +39,14 @@ def build_variation(packed: PackedRows, tokenizer: Path, recipe: PretrainRecipe)
         document_order=DocumentOrder(packed, recipe.data.seed) if shuffles else None,
         masked_share=chosen.masked_inputs,
         mask_token=_mask_token(tokenizer) if chosen.masked_inputs else 0,
-        num_procedural_steps=math.ceil(chosen.procedural_fraction * recipe.schedule.max_steps),
+        num_procedural_steps=num_procedural_steps(chosen.procedural_fraction, recipe.schedule.max_steps),
         vocab_size=packed.manifest()["vocab_size"],
     )
+
+
+def num_procedural_steps(fraction: float, max_steps: int) -> int:
+    """Return how many first steps read procedural rows."""
+    return math.ceil(fraction * max_steps)
 
 
 def _mask_token(tokenizer: Path) -> int:

@@ -282,6 +282,16 @@ def test_result_and_card_tell_the_stages_that_ran(packed, made, base, tmp_path, 
     assert "| plain | 100.0%, pass" in card
 
 
+def test_steps_that_read_no_row_are_in_no_sources_count(packed, made, tmp_path):
+    run = training_run(made, tmp_path, procedural_fraction=0.25, **STAGES)
+    stages = train(replace(run, packed=packed), Collected())["stages"]
+    groups = read_groups(packed.manifest()["splits"]["train"])
+    tokens = {row: group.num_tokens / len(group.rows) for group in groups for row in group.rows.tolist()}
+    read = packed.order(1, run.recipe.schedule.stages).rows(24, 48, (0, 48, 72)).tolist()  # after three of six steps
+    assert stages[0]["num_tokens"] == 6 * 512
+    assert sum(stages[0]["tokens_by_source"].values()) == pytest.approx(sum(tokens[row] for row in read), abs=1)
+
+
 def test_a_stage_that_the_clock_left_out_is_not_told(packed, made, tmp_path):
     run = training_run(made, tmp_path, **(STAGES | {"budget_seconds": 1e-6, "max_steps": 1000}))
     stages = train(replace(run, packed=packed), Collected())["stages"]
