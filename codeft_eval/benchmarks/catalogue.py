@@ -24,6 +24,7 @@ from codeft_eval.benchmarks.lm_eval_benchmarks import TASKS_VARIABLE, lm_eval_be
 from codeft_eval.benchmarks.math import MATH
 from codeft_eval.benchmarks.mbpp import MBPP, MBPP_EVALPLUS
 from codeft_eval.benchmarks.mbpp_plus import MBPP_PLUS
+from codeft_eval.benchmarks.mbpp_v010 import MBPP_PLUS_V010, MBPP_V010
 from codeft_eval.benchmarks.multipl_e import MULTIPL_E
 from codeft_eval.benchmarks.own_benchmarks import OWN_VARIABLE, own_benchmarks
 from codeft_eval.sandbox.native.tools import missing_tools
@@ -38,6 +39,8 @@ _ENTRIES = (
     MBPP,
     MBPP_EVALPLUS,
     MBPP_PLUS,
+    MBPP_V010,
+    MBPP_PLUS_V010,
     *MULTIPL_E,
     HUMANEVALFIX,
     HUMANEVAL_INFILLING,

@@ -126,6 +126,8 @@ _VERDICTS_OF = {
     "humaneval_plus": "humaneval_plus",
     "mbpp_evalplus": "mbpp",
     "mbpp_plus": "mbpp_plus",
+    "mbpp_v010": "mbpp",
+    "mbpp_plus_v010": "mbpp_plus",
 }
 """Our benchmark -> the published verdicts on items of the same names."""
 

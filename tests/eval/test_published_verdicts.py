@@ -52,3 +52,17 @@ def test_programs_of_multipl_e_get_their_published_verdicts(published, model, su
 
 def number(name):
     return f"HumanEval/{name.split('_')[1]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "differing"),
+    [("7b-base", {}), ("1.5b-base", {"Mbpp/123": "EvalPlus' limit is a multiple of the canonical solution's time"})],
+)
+def test_programs_of_mbpp_get_their_published_verdicts_with_the_tests_of_then(published, model, differing):
+    theirs = json.loads((published / model / "evalplus" / "mbpp" / "generated_eval_results.json").read_text())["eval"]
+    items = load_items(BENCHMARKS["mbpp_v010"])
+    ours = verdicts("mbpp_v010", items, [theirs[item.task_id][0]["solution"] for item in items])
+    found = {task for task in ours if (ours[task] == "passed") != (theirs[task][0]["base_status"] == "pass")}
+    assert len(ours) == 399
+    assert found <= differing.keys()
