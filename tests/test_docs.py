@@ -31,7 +31,7 @@ FOREIGN = {
     # Python, its packages and the system
     *("==", "os", "posix", "generate", "save_pretrained", "from_pretrained", "from __future__ import annotations"),
     *("HF_HUB_DISABLE_TELEMETRY=1", "torch==2.13.0", "transformers.Trainer", "code_eval", ".env", "--config-json"),
-    *("acc", "acc_norm", "arc_easy"),
+    *("acc", "acc_norm", "arc_easy", "hellaswag"),
     # patterns, and text itself
     *("|", "double", "Return the …", "area: what is now true", "num_*", "*_fraction", "30%"),
     "def is_palindrome(text: str) -> bool:",

@@ -1,5 +1,6 @@
 """Tasks of lm-eval as scores of ours: lm-eval's own numbers, from local files; refused where they cannot be had."""
 
+import importlib.util
 import json
 
 import pyarrow as pa
@@ -192,3 +193,43 @@ def test_a_name_that_is_none_is_refused_before_anything_runs(name_tasks, capsys)
     name_tasks("arc easy")
     assert main(["check", "--benchmark", "embedded"]) == 2
     assert "names 'arc easy': a task's name has letters" in capsys.readouterr().err
+
+
+def write_dataset(folder, rows, *splits):
+    """Write a dataset in the form in which the Hub has it."""
+    folder.mkdir(parents=True)
+    for split in splits:
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000-of-00001.parquet")
+
+
+def test_hellaswag_has_lm_evals_own_numbers(name_tasks, tmp_path):
+    """Its prompts and endings are made by a function of lm-eval's, not by the columns."""
+    words = ["rolls", "sings [step] low", "  waits", "draws a map", "melts", "turns [title] away"]
+    rows = [
+        {
+            "ind": number, "activity_label": "Walking", "ctx_a": f"A fox of {number} years", "ctx_b": "it then",
+            "ctx": "", "endings": [words[(number * step + step) % 6] + "." * step for step in (1, 2, 3, 4)],
+            "source_id": "", "split": "val", "split_type": "indomain", "label": str(number % 3 % 2),
+        }
+        for number in range(19)
+    ]  # fmt: skip
+    write_dataset(tmp_path / "data" / "Rowan" / "hellaswag" / "data", rows, "train", "validation", "test")
+    name_tasks("hellaswag", data=tmp_path / "data")
+    checkpoint = write_checkpoint(tmp_path / "m", seed=1)
+    score = run_checkpoint(checkpoint, get_benchmark("lm_eval_hellaswag"), tmp_path / "o", Options())
+    expected = of_lm_eval("hellaswag", checkpoint)
+    for name in ("acc", "acc_norm"):
+        assert score.metrics[name].value == expected[name]
+    assert 0 < score.metrics["acc"].value < 1
+    assert score.num_scored == 19
+
+
+def test_ifeval_without_the_packages_of_its_check_names_one(name_tasks, tmp_path):
+    """They are no dependency of ours, and lm-eval imports them with the task."""
+    if importlib.util.find_spec("langdetect") or importlib.util.find_spec("immutabledict"):
+        pytest.skip("its packages are installed")
+    rows = [{"key": 1, "prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"n": None}]}]
+    write_dataset(tmp_path / "data" / "google" / "IFEval", rows, "train")
+    name_tasks("ifeval", data=tmp_path / "data")
+    with pytest.raises(ValueError, match=r"lm-eval's task 'ifeval'.*(langdetect|immutabledict)"):
+        load_items(get_benchmark("lm_eval_ifeval"))
