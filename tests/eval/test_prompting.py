@@ -98,6 +98,22 @@ def test_a_prompt_ends_before_white_space_that_the_tokenizer_joins_with_the_code
     assert asked[0].loglikelihood_text == ITEMS[0].loglikelihood_text
 
 
+class BlankLineTokenizer:
+    """Joins two line breaks, as every split does: a solution that begins with a blank line is joined."""
+
+    chat_template = None
+
+    def __call__(self, text, **_):
+        return {"input_ids": list(text.replace("\n\n", "\0").encode())}
+
+
+def test_the_end_of_most_prompts_decides_and_one_odd_item_does_not():
+    odd = replace(ITEMS[0], solution="\n" + ITEMS[0].solution)
+    mostly_plain, mostly_odd = [odd, ITEMS[1], ITEMS[2]], [odd, odd, ITEMS[1]]
+    assert prompt_items(mostly_plain, EMBEDDED.own_protocol, BlankLineTokenizer()) == (mostly_plain, AS_WRITTEN)
+    assert prompt_items(mostly_odd, EMBEDDED.own_protocol, BlankLineTokenizer())[1] != AS_WRITTEN
+
+
 def test_all_ends_of_a_model_end_its_text(chatty, tmp_path):
     model = tmp_path / "model"
     shutil.copytree(chatty, model)
