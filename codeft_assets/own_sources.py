@@ -25,6 +25,7 @@ TAUGHT_VARIABLE, TAUGHT_KEY = "CODEFT_TAUGHT", "exercises/taught"
 """A folder with a teacher's exercises, and the key of the asset that writes one under the data root."""
 _REQUIRED = frozenset({"name", "path"})
 _COLUMNS = frozenset({"text", "prompt", "response"})
+_FACTS = frozenset({"priority", "weight", "think_spans", "max_rows", "id_column"})
 _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "name": str,
     "path": str,
@@ -38,6 +39,8 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "threshold": (int, float),
     "think_spans": str,
     "max_rows": int,
+    "id_column": str,
+    "notebook_outputs": bool,
     "text": (str, list),
     "prompt": (str, list),
     "response": (str, list),
@@ -126,7 +129,7 @@ def _source(entry: Mapping[str, Any], file: Path) -> Source:
     if unknown := sorted(set(entry) - set(_FIELDS)):
         raise SourcesFileError(f"{where}: unknown fields {unknown}; those that exist are {sorted(_FIELDS)}")
     for name, value in entry.items():
-        if not isinstance(value, _FIELDS[name]) or isinstance(value, bool):
+        if not isinstance(value, _FIELDS[name]) or (isinstance(value, bool) and _FIELDS[name] is not bool):
             raise SourcesFileError(f"{where}: {name} = {value!r} is {type(value).__name__}; {_kind(name)} is wanted")
     try:
         return _build(entry, file)
@@ -137,13 +140,17 @@ def _source(entry: Mapping[str, Any], file: Path) -> Source:
 def _build(entry: Mapping[str, Any], file: Path) -> Source:
     data_format = entry.get("format", "raw")
     names = {name: _names(entry[name]) for name in _COLUMNS & set(entry)}
-    facts = {name: entry[name] for name in ("priority", "weight", "think_spans", "max_rows") if name in entry}
+    facts = {name: entry[name] for name in _FACTS & set(entry)}
     path = _absolute(entry["path"], file)
     return Source(
         name=entry["name"],
         about=entry.get("about", f"A row or a file of {path}."),
         origin=FileOrigin(path=path),
-        adapter=AnyShape(is_exchange=data_format not in {"raw", "textbook"}, **names),
+        adapter=AnyShape(
+            is_exchange=data_format not in {"raw", "textbook"},
+            notebook_outputs=entry.get("notebook_outputs", False),
+            **names,
+        ),
         domain=entry.get("domain", "code"),
         format=data_format,
         license=entry.get("license", "not stated"),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeft_assets.curation.documents import DOMAINS, FORMATS
-from codeft_assets.curation.ingest.adapters import Adapter
+from codeft_assets.curation.ingest.drafts import Adapter
 from codeft_assets.curation.ingest.rows import Provenance
 from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.origins import Origin
@@ -38,6 +38,9 @@ class Source:
     """Relative share of its domain's tokens."""
     think_spans: str = "train"
     """Policy for ``<think>`` spans in training: ``train`` on them, ``mask`` them from the loss, or ``remove`` them."""
+    id_column: str = ""
+    """The column that names a row upstream: its documents keep their ids when their text changes. Empty: the content
+    is the id, which no new order, file or row before it changes. A row number is no name."""
     max_rows: int | None = None
     """Rows to read in the full profile; None reads everything."""
     has_sample: bool = True
@@ -71,7 +74,12 @@ class Source:
     def provenance(self, revision: str) -> Provenance:
         """Return the fields that all documents of the source at ``revision`` share."""
         return Provenance(
-            source=self.name, revision=revision, domain=self.domain, format=self.format, license=self.license
+            source=self.name,
+            revision=revision,
+            domain=self.domain,
+            format=self.format,
+            license=self.license,
+            id_column=self.id_column,
         )
 
 

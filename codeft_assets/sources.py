@@ -223,6 +223,7 @@ _ENTRIES = (
             )
         ),
         adapter=free_text.reader_page,
+        id_column="url",
         domain="code",
         format="raw",
         license="each page's own",
@@ -235,6 +236,7 @@ _ENTRIES = (
         about="A source file of the running Python's standard library, or of packages and folders you name.",
         origin=LocalCodeOrigin(packages=("stdlib",), max_bytes=12_000_000),
         adapter=adapters.local_file,
+        id_column="path",
         domain="code",
         format="raw",
         license="PSF-2.0",

@@ -26,8 +26,13 @@ def trace_document(store: Store, document_id: str) -> Iterator[str]:
     """Yield the lines of one document's story.
 
     Raises:
-        ValueError: no source has such a document.
+        ValueError: no source has such a document or such a reject.
     """
+    rejects = _find(store, document_id, rejects=True)
+    for reject in rejects:
+        yield from _rejected(reject)
+    if rejects and not _find(store, document_id):
+        return
     document = _find_document(store, document_id)
     yield f"document {document_id}"
     for name in ("source", "revision", "source_row", "domain", "format", "language", "license", "num_chars"):
@@ -62,13 +67,26 @@ def trace_sequence(store: Store, row: int) -> Iterator[str]:
         )
 
 
+def _rejected(reject: dict[str, Any]) -> Iterator[str]:
+    yield f"rejected row {reject['document_id']}"
+    for name in ("source", "revision", "source_row", "reason", "detail"):
+        yield f"  {name}: {reject[name]}"
+    yield f"  row: {reject['row'][:_SHOWN_CHARS]!r}"
+
+
 def _find_document(store: Store, document_id: str) -> dict[str, Any]:
-    for table in store.tables():
-        if table.key.startswith("documents/"):
-            found = table.scan().filter(pl.col("document_id") == document_id).collect()
-            if found.height:
-                return found.row(0, named=True)
+    if found := _find(store, document_id):
+        return found[0]
     raise ValueError(f"no documents/* table has a document {document_id!r}; ids are 32 hex digits, see catalog.duckdb")
+
+
+def _find(store: Store, document_id: str, *, rejects: bool = False) -> list[dict[str, Any]]:
+    for table in store.tables():
+        if table.key.startswith("documents/") and (table.manifest().rejects or not rejects):
+            found = table.scan(rejects=rejects).filter(pl.col("document_id") == document_id).collect()
+            if found.height:
+                return found.to_dicts()
+    return []
 
 
 def _rows(store: Store, key: str, document_id: str) -> list[dict[str, Any]]:

@@ -1,11 +1,13 @@
 """The document: the one record type, with its schema, its identity and its content hash.
 
-Invariant: ``document_id`` depends only on the source's name and the upstream row's key, ``content_hash`` only on the
-normalized text. Neither depends on the revision, the shard or the machine.
+Invariant: ``document_id`` depends only on the source's name and the row's name upstream, or its content where it has
+none; ``content_hash`` only on the normalized text. Neither depends on the revision, on the file or the place in it, on
+the shard or the machine. A row that comes again in its source gets a number: ``repeated_id``.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,6 +41,7 @@ DOCUMENT_SCHEMA = pa.schema(
 
 REJECT_SCHEMA = pa.schema(
     [
+        pa.field("document_id", pa.string(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
         pa.field("revision", pa.string(), nullable=False),
         pa.field("source_row", pa.string(), nullable=False),
@@ -49,7 +52,7 @@ REJECT_SCHEMA = pa.schema(
 )
 
 DOCUMENT_COLUMNS = {
-    "document_id": "xxh3-128 of source name and upstream row: stable while the row does not move",
+    "document_id": "xxh3-128 of source name and the row's name upstream, or its content: stable when rows move",
     "source": "the catalogue entry the document comes from",
     "revision": "the upstream commit or content hash it was read at",
     "source_row": "the row's key upstream: file and row number",
@@ -76,18 +79,29 @@ class Message:
             raise ValueError(f"role {self.role!r} is not one of {ROLES}; map it in the source's adapter")
 
 
-def document_id(source: str, source_row: str) -> str:
-    """Return 32 hex digits that name the document of one upstream row.
+def document_id(source: str, key: str) -> str:
+    """Return 32 hex digits that name a document: ``key`` is its name upstream, or its content.
 
     Example:
-        >>> document_id("o1-journey", "train.jsonl#0") == document_id("o1-journey", "train.jsonl#0")
+        >>> document_id("o1-journey", "1 + 1?") == document_id("o1-journey", "1 + 1?")
         True
     """
-    return xxhash.xxh3_128_hexdigest(f"{source}\x1f{source_row}")
+    return xxhash.xxh3_128_hexdigest(f"{source}\x1f{key}".encode(errors="surrogatepass"))
+
+
+def repeated_id(first_id: str, number: int) -> str:
+    """Return the id of the ``number``-th repetition of the document ``first_id`` in its source."""
+    return xxhash.xxh3_128_hexdigest(f"{first_id}#{number}")
+
+
+def storable(text: str) -> str:
+    """Return ``text`` with halves of surrogate pairs written as escapes: names of files that are no UTF-8 have them."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 def content_hash(text: str) -> bytes:
-    """Return the 16-byte hash of ``text`` with case and white space folded: equal for exact duplicates."""
+    """Return the 16-byte hash of ``text`` with case, white space and accents' forms folded: equal for duplicates."""
+    text = text if text.isascii() else unicodedata.normalize("NFC", text)
     return xxhash.xxh3_128_digest(" ".join(text.split()).lower())
 
 

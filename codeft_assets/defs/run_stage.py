@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -32,7 +33,7 @@ def document_tables(workspace: Workspace) -> list[Table]:
     return [workspace.store.table(f"documents/{name}") for name in sorted(SOURCES)]
 
 
-def run_stage(
+def run_stage(  # noqa: PLR0913  the stage and its callbacks
     context: dg.AssetExecutionContext,
     workspace: Workspace,
     function: ShardFunction,
@@ -40,6 +41,7 @@ def run_stage(
     stage: Stage,
     *,
     accept: Callable[[Manifest], None] | None = None,
+    settle: Callable[[Table, Manifest], Manifest] | None = None,
 ) -> tuple[Table, StageRun]:
     """Run the stage of the asset that is being materialized and return its table and the run's costs."""
     table = workspace.store.table("/".join(context.asset_key.path))
@@ -51,6 +53,7 @@ def run_stage(
         workers=workspace.num_workers,
         on_progress=LoggedProgress(context.log),
         accept=accept,
+        settle=settle and partial(settle, table),
     )
     report = run.manifest.report
     context.log.info(

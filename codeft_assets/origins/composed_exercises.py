@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 import xxhash
 
+from codeft_assets.curation.ingest.drafts import Row
 from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.exercises.views import MEND, PREDICT, VIEWS, WRITE, exercise_row
-from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
+from codeft_assets.origins.origin import Upstream, UpstreamFile
 
 ROWS_PER_FILE = 10_000
 """A unit of work: ten to fifteen seconds. With a larger ``number``, the files before the last are not made again."""

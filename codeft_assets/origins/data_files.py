@@ -1,21 +1,21 @@
 """The data files of a dataset's splits, as ``datasets`` itself resolves them: by patterns, card or file names.
 
-Invariant: nothing is requested. ``datasets`` is given the repository's listing as a file system of references, and no
-pattern of a card leads out of it.
+Of several formats the one is read that most files have. Invariant: nothing is requested. ``datasets`` is given the
+repository's listing as a file system of references, and no pattern of a card leads out of it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from glob import has_magic
 from typing import TYPE_CHECKING, Any
+
+from codeft_assets.origins.table_rows import is_table
 
 if TYPE_CHECKING:
     from datasets import DownloadConfig
     from huggingface_hub import DatasetCardData
 
-DATA_FILE = re.compile(r"(\.parquet|\.jsonl|\.json|\.csv|\.txt)(\.gz|\.zst)?$")
 _NOT_DATA = frozenset({"dataset_infos.json", "dataset_info.json", "state.json", "requirements.txt", "license.txt"})
 _REPOSITORY = "reference://"
 """fsspec's protocol for files that are known by name; the base path of every pattern."""
@@ -24,7 +24,7 @@ _REPOSITORY = "reference://"
 def is_data_file(path: str) -> bool:
     """True for a file in a format that is read; a script named ``train.py`` must not decide where the splits are."""
     name = path.rsplit("/", 1)[-1]
-    return DATA_FILE.search(name) is not None and name.lower() not in _NOT_DATA
+    return (is_table(name) or name.lower().endswith(".txt")) and name.lower() not in _NOT_DATA
 
 
 def resolve_splits(
@@ -64,6 +64,21 @@ def resolve_splits(
             for path in _matching_paths(pattern, folder, listing):
                 files.setdefault(path, split)
     return files
+
+
+def of_one_format(paths: Iterable[str]) -> list[str]:
+    """Return the paths in the format that most of them have, as ``datasets`` chooses it.
+
+    The same rows often lie beside themselves as Parquet and JSON lines: reading both would read them twice.
+    """
+    from datasets.data_files import DataFilesList
+    from datasets.load import infer_module_for_data_files_list
+
+    def format_of(*names: str) -> str | None:
+        return infer_module_for_data_files_list(DataFilesList(list(names), origin_metadata=[]))[0]
+
+    chosen = format_of(*(paths := list(paths)))
+    return [path for path in paths if format_of(path) == chosen]
 
 
 def _chosen_config(card_data: DatasetCardData | None, config: str | None) -> Mapping[str, Any]:

@@ -22,6 +22,10 @@ class EmptyUpstreamError(UpstreamError):
     """The dataset exists and holds no data files."""
 
 
+class OversizedUpstreamError(UpstreamError):
+    """A file expands to far more than it holds compressed: it is a bomb, or no data of ours."""
+
+
 class TruncatedUpstreamError(UpstreamError):
     """A file ended before its stated size."""
 

@@ -17,16 +17,29 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from codeft_assets.base.files import file_hash
+from codeft_assets.curation.documents import storable
+from codeft_assets.curation.ingest.drafts import Reject, Row
 from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
-from codeft_assets.origins.errors import EmptyUpstreamError, MissingUpstreamError, TruncatedUpstreamError
-from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
-from codeft_assets.origins.table_rows import COMPRESSIONS, TABLE_SUFFIXES, DamagedTableError, is_table, table_rows
+from codeft_assets.origins.errors import (
+    EmptyUpstreamError,
+    MissingUpstreamError,
+    OversizedUpstreamError,
+    TruncatedUpstreamError,
+    UnreachableUpstreamError,
+)
+from codeft_assets.origins.folders import LeftOut
+from codeft_assets.origins.json_rows import bad_row
+from codeft_assets.origins.origin import Upstream, UpstreamFile
+from codeft_assets.origins.table_rows import (
+    COMPRESSIONS,
+    TABLE_SUFFIXES,
+    BombError,
+    DamagedTableError,
+    is_table,
+    table_rows,
+)
 
-TEXT_SUFFIXES = (".txt", ".md", ".rst", *LANGUAGE_BY_SUFFIX)
-LEFT_OUT_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages", "venv"})
-"""Besides every folder whose name begins with a dot."""
-MAX_TEXT_BYTES = 400_000
-"""Larger text files are tables and generated code."""
+TEXT_SUFFIXES = (".txt", ".md", ".rst", ".ipynb", *LANGUAGE_BY_SUFFIX)
 _ABOUT_NAMES = frozenset({"readme", "license", "licence", "notice", "changelog", "datasheet"})
 _CONTENT_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "sha256", "sha")
 """Keys under which a remote file system lists a hash of a file's content."""
@@ -51,19 +64,23 @@ class FileOrigin:
             EmptyUpstreamError: it holds nothing that can be read.
         """
         system, root = self._locate()
-        tables, texts = _chosen(_listed(system, root))
+        left_out = LeftOut()
+        tables, texts = _chosen(_listed(system, root, left_out))
+        texts = [path for path in texts if left_out.keeps_size(path, system.size(path))]
         files = _text_files(system, root, texts) if texts else tuple(_table_file(system, path) for path in tables)
         if not files:
             raise EmptyUpstreamError(
-                f"{self.path!r} holds no file that is read: tables end in {list(TABLE_SUFFIXES)}, also compressed "
-                f"({list(COMPRESSIONS)}), texts in {list(TEXT_SUFFIXES)}; fix path of the source"
+                f"{self.path!r} holds no file that is read{f' ({left_out.note()})' if left_out.note() else ''}: tables "
+                f"end in {list(TABLE_SUFFIXES)}, also compressed ({list(COMPRESSIONS)}), texts in "
+                f"{list(TEXT_SUFFIXES)}; fix path of the source"
             )
         revision = xxhash.xxh3_128_hexdigest("\n".join(f"{file.path} {file.fingerprint}" for file in files))
-        note = f"{len(tables)} tables beside text files are left out; name them by a glob" if texts and tables else ""
+        beside = f"{len(tables)} tables beside text files are left out; name them by a glob" if texts and tables else ""
+        note = "; ".join(filter(None, (left_out.note(), beside)))
         return Upstream(revision=f"files-{revision[:12]}", files=files, note=note)
 
-    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
-        """Yield the rows of a table, or the text files of a folder; a file that is not UTF-8 is a row with ``error``.
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row | Reject]]:
+        """Yield the rows of a table, or the text files of a folder; a file that is not UTF-8 is a reject.
 
         Raises:
             MissingUpstreamError: the file is gone.
@@ -73,16 +90,22 @@ class FileOrigin:
         system, root = self._locate()
         if file.split == _TEXTS:
             for path in _texts_of(system, root, file.path):
-                yield path, _text_row(system, root, path)
+                yield storable(path), _text_row(system, root, path)
             return
         try:
-            with system.open(file.path, "rb") as stream:
+            with system.open(_stored_name(system, root, file.path), "rb") as stream:
                 for number, row in enumerate(table_rows(stream, file.path, file.size_bytes)):
                     yield f"{posixpath.basename(file.path)}#{number}", row
         except FileNotFoundError as error:
             raise MissingUpstreamError(f"{file.path!r} is gone; observe the source again") from error
         except DamagedTableError as error:
-            raise TruncatedUpstreamError(f"{file.path!r} {error}; replace the file") from error
+            raise TruncatedUpstreamError(
+                f"{file.path!r} {error}: it was cut off or is damaged; replace the file"
+            ) from error
+        except BombError as error:
+            raise OversizedUpstreamError(f"{file.path!r} {error}; unpack it yourself, or leave it out") from error
+        except OSError as error:
+            raise UnreachableUpstreamError(f"{file.path!r} cannot be read: {error}; run the asset again") from error
 
     def _locate(self) -> tuple[Any, str]:
         try:
@@ -95,20 +118,25 @@ _TEXTS = "texts"
 """The ``split`` of an upstream file that is a folder of text files."""
 
 
-def _listed(system: Any, root: str) -> list[str]:
+def _listed(system: Any, root: str, left_out: LeftOut) -> list[str]:
     """Return the files under ``root``, which may be a glob, in order; hidden ones only where they were named."""
     if any(mark in root for mark in "*?["):
         base = next(i for i, part in enumerate(root.split("/")) if any(mark in part for mark in "*?["))
-        found = [
-            path for path in system.glob(root) if system.isfile(path) and _is_kept("/".join(path.split("/")[base:]))
-        ]
+        inside = {path: "/".join(path.split("/")[base:]) for path in system.glob(root) if system.isfile(path)}
     elif system.isfile(root):
         return [root]
     elif system.isdir(root):
-        found = [path for path in system.find(root) if _is_kept(path.removeprefix(root))]
+        inside = {path: path.removeprefix(root) for path in system.find(root)}
     else:
         raise MissingUpstreamError(f"there is no file or folder {root!r}; fix path of the source")
-    return sorted(found)
+    return sorted(path for path, relative in inside.items() if left_out.keeps_path(relative))
+
+
+def _stored_name(system: Any, root: str, path: str) -> str:
+    """Return the name of a file as it is stored: where it is no UTF-8, ``path`` has escapes."""
+    if "\\" not in path or system.exists(path):
+        return path
+    return next((stored for stored in _listed(system, root, LeftOut()) if storable(stored) == path), path)
 
 
 def _chosen(paths: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -124,13 +152,8 @@ def _is_text(path: str) -> bool:
     return posixpath.splitext(path)[1].lower() in TEXT_SUFFIXES
 
 
-def _is_kept(relative: str) -> bool:
-    parts = relative.strip("/").split("/")
-    return not any(part.startswith(".") for part in parts) and not LEFT_OUT_FOLDERS & set(parts[:-1])
-
-
 def _table_file(system: Any, path: str) -> UpstreamFile:
-    return UpstreamFile(path=path, fingerprint=_fingerprint(system, path), size_bytes=system.size(path))
+    return UpstreamFile(path=storable(path), fingerprint=_fingerprint(system, path), size_bytes=system.size(path))
 
 
 def _text_files(system: Any, root: str, paths: Iterable[str]) -> tuple[UpstreamFile, ...]:
@@ -142,7 +165,7 @@ def _text_files(system: Any, root: str, paths: Iterable[str]) -> tuple[UpstreamF
         UpstreamFile(
             path=group,
             fingerprint=xxhash.xxh3_128_hexdigest(
-                "\n".join(f"{path} {_fingerprint(system, path)}" for path in groups[group])
+                "\n".join(f"{storable(path)} {_fingerprint(system, path)}" for path in groups[group])
             ),
             size_bytes=sum(system.size(path) for path in groups[group]),
             split=_TEXTS,
@@ -153,7 +176,7 @@ def _text_files(system: Any, root: str, paths: Iterable[str]) -> tuple[UpstreamF
 
 def _group(root: str, path: str) -> str:
     """Return the folder right under ``root`` that holds ``path``, with a slash at its end; ``./`` for none."""
-    folder, _, rest = _relative(root, path).partition("/")
+    folder, _, rest = storable(_relative(root, path)).partition("/")
     return f"{folder}/" if rest else "./"
 
 
@@ -163,18 +186,16 @@ def _relative(root: str, path: str) -> str:
 
 
 def _texts_of(system: Any, root: str, group: str) -> list[str]:
-    return [path for path in _listed(system, root) if _is_text(path) and _group(root, path) == group]
+    left_out = LeftOut()
+    listed = [path for path in _listed(system, root, left_out) if _is_text(path) and _group(root, path) == group]
+    return [path for path in listed if left_out.keeps_size(path, system.size(path))]
 
 
-def _text_row(system: Any, root: str, path: str) -> Row:
-    row: dict[str, object] = {"path": _relative(root, path)}
-    size = system.size(path)
-    if size > MAX_TEXT_BYTES:
-        return row | {"text": None, "error": f"{size} bytes; a text file has at most {MAX_TEXT_BYTES}"}
+def _text_row(system: Any, root: str, path: str) -> Row | Reject:
     try:
-        return row | {"text": system.cat_file(path).decode("utf-8")}
-    except (UnicodeDecodeError, OSError) as error:
-        return row | {"text": None, "error": f"{type(error).__name__}: {error}"}
+        return {"path": storable(_relative(root, path)), "text": system.cat_file(path).decode("utf-8")}
+    except UnicodeDecodeError as error:
+        return bad_row("not_utf8", str(error), b"")
 
 
 def _fingerprint(system: Any, path: str) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from codeft_assets.base.files import write_atomically
+from codeft_assets.curation.ingest.drafts import Row
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, TruncatedUpstreamError
-from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
+from codeft_assets.origins.origin import TransientError, Upstream, UpstreamFile, with_retries
 
 if TYPE_CHECKING:
     import httpx

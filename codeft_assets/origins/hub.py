@@ -6,36 +6,31 @@ The endpoint is the client's own (``HF_ENDPOINT``), the token too (``HF_TOKEN``)
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
-import json
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from codeft_assets.origins.data_files import DATA_FILE, is_data_file, resolve_splits
+from codeft_assets.curation.ingest.drafts import Reject, Row
+from codeft_assets.origins.data_files import is_data_file, of_one_format, resolve_splits
 from codeft_assets.origins.errors import (
     EmptyUpstreamError,
     GatedUpstreamError,
     MissingUpstreamError,
+    OversizedUpstreamError,
     TruncatedUpstreamError,
     UnreachableUpstreamError,
     UpstreamError,
 )
 from codeft_assets.origins.http_file import retry_after_seconds
-from codeft_assets.origins.json_rows import CountedFile, parse_json
-from codeft_assets.origins.origin import Row, TransientError, Upstream, UpstreamFile, with_retries
+from codeft_assets.origins.origin import TransientError, Upstream, UpstreamFile, with_retries
+from codeft_assets.origins.table_rows import BombError, DamagedTableError, table_rows
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoFile
 
 _log = logging.getLogger(__name__)
 
-_LOADER_OF_SUFFIX = {".parquet": "parquet", ".csv": "csv", ".txt": "text"}
-_JSON_FILE = re.compile(r"\.jsonl?(\.gz)?$")
-_BATCH_ROWS = 1000
 _BLOCK_BYTES = 8 * 2**20
 _TIMEOUT_SECONDS = 30.0
 
@@ -64,24 +59,32 @@ class HubOrigin:
         """
         info, note = self._current_info()
         revision = str(info.sha)
-        files = self._data_files(self._tree(info.id, revision), info)
-        if not files:
+        found = self._data_files(self._tree(info.id, revision), info)
+        if not found:
             raise EmptyUpstreamError(
                 f"dataset {info.id!r} has no data files for splits {list(self.splits)} at {revision[:12]}; "
                 f"look at {_page(info.id)} and fix splits or patterns in sources.py"
             )
-        return Upstream(revision=revision, files=tuple(files[: self.max_files]), note=note)
+        chosen = of_one_format(file.path for file in found)
+        files = [file for file in found if file.path in set(chosen)][: self.max_files]
+        if left_out := sorted({file.path for file in found} - set(chosen)):
+            note = f"{note}; " * bool(note) + f"{len(left_out)} files of another format are left out: {left_out[:5]}"
+        return Upstream(revision=revision, files=tuple(files), note=note)
 
-    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
-        """Stream the rows of ``file`` in Arrow batches; the row's key is its path and number.
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row | Reject]]:
+        """Stream the rows of ``file``; the row's key is its path and number.
 
         Raises:
             UpstreamError: the file is gated, gone, truncated or cannot be reached.
         """
+        from huggingface_hub import HfFileSystem
+
         url = f"hf://datasets/{self._current_id()}@{upstream.revision}/{file.path}"
-        with _translated_errors(self.repo_id, file.path):
-            rows = _json_rows(url, file) if _JSON_FILE.search(file.path) else _streamed_rows(url, file)
-            for number, row in enumerate(rows):
+        with (
+            _translated_errors(self.repo_id, file.path),
+            HfFileSystem().open(url, "rb", block_size=_BLOCK_BYTES) as stream,
+        ):
+            for number, row in enumerate(table_rows(stream, file.path, file.size_bytes)):
                 yield f"{file.path}#{number}", row
 
     def _current_id(self) -> str:
@@ -142,36 +145,6 @@ def _upstream_file(entry: RepoFile, split: str) -> UpstreamFile:
     return UpstreamFile(path=entry.path, fingerprint=fingerprint, size_bytes=entry.size, split=split)
 
 
-def _streamed_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
-    from datasets import load_dataset
-
-    suffix = DATA_FILE.search(file.path)
-    assert suffix is not None, file.path
-    loader = _LOADER_OF_SUFFIX[suffix[1]]
-    options: dict[str, Any] = {"sample_by": "document"} if loader == "text" else {}
-    stream = load_dataset(loader, data_files={"train": [url]}, split="train", streaming=True, **options)
-    for batch in stream.with_format("arrow").iter(batch_size=_BATCH_ROWS):
-        yield from batch.to_pylist()  # type: ignore[union-attr]  an Arrow table in this format
-
-
-def _json_rows(url: str, file: UpstreamFile) -> Iterator[Row]:
-    """Yield the rows of JSON lines, of a JSON array, or of a file that is one object.
-
-    The loader of ``datasets`` turns a column of mixed types into JSON text, refuses a file for one bad line and takes a
-    cut-off file for a short one (measured with 5.2), so JSON is read here: bad lines become rejects.
-    """
-    from huggingface_hub import HfFileSystem
-
-    with HfFileSystem().open(url, "rb", block_size=_BLOCK_BYTES) as raw:
-        counted: Any = CountedFile(raw)
-        stream = gzip.GzipFile(fileobj=counted) if file.path.endswith(".gz") else io.BufferedReader(counted)
-        yield from parse_json(stream)
-        if file.size_bytes is not None and counted.num_bytes != file.size_bytes:
-            raise TruncatedUpstreamError(
-                f"file {file.path!r} should have {file.size_bytes} bytes, {counted.num_bytes} came; run the asset again"
-            )
-
-
 def _page(repo_id: str) -> str:
     return f"https://huggingface.co/datasets/{repo_id}"
 
@@ -179,7 +152,6 @@ def _page(repo_id: str) -> str:
 @contextlib.contextmanager
 def _translated_errors(repo_id: str, path: str, *, transient: bool = False) -> Iterator[None]:
     """Turn the client's errors into ours; with ``transient``, those that may pass into a ``TransientError``."""
-    from datasets.exceptions import DatasetGenerationError
     from huggingface_hub.errors import HfHubHTTPError
 
     subject = f"dataset {repo_id!r}" + (f" file {path!r}" if path else "")
@@ -189,12 +161,7 @@ def _translated_errors(repo_id: str, path: str, *, transient: bool = False) -> I
         raise
     except HfHubHTTPError as error:
         raise _http_error(error, repo_id, subject, transient=transient) from error
-    except (ConnectionError, TimeoutError) as error:
-        cause = _root_cause(error)
-        if isinstance(cause, HfHubHTTPError):
-            raise _http_error(cause, repo_id, subject, transient=transient) from error
-        raise _unreachable(subject, error, transient=transient) from error
-    except (OSError, EOFError, json.JSONDecodeError, DatasetGenerationError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise _content_error(error, repo_id, subject, transient=transient) from error
     except Exception as error:
         # httpx and httpx2 errors share no importable base class across the client's versions; go by module name
@@ -210,13 +177,20 @@ def _root_cause(error: BaseException) -> BaseException:
 
 
 def _http_error(error: Any, repo_id: str, subject: str, *, transient: bool) -> Exception:
-    from huggingface_hub.errors import GatedRepoError
+    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RevisionNotFoundError
 
     status = getattr(error.response, "status_code", None)
     if isinstance(error, GatedRepoError) or status == 403:
         return GatedUpstreamError(
             f"{subject} is gated: accept the terms at {_page(repo_id)}, then set HF_TOKEN to a token of that account"
         )
+    if isinstance(error, RevisionNotFoundError):
+        return MissingUpstreamError(
+            f"{subject}: the revision is gone, the dataset is there; observe the source again, or fix revision= in "
+            f"sources.py where it is held back"
+        )
+    if isinstance(error, EntryNotFoundError):
+        return MissingUpstreamError(f"{subject} is gone at this revision; observe the source again")
     if status in {401, 404}:
         return MissingUpstreamError(
             f"{subject} was not found, or HF_TOKEN may not see it; look at {_page(repo_id)} and fix repo_id in "
@@ -240,9 +214,14 @@ def _content_error(error: Exception, repo_id: str, subject: str, *, transient: b
     cause = _root_cause(error)
     if isinstance(cause, HfHubHTTPError):
         return _http_error(cause, repo_id, subject, transient=transient)
+    if isinstance(error, BombError):
+        return OversizedUpstreamError(f"{subject} {error}; leave it out with patterns= in sources.py")
+    if isinstance(error, ConnectionError | TimeoutError):
+        return _unreachable(subject, error, transient=transient)
     if isinstance(error, FileNotFoundError):
         return MissingUpstreamError(f"{subject} is gone; observe the source again and run the asset again")
+    what = str(error) if isinstance(error, DamagedTableError) else f"cannot be read ({type(cause).__name__}: {cause})"
     return TruncatedUpstreamError(
-        f"{subject} does not parse ({type(cause).__name__}: {str(cause)[:200]}): it was cut off or is damaged; run the "
-        f"asset again, and if it stays so hold the source back with revision= in sources.py"
+        f"{subject} {what[:300]}: it was cut off or is damaged; run the asset again, and if it stays so hold the "
+        f"source back with revision= in sources.py"
     )

@@ -16,9 +16,10 @@ from pathlib import Path
 import xxhash
 
 from codeft_assets.base.files import write_atomically
+from codeft_assets.curation.ingest.drafts import Row
 from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.origins.http_file import cache_folder, fetch
-from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
+from codeft_assets.origins.origin import Upstream, UpstreamFile
 
 REQUESTS_PER_MINUTE = 20
 REQUESTS_PER_MINUTE_WITH_KEY = 500

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sysconfig
 from collections.abc import Iterator
@@ -11,14 +12,15 @@ from pathlib import Path
 
 import xxhash
 
+from codeft_assets.curation.documents import storable
+from codeft_assets.curation.ingest.drafts import Reject, Row
 from codeft_assets.origins.errors import MissingUpstreamError
-from codeft_assets.origins.files import MAX_TEXT_BYTES
-from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
+from codeft_assets.origins.folders import LEFT_OUT_FOLDERS, TEST, LeftOut
+from codeft_assets.origins.json_rows import bad_row
+from codeft_assets.origins.origin import Upstream, UpstreamFile
 
 STANDARD_LIBRARY = "stdlib"
-_LEFT_OUT_FOLDERS = frozenset(
-    {"site-packages", "dist-packages", "__pycache__", "lib2to3", "pydoc_data", "node_modules"}
-)
+_LEFT_OUT_FOLDERS = LEFT_OUT_FOLDERS | {"lib2to3", "pydoc_data"}
 _TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
 
 
@@ -27,7 +29,7 @@ class LocalCodeOrigin:
     """Each file is a row: path, package, version, license, text."""
 
     packages: tuple[str, ...] = (STANDARD_LIBRARY,)
-    """``stdlib``, names of installed distributions, or folders (an absolute path)."""
+    """``stdlib``, names of installed distributions, or folders and files: absolute, or with ``./`` or ``~/``."""
     max_bytes: int | None = None
     """Stop a package after this many bytes, in path order."""
     suffixes: tuple[str, ...] = (".py",)
@@ -39,66 +41,73 @@ class LocalCodeOrigin:
         Raises:
             MissingUpstreamError: a package is not installed, or has no such files.
         """
-        files = tuple(self._package(package) for package in self.packages)
+        left_out = LeftOut()
+        files = tuple(self._package(package, left_out) for package in self.packages)
         revision = xxhash.xxh3_128_hexdigest("\n".join(f"{file.path} {file.fingerprint}" for file in files))
-        return Upstream(revision=f"local-{revision[:12]}", files=files)
+        return Upstream(revision=f"local-{revision[:12]}", files=files, note=left_out.note())
 
-    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
-        """Yield the files of one package; a file that is not UTF-8 yields a row with ``error`` and no text."""
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row | Reject]]:
+        """Yield the files of one package; a file that is not UTF-8 yields a reject."""
         del upstream
         package = file.path
         root, version, license_name = _locate(package)
-        for path in self._paths(package):
-            relative = path.relative_to(root).as_posix()
-            row: dict[str, object] = {"path": relative, "package": package, "version": version, "license": license_name}
+        for path in self._paths(package, LeftOut()):
+            relative = storable(path.relative_to(root).as_posix())
+            row = {"path": relative, "package": package, "version": version, "license": license_name}
             try:
-                row["text"] = path.read_bytes().decode("utf-8")
-            except (UnicodeDecodeError, OSError) as error:
-                row |= {"text": None, "error": f"{type(error).__name__}: {error}"}
-            yield f"{package}/{relative}", row
+                yield f"{package}/{relative}", row | {"text": path.read_bytes().decode("utf-8")}
+            except UnicodeDecodeError as error:
+                yield f"{package}/{relative}", bad_row("not_utf8", str(error), b"")
+            except OSError as error:
+                yield f"{package}/{relative}", bad_row("unreadable_file", str(error), b"")
 
-    def _package(self, package: str) -> UpstreamFile:
-        paths = self._paths(package)
+    def _package(self, package: str, left_out: LeftOut) -> UpstreamFile:
+        paths = self._paths(package, left_out)
         if not paths:
             raise MissingUpstreamError(
-                f"package {package!r} has no files ending in {list(self.suffixes)}; fix packages= in sources.py"
+                f"package {package!r} has no files ending in {list(self.suffixes)} to read; {left_out.note()}; fix "
+                f"packages= in sources.py"
             )
         digest = xxhash.xxh3_128()
         for path in paths:
-            digest.update(path.as_posix())
+            digest.update(os.fsencode(path))
             digest.update(path.read_bytes())
         return UpstreamFile(
             path=package, fingerprint=digest.hexdigest(), size_bytes=sum(path.stat().st_size for path in paths)
         )
 
-    def _paths(self, package: str) -> list[Path]:
+    def _paths(self, package: str, left_out: LeftOut) -> list[Path]:
         root = _locate(package)[0]
         chosen, num_bytes = [], 0
         for path in sorted(_files(package, root)):
+            if path.suffix not in self.suffixes or not self._keeps(path.relative_to(root), left_out):
+                continue
             size = path.stat().st_size if path.is_file() else 0
-            if not self._keeps(path.relative_to(root)) or not 0 < size <= MAX_TEXT_BYTES:
+            if not left_out.keeps_size(path.name, size):
                 continue
             num_bytes += size
             if self.max_bytes is not None and num_bytes > self.max_bytes:
+                left_out.counts[f"bytes and more behind the first {self.max_bytes:,}"] += size
                 break
             chosen.append(path)
         return chosen
 
-    def _keeps(self, relative: Path) -> bool:
-        folders = set(relative.parts[:-1])
-        if relative.suffix not in self.suffixes or folders & _LEFT_OUT_FOLDERS:
+    def _keeps(self, relative: Path, left_out: LeftOut) -> bool:
+        if not left_out.keeps_path(relative.as_posix(), left_out_folders=_LEFT_OUT_FOLDERS):
             return False
-        return self.with_tests or not (folders & _TEST_FOLDERS)
+        is_test = bool(_TEST_FOLDERS & set(relative.parts[:-1])) and not self.with_tests
+        left_out.counts.update([TEST] if is_test else [])
+        return not is_test
 
 
 def _locate(package: str) -> tuple[Path, str, str]:
     """Return root folder, version and license of ``package``."""
     if package == STANDARD_LIBRARY:
         return Path(sysconfig.get_paths()["stdlib"]), platform.python_version(), "PSF-2.0"
-    if Path(package).is_absolute():
-        if not Path(package).is_dir():
+    if named := _named_path(package):
+        if not named.exists():
             raise MissingUpstreamError(f"folder {package!r} does not exist; fix packages= in sources.py")
-        return Path(package), "", ""
+        return (named if named.is_dir() else named.parent), "", ""
     try:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError as error:
@@ -111,10 +120,17 @@ def _locate(package: str) -> tuple[Path, str, str]:
     return Path(str(distribution.locate_file(""))), distribution.version, license_name.splitlines()[0][:80]
 
 
+def _named_path(package: str) -> Path | None:
+    """Return the path of a folder or a file of the user, None for the name of a package."""
+    is_path = package.startswith(("~", ".")) or "/" in package
+    return Path(package).expanduser().absolute() if is_path else None
+
+
 def _files(package: str, root: Path) -> Iterator[Path]:
-    if package == STANDARD_LIBRARY or Path(package).is_absolute():
+    named = _named_path(package)
+    if named is not None and named.is_file():
+        yield named
+    elif named is not None or package == STANDARD_LIBRARY:
         yield from root.rglob("*")
-        return
-    for file in importlib.metadata.files(package) or []:
-        if ".." not in file.parts:
-            yield root / file
+    else:
+        yield from (root / file for file in importlib.metadata.files(package) or [] if ".." not in file.parts)

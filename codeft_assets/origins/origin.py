@@ -9,21 +9,18 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 import xxhash
 
+from codeft_assets.curation.ingest.drafts import Reject, Row
 from codeft_assets.origins.errors import UnreachableUpstreamError
 
-Row = Mapping[str, object]
 Result = TypeVar("Result")
 
 _log = logging.getLogger(__name__)
-
-MALFORMED = "malformed"
-"""The only key of a row that cannot be parsed; its value is the text as upstream stores it."""
 
 MAX_ATTEMPTS = 5
 FIRST_WAIT_SECONDS = 1.0
@@ -66,8 +63,8 @@ class Origin(Protocol):
         """Return the current revision and its files."""
         ...
 
-    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
-        """Yield ``(source_row, row)`` of one file at ``upstream.revision``."""
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row | Reject]]:
+        """Yield ``(source_row, row)`` of one file at ``upstream.revision``; a row that cannot be parsed is a reject."""
         ...
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import xxhash
 
+from codeft_assets.curation.ingest.drafts import Reject, Row
 from codeft_assets.origins.errors import MissingUpstreamError
-from codeft_assets.origins.origin import Row, Upstream, UpstreamFile
+from codeft_assets.origins.origin import Upstream, UpstreamFile
+from codeft_assets.origins.table_rows import table_rows
 
 SAMPLES_FOLDER = Path(__file__).parent.parent / "samples"
 _SUFFIXES = (".jsonl", ".json", ".txt", ".md")
@@ -44,7 +45,7 @@ class SampleOrigin:
         revision = xxhash.xxh3_128_hexdigest("\n".join(f"{file.path} {file.fingerprint}" for file in files))
         return Upstream(revision=f"sample-{revision[:12]}", files=files)
 
-    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
+    def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row | Reject]]:
         """Yield the rows of ``file`` as the real origin would give them."""
         del upstream  # samples have one revision: the installed one
         path = Path(self.folder) / file.path
@@ -57,15 +58,9 @@ class SampleOrigin:
         return single or sorted(path for path in base.glob(f"{self.name}/*") if path.suffix in _SUFFIXES)
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    if path.suffix == ".jsonl":
-        with path.open(encoding="utf-8") as lines:
-            yield from (json.loads(line) for line in lines if line.strip())
+def _rows(path: Path) -> Iterator[Row | Reject]:
+    if path.suffix == ".md":
+        yield {"url": path.stem, "body": path.read_text(encoding="utf-8")}
         return
-    content = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        yield json.loads(content)
-    elif path.suffix == ".md":
-        yield {"url": path.stem, "body": content}
-    else:
-        yield {"text": content}
+    with path.open("rb") as stream:
+        yield from table_rows(stream, path.name)

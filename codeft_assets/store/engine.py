@@ -101,7 +101,7 @@ def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Uni
     return [Unit(name=name, fingerprint=combined_hash(hashes), args=args)]
 
 
-def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
+def map_shards(  # noqa: PLR0913  the stage, its pool and its callbacks
     function: ShardFunction,
     units: Sequence[Unit],
     output: Table,
@@ -110,6 +110,7 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
     workers: int = 1,
     on_progress: OnProgress | None = None,
     accept: Callable[[Manifest], None] | None = None,
+    settle: Callable[[Manifest], Manifest] | None = None,
 ) -> StageRun:
     """Run ``function(*unit.args)`` for every unit that is not committed yet, then commit the table.
 
@@ -121,6 +122,7 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
         workers: processes to use; 1 runs in this process.
         on_progress: called after every unit; a bar is drawn besides when stderr is a terminal.
         accept: called with the finished manifest before the commit; when it raises, the table stays unchanged.
+        settle: returns the manifest to commit, for what only all shards together decide; units keep what they wrote.
 
     Raises:
         ValueError: two units have the same name.
@@ -137,16 +139,24 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its two callbacks
             for fingerprint, commit in _run_units(function, missing, output, workers):
                 done[fingerprint] = commit
                 advance(1, sum(shard.num_rows for shard in commit.shards))
-        manifest = _build_manifest(output, stage, fingerprints, done)
-        _commit(output, manifest, accept)
+        manifest = _commit(output, _build_manifest(output, stage, fingerprints, done), accept, settle)
     return StageRun(manifest=manifest, num_run=len(missing), num_skipped=num_skipped, seconds=time.monotonic() - start)
 
 
-def _commit(output: Table, manifest: Manifest, accept: Callable[[Manifest], None] | None) -> None:
+def _commit(
+    output: Table,
+    manifest: Manifest,
+    accept: Callable[[Manifest], None] | None,
+    settle: Callable[[Manifest], Manifest] | None,
+) -> Manifest:
     if accept is not None:
         accept(manifest)
-    if not (output.exists() and output.manifest().fingerprints == manifest.fingerprints):
-        output.commit(manifest)
+    current = output.manifest() if output.exists() else None
+    if current is not None and current.fingerprints == manifest.fingerprints and not output.gone_shards(current):
+        return current
+    settled = settle(manifest) if settle is not None else manifest
+    output.commit(settled)
+    return settled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

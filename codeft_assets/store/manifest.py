@@ -40,6 +40,8 @@ class Manifest:
     shards: tuple[Shard, ...]
     rejects: tuple[Shard, ...] = ()
     report: StageReport
+    originals: tuple[str, ...] = ()
+    """Shards as their units wrote them, where the table has a settled copy: kept, so that the units count as done."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -55,7 +57,7 @@ class Manifest:
     def files(self) -> set[str]:
         """Return the files that belong to this version, relative to the table's folder."""
         units = {f"units/{fingerprint}.json" for fingerprint in self.fingerprints}
-        return units | {shard.path for shard in (*self.shards, *self.rejects)}
+        return units | {shard.path for shard in (*self.shards, *self.rejects)} | set(self.originals)
 
     def to_json(self) -> str:
         """Return the manifest as it is stored."""
@@ -90,6 +92,7 @@ class Manifest:
             shards=tuple(Shard(**shard) for shard in record["shards"]),
             rejects=tuple(Shard(**shard) for shard in record["rejects"]),
             report=StageReport(**report | {"examples": examples}),
+            originals=tuple(record.get("originals", ())),
             metadata=record["metadata"],
         )
 

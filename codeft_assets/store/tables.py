@@ -196,10 +196,13 @@ class Table:
         write_file(self.filesystem, self.path("manifest.json"), manifest.to_json().encode())
         self.sweep()
 
-    def _check_present(self, manifest: Manifest) -> None:
+    def gone_shards(self, manifest: Manifest) -> list[str]:
+        """Return the paths of the shards that ``manifest`` names and that are not there."""
         present = {Path(path).name for folder in ("shards", "rejects") for path in self._files(folder)}
-        gone = [shard.path for shard in (*manifest.shards, *manifest.rejects) if Path(shard.path).name not in present]
-        if gone:
+        return [shard.path for shard in (*manifest.shards, *manifest.rejects) if Path(shard.path).name not in present]
+
+    def _check_present(self, manifest: Manifest) -> None:
+        if gone := self.gone_shards(manifest):
             raise CorruptShardError(
                 f"table {self.key!r}: {len(gone)} of its shards are gone, first {gone[0]}: two runs wrote it at the "
                 f"same time; the table is what it was: materialize the asset {self.key!r} again"

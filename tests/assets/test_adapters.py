@@ -5,7 +5,8 @@ import json
 import pytest
 
 from codeft_assets.curation.ingest import adapters, free_text
-from codeft_assets.curation.ingest.adapters import BadRowError, Draft, PlainText, PromptResponse, Reject
+from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
+from codeft_assets.curation.ingest.drafts import BadRowError, Draft, Reject
 
 
 def turns(draft):
@@ -155,9 +156,9 @@ USER = {"role": "user", "content": "Q"}
         (adapters.sharegpt_conversations, {"turns": []}, "missing_column", "row has \\['turns'\\]"),
         (
             adapters.sharegpt_conversations,
-            {"conversations": [{"from": "tool", "value": "x"}]},
+            {"conversations": [{"from": "narrator", "value": "x"}]},
             "malformed_turn",
-            "tool",
+            "the unknown role 'narrator'",
         ),
         (adapters.sharegpt_conversations, {"conversations": None}, "wrong_type", "NoneType"),
         (adapters.whole_object, {"nothing": 1}, "missing_column", "row has \\['nothing'\\]"),
@@ -168,12 +169,6 @@ USER = {"role": "user", "content": "Q"}
             {"body": "Title: x\n\nMarkdown Content:\nshort"},
             "empty_text",
             "5 characters are left",
-        ),
-        (
-            adapters.local_file,
-            {"path": "a.py", "error": "UnicodeDecodeError: x"},
-            "unreadable_file",
-            "UnicodeDecodeError",
         ),
     ],
 )

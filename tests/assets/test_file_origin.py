@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from codeft_assets.curation.ingest.drafts import Reject
 from codeft_assets.origins import FileOrigin
 from codeft_assets.origins.errors import EmptyUpstreamError, MissingUpstreamError, TruncatedUpstreamError
-from codeft_assets.origins.files import MAX_TEXT_BYTES
-from codeft_assets.origins.origin import MALFORMED
+from codeft_assets.origins.folders import MAX_TEXT_BYTES
 
 ROWS = [{"text": f"row {number}\nwith, a comma", "n": str(number)} for number in range(3000)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS).encode()
@@ -85,7 +85,7 @@ def test_a_file_that_was_cut_off_is_an_error_and_no_short_file(tmp_path, name):
     origin = FileOrigin(path=str(tmp_path / name))
     upstream = origin.resolve()
     if name == "a.jsonl":  # the last line is a row that does not parse
-        assert MALFORMED in rows_of(tmp_path / name)[-1]
+        assert rows_of(tmp_path / name)[-1].reason == "malformed_json"
         return
     with pytest.raises(TruncatedUpstreamError, match=r"does not parse .* cut off or is damaged; replace the file"):
         list(origin.read(upstream, upstream.files[0]))
@@ -93,9 +93,10 @@ def test_a_file_that_was_cut_off_is_an_error_and_no_short_file(tmp_path, name):
 
 def test_a_line_of_another_length_is_malformed_and_the_rest_is_read(tmp_path):
     (tmp_path / "a.csv").write_text("text,n\nx,1\ny\nz,3,4\n\nw,5\n")
-    assert rows_of(tmp_path / "a.csv") == [
-        {"text": "x", "n": "1"}, {MALFORMED: "y"}, {MALFORMED: "z,3,4"}, {"text": "w", "n": "5"},
-    ]  # fmt: skip
+    first, short, long, last = rows_of(tmp_path / "a.csv")
+    assert (first, last) == ({"text": "x", "n": "1"}, {"text": "w", "n": "5"})
+    assert [(row.text, row.reason) for row in (short, long)] == [("y\n", "malformed_csv"), ("z,3,4\n", "malformed_csv")]
+    assert long.detail == "3 fields where the header has 2"
 
 
 def test_a_folder_of_code_is_a_row_a_file_in_one_unit_a_subfolder(tmp_path):
@@ -105,14 +106,17 @@ def test_a_folder_of_code_is_a_row_a_file_in_one_unit_a_subfolder(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     (tmp_path / "bad.py").write_bytes(b"\xff")
+    (tmp_path / "empty.py").touch()
     (tmp_path / "table.py").write_bytes(b"x" * (MAX_TEXT_BYTES + 1))
     upstream = FileOrigin(path=str(tmp_path)).resolve()
     assert [file.path for file in upstream.files] == ["./", "docs/", "lib/"]
-    assert upstream.note == "1 tables beside text files are left out; name them by a glob"
-    rows = {row["path"]: row for row in rows_of(tmp_path)}
-    assert {path: row["text"] for path, row in rows.items() if row["text"]} == files
-    assert "UnicodeDecodeError" in rows["bad.py"]["error"]
-    assert "at most 400000" in rows["table.py"]["error"]
+    assert upstream.note == (
+        "left out: 1 empty files, 1 files over 400,000 bytes, folders named .cache, .git, node_modules; "
+        "1 tables beside text files are left out; name them by a glob"
+    )
+    rows = rows_of(tmp_path)
+    assert {row["path"]: row["text"] for row in rows if isinstance(row, dict)} == files
+    assert [row.reason for row in rows if isinstance(row, Reject)] == ["not_utf8"]
 
 
 def test_only_an_edited_file_changes_the_fingerprint_and_only_its_unit(tmp_path):

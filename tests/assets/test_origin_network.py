@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from codeft_assets.curation.ingest.adapters import BadRowError
+from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.free_text import reader_page
 from codeft_assets.origins import HttpFileOrigin, JinaReaderOrigin, LocalCodeOrigin
 from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, UnreachableUpstreamError
@@ -122,16 +122,15 @@ def test_the_standard_library_is_capped_and_always_the_same():
     assert not any("/test/" in key for key, _ in rows)
 
 
-def test_a_folder_can_be_named_and_an_undecodable_file_is_a_row_with_its_error(tmp_path):
+def test_a_folder_can_be_named_and_an_undecodable_file_is_a_reject(tmp_path):
     (tmp_path / "good.py").write_text("x = 1\n")
     (tmp_path / "bad.py").write_bytes(b"x = '\xff'\n")
     (tmp_path / "note.txt").write_text("no code")
     origin = LocalCodeOrigin(packages=(str(tmp_path),))
     upstream = origin.resolve()
-    rows = {row["path"]: row for _, row in origin.read(upstream, upstream.files[0])}
-    assert set(rows) == {"good.py", "bad.py"}
-    assert rows["bad.py"]["text"] is None
-    assert "UnicodeDecodeError" in rows["bad.py"]["error"]
+    rows = dict(origin.read(upstream, upstream.files[0]))
+    assert rows[f"{tmp_path}/good.py"]["text"] == "x = 1\n"
+    assert rows[f"{tmp_path}/bad.py"].reason == "not_utf8"
 
 
 def test_an_edited_file_changes_the_fingerprint(tmp_path):

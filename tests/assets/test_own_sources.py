@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from codeft_assets.curation.ingest.adapters import BadRowError
+from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.row_shapes import AnyShape
 from codeft_assets.own_sources import SourcesFileError, own_sources, read_sources
 from codeft_assets.store.tables import Store

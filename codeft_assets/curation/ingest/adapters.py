@@ -6,103 +6,22 @@ of a row is lost without a reason.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from codeft_assets.curation.documents import Message, join_turns
-from codeft_assets.curation.ingest.normalize import language_from_path, normalize_text
-
-Row = Mapping[str, object]
-
-
-class BadRowError(ValueError):
-    """A row that cannot become a document: counted under ``reason`` and kept in the reject table."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """The document that an adapter makes of a row, or of one part of it, before identity and provenance are added."""
-
-    text: str
-    messages: tuple[Message, ...] | None = None
-    part: str = ""
-    """Names the part of the row when a row holds several documents, else empty."""
-    language: str | None = None
-    """Known from a path; None lets the text decide."""
-    license: str | None = None
-    """Of this document, where it differs from the source's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reject:
-    """A part of a row that is no document."""
-
-    part: str
-    reason: str
-    detail: str
-    text: str
-
-
-Adapter = Callable[[Row], Sequence[Draft | Reject]]
-
-_NOT_APPLICABLE = frozenset({"", "not applicable", "not applicable.", "n/a", "none", "<noinput>", "noinput"})
-
-
-def column(row: Row, name: str) -> str:
-    """Return a text column, normalized.
-
-    Raises:
-        BadRowError: the row has no such column, or no text in it.
-    """
-    if name not in row:
-        raise BadRowError("missing_column", f"no column {name!r}; row has {sorted(row)}")
-    value = row[name]
-    if value is None:
-        raise BadRowError("null_value", f"column {name!r} is null")
-    if not isinstance(value, str):
-        raise BadRowError("wrong_type", f"column {name!r} is {type(value).__name__}, not text: {str(value)[:80]!r}")
-    text = normalize_text(value)
-    if not text:
-        raise BadRowError("empty_text", f"column {name!r} is empty")
-    return text
-
-
-def optional_column(row: Row, name: str) -> str:
-    """Return a text column, normalized; empty where the row has none, or a phrase such as "n/a"."""
-    value = row.get(name)
-    if not isinstance(value, str):
-        return ""
-    text = normalize_text(value)
-    return "" if text.lower() in _NOT_APPLICABLE else text
-
-
-def first_column(row: Row, names: Sequence[str]) -> str:
-    """Return the first of ``names`` that the row has: for upstreams whose columns are not documented."""
-    for name in names:
-        if name in row:
-            return column(row, name)
-    raise BadRowError("missing_column", f"none of the columns {list(names)}; row has {sorted(row)}")
-
-
-def conversation(turns: Iterable[tuple[str, str]]) -> list[Draft]:
-    """Return one draft of ``(role, content)`` turns; empty system turns are left out.
-
-    Raises:
-        BadRowError: a turn is empty, or there is no user turn before an assistant's.
-    """
-    messages = [Message(role, normalize_text(content)) for role, content in turns]
-    messages = [message for message in messages if message.content or message.role != "system"]
-    if any(not message.content for message in messages):
-        raise BadRowError("empty_turn", f"an empty turn among {[message.role for message in messages]}")
-    spoken = [message.role for message in messages if message.role != "system"]
-    if spoken[:1] != ["user"] or "assistant" not in spoken:
-        raise BadRowError("no_exchange", f"roles are {spoken}; a user's turn and an assistant's answer are needed")
-    return [Draft(text=join_turns(messages), messages=tuple(messages))]
+from codeft_assets.curation.ingest.drafts import (
+    BadRowError,
+    Draft,
+    Row,
+    column,
+    conversation,
+    first_column,
+    optional_column,
+)
+from codeft_assets.curation.ingest.normalize import language_from_path
+from codeft_assets.curation.ingest.notebooks import is_notebook, notebook
+from codeft_assets.curation.ingest.turns import row_turns
 
 
 def with_think_span(reasoning: str, answer: str) -> str:
@@ -133,13 +52,13 @@ class PromptResponse:
     response: tuple[str, ...]
     system: str = ""
     extra: str = ""
-    """A column appended to the prompt unless it is empty."""
+    """A column appended to the prompt unless it is empty, or the prompt has it in lines of its own."""
 
     def __call__(self, row: Row) -> list[Draft]:
         """Return the one exchange of ``row``."""
         prompt, response = first_column(row, self.prompt), first_column(row, self.response)
         extra = optional_column(row, self.extra)
-        user = f"{prompt}\n\n{extra}" if extra and extra not in prompt else prompt
+        user = prompt if not extra or f"\n{extra}\n" in f"\n{prompt}\n" else f"{prompt}\n\n{extra}"
         return conversation([("system", optional_column(row, self.system)), ("user", user), ("assistant", response)])
 
 
@@ -155,52 +74,32 @@ def two_turn_dialogue(row: Row) -> list[Draft]:
     )
 
 
+_CLOSING_LINE = re.compile(r"(?:\A|\n)[ \t]*####[ \t]*(\S[^\n]*)\Z")
+
+
 def long_chain_of_thought(row: Row) -> list[Draft]:
-    """o1-journey: a long chain of thought that ends with the answer again after ``####``."""
-    reasoning, _, closing = column(row, "longCOT").rpartition("####")
-    answer = optional_column(row, "answer") or normalize_text(closing)
+    """o1-journey: a long chain of thought whose last line is ``####`` and the answer again.
+
+    Only that line is left out, and only where it says what the answer says: ``####`` begins headings, too.
+    """
+    reasoning, answer = column(row, "longCOT"), optional_column(row, "answer")
+    closing = _CLOSING_LINE.search(reasoning)
+    if closing and answer.strip() in {"", closing[1].strip()}:
+        reasoning, answer = reasoning[: closing.start()], closing[1]
     if not answer:
         raise BadRowError("empty_text", "column 'answer' is empty and longCOT ends without '####'")
-    return conversation(
-        [("user", column(row, "question")), ("assistant", with_think_span(reasoning or closing, answer))]
-    )
-
-
-_ROLE_BY_NAME = {"system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant"}
-
-
-def turns(records: object, role_key: str, content_key: str) -> list[tuple[str, str]]:
-    """Return ``(role, content)`` of a list of records.
-
-    Raises:
-        BadRowError: it is no list, or a record has no known role or no text.
-    """
-    if not isinstance(records, Sequence) or isinstance(records, str):
-        raise BadRowError("wrong_type", f"turns are {type(records).__name__}, not a list")
-    found = []
-    for record in records:
-        role = _ROLE_BY_NAME.get(str(record.get(role_key)).lower()) if isinstance(record, Mapping) else None
-        if role is None or not isinstance(record.get(content_key), str):
-            raise BadRowError("malformed_turn", f"turn {str(record)[:120]!r} needs {role_key!r} and {content_key!r}")
-        found.append((role, record[content_key]))
-    return found
+    said = with_think_span(reasoning, answer) if reasoning.strip() else answer
+    return conversation([("user", column(row, "question")), ("assistant", said)])
 
 
 def sharegpt_conversations(row: Row) -> list[Draft]:
     """SlimOrca: ``conversations`` of ``{from, value}``; the system turn is sometimes missing, so go by name."""
-    if "conversations" not in row:
-        raise BadRowError("missing_column", f"no column 'conversations'; row has {sorted(row)}")
-    return conversation(turns(row["conversations"], "from", "value"))
+    return conversation(row_turns(row, "conversations"))
 
 
 def json_messages(row: Row) -> list[Draft]:
-    """Orca-AgentInstruct: ``messages`` is a JSON string; an empty system turn comes first."""
-    text = column(row, "messages")
-    try:
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadRowError("malformed_json", f"column 'messages': {error}") from error
-    return conversation(turns(records, "role", "content"))
+    """Orca-AgentInstruct: ``messages`` is a list, or a JSON string of one; an empty system turn comes first."""
+    return conversation(row_turns(row, "messages"))
 
 
 _PROMPT_KEYS = ("problem", "prompt", "question", "query", "task", "instruction", "user_query")
@@ -212,7 +111,7 @@ def whole_object(row: Row) -> list[Draft]:
     prompt_key = next((key for key in _PROMPT_KEYS if key in row), None)
     answer_key = next((key for key in _ANSWER_KEYS if key in row), None)
     if isinstance(row.get("messages"), Sequence) and not isinstance(row["messages"], str):
-        return _tool_conversation(row, answer_key)
+        return conversation(row_turns(row, "messages", answer_key))
     if prompt_key is None or answer_key is None:
         raise BadRowError("missing_column", f"no prompt {_PROMPT_KEYS} or answer {_ANSWER_KEYS}; row has {sorted(row)}")
     reasoning = {key: value for key, value in row.items() if key not in {prompt_key, answer_key} and value is not None}
@@ -223,16 +122,6 @@ def whole_object(row: Row) -> list[Draft]:
             ("assistant", with_think_span(outline(reasoning), answer) if reasoning else answer),
         ]
     )
-
-
-def _tool_conversation(row: Row, answer_key: str | None) -> list[Draft]:
-    spoken = turns(row["messages"], "role", "content")
-    if "functions" in row:
-        spoken = [("system", f"You can call these functions:\n{json.dumps(row['functions'], indent=1)}"), *spoken]
-    if answer_key is not None and spoken[-1][0] == "user":
-        call = row[answer_key]
-        spoken.append(("assistant", call if isinstance(call, str) else json.dumps(call, indent=1)))
-    return conversation(spoken)
 
 
 def outline(value: object, depth: int = 0) -> str:
@@ -262,10 +151,10 @@ def exercise(row: Row) -> list[Draft]:
 
 def local_file(row: Row) -> list[Draft]:
     """A file of an installed package: its suffix names the language, its package the license."""
-    if row.get("error"):
-        raise BadRowError("unreadable_file", str(row["error"]))
     path = str(row.get("path", ""))
     license_name = row.get("license")
+    if is_notebook(path):
+        return [replace(notebook(column(row, "text")), license=str(license_name) if license_name else None)]
     return [
         Draft(
             text=column(row, "text"),

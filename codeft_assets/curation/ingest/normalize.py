@@ -1,4 +1,4 @@
-"""Text as we keep it: one Unicode form, one line ending, no control characters, and the language of its code.
+"""Text as we keep it: one line ending, no blank lines at the ends, and the language of its code.
 
 Invariant: ``normalize_text`` is idempotent and never changes the meaning of a program.
 """
@@ -6,7 +6,6 @@ Invariant: ``normalize_text`` is idempotent and never changes the meaning of a p
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
 
@@ -59,8 +58,7 @@ LANGUAGE_BY_FENCE = {suffix.lstrip("."): language for suffix, language in LANGUA
 }
 
 _FENCE = re.compile(r"^[ \t]*```[ \t]*([A-Za-z0-9+#]+)[^\n]*\n", re.MULTILINE)
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff\ufffe\uffff]")
-_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\A(?:[ \t]*\n)+")
 # Each pattern is a line that only this language writes; the language with most such lines wins.
 _CUES = {
     "python": re.compile(
@@ -84,12 +82,13 @@ _CUE_WINDOW_CHARS = 20_000
 
 
 def normalize_text(text: str) -> str:
-    """Return ``text`` in NFC, with line feeds only, no control characters, no trailing blanks, trimmed."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROL.sub("", text)
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text)
-    return _TRAILING.sub("", text).strip("\n ")
+    """Return ``text`` with line feeds only, no NUL, no byte order mark, and no blank lines at its ends.
+
+    Nothing else: blanks at the end of a line and accents that could be composed may stand in a string literal, and the
+    indentation of the first line is part of a Python body.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "").lstrip("\ufeff")
+    return _BLANK_LINES.sub("", text).rstrip(" \t\n")
 
 
 def language_from_path(path: str) -> str | None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeft_assets.curation.ingest.adapters import (
-    BadRowError,
-    Draft,
-    PromptResponse,
-    Row,
-    column,
-    conversation,
-    first_column,
-    local_file,
-    turns,
-)
+from codeft_assets.curation.ingest.adapters import PromptResponse
+from codeft_assets.curation.ingest.drafts import Draft, Row, conversation, first_column
 from codeft_assets.curation.ingest.normalize import language_from_path
+from codeft_assets.curation.ingest.notebooks import is_notebook, notebook
+from codeft_assets.curation.ingest.turns import row_turns
 
 MESSAGES = ("messages", "conversations", "conversation", "dialog")
 PROMPTS = ("prompt", "instruction", "question", "problem", "query", "task")
@@ -37,55 +29,41 @@ class AnyShape:
     prompt: tuple[str, ...] = ()
     response: tuple[str, ...] = ()
     is_exchange: bool = True
+    notebook_outputs: bool = False
+    """Text that the cells of a notebook printed is part of the document."""
 
     def __call__(self, row: Row) -> list[Draft]:
         """Return the one document of ``row``."""
         if self.text:
-            return _plain(row, self.text)
+            return self._plain(row, self.text)
         messages = next((name for name in MESSAGES if name in row), None)
         if messages and not self.prompt:
-            return conversation(_messages(row, messages))
+            return conversation(row_turns(row, messages))
         prompt, response = self.prompt or PROMPTS, self.response or RESPONSES
         if _has(row, prompt) and _has(row, response):
             return self._exchange(row, prompt, response)
-        return _plain(row, TEXTS)
+        return self._plain(row, TEXTS)
 
     def _exchange(self, row: Row, prompt: tuple[str, ...], response: tuple[str, ...]) -> list[Draft]:
         if self.is_exchange:
             return PromptResponse(prompt=prompt, response=response, system="system", extra="input")(row)
-        head, body = first_column(row, prompt), _raw(row, response)
+        head, body = first_column(row, prompt), first_column(row, response)
         return [Draft(text=f"{head}\n{body}", language=_language(row))]
 
-
-def _plain(row: Row, names: tuple[str, ...]) -> list[Draft]:
-    if row.get("error"):
-        return local_file(row)
-    return [Draft(text=first_column(row, names), language=_language(row))]
+    def _plain(self, row: Row, names: tuple[str, ...]) -> list[Draft]:
+        text = first_column(row, names)
+        if is_notebook(_path(row)):
+            return [notebook(text, with_outputs=self.notebook_outputs)]
+        return [Draft(text=text, language=_language(row))]
 
 
 def _has(row: Row, names: Sequence[str]) -> bool:
     return any(name in row for name in names)
 
 
-def _raw(row: Row, names: Sequence[str]) -> str:
-    """Return a response whose first line keeps its indentation: it is the body of a function."""
-    name = next(name for name in names if name in row)
-    column(row, name)
-    return str(row[name]).strip("\n")
+def _path(row: Row) -> str:
+    return next((path for name in PATHS if isinstance(path := row.get(name), str)), "")
 
 
 def _language(row: Row) -> str | None:
-    path = next((row[name] for name in PATHS if isinstance(row.get(name), str)), None)
-    return language_from_path(str(path)) if path else None
-
-
-def _messages(row: Row, name: str) -> list[tuple[str, str]]:
-    records = row[name]
-    if isinstance(records, str):
-        try:
-            records = json.loads(records)
-        except json.JSONDecodeError as error:
-            raise BadRowError("malformed_json", f"column {name!r}: {error}") from error
-    first = records[0] if isinstance(records, Sequence) and records else None
-    keys = ("from", "value") if isinstance(first, Mapping) and "from" in first else ("role", "content")
-    return turns(records, *keys)
+    return language_from_path(_path(row)) if _path(row) else None

@@ -15,7 +15,7 @@ from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.documents import documents_stage, file_units, reader
+from codeft_assets.stages.documents import documents_stage, file_units, number_repeats, reader
 from codeft_assets.store.engine import StageRun
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
@@ -29,7 +29,9 @@ class SourceConfig(dg.Config):
     """Limits on the rows that are read and on the bad rows among them."""
 
     max_rows: int = Field(
-        default=0, ge=0, description="Rows to read, spread evenly over the source's files. 0: the catalogue's limit"
+        default=0,
+        ge=0,
+        description="Rows to read, exactly, spread evenly over the files. 0: the catalogue's limit",
     )
     max_bad_fraction: float = Field(
         default=-1.0,
@@ -81,7 +83,6 @@ def _ingest(
     context: dg.AssetExecutionContext, config: SourceConfig, workspace: Workspace, source: Source, upstream: Upstream
 ) -> tuple[Table, StageRun]:
     max_rows = config.max_rows or (None if workspace.is_sample else source.max_rows)
-    per_file = None if max_rows is None else -(-max_rows // len(upstream.files))
     limit = config.max_bad_fraction
     if limit < 0 and source.max_bad_fraction is not None:
         limit = source.max_bad_fraction
@@ -91,8 +92,9 @@ def _ingest(
     def accept(manifest: Manifest) -> None:
         check_bad_fraction(source.name, manifest, limit)
 
-    units = file_units(source, workspace.origin(source), upstream, per_file)
-    return run_stage(context, workspace, reader(source), units, documents_stage(source, per_file), accept=accept)
+    units = file_units(source, workspace.origin(source), upstream, max_rows)
+    stage = documents_stage(source, max_rows)
+    return run_stage(context, workspace, reader(source), units, stage, accept=accept, settle=number_repeats)
 
 
 def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
