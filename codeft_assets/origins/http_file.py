@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import email.utils
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codeft_assets.base.files import write_atomically
 from codeft_assets.curation.ingest.drafts import Row
-from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, TruncatedUpstreamError
+from codeft_assets.origins.errors import (
+    GatedUpstreamError,
+    MissingUpstreamError,
+    OversizedUpstreamError,
+    TruncatedUpstreamError,
+)
 from codeft_assets.origins.origin import TransientError, Upstream, UpstreamFile, with_retries
 
 if TYPE_CHECKING:
     import httpx
 
 TIMEOUT_SECONDS = 60.0
+MAX_RESPONSE_BYTES = 256 * 2**20
+"""A response is held in memory."""
+NOT_MODIFIED = 304
+_CONDITIONS = {"ETag": "If-None-Match", "Last-Modified": "If-Modified-Since"}
 
 
 def cache_folder() -> Path:
@@ -35,18 +45,35 @@ class HttpFileOrigin:
     url: str
 
     def resolve(self) -> Upstream:
-        """Fetch the file and return its content hash as the revision.
+        """Return the content hash as the revision; what the server says is unchanged is not downloaded again.
 
         Raises:
             UpstreamError: it is missing, truncated or cannot be reached.
         """
-        content = fetch(self.url).content
-        digest = hashlib.sha256(content).hexdigest()
-        path = _cached(digest)
-        if not path.exists():
-            write_atomically(path, content)
-        file = UpstreamFile(path=self.url, fingerprint=digest, size_bytes=len(content))
+        known = self._known()
+        response = fetch(self.url, headers=known.get("conditions"))
+        if response.status_code == NOT_MODIFIED:
+            digest = known["digest"]
+        else:
+            digest = hashlib.sha256(response.content).hexdigest()
+            write_atomically(_cached(digest), response.content)
+            conditions = {
+                header: response.headers[name] for name, header in _CONDITIONS.items() if name in response.headers
+            }
+            write_atomically(self._state(), json.dumps({"digest": digest, "conditions": conditions}))
+        file = UpstreamFile(path=self.url, fingerprint=digest, size_bytes=_cached(digest).stat().st_size)
         return Upstream(revision=digest[:40], files=(file,))
+
+    def _state(self) -> Path:
+        return _cached(f"{hashlib.sha256(self.url.encode()).hexdigest()}.json")
+
+    def _known(self) -> dict[str, Any]:
+        """Return the digest of the last answer and the headers that ask for another; empty if it is not cached."""
+        try:
+            known = json.loads(self._state().read_bytes())
+            return known if _cached(known["digest"]).is_file() else {}
+        except (OSError, ValueError, KeyError):
+            return {}
 
     def read(self, upstream: Upstream, file: UpstreamFile) -> Iterator[tuple[str, Row]]:
         """Yield the file's text as one row.
@@ -86,7 +113,8 @@ def _get(url: str, headers: dict[str, str]) -> httpx.Response:
     import httpx
 
     try:
-        response = httpx.get(url, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True)
+        with httpx.stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS, follow_redirects=True) as streamed:
+            response = _held(streamed)
     except httpx.RemoteProtocolError as error:
         raise TransientError(f"the connection was cut: {error}") from error
     except httpx.TransportError as error:
@@ -99,9 +127,33 @@ def _get(url: str, headers: dict[str, str]) -> httpx.Response:
     if status >= 400:
         raise MissingUpstreamError(f"{url} answered {status}; fix the URL in sources.py")
     stated = response.headers.get("Content-Length")
-    if stated and "Content-Encoding" not in response.headers and int(stated) != len(response.content):
+    if stated and status != NOT_MODIFIED and int(stated) != len(response.content):
         raise TruncatedUpstreamError(f"{url} stated {stated} bytes and sent {len(response.content)}; run it again")
     return response
+
+
+def _held(streamed: httpx.Response) -> httpx.Response:
+    """Return the response with its content, unpacked.
+
+    Raises:
+        OversizedUpstreamError: it has more than ``MAX_RESPONSE_BYTES``, whatever it states.
+    """
+    import httpx
+
+    content = bytearray()
+    for chunk in streamed.iter_bytes():
+        content += chunk
+        if len(content) > MAX_RESPONSE_BYTES:
+            raise OversizedUpstreamError(
+                f"{streamed.url} has more than {MAX_RESPONSE_BYTES:,} bytes; download it and name it as your own file"
+            )
+    headers = [(name, value) for name, value in streamed.headers.items() if name != "content-encoding"]
+    packed = "Content-Encoding" in streamed.headers
+    return httpx.Response(
+        streamed.status_code,
+        headers=[pair for pair in headers if not (packed and pair[0] == "content-length")],
+        content=bytes(content),
+    )
 
 
 def retry_after_seconds(value: str | None, *, now: Callable[[], datetime] | None = None) -> float | None:

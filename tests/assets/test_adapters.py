@@ -7,6 +7,7 @@ import pytest
 from codeft_assets.curation.ingest import adapters, free_text
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse
 from codeft_assets.curation.ingest.drafts import BadRowError, Draft, Reject
+from codeft_assets.curation.ingest.row_shapes import AnyShape
 
 
 def turns(draft):
@@ -25,6 +26,20 @@ def test_a_prompt_and_its_response_are_two_turns_and_an_empty_system_turn_is_lef
     [draft] = adapter({"system_prompt": "Be brief.", "question": "Q?", "answer": "A."})
     assert turns(draft)[0] == ("system", "Be brief.")
     assert draft.text == "Be brief.\n\nQ?\n\nA."
+
+
+@pytest.mark.parametrize(
+    ("prompt", "given", "user"),
+    [
+        ("Pick a number between 10 and 100?", "10", "Pick a number between 10 and 100?\n\n10"),
+        ("Sum it:\n1, 2", "1, 2", "Sum it:\n1, 2"),
+        ("1, 2", "1, 2", "1, 2"),
+    ],
+)
+def test_an_input_is_left_out_only_where_the_prompt_has_it_in_lines_of_its_own(prompt, given, user):
+    adapter = PromptResponse(prompt=("instruction",), response=("output",), extra="input")
+    [draft] = adapter({"instruction": prompt, "input": given, "output": "42"})
+    assert turns(draft) == [("user", user), ("assistant", "42")]
 
 
 @pytest.mark.parametrize(
@@ -50,6 +65,15 @@ def test_a_chain_of_thought_ends_before_the_answer_that_it_repeats():
     assert turns(draft)[1] == ("assistant", "<think>\nOne and one.\n</think>\n\n2")
 
 
+@pytest.mark.parametrize(
+    "thoughts",
+    ["#### Step 1\nOne and one.\n#### Step 2\nSo it is 2.", "One and one.\n#### 2 apples", "#### 2\nbut why?"],
+)
+def test_a_chain_of_thought_keeps_headings_and_a_closing_line_that_says_more(thoughts):
+    [draft] = adapters.long_chain_of_thought({"question": "1+1?", "answer": "2", "longCOT": thoughts})
+    assert turns(draft)[1] == ("assistant", f"<think>\n{thoughts}\n</think>\n\n2")
+
+
 def test_a_missing_answer_is_taken_from_behind_the_mark():
     [draft] = adapters.long_chain_of_thought({"question": "1+1?", "answer": "", "longCOT": "One and one.\n#### 2"})
     assert turns(draft)[1][1].endswith("</think>\n\n2")
@@ -71,6 +95,89 @@ def test_messages_in_a_json_string_lose_the_empty_system_turn_and_the_carriage_r
     ]
     [draft] = adapters.json_messages({"messages": json.dumps(records)})
     assert turns(draft) == [("user", "first\nsecond"), ("assistant", "A")]
+
+
+def test_messages_may_be_a_list_and_their_parts_too():
+    parts = [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]
+    records = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": parts}]
+    for messages in (records, json.dumps(records)):
+        [draft] = adapters.json_messages({"messages": messages})
+        assert turns(draft) == [("user", "Q"), ("assistant", "A\nB")]
+
+
+def test_an_empty_turn_at_the_end_is_left_out_and_the_dialogue_is_kept():
+    records = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}, {"from": "human", "value": " \n"}]
+    [draft] = adapters.sharegpt_conversations({"conversations": records})
+    assert turns(draft) == [("user", "Q"), ("assistant", "A")]
+    with pytest.raises(BadRowError, match="empty_turn"):
+        adapters.sharegpt_conversations({"conversations": [*records, {"from": "gpt", "value": "B"}]})
+
+
+def test_calls_of_tools_and_their_answers_are_turns():
+    records = [
+        {"from": "human", "value": "Weather?"},
+        {"from": "function_call", "value": '{"name": "forecast"}'},
+        {"from": "observation", "value": "rain"},
+        {"from": "gpt", "value": "It rains."},
+    ]
+    [draft] = adapters.sharegpt_conversations({"conversations": records, "tools": '[{"name": "forecast"}]'})
+    assert turns(draft) == [
+        ("system", 'You can call these functions:\n[{"name": "forecast"}]'),
+        ("user", "Weather?"),
+        ("assistant", '<tool_call>\n{"name": "forecast"}\n</tool_call>'),
+        ("user", "<tool_response>\nrain\n</tool_response>"),
+        ("assistant", "It rains."),
+    ]
+    call = {"id": "1", "type": "function", "function": {"name": "forecast", "arguments": "{}"}}
+    records = [
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "rain", "tool_call_id": "1"},
+    ]
+    [draft] = adapters.json_messages({"messages": records})
+    assert turns(draft)[1:] == [
+        ("assistant", '<tool_call>\n{"name": "forecast", "arguments": "{}"}\n</tool_call>'),
+        ("user", "<tool_response>\nrain\n</tool_response>"),
+    ]
+
+
+NOTEBOOK = {
+    "nbformat": 4,
+    "metadata": {"kernelspec": {"language": "python", "name": "python3"}},
+    "cells": [
+        {"cell_type": "markdown", "source": ["# Sums\n", "Two of them."]},
+        {
+            "cell_type": "code",
+            "source": ["x = 1  \n", "x + 1"],
+            "outputs": [
+                {"output_type": "stream", "name": "stdout", "text": ["printed\n"]},
+                {"output_type": "execute_result", "data": {"text/plain": ["2"], "image/png": "iVBOR" * 9}},
+                {"output_type": "display_data", "data": {"image/png": "iVBOR" * 9}},
+            ],
+        },
+        {"cell_type": "code", "source": "", "outputs": []},
+    ],
+}
+
+
+def test_a_notebook_is_its_cells_and_its_outputs_where_they_are_wanted():
+    row = {"path": "a/sums.ipynb", "text": json.dumps(NOTEBOOK)}
+    cells = "# Sums\nTwo of them.\n\n```python\nx = 1  \nx + 1\n```"
+    [draft] = adapters.local_file(row)
+    assert (draft.text, draft.language) == (cells, "python")
+    assert AnyShape()(row) == [draft]
+    [draft] = AnyShape(notebook_outputs=True)(row)
+    assert draft.text == f"{cells}\n\n```output\nprinted\n```\n\n```output\n2\n```"
+    old = {
+        "worksheets": [
+            {"cells": [{"cell_type": "heading", "level": 2, "source": "H"}, {"cell_type": "code", "input": "1"}]}
+        ]
+    }
+    [draft] = AnyShape()({"path": "b.ipynb", "text": json.dumps(old)})
+    assert draft.text == "## H\n\n```python\n1\n```"
+    for text, reason in (("{}", "malformed_notebook"), ("[1]", "malformed_notebook"), ('{"cells": []}', "empty_text")):
+        with pytest.raises(BadRowError, match=reason):
+            AnyShape()({"path": "b.ipynb", "text": text})
 
 
 def test_a_whole_object_becomes_question_thoughts_and_answer():
@@ -124,6 +231,58 @@ def test_a_reader_page_loses_preamble_images_and_navigation():
     assert "Home" not in draft.text
     assert "Image 1" not in draft.text
     assert "Next" not in draft.text
+
+
+def page(content, *, title="Paths", warning=""):
+    said = f"Warning: {warning}\n\n" if warning else ""
+    return {"url": "u", "body": f"Title: {title}\n\nURL Source: u\n\n{said}Markdown Content:\n{content}"}
+
+
+USEFUL = "A path joins and splits itself and knows its parts. " * 6
+
+
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "This is a cached snapshot of the original page, consider retry with caching opt-out.",
+        "This page contains shadow DOM that are currently hidden, consider enabling shadow DOM processing.",
+    ],
+)
+def test_advice_of_the_reader_is_no_failure(warning):
+    [draft] = free_text.reader_page(page(USEFUL, warning=warning))
+    assert draft.text == f"# Paths\n\n{USEFUL.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("title", "warning", "reason"),
+    [
+        ("Paths", "Target URL returned error 404: Not Found", "not_a_page"),
+        ("Paths", "This page maybe requiring CAPTCHA, please make sure you are authorized", "not_a_page"),
+        ("404 Not Found", "", "error_page"),
+        ("Error 503: Service Unavailable", "", "error_page"),
+        ("Page not found · GitHub Pages", "", "error_page"),
+        ("Just a moment...", "", "error_page"),
+        ("Access Denied", "", "error_page"),
+    ],
+)
+def test_an_error_page_is_no_document_whether_the_reader_warns_or_not(title, warning, reason):
+    with pytest.raises(BadRowError, match=reason):
+        free_text.reader_page(page(USEFUL, title=title, warning=warning))
+
+
+@pytest.mark.parametrize(
+    ("title", "content"),
+    [("404 Not Found - HTTP", USEFUL * 7), ("500 exercises with lists", USEFUL), ("Handling errors", USEFUL)],
+)
+def test_a_page_about_errors_is_a_document(title, content):
+    assert free_text.reader_page(page(content, title=title))
+
+
+def test_code_keeps_its_images_links_and_blank_lines():
+    block = "```md\n![logo](l.png)\n[Home](h)\n\n\n    end  \n```"
+    [draft] = free_text.reader_page(page(f"{USEFUL}\n\n{block}\n\nWrite `![alt](p)` ![x](p.png) so.\n\n\nEnd."))
+    assert block in draft.text
+    assert draft.text.endswith("Write `![alt](p)`  so.\n\nEnd.")
 
 
 def test_a_local_file_takes_language_and_license_from_its_row():

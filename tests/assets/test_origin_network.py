@@ -1,5 +1,7 @@
 """A file and documentation pages over HTTP, and local code: cached, retried, never half a file."""
 
+import gzip
+import os
 import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,8 +10,13 @@ import pytest
 
 from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.free_text import reader_page
-from codeft_assets.origins import HttpFileOrigin, JinaReaderOrigin, LocalCodeOrigin
-from codeft_assets.origins.errors import GatedUpstreamError, MissingUpstreamError, UnreachableUpstreamError
+from codeft_assets.origins import FileOrigin, HttpFileOrigin, JinaReaderOrigin, LocalCodeOrigin
+from codeft_assets.origins.errors import (
+    GatedUpstreamError,
+    MissingUpstreamError,
+    OversizedUpstreamError,
+    UnreachableUpstreamError,
+)
 from codeft_assets.origins.http_file import fetch, retry_after_seconds
 from codeft_assets.origins.jina_reader import fetch_pages
 from tests.hub.server import plain_server
@@ -29,6 +36,31 @@ def test_a_file_is_one_row_and_its_content_is_its_revision(cache):
         assert origin.resolve() == upstream
     with plain_server(always(body=b"changed")) as (url, _):
         assert HttpFileOrigin(url=f"{url}/total.txt").resolve().revision != upstream.revision
+
+
+def test_a_file_that_has_not_changed_is_not_downloaded_again(cache):
+    def answers(path, number):
+        headers = dict(seen[-1][1])
+        return (304, {}, b"") if headers.get("If-None-Match") == '"v1"' else (200, {"ETag": '"v1"'}, b"all of it")
+
+    with plain_server(answers) as (url, seen):
+        origin = HttpFileOrigin(url=f"{url}/total.txt")
+        first, second = origin.resolve(), origin.resolve()
+        assert first == second
+        assert [row for _, row in origin.read(second, second.files[0])] == [{"text": "all of it"}]
+        (cache / "http" / first.files[0].fingerprint).unlink()  # a cleared cache: asked for without a condition
+        assert origin.resolve() == first
+    assert ["If-None-Match" in headers for _, headers in seen] == [False, True, False]
+
+
+def test_a_packed_answer_is_bounded_by_what_it_holds(cache, monkeypatch):
+    monkeypatch.setattr("codeft_assets.origins.http_file.MAX_RESPONSE_BYTES", 1000)
+    packed = {"Content-Encoding": "gzip"}
+    with plain_server(always(body=gzip.compress(b"x" * 1000), headers=packed)) as (url, _):
+        assert fetch(url).text == "x" * 1000
+    with plain_server(always(body=gzip.compress(b"x" * 1001), headers=packed)) as (url, _):
+        with pytest.raises(OversizedUpstreamError, match="more than 1,000 bytes; download it"):
+            fetch(url)
 
 
 def test_a_server_error_is_retried_after_its_retry_after(cache):
@@ -131,6 +163,44 @@ def test_a_folder_can_be_named_and_an_undecodable_file_is_a_reject(tmp_path):
     rows = dict(origin.read(upstream, upstream.files[0]))
     assert rows[f"{tmp_path}/good.py"]["text"] == "x = 1\n"
     assert rows[f"{tmp_path}/bad.py"].reason == "not_utf8"
+
+
+def test_what_a_folder_leaves_out_is_counted_and_said(tmp_path, monkeypatch):
+    kept = {"a.py": "x = 1", "sub/b.py": "y = 2"}
+    left_out = {"empty.py": "", "big.py": "x" * 400_001, "tests/test_a.py": "assert x", "build/lib/a.py": "x = 1"}
+    hidden = {".venv/lib/z.py": "z", ".git/h.py": "h", "node_modules/n/n.py": "n"}
+    for name, text in (kept | left_out | hidden).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    for package in (str(tmp_path), f"~/{tmp_path.name}", "./"):
+        upstream = LocalCodeOrigin(packages=(package,)).resolve()
+        assert upstream.note == (
+            "left out: 1 empty files, 1 files over 400,000 bytes, 1 tests, "
+            "folders named .git, .venv, build, node_modules"
+        )
+        rows = [row for _, row in LocalCodeOrigin(packages=(package,)).read(upstream, upstream.files[0])]
+        assert {row["path"]: row["text"] for row in rows} == kept
+    upstream = LocalCodeOrigin(packages=("./sub/b.py",)).resolve()
+    assert [row["path"] for _, row in LocalCodeOrigin(packages=("./sub/b.py",)).read(upstream, upstream.files[0])] == [
+        "b.py"
+    ]
+
+
+def test_names_that_are_no_utf8_are_read_and_shown_with_escapes(tmp_path):
+    (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text("x = 1")
+    (tmp_path / os.fsdecode(b"\xe9.jsonl")).write_text('{"text": "row"}')
+    origin = LocalCodeOrigin(packages=(str(tmp_path),))
+    upstream = origin.resolve()
+    assert [row["path"] for _, row in origin.read(upstream, upstream.files[0])] == ["caf\\udce9.py"]
+    for path, found in ((str(tmp_path), "caf\\udce9.py"), (f"{tmp_path}/*.jsonl", None)):
+        origin = FileOrigin(path=path)
+        upstream = origin.resolve()
+        assert upstream.fingerprint
+        ((key, row),) = origin.read(upstream, upstream.files[0])
+        assert key.isascii()
+        assert row.get("path") == found
 
 
 def test_an_edited_file_changes_the_fingerprint(tmp_path):
