@@ -115,7 +115,7 @@ _PARSERS: Mapping[str, Callable[[Stream], Iterator[Row | Reject]]] = {
 
 
 class _ExpandedFile(CountedFile):
-    """What a compressed file holds, up to a bound that grows with the bytes read of it."""
+    """The content of a compressed file, up to a bound that grows with the bytes read of it."""
 
     def __init__(self, file: Any, compressed: CountedFile) -> None:
         super().__init__(file)

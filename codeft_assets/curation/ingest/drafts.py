@@ -1,4 +1,4 @@
-"""What an adapter returns: drafts and rejects, and the columns and conversations that it makes them of."""
+"""Drafts and rejects, which adapters return, and the columns and conversations that they are made of."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ _MIN_PAGE_CHARS = 200
 def reader_page(row: Row) -> list[Draft]:
     """Jina Reader: a preamble of fields, then Markdown; image stubs and lines of links only are removed.
 
-    What stands in a code block stays as it is.
+    A code block keeps all its lines.
     """
     body = column(row, "body")
     preamble, mark, markdown = body.partition("Markdown Content:")

@@ -48,7 +48,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """What became of a row, or of a part of it."""
+    """A row, or a part of it, as a draft or a reject."""
 
     source_row: str
     key: str
