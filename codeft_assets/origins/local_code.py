@@ -20,7 +20,8 @@ from codeft_assets.origins.json_rows import bad_row
 from codeft_assets.origins.origin import Upstream, UpstreamFile
 
 STANDARD_LIBRARY = "stdlib"
-_LEFT_OUT_FOLDERS = LEFT_OUT_FOLDERS | {"lib2to3", "pydoc_data"}
+_NOT_THE_PACKAGE = frozenset({"site-packages", "dist-packages", "__pycache__", "lib2to3", "pydoc_data", "node_modules"})
+"""Left out of what is installed; there is a package named ``build``."""
 _TEST_FOLDERS = frozenset({"test", "tests", "idle_test"})
 
 
@@ -78,9 +79,10 @@ class LocalCodeOrigin:
 
     def _paths(self, package: str, left_out: LeftOut) -> list[Path]:
         root = _locate(package)[0]
+        folders = LEFT_OUT_FOLDERS if _named_path(package) else _NOT_THE_PACKAGE
         chosen, num_bytes = [], 0
         for path in sorted(_files(package, root)):
-            if path.suffix not in self.suffixes or not self._keeps(path.relative_to(root), left_out):
+            if path.suffix not in self.suffixes or not self._keeps(path.relative_to(root), folders, left_out):
                 continue
             size = path.stat().st_size if path.is_file() else 0
             if not left_out.keeps_size(path.name, size):
@@ -92,8 +94,8 @@ class LocalCodeOrigin:
             chosen.append(path)
         return chosen
 
-    def _keeps(self, relative: Path, left_out: LeftOut) -> bool:
-        if not left_out.keeps_path(relative.as_posix(), left_out_folders=_LEFT_OUT_FOLDERS):
+    def _keeps(self, relative: Path, left_out_folders: frozenset[str], left_out: LeftOut) -> bool:
+        if not left_out.keeps_path(relative.as_posix(), left_out_folders=left_out_folders):
             return False
         is_test = bool(_TEST_FOLDERS & set(relative.parts[:-1])) and not self.with_tests
         left_out.counts.update([TEST] if is_test else [])

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeft_assets.curation.ingest.adapters import Adapter, Draft, Reject, Row
+from codeft_assets.curation.ingest.drafts import Adapter, Draft, Reject, Row
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade, Limits, Program
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from codeft_assets.curation.ingest.adapters import BadRowError, Draft, Reject
+from codeft_assets.curation.ingest.drafts import BadRowError, Draft, Reject
 from codeft_assets.curation.ingest.function_units import function_units
 from codeft_assets.source import Source
 from codeft_assets.stages.documents import read_documents, reader

@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from codeft_assets.curation.ingest.adapters import BadRowError, Draft, Reject, Row, local_file
+from codeft_assets.curation.ingest.adapters import local_file
+from codeft_assets.curation.ingest.drafts import BadRowError, Draft, Reject, Row
 from codeft_assets.python_names import free_names
 
 MAX_UNIT_CHARS = 6_000
