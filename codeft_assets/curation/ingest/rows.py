@@ -108,8 +108,10 @@ def _adapt(row: Row | Reject, adapter: Adapter) -> Sequence[Draft | Reject]:
 
 def _check_unicode(text: str) -> None:
     """Raise ``BadRowError`` for half a surrogate pair: JSON may escape it, no encoding can store it."""
+    if text.isascii():
+        return
     try:
-        text.isascii() or text.encode()
+        text.encode()
     except UnicodeEncodeError as error:
         raise BadRowError("not_unicode", f"half a surrogate pair at character {error.start}") from error
 
