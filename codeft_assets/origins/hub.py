@@ -24,7 +24,7 @@ from codeft_assets.origins.errors import (
 )
 from codeft_assets.origins.http_file import retry_after_seconds
 from codeft_assets.origins.origin import TransientError, Upstream, UpstreamFile, with_retries
-from codeft_assets.origins.table_rows import BombError, DamagedTableError, table_rows
+from codeft_assets.origins.table_rows import TABLE_SUFFIXES, BombError, DamagedTableError, table_rows
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import DatasetInfo, RepoFile
@@ -59,11 +59,13 @@ class HubOrigin:
         """
         info, note = self._current_info()
         revision = str(info.sha)
-        found = self._data_files(self._tree(info.id, revision), info)
+        tree = self._tree(info.id, revision)
+        found = self._data_files(tree, info)
         if not found:
             raise EmptyUpstreamError(
-                f"dataset {info.id!r} has no data files for splits {list(self.splits)} at {revision[:12]}; "
-                f"look at {_page(info.id)} and fix splits or patterns in sources.py"
+                f"dataset {info.id!r} has no data files for splits {list(self.splits)} at {revision[:12]}; of "
+                f"{len(tree)} files the first are {[entry.path for entry in tree[:5]]}; tables end in "
+                f"{list(TABLE_SUFFIXES)} or .txt; look at {_page(info.id)} and fix splits or patterns in sources.py"
             )
         chosen = of_one_format(file.path for file in found)
         files = [file for file in found if file.path in set(chosen)][: self.max_files]

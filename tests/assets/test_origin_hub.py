@@ -178,8 +178,10 @@ def test_a_gated_dataset_says_what_to_accept_and_what_to_set(hub):
 
 
 def test_a_dataset_without_data_files_is_empty(hub):
-    hub.commit("me/empty", {"README.md": "nothing here"})
-    with pytest.raises(EmptyUpstreamError, match="no data files for splits \\['train'\\]"):
+    hub.commit("me/empty", {"README.md": "nothing here", "train.arrow": b"ARROW1"})
+    with pytest.raises(
+        EmptyUpstreamError, match=r"no data files for splits \['train'\].*'train.arrow'\]; tables end in"
+    ):
         HubOrigin(repo_id="me/empty").resolve()
 
 
