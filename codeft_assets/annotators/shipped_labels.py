@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from importlib import metadata, resources
 from pathlib import Path
 
+from codeft_assets.curation.documents import folded_hash
 from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.curation.quality.labels import Label, LabeledDocuments, parse_labels, resolve_labels
 from codeft_assets.origins.sample import SampleOrigin
@@ -39,7 +40,7 @@ def read_labeled_file(label: Label) -> bytes | None:
 
 
 def sample_texts(sources: Iterable[Source]) -> dict[str, str]:
-    """Return the text of every embedded sample document by the hex of its content hash."""
+    """Return the text of every embedded sample document by its folded hash."""
     texts: dict[str, str] = {}
     for source in sources:
         if not source.has_sample:
@@ -48,8 +49,7 @@ def sample_texts(sources: Iterable[Source]) -> dict[str, str]:
         upstream = origin.resolve()
         for file in upstream.files:
             for documents, _, _ in adapt_rows(origin.read(upstream, file), source.adapter, source.provenance("sample")):
-                keys = (key.hex() for key in documents["content_hash"].to_pylist())
-                texts.update(zip(keys, documents["text"].to_pylist(), strict=True))
+                texts |= {folded_hash(text): text for text in documents["text"].to_pylist()}
     return texts
 
 

@@ -62,7 +62,7 @@ DOCUMENT_COLUMNS = {
     "messages": "the turns of a conversation (system, user, assistant); null for plain text",
     "text": "the text that filters, deduplication and training read",
     "num_chars": "length of text in characters",
-    "content_hash": "xxh3-128 of the normalized text: equal for exact duplicates",
+    "content_hash": "xxh3-128 of the text's bytes: equal for exact duplicates",
     "license": "the source's license",
 }
 
@@ -100,9 +100,14 @@ def storable(text: str) -> str:
 
 
 def content_hash(text: str) -> bytes:
-    """Return the 16-byte hash of ``text`` with case, white space and accents' forms folded: equal for duplicates."""
+    """Return the 16-byte hash of ``text``, byte for byte: indentation and case are part of a program."""
+    return xxhash.xxh3_128_digest(text.encode(errors="surrogatepass"))
+
+
+def folded_hash(text: str) -> str:
+    """Return 32 hex digits that stay when white space, case or accents' forms change: shipped labels name samples so."""
     text = text if text.isascii() else unicodedata.normalize("NFC", text)
-    return xxhash.xxh3_128_digest(" ".join(text.split()).lower())
+    return xxhash.xxh3_128_hexdigest(" ".join(text.split()).lower())
 
 
 def join_turns(messages: Sequence[Message]) -> str:

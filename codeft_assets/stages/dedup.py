@@ -48,7 +48,10 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     return Stage(
         name="dedup/clusters",
         code_version=code_version_of(cluster_documents),
-        parameters={"threshold": params.threshold, "priorities": dict(priorities)},
+        parameters={
+            **{"threshold": params.threshold, "code_threshold": params.code_threshold},
+            "priorities": dict(priorities),
+        },
     )
 
 
@@ -100,7 +103,8 @@ def _participants(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Itera
             .select(
                 _as_number(pl.col("document_id").str.decode("hex")),
                 _as_number(pl.col("content_hash").cast(pl.Binary)),
-                *(priority.alias("priority"), "educational_value", "num_chars", "num_shingles", "shingle_sum", "place"),
+                *("language", priority.alias("priority"), "educational_value", "num_chars"),
+                *("num_shingles", "shingle_sum", "place"),
             )
             .collect()
         )
@@ -120,7 +124,7 @@ def _aligned_shards(inputs: ClusterInputs) -> Iterator[tuple[pl.DataFrame, ...]]
     ]
     columns = [[_read(table, shard, names) for shard in table.manifest().shards] for table, names in derived]
     for number, (table, shard) in enumerate(shards):
-        documents = _read(table, shard, ["document_id", "source", "num_chars"]).collect()
+        documents = _read(table, shard, ["document_id", "source", "language", "num_chars"]).collect()
         others = [found[number].collect() if number < len(found) else documents.clear() for found in columns]
         for other, (made, _) in zip(others, derived, strict=True):
             if not other["document_id"].equals(documents["document_id"]):

@@ -12,7 +12,7 @@ import pytest
 import skops.io
 import xxhash
 
-from codeft_assets.curation.documents import content_hash
+from codeft_assets.curation.documents import folded_hash
 from codeft_assets.curation.quality.classifier import (
     deserialize_classifier,
     fit_classifier,
@@ -202,7 +202,7 @@ def test_a_label_of_a_changed_or_absent_file_is_left_out_and_counted():
 
 
 def test_a_sample_is_found_by_its_content():
-    key = content_hash("SELECT 1;").hex()
+    key = folded_hash("SELECT 1;")
     labels = [Label(kind="sample", source="o1-journey", content_hash=key, label=2, reason="one query")]
     training, held_out = resolve_labels(labels, read_file=lambda label: None, samples={key: "SELECT 1;"})
     assert [*training.text.to_pylist(), *held_out.text.to_pylist()] == ["SELECT 1;"]

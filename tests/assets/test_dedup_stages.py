@@ -48,6 +48,7 @@ def write(texts, source, part):
         {
             "document_id": [content_hash(f"{source} {part} {text}").hex() for text in texts],
             "source": [source] * len(texts),
+            "language": ["text"] * len(texts),
             "num_chars": [len(text) for text in texts],
             "content_hash": [content_hash(text) for text in texts],
             "text": texts,

@@ -44,16 +44,17 @@ def arrow(texts):
     return pa.array(texts, pa.large_string())
 
 
-def frame(texts, priorities=None):
+def frame(texts, priorities=None, languages=None):
     rows = pl.DataFrame(
         {
             "document_id": [f"{i:05d}" for i in range(len(texts))],
             "content_hash": [content_hash(text) for text in texts],
+            "language": languages or ["text"] * len(texts),
             "priority": priorities or [1] * len(texts),
             "educational_value": [0.5] * len(texts),
             "num_chars": [len(text) for text in texts],
         },
-        schema_overrides={"document_id": pl.String, "content_hash": pl.Binary},
+        schema_overrides={"document_id": pl.String, "content_hash": pl.Binary, "language": pl.String},
     )
     return rows.hstack(compute_signatures(arrow(texts), MinHashParams()))
 
@@ -142,10 +143,125 @@ def test_numbers_tell_problems_apart():
     assert run([problem, other])[0].is_empty()
 
 
-def test_whitespace_and_case_make_exact_duplicates():
-    clusters, report = run(["The same  text\n as before", "the same text as before"])
-    assert clusters["kind"].to_list() == ["exact_duplicate"]
-    assert report.dropped == {"exact_duplicate": 1}
+def test_an_exact_duplicate_is_the_same_byte_for_byte_and_prose_of_the_same_words_is_near():
+    clusters, report = run(["The same  text\n as before", "the same text as before", "the same text as before"])
+    assert sorted(clusters["kind"]) == ["exact_duplicate", "near_duplicate"]
+    assert report.dropped == {"exact_duplicate": 1, "near_duplicate": 1}
+
+
+PROGRAM = """
+class Counter:
+    def __init__(self, limit):
+        self.limit = limit
+        self.total = 0
+
+    def add(self, values, weight=1):
+        for value in values:
+            if value < self.limit:
+                self.total += value * weight
+                self.seen = True
+        return self.total
+
+    def describe(self):
+        return f"{self.total} of {self.limit}"
+"""
+
+
+def removed_programs(first, second, languages=("python", "python")):
+    return run_languages([first, second], list(languages)).height
+
+
+def run_languages(texts, languages):
+    return find(frame(texts, languages=languages), texts).clusters
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<", ">"),
+        ("+=", "="),
+        ("value * weight", "value ** weight"),
+        ("self.total += value * weight", "(self.total) += value * weight"),
+        ("                self.seen = True", "            self.seen = True"),
+        ("        return self.total", "            return self.total"),
+    ],
+)
+def test_programs_that_differ_in_an_operator_or_in_indentation_both_stay(old, new):
+    assert old in PROGRAM
+    assert removed_programs(PROGRAM, PROGRAM.replace(old, new, 1)) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("    ", "  "),
+        lambda text: text.replace("    ", "\t"),
+        lambda text: text.replace('"', "'"),
+        lambda text: text.replace("(self, limit)", "(\n            self,\n            limit,\n    )"),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "# the first line is a remark\n" + text,
+    ],
+)
+def test_a_formatter_makes_no_other_program(change):
+    assert change(PROGRAM) != PROGRAM
+    assert removed_programs(PROGRAM, change(PROGRAM)) == 1
+
+
+def test_indentation_counts_in_python_only():
+    moved = PROGRAM.replace("        return self.total", "            return self.total", 1)
+    assert removed_programs(PROGRAM, moved, ("java", "java")) == 1
+
+
+TREE = """
+class Node:
+    def __init__(self, value, left=None, right=None):
+        self.value = value
+        self.left = left
+        self.right = right
+
+
+def traverse(node, found):
+    if node is None:
+        return found
+{steps}
+    return found
+
+
+def main():
+    tree = Node(2, Node(1), Node(3, Node(4), Node(5)))
+    print(traverse(tree, []))
+"""
+LEFT, RIGHT, VISIT = "    traverse(node.left, found)", "    traverse(node.right, found)", "    found.append(node.value)"
+
+
+def test_in_pre_and_postorder_are_three_programs():
+    orders = [(LEFT, VISIT, RIGHT), (VISIT, LEFT, RIGHT), (LEFT, RIGHT, VISIT)]
+    texts = [TREE.format(steps="\n".join(order)) for order in orders]
+    assert similarity(texts[0], texts[1]) > 0.6
+    assert run_languages(texts, ["python"] * 3).is_empty()
+
+
+def test_the_same_solution_in_another_language_stays_and_its_own_near_duplicates_are_found():
+    question = text_of(9)
+    answers = [f"{question} def add(a, b): return a + b {n}" for n in range(9)]
+    languages = ["python", "java", "go"] * 3
+    clusters = run_languages(answers, languages)
+    language_of = {f"{number:05d}": language for number, language in enumerate(languages)}
+    pairs = clusters.select("document_id", "representative_id").iter_rows()
+    assert clusters.height == 6
+    assert all(language_of[gone] == language_of[kept] for gone, kept in pairs)
+
+
+def test_the_bytes_of_another_language_are_an_exact_duplicate_all_the_same():
+    assert run_languages([PROGRAM, PROGRAM], ["python", "text"])["kind"].to_list() == ["exact_duplicate"]
+
+
+def test_a_cached_similarity_holds_for_its_language_only():
+    texts = [PROGRAM, PROGRAM.replace("<", ">")]
+    cached = find(frame(texts, languages=["text"] * 2), texts)
+    assert cached.clusters.height == 1
+    rows = frame(texts, languages=["python"] * 2)
+    assert find(rows, texts, cached=cached.similarities).clusters.is_empty()
 
 
 def test_the_source_with_the_lower_priority_number_is_kept():
@@ -252,6 +368,7 @@ def synthetic(num_documents, content, bands):
         {
             "document_id": number,
             "content_hash": content,
+            "language": pl.Series(["text"]).new_from_index(0, num_documents),
             "priority": np.ones(num_documents, dtype=np.int32),
             "educational_value": np.zeros(num_documents, dtype=np.float32),
             "num_chars": np.full(num_documents, 100, dtype=np.uint32),

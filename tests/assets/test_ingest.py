@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, Message, content_hash, document_id
+from codeft_assets.curation.documents import (
+    DOCUMENT_SCHEMA,
+    REJECT_SCHEMA,
+    Message,
+    content_hash,
+    document_id,
+    folded_hash,
+)
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse, whole_object
 from codeft_assets.curation.ingest.drafts import Reject
 from codeft_assets.curation.ingest.free_text import olympiad_text
@@ -142,10 +149,11 @@ def test_a_row_nested_too_deeply_is_a_reject():
     assert report.dropped == {"nested_too_deeply": 1}
 
 
-def test_the_content_hash_folds_case_and_white_space_only():
-    assert content_hash("A  b\n\tc ") == content_hash("a b c")
-    assert content_hash("a b c") != content_hash("a b d")
-    assert content_hash("abc 1") != content_hash("abc 2")
+def test_the_content_hash_is_exact_and_the_folded_one_folds_case_and_white_space_only():
+    assert folded_hash("A  b\n\tc ") == folded_hash("a b c")
+    assert folded_hash("abc 1") != folded_hash("abc 2")
+    assert content_hash("if a:\n    b\n    c") != content_hash("if a:\n    b\nc")
+    assert content_hash("Node") != content_hash("node")
 
 
 @pytest.mark.parametrize("text", ["a\r\nb\rc", "trail  \n\n", "nul\x00", "\n \n    e\u0301", "\ufeffbom", "\ufeff\n"])
@@ -170,7 +178,7 @@ def test_a_program_keeps_its_meaning(program):
 
 
 def test_duplicates_are_found_whichever_way_accents_are_written():
-    assert content_hash("e\u0301tude  A") == content_hash("\u00e9tude a")
+    assert folded_hash("e\u0301tude  A") == folded_hash("\u00e9tude a")
 
 
 @pytest.mark.parametrize(

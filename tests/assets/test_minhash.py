@@ -131,7 +131,7 @@ def test_a_band_key_is_shared_as_often_as_theory_says():
 @pytest.mark.parametrize("max_held", [0, 400, 10**6])
 def test_shingle_sets_in_memory_and_on_disk_give_the_same_similarity(max_held):
     texts = [noise(seed % 4, 300 + seed) for seed in range(8)] + ["", "one two"]
-    sets = ShingleSets(len(texts), 5, max_held)
+    sets = ShingleSets(np.zeros(len(texts), dtype=np.int8), 5, max_held)
     for first in (4, 0, 8):
         rows = np.arange(first, min(first + 4, len(texts)))
         assert len(sets.missing(rows)) == len(rows)

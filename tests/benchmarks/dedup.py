@@ -92,6 +92,51 @@ def plant(texts, num_planted, rng):
     return planted
 
 
+OTHER_OPERATORS = {" < ": " > ", " + ": " - ", " == ": " != ", " += ": " = ", " and not (": " and ("}
+CHINESE = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+
+
+def other_operator(text, rng):
+    """Turn one operator of a program into another, or None if it has none of them."""
+    places = [(at.start(), old) for old in OTHER_OPERATORS for at in re.finditer(re.escape(old), text)]
+    if not places:
+        return None
+    at, old = rng.choice(places)
+    return text[:at] + OTHER_OPERATORS[old] + text[at + len(old) :]
+
+
+def other_level(text, rng):
+    """Move the last line of a block out of it, or None if there is none."""
+    places = list(re.finditer(r"\n(        +)(\w[^\n:]*[\w)])\n(?=(?!\1) *\w)", text))
+    if not places:
+        return None
+    at = rng.choice(places)
+    return text[: at.start(1)] + text[at.start(1) + 4 :]
+
+
+def plant_wrong(texts, num_planted, rng):
+    """Return (original, another program, its language): one operator, one level, or the language is another."""
+    planted = []
+    for number in range(num_planted):
+        i = rng.randrange(len(texts))
+        kind, language = number % 3, "python"
+        changed = (other_operator, other_level, lambda text, rng: text + "\n// end")[kind](texts[i], rng)
+        if changed is not None and changed != texts[i]:
+            planted.append((i, changed, "javascript" if kind == 2 else language))
+    return planted
+
+
+def plant_chinese(num_planted, rng):
+    """Return pairs of texts without spaces, and their similarity by characters: 2 % of them are others."""
+    pairs = []
+    for _ in range(num_planted):
+        text = "".join(rng.choices(CHINESE, k=600))
+        edited = "".join(rng.choice(CHINESE) if rng.random() < 0.005 else char for char in text)
+        grams = [{line[i : i + 5] for i in range(len(line) - 4)} for line in (text, edited)]
+        pairs.append((text, edited, len(grams[0] & grams[1]) / len(grams[0] | grams[1])))
+    return pairs
+
+
 def floor(folder):
     """Read and hash all bytes: nothing that looks at the text can be cheaper."""
     table = pq.read_table(folder / "texts.parquet", use_threads=False)
@@ -101,11 +146,12 @@ def floor(folder):
 def ours(folder):
     """Read, sign, cluster and verify; the content's hash is stored beside the text when a document is read."""
     table = pq.read_table(folder / "texts.parquet", use_threads=False)
-    text, hashes = text_column(table), pl.read_parquet(folder / "hashes.parquet")["content_hash"]
+    text, given = text_column(table), pl.read_parquet(folder / "hashes.parquet")
     rows = pl.DataFrame(
         {
             "document_id": pl.arange(len(text), dtype=pl.UInt32, eager=True),
-            "content_hash": hashes,
+            "content_hash": given["content_hash"],
+            "language": given["language"],
             "priority": np.ones(len(text), dtype=np.int32),
             "educational_value": np.zeros(len(text), dtype=np.float32),
             "num_chars": pl.Series(text).str.len_bytes(),
@@ -294,10 +340,26 @@ def build(num_bytes, folder):
     rng = random.Random(1)
     base = installed_files(num_bytes)
     planted = plant(base, int(len(base) * PLANTED_SHARE), rng)
-    texts = [*base, *(row[1] for row in planted)]
+    wrong, chinese = plant_wrong(base, len(planted), rng), plant_chinese(len(planted) // 4, rng)
+    texts = [*base, *(row[1] for row in planted), *(row[1] for row in wrong), *(t for row in chinese for t in row[:2])]
+    languages = ["python"] * (len(base) + len(planted)) + [row[2] for row in wrong] + ["text"] * 2 * len(chinese)
     pq.write_table(pa.table({"text": pa.array(texts, pa.large_string())}), folder / "texts.parquet", compression="zstd")
-    pl.DataFrame({"content_hash": [content_hash(text) for text in texts]}).write_parquet(folder / "hashes.parquet")
-    return base, planted, texts
+    hashes = [content_hash(text) for text in texts]
+    pl.DataFrame({"content_hash": hashes, "language": languages}).write_parquet(folder / "hashes.parquet")
+    return base, planted, wrong, chinese, texts
+
+
+def wrong_removals(clusters, first, wrong):
+    """Count removals of another program in favor of the one it was made of, or the reverse."""
+    pairs = set(zip(clusters["document_id"], clusters["representative_id"], strict=True))
+    made = [(first + number, row[0]) for number, row in enumerate(wrong)]
+    return sum((a, b) in pairs or (b, a) in pairs for a, b in made)
+
+
+def recall_of_chinese(chinese, first, removed):
+    """Return the share of pairs of 0.9 similarity or more of which one was removed."""
+    near = [first + 2 * number for number, row in enumerate(chinese) if row[2] >= 0.9]
+    return round(sum(bool({at, at + 1} & removed) for at in near) / len(near), 4) if near else None
 
 
 def main():
@@ -315,7 +377,7 @@ def main():
 
 
 def compare(options, folder):
-    base, planted, texts = build(options.megabytes * 1e6, folder)
+    base, planted, wrong, chinese, texts = build(options.megabytes * 1e6, folder)
     size = sum(len(text.encode()) for text in texts)
     in_a_process_of_its_own("codeFT", folder)  # compiles the kernels, which takes memory
     lowest, mine = (in_a_process_of_its_own(name, folder) for name in ("floor", "codeFT"))
@@ -356,6 +418,10 @@ def compare(options, folder):
         "peak_mb": {"codeFT": round(mine["peak"])} | peaks,
         "mb_per_cpu_second": round(size / 1e6 / mine["seconds"], 1),
     }
+    first = len(base) + len(planted)
+    result["wrong_removals"] = wrong_removals(mine["clusters"], first, wrong)
+    result["num_other_programs"] = len(wrong)
+    result["recall_of_chinese"] = recall_of_chinese(chinese, first + len(wrong), set(mine["removed"]))
     print(f"ratio to the floor {result['cpu_ratio_to_floor']}, removals below the threshold {unsupported}")
     print("precise: share of the removed documents that are similar to any other at 0.7 or more")
     if options.json:

@@ -118,6 +118,7 @@ def write_synthetic(seed, num_rows, source):
         {
             "document_id": hex_of(*ids)[1],
             "source": [source] * num_rows,
+            "language": ["text"] * num_rows,
             "num_chars": text.str.len_chars(),
             "content_hash": hex_of(text.hash(seed=1).to_numpy(), text.hash(seed=2).to_numpy())[0],
             "text": text,
@@ -200,6 +201,7 @@ def write_files(number, texts, source):
         {
             "document_id": [content_hash(f"{source} {place}").hex() for place in range(len(texts))],
             "source": [source] * len(texts),
+            "language": ["python"] * len(texts),
             "num_chars": [len(text) for text in texts],
             "content_hash": [content_hash(text) for text in texts],
             "text": texts,

@@ -17,7 +17,13 @@ MAX_KEYS = 1 << 24
 """Band keys that are grouped at a time; bounds the memory of grouping at about 40 bytes a key."""
 
 
-def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: int = MAX_KEYS) -> tuple[Rows, Rows]:
+def candidate_pairs(
+    rows: Rows,
+    band_keys: BandKeys,
+    num_bands: int,
+    max_keys: int = MAX_KEYS,
+    salt: npt.NDArray[np.uint64] | None = None,
+) -> tuple[Rows, Rows]:
     """Return the distinct pairs ``(later, earlier)`` of positions in ``rows`` whose documents share a band key.
 
     One band is in memory at a time, and of that band only the keys of one part are grouped at a time.
@@ -27,6 +33,8 @@ def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: i
         band_keys: Keys of one band.
         num_bands: How many bands there are.
         max_keys: About how many keys to group at a time.
+        salt: A number for each of ``rows``, equal in each language: of the many documents that share a key each is
+            paired with two only, so those of one language are paired among themselves, too.
     """
     found = _PairSet()
     part_bits = max(-(-len(rows) // max_keys) - 1, 0).bit_length()
@@ -34,6 +42,8 @@ def candidate_pairs(rows: Rows, band_keys: BandKeys, num_bands: int, max_keys: i
         keys = band_keys(band)[rows]
         for part in range(1 << part_bits):
             found.add(bucket_pairs(keys, part, part_bits))
+            if salt is not None:
+                found.add(bucket_pairs(keys ^ salt, part, part_bits))
     return unpack_pairs(found.sorted())
 
 

@@ -1,7 +1,10 @@
 """Exact and near duplicates, without chains: a document goes only if it is verified similar to one that is kept.
 
-Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold (1.0
-for exact duplicates), and the result does not depend on the order or grouping of the input, nor on the
+Two documents in different programming languages are no duplicates, nor are two programs that differ in operators or, in
+Python, in indentation (``shingle_sets``).
+
+Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold of
+its language (1.0 for exact duplicates, whose bytes are the same), and the result does not depend on the order or grouping of the input, nor on the
 similarities that an earlier run cached.
 """
 
@@ -18,8 +21,9 @@ import pyarrow as pa
 from codeft_assets.curation.dedup.candidates import MAX_KEYS, BandKeys, candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.curation.dedup.pairs import Pairs, Rows, distinct_pairs, pack_pairs, unpack_pairs
-from codeft_assets.curation.dedup.shingle_sets import ShingleSets
+from codeft_assets.curation.dedup.shingle_sets import ShingleSets, structure_styles
 from codeft_assets.curation.kernels.buckets import bucket_pairs, choose_representatives
+from codeft_assets.curation.kernels.structure import PROSE
 from codeft_assets.curation.report import StageReport
 
 Similarity = npt.NDArray[np.float32]
@@ -34,7 +38,8 @@ MAX_ROUNDS = 6
 
 CLUSTER_COLUMNS = ("document_id", "representative_id", "kind", "jaccard")
 SIMILARITY_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
-"""Cached similarities, by the larger (``later``) and the smaller ``shingle_sum`` of the two documents."""
+"""Cached similarities, by the larger (``later``) and the smaller hash of content and language of the two documents."""
+_PROSE_LANGUAGE = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +49,14 @@ class DedupParams:
     minhash: MinHashParams = field(default_factory=MinHashParams)
     threshold: float = 0.7
     """Smallest Jaccard similarity of word 5-shingles at which a document goes."""
+    code_threshold: float = 0.8
+    """The same of two programs: pre- and postorder in 100 words share 0.7 to 0.8 of them."""
     max_keys: int = MAX_KEYS
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold {self.threshold} must lie in (0, 1]; 0.7 is usual")
+        if not 0 < min(self.threshold, self.code_threshold) <= max(self.threshold, self.code_threshold) <= 1:
+            thresholds = f"threshold {self.threshold} and code_threshold {self.code_threshold}"
+            raise ValueError(f"{thresholds} must lie in (0, 1]; 0.7 and 0.8 are usual")
         if self.max_keys < 1:
             raise ValueError(f"max_keys {self.max_keys} must be at least 1; {1 << 24} take about 700 MB")
 
@@ -77,8 +85,8 @@ def deduplicate(
     """Find the documents to remove, each with the kept document it is similar to.
 
     Args:
-        documents: ``document_id`` and ``content_hash`` of any type that sorts, ``priority`` (the source's; lower
-            stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this
+        documents: ``document_id`` and ``content_hash`` of any type that sorts, ``language``, ``priority`` (the source's;
+            lower stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this
             order: lower priority number, higher educational value, longer text, smaller id.
         band_keys: Keys of one band for all ``documents``, in their order.
         read_texts: Yields the texts of candidates.
@@ -119,7 +127,8 @@ def _rank_documents(documents: pl.DataFrame) -> pl.DataFrame:
         documents.lazy()
         .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         .sort(["priority", "educational_value", "num_chars", "document_id"], descending=[False, True, True, False])
-        .select("row", "document_id", "content_hash", "num_shingles", "shingle_sum")
+        .with_columns(content=pl.struct("content_hash", "language").hash(seed=1))
+        .select("row", "document_id", "content_hash", "content", "language", "num_shingles", "shingle_sum")
         .collect()
     )
 
@@ -168,9 +177,10 @@ class _Similarities:
         self, unique: pl.DataFrame, read_texts: ReadTexts, params: DedupParams, cached: pl.DataFrame | None
     ) -> None:
         self._rows, self._read_texts = unique["row"].to_numpy(), read_texts
-        self._sums = unique["shingle_sum"].to_numpy()
+        self._sums, self._content = unique["shingle_sum"].to_numpy(), unique["content"].to_numpy()
+        self._styles = structure_styles(unique["language"])
         self._cached = cached if cached is not None else pl.DataFrame(schema=SIMILARITY_SCHEMA)
-        self._sets = ShingleSets(unique.height, params.minhash.shingle_words)
+        self._sets = ShingleSets(self._styles, params.minhash.shingle_words)
         self.pairs = np.empty(0, dtype=np.uint64)
         self.jaccard = np.empty(0, dtype=np.float32)
         self.num_verified = 0
@@ -188,9 +198,10 @@ class _Similarities:
         self.pairs, self.jaccard = merged[order], np.concatenate([self.jaccard, jaccard])[order]
 
     def _are_equal(self, pairs: Pairs) -> npt.NDArray[np.bool_]:
-        """Return which pairs have the same shingles: their 64-bit sums are equal, and no text need be read."""
+        """Return which pairs of prose have the same shingles: their 64-bit sums are equal, and no text need be read."""
         later, earlier = unpack_pairs(pairs)
-        return self._sums[later] == self._sums[earlier]
+        is_prose = np.minimum(self._styles[later], self._styles[earlier]) == PROSE
+        return is_prose & (self._sums[later] == self._sums[earlier])
 
     def _look_up_cached(self, pairs: Pairs) -> Similarity:
         if self._cached.is_empty() or not len(pairs):
@@ -200,7 +211,7 @@ class _Similarities:
 
     def _keyed(self, pairs: Pairs) -> pl.DataFrame:
         later, earlier = unpack_pairs(pairs)
-        left, right = self._sums[later], self._sums[earlier]
+        left, right = self._content[later], self._content[earlier]
         return pl.DataFrame({"later": np.maximum(left, right), "earlier": np.minimum(left, right)})
 
     def _read(self, later: Rows, earlier: Rows) -> None:
@@ -216,7 +227,7 @@ class _Similarities:
         return self.jaccard[np.searchsorted(self.pairs, pack_pairs(later, earlier))]
 
     def by_content(self) -> pl.DataFrame:
-        """Return the similarity of every pair by the shingle sums it depends on: it holds whatever the ids are."""
+        """Return the similarity of every pair by the contents it depends on: it holds whatever the ids are."""
         rows = self._keyed(self.pairs).with_columns(jaccard=pl.Series(self.jaccard))
         return rows.cast(SIMILARITY_SCHEMA).unique(["later", "earlier"]).sort("later", "earlier")  # type: ignore[arg-type]
 
@@ -226,19 +237,48 @@ def _near_duplicates(
 ) -> pl.DataFrame:
     shingled = np.flatnonzero(unique["num_shingles"].to_numpy() > 0)
     rows = unique["row"].to_numpy().astype(np.int64)[shingled]
-    later, earlier = candidate_pairs(rows, band_keys, params.minhash.num_bands, params.max_keys)
-    pairs = distinct_pairs(shingled[later], shingled[earlier])
+    languages = _Languages(unique["language"], params)
+    later, earlier = candidate_pairs(
+        rows, band_keys, params.minhash.num_bands, params.max_keys, languages.salt(shingled)
+    )
+    pairs = languages.comparable(distinct_pairs(shingled[later], shingled[earlier]))
     representative = np.full(unique.height, -1, dtype=np.int64)
     for _ in range(1 + MAX_ROUNDS):
         if not len(pairs):
             break
         similarities.extend(pairs)
-        similar = similarities.jaccard >= params.threshold
+        similar = similarities.jaccard >= languages.thresholds(similarities.pairs)
         representative = choose_representatives(unique.height, *unpack_pairs(similarities.pairs), similar)
-        pairs = _pairs_with_representatives(representative, similarities.pairs, similar)
+        pairs = languages.comparable(_pairs_with_representatives(representative, similarities.pairs, similar))
     removed = np.flatnonzero(representative != -1)
     known = similarities.look_up(removed, representative[removed])
     return _build_clusters(unique["document_id"], removed, representative[removed], NEAR, known)
+
+
+class _Languages:
+    """Which documents may be duplicates at all, and how similar they have to be."""
+
+    def __init__(self, language: pl.Series, params: DedupParams) -> None:
+        self._hash = language.hash(seed=1).to_numpy()
+        self._is_code = (language != _PROSE_LANGUAGE).to_numpy()
+        self._params = params
+
+    def salt(self, rows: Rows) -> npt.NDArray[np.uint64] | None:
+        """Return the language of each of ``rows`` as a number; None if all have the same."""
+        salt = self._hash[rows]
+        return salt if len(salt) and (salt != salt[0]).any() else None
+
+    def comparable(self, pairs: Pairs) -> Pairs:
+        """Return the pairs that are not in two programming languages."""
+        later, earlier = unpack_pairs(pairs)
+        is_same = self._hash[later] == self._hash[earlier]
+        return pairs[is_same | ~self._is_code[later] | ~self._is_code[earlier]]
+
+    def thresholds(self, pairs: Pairs) -> Similarity:
+        """Return the smallest similarity of a duplicate for each pair."""
+        later, earlier = unpack_pairs(pairs)
+        both_code = self._is_code[later] & self._is_code[earlier]
+        return np.where(both_code, self._params.code_threshold, self._params.threshold).astype(np.float32)
 
 
 def _pairs_with_representatives(representative: Rows, pairs: Pairs, similar: npt.NDArray[np.bool_]) -> Pairs:

@@ -53,8 +53,9 @@ def jaccard(
 ) -> npt.NDArray[np.float32]:
     """Return the exact Jaccard similarity of the shingle sets of documents ``left[i]`` and ``right[i]``."""
     data, offsets = text_buffers(text)
-    flat, bounds = shingle_sets(data, offsets, params.shingle_words)
-    return pairwise_jaccard(flat, bounds[:-1], bounds[1:], left, right)
+    no_marks = np.zeros(0, dtype=np.uint64), np.zeros(len(offsets), dtype=np.int64)
+    flat, sums, bounds = shingle_sets(data, offsets, params.shingle_words, *no_marks)
+    return pairwise_jaccard(flat, sums, bounds[:-1], bounds[1:], left, right)
 
 
 def _draw_odd_factors(params: MinHashParams) -> npt.NDArray[np.uint32]:

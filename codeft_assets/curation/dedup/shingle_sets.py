@@ -1,7 +1,10 @@
 """The distinct shingles of candidate documents: a text is read once, however many pairs it is in.
 
+Programs are compared by their structure as well. Two that share five words with other operators between them, or in
+Python at another level of indentation, do another thing: their similarity is 0, however many words they share.
+
 Invariant: memory holds one batch of texts and at most ``max_held`` shingles at a time; the rest lies in a
-temporary file (about 0.8 bytes per byte of text) without a name, so that even a killed run leaves nothing behind.
+temporary file (about 1.6 bytes per byte of text) without a name, so that even a killed run leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -11,26 +14,34 @@ from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.kernels.minhash import pairwise_jaccard, shingle_sets
+from codeft_assets.curation.kernels.structure import CODE, INDENTED, PROSE, shingle_marks
 from codeft_assets.curation.text_buffers import text_buffers
 
-MAX_HELD = 1 << 22
-"""Shingles of eight bytes that are held in memory before they are written to the file."""
+MAX_HELD = 1 << 21
+"""Shingles of sixteen bytes, with their marks, that are held in memory before they are written to the files."""
+STYLE_BY_LANGUAGE = {"text": PROSE, "python": INDENTED}
+"""What counts between the words of a language; operators and brackets where it is not named."""
+
+
+def structure_styles(language: pl.Series) -> npt.NDArray[np.int8]:
+    """Return what counts between words, one for each document."""
+    return language.replace_strict(STYLE_BY_LANGUAGE, default=CODE, return_dtype=pl.Int8).to_numpy()
 
 
 class ShingleSets:
-    """Shingle sets of some of ``num_rows`` documents, by row number."""
+    """Shingle sets of some documents, by row number; ``styles`` says of each document what counts between its words."""
 
-    def __init__(self, num_rows: int, shingle_words: int, max_held: int = MAX_HELD) -> None:
-        self._width, self._max_held = shingle_words, max_held
-        self._begins = np.full(num_rows, -1, dtype=np.int64)
-        self._ends = np.full(num_rows, -1, dtype=np.int64)
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="codeft-shingles-")  # noqa: SIM115  open as long as this object
-        self._held: list[npt.NDArray[np.uint64]] = []
-        self._size, self._num_in_file = 0, 0
+    def __init__(self, styles: npt.NDArray[np.int8], shingle_words: int, max_held: int = MAX_HELD) -> None:
+        self._styles, self._width, self._max_held = styles, shingle_words, max_held
+        self._begins = np.full(len(styles), -1, dtype=np.int64)
+        self._ends = np.full(len(styles), -1, dtype=np.int64)
+        self._shingles, self._marks = _Numbers(), _Numbers()
+        self._size = 0
 
     def missing(self, rows: Rows) -> Rows:
         """Return those of ``rows`` whose set was not added yet."""
@@ -43,27 +54,48 @@ class ShingleSets:
             OSError: the disk of the temporary folder (``TMPDIR``) is full.
         """
         data, offsets = text_buffers(text)
-        flat, bounds = shingle_sets(data, offsets, self._width)
-        self._held.append(flat)
+        marks = shingle_marks(data, offsets, self._styles[rows], self._width)
+        flat, sums, bounds = shingle_sets(data, offsets, self._width, *marks)
+        self._shingles.add(flat)
+        self._marks.add(sums)
         self._begins[rows] = bounds[:-1] + self._size
         self._ends[rows] = bounds[1:] + self._size
         self._size += len(flat)
         if self._size > self._max_held:
-            for shingles in self._held:
-                shingles.tofile(self._file)
-            self._held, self._num_in_file = [], self._size
+            self._shingles.write()
+            self._marks.write()
 
     def jaccard(self, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
-        """Return the exact Jaccard similarity of each pair of rows; 0 where one of them has no shingles."""
+        """Return the exact Jaccard similarity of each pair of rows; 0 where the structure differs or one has none."""
         if not self._size:
             return np.zeros(len(left), dtype=np.float32)
         order = np.argsort(right, kind="stable")
         similarity = np.empty(len(left), dtype=np.float32)
-        similarity[order] = pairwise_jaccard(self._all(), self._begins, self._ends, left[order], right[order])
+        sets = self._shingles.all(), self._marks.all(), self._begins, self._ends
+        similarity[order] = pairwise_jaccard(*sets, left[order], right[order])
         return similarity
 
-    def _all(self) -> npt.NDArray[np.uint64]:
+
+class _Numbers:
+    """64-bit numbers, in memory until they are written to a temporary file."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="codeft-shingles-")  # noqa: SIM115  open as long as this object
+        self._held: list[npt.NDArray[np.uint64]] = []
+        self._num_in_file = 0
+
+    def add(self, numbers: npt.NDArray[np.uint64]) -> None:
+        self._held.append(numbers)
+
+    def write(self) -> None:
+        for numbers in self._held:
+            numbers.tofile(self._file)
+            self._num_in_file += len(numbers)
+        self._held = []
+
+    def all(self) -> npt.NDArray[np.uint64]:
         if self._num_in_file:
+            self.write()
             self._file.flush()
             return np.asarray(np.memmap(self._file, dtype=np.uint64, mode="r", shape=(self._num_in_file,)))
         if len(self._held) > 1:

@@ -27,6 +27,7 @@ HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
 _PRIME = np.uint64(1099511628211)  # FNV's 64-bit prime
 _HIGH, _ONE, _WORD_BITS = np.uint64(32), np.uint64(1), np.uint64(64)
+_COUNT = np.uint64(0xFFFF)
 _ROTATION = 13  # bits; prime to 64, so that no two of 64 places in a shingle rotate alike
 _USUAL_WIDTH = 5
 _PART_BYTES = 1 << 14  # a part, its edges and its hashes stay in a core's second-level cache
@@ -183,36 +184,58 @@ def _find(table, shingle_hash):
 
 
 @numba.njit(cache=True, nogil=True)
-def shingle_sets(data, offsets, width):
-    """Return the distinct shingles of each document in one flat array, and where each document's begin."""
+def shingle_sets(data, offsets, width, marks, mark_bounds):
+    """Return the distinct shingles of each document in one flat array, the sums of their marks, and the bounds.
+
+    Args:
+        data: Bytes of many texts.
+        offsets: Document ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
+        width: Words a shingle.
+        marks: A number for each shingle, ``structure.shingle_marks``; a document may have none.
+        mark_bounds: Marks of document ``i`` are ``marks[mark_bounds[i]:mark_bounds[i + 1]]``.
+    """
     num_documents = len(offsets) - 1
     bounds = np.zeros(num_documents + 1, dtype=np.int64)
     # room for the shingles of all documents; those of the next are written behind the distinct ones of the last
     flat = np.empty((offsets[-1] - offsets[0]) // 2 + num_documents + 2, dtype=np.uint64)
-    edges, room = edges_scratch(), np.zeros(_SMALLEST_TABLE, dtype=np.uint64)
+    sums = np.zeros(len(flat), dtype=np.uint64)
+    edges, room, places = edges_scratch(), np.zeros(_SMALLEST_TABLE, dtype=np.uint64), np.zeros(0, dtype=np.int64)
     used = 0
     for document in range(num_documents):
         num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, flat[used:])
         size, first = table_size(num_shingles, _SMALLEST_TABLE), used
-        if size > len(room):
-            room = np.zeros(size, dtype=np.uint64)
+        if size > len(places):
+            room, places = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
         table = room[:size]  # as small as the document allows, to be cleared fast and to stay in the cache
         table[:] = 0
-        for i in range(first, first + num_shingles):
-            at = _find(table, flat[i])
+        has_marks = mark_bounds[document + 1] > mark_bounds[document]
+        for i in range(num_shingles):
+            at = _find(table, flat[first + i])
             if table[at] == 0:
-                table[at] = flat[i]
-                flat[used] = flat[i]  # ``used`` never passes ``i``
+                table[at] = flat[first + i]
+                places[at] = used
+                flat[used] = flat[first + i]  # ``used`` never passes ``first + i``
                 used += 1
+            if has_marks:
+                sums[places[at]] += marks[mark_bounds[document] + i]
         bounds[document + 1] = used
-    return flat[:used].copy(), bounds  # a slice would hold the room of all shingles, distinct or not
+    return flat[:used].copy(), sums[:used].copy(), bounds  # a slice would hold the room of all shingles
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _differ(left, right):
+    """Return whether as many marks, each of which counts 1 in the lower 16 bits, have another sum."""
+    return left != right and (left ^ right) & _COUNT == 0
 
 
 @numba.njit(cache=True, nogil=True)
-def pairwise_jaccard(flat, begins, ends, left, right):
-    """Return the Jaccard similarity of the sets of each pair; pairs with one ``right`` should be neighbors."""
+def pairwise_jaccard(flat, sums, begins, ends, left, right):
+    """Return the Jaccard similarity of the sets of each pair, 0 where a shared shingle's marks differ.
+
+    Pairs with one ``right`` should be neighbors.
+    """
     similarity = np.zeros(len(left), dtype=np.float32)
-    room = np.zeros(_SMALLEST_TABLE, dtype=np.uint64)
+    room, places = np.zeros(_SMALLEST_TABLE, dtype=np.uint64), np.zeros(_SMALLEST_TABLE, dtype=np.int64)
     table, held = room, np.int64(-1)
     for pair in range(len(left)):
         i, i_end = begins[left[pair]], ends[left[pair]]
@@ -222,13 +245,18 @@ def pairwise_jaccard(flat, begins, ends, left, right):
         if right[pair] != held:  # the table of ``right`` serves all its pairs that follow one another
             size = table_size(j_end - j, _SMALLEST_TABLE)
             if size > len(room):
-                room = np.zeros(size, dtype=np.uint64)
+                room, places = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
             table, held = room[:size], right[pair]
             table[:] = 0
             for at in range(j, j_end):
-                table[_find(table, flat[at])] = flat[at]
-        shared = 0
+                slot = _find(table, flat[at])
+                table[slot], places[slot] = flat[at], at
+        shared, other_marks = 0, 0
         for at in range(i, i_end):
-            shared += table[_find(table, flat[at])] != 0  # a sum and no branch
-        similarity[pair] = shared / ((i_end - i) + (j_end - j) - shared)
+            slot = _find(table, flat[at])
+            if table[slot] != 0:
+                shared += 1
+                other_marks += _differ(sums[at], sums[places[slot]])
+        if not other_marks:
+            similarity[pair] = shared / ((i_end - i) + (j_end - j) - shared)
     return similarity

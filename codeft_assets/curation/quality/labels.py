@@ -31,7 +31,7 @@ class Label:
 
     kind: Literal["package", "sample"]
     content_hash: str
-    """xxh3-128 in hex: of the file's bytes for a package file, ``documents.content_hash`` of the text for a sample."""
+    """xxh3-128 in hex: of the file's bytes for a package file, ``documents.folded_hash`` of the text for a sample."""
     label: int
     reason: str
     package: str = ""
@@ -129,7 +129,7 @@ def resolve_labels(
     Args:
         labels: As ``parse_labels`` returns them.
         read_file: Returns the bytes of a package label's file, None if there is no such file.
-        samples: Text of each sample document by the hex of its ``documents.content_hash``.
+        samples: Text of each sample document by its ``documents.folded_hash``.
     """
     found = [(label, label_text(label, read_file, samples)) for label in labels]
     training, held_out = (

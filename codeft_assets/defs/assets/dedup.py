@@ -64,7 +64,7 @@ def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Ma
 
 _SIGNATURE_COLUMNS = {
     **dict.fromkeys(MinHashParams().band_columns(), "key of a band: documents that share one are compared"),
-    "content_hash": "hash of the normalized text: equal for exact duplicates",
+    "content_hash": "hash of the text's bytes: equal for exact duplicates",
     "shingle_sum": "sum of the shingles' hashes: equal for equal shingles",
     "num_shingles": "word 5-shingles; 0 for documents of fewer than five words, which have exact duplicates only",
 }
@@ -76,6 +76,7 @@ class DedupConfig(dg.Config):
     threshold: float = Field(
         default=0.7, gt=0, le=1, description="Smallest Jaccard similarity of word 5-shingles at which a document goes"
     )
+    code_threshold: float = Field(default=0.8, gt=0, le=1, description="The same of two programs in one language")
 
 
 @dg.asset(
@@ -91,10 +92,11 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     """One row is a duplicate, with the document that is kept instead and their similarity.
 
     Only documents that pass quality and decontamination take part. Every pair is verified by exact Jaccard similarity,
-    and a document goes only if it is similar to one that is kept: no chains. Kept is the copy of the source with the
+    and a document goes only if it is similar to one that is kept: no chains. Programs in two languages are no
+    duplicates, nor are two that differ in operators, in brackets or, in Python, in indentation. Kept is the copy of the source with the
     lowest priority number, then of the highest educational value, then the longest.
     """
-    params = DedupParams(threshold=config.threshold)
+    params = DedupParams(threshold=config.threshold, code_threshold=config.code_threshold)
     tables, store = document_tables(workspace), workspace.store
     inputs = ClusterInputs(
         documents=tables,
