@@ -1,38 +1,44 @@
 # The only commands a newcomer needs: make demo, make test, make ui.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+# relative, so that no path with a space is a target or a word of a command
+BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export CODEFT_HOME ?= $(CURDIR)/.codeft
 export DAGSTER_HOME ?= $(CODEFT_HOME)/dagster
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONWARNINGS ?= ignore
+SUPPORTED := 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else \
+  "codeFT needs Python 3.11, 3.12 or 3.13; %s is %s; name another: make PYTHON=python3.12 setup" \
+  % (sys.executable, sys.version.split()[0]))'
 QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
+
+ifeq ($(wildcard codeft_assets/definitions.py),)
+$(error run make in the folder of codeFT; the current one, $(CURDIR), is another)
+endif
 
 .PHONY: help setup demo test ui check bench screenshots docs clean faults lock
 
 help:  ## list these targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/python || "$(PYTHON)" -c $(SUPPORTED)
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,eval]' --group dev
 	touch $(STAMP)
 
-setup: $(STAMP) $(DAGSTER_HOME)/dagster.yaml  ## virtual environment with the exact versions of constraints.txt
-
-$(DAGSTER_HOME)/dagster.yaml: codeft_assets/dagster.yaml
-	mkdir -p $(DAGSTER_HOME)
-	cp codeft_assets/dagster.yaml $(DAGSTER_HOME)/dagster.yaml
+setup: $(STAMP)  ## virtual environment with the exact versions of constraints.txt
+	@$(BIN)/python -m codeft_assets.command.data_root prepare
 
 demo: setup  ## every asset on the embedded sample, ending in the scoreboard
 	$(BIN)/dagster asset materialize --select 'key:"*"' -m codeft_assets.definitions $(QUIET)
 	@$(BIN)/python -m codeft_assets.catalog
-	@cat $(CODEFT_HOME)/files/scoreboard/scoreboard.md
+	@cat "$$CODEFT_HOME"/files/scoreboard/scoreboard.md
 	@$(BIN)/python -m codeft_eval progress --benchmark composed_basic \
-	  --metrics $(CODEFT_HOME)/files/model/checkpoint/metrics.jsonl --scores $(CODEFT_HOME)/files/scores/composed_basic
+	  --metrics "$$CODEFT_HOME"/files/model/checkpoint/metrics.jsonl --scores "$$CODEFT_HOME"/files/scores/composed_basic
 
 # a third worker for two cores: the longest tests wait for daemons
 test: setup  ## all tests
@@ -71,5 +77,6 @@ lock: setup  ## requirements.lock: constraints.txt with the hash of every file o
 	$(VENV)/lock/bin/uv pip compile $(VENV)/pins.txt --no-deps --generate-hashes --universal --python-version 3.11 \
 	  --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
-clean:  ## remove what was built, the data root included
-	rm -rf $(VENV) $(CODEFT_HOME) .pytest_cache .ruff_cache .import_linter_cache build *.egg-info
+clean:  ## remove what was built here, and, if you say yes or with FORCE=1, what runs left in the data root
+	@"$(PYTHON)" -m codeft_assets.command.data_root remove $(if $(FORCE),--force)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .grimp_cache build codeft.egg-info
