@@ -1,7 +1,7 @@
 """The data root as a folder on disk: prepared for Dagster, and removed.
 
-Removal goes by name: only what codeFT and Dagster write there goes, whatever else is in the folder stays. It needs nothing
-but the standard library: ``make clean`` runs without a virtual environment.
+Removal goes by name: only what codeFT and Dagster write there goes; whatever else is in the folder stays. Only the
+standard library is needed: ``make clean`` runs without a virtual environment.
 """
 
 from __future__ import annotations
