@@ -1,6 +1,7 @@
 """``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, for queries in SQL.
 
-The file holds no data. Each write replaces it as a whole, so that readers are not disturbed.
+The file holds no data. Each write replaces it as a whole, so that readers are not disturbed. Its views name files by
+absolute path, DuckDB knows no other; they refuse to answer in a copy, which would read the original's tables.
 """
 
 from __future__ import annotations
@@ -36,26 +37,40 @@ def catalog_path(store: Store) -> Path:
 def write_catalog(store: Store) -> Path:
     """Write the views of every committed table and return the file's path."""
     path = catalog_path(store)
-    tables = store.tables()
+    tables, place = store.tables(), _place_check(store, path)
     with replacing_file(path) as temporary:
         temporary.unlink(missing_ok=True)  # a killed process with the same id, as in a container, may have left one
         with duckdb.connect(str(temporary)) as connection:
             for table in tables:
                 manifest = table.manifest()
-                _create_view(connection, view_name(table.key), table, manifest.shards)
-                _create_view(connection, f"{view_name(table.key)}_rejects", table, manifest.rejects)
-            _create_union_views(connection, tables)
-            _create_samples_view(connection, store)
+                for name, shards in (("", manifest.shards), ("_rejects", manifest.rejects)):
+                    if shards:
+                        _create_view(connection, view_name(table.key) + name, f"FROM {_scan(table, shards)}", place)
+            _create_union_views(connection, tables, place)
+            _create_samples_view(connection, store, place)
     return path
 
 
-def _create_union_views(connection: duckdb.DuckDBPyConnection, tables: list[Table]) -> None:
+def _place_check(store: Store, path: Path) -> str:
+    """Return a condition that fails unless the catalog is open where it was written."""
+    if "://" in store.root:
+        return "true"
+    places = ", ".join({_quoted(str(path.absolute())), _quoted(str(path.resolve()))})
+    moved = _quoted(
+        f"this catalog was written as {path.absolute()} and reads the tables there; "
+        "for those of a copied or moved data root run: python -m codeft_assets.catalog"
+    )
+    is_here = f"CASE WHEN bool_or(path IN ({places})) THEN true ELSE error({moved}) END"
+    return f"(SELECT {is_here} FROM duckdb_databases())"  # noqa: S608  both parts are quoted
+
+
+def _create_union_views(connection: duckdb.DuckDBPyConnection, tables: list[Table], place: str) -> None:
     """Create ``documents`` and ``rejects`` over all sources."""
     for name in ("documents", "rejects"):
         parts = [t for t in tables if t.key.startswith("documents/") and _shards(t, name)]
         if parts:
             union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
-            connection.execute(f"CREATE VIEW {name} AS {union}")
+            _create_view(connection, name, f"FROM ({union})", place)
 
 
 def view_name(key: str) -> str:
@@ -86,7 +101,7 @@ OURS = "ours"
 """Our own model's name in the view ``samples``; a measured reference has its own."""
 
 
-def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) -> None:
+def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store, place: str) -> None:
     """One row is a sample: a benchmark's item, a model's completion, and its verdict."""
     if "://" in store.root:
         return
@@ -103,16 +118,15 @@ def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store) ->
         if path.is_file()
     ]
     if parts:
-        connection.execute(f"CREATE VIEW samples AS {' UNION ALL '.join(parts)}")
+        _create_view(connection, "samples", f"FROM ({' UNION ALL '.join(parts)})", place)
 
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _create_view(connection: duckdb.DuckDBPyConnection, name: str, table: Table, shards: tuple[Shard, ...]) -> None:
-    if shards:
-        connection.execute(f"CREATE VIEW {name} AS FROM {_scan(table, shards)}")
+def _create_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, place: str) -> None:
+    connection.execute(f"CREATE VIEW {name} AS {query} WHERE {place}")
 
 
 def _scan(table: Table, shards: tuple[Shard, ...]) -> str:
