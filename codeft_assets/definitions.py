@@ -5,6 +5,7 @@ import dagster as dg
 from codeft_assets.defs import assets, checks
 from codeft_assets.defs.assets.upstream import upstream_sensor
 from codeft_assets.defs.automation.alerts import alert_sensor
+from codeft_assets.defs.automation.housekeeping import housekeeping_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.web_ui.code_references import with_code_references
@@ -24,7 +25,10 @@ defs = dg.Definitions(
         dg.define_asset_job("build_corpus", CORPUS, description="From the sources to the corpus, without training"),
         dg.define_asset_job("train_and_score", MODEL, description="From the corpus to the scoreboard"),
     ],
-    sensors=[upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION, alert_sensor, retention_sensor],
+    sensors=[
+        *(upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION),
+        *(alert_sensor, retention_sensor, housekeeping_sensor),
+    ],
     resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
     executor=dg.in_process_executor,  # the heavy work runs in pools and subprocesses; a process per step costs 2 s
 )

@@ -139,3 +139,9 @@ def test_a_missing_secret_says_what_to_do(tmp_path):
     done = entrypoint(tmp_path, HF_TOKEN_FILE=str(tmp_path / "missing"))
     assert done.returncode == 78
     assert "mount the secret or unset HF_TOKEN_FILE" in done.stderr
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_neither_fills_the_disk_with_its_log_nor_takes_all_memory_unasked(name):
+    assert SERVICES[name]["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
+    assert SERVICES[name]["mem_limit"]
