@@ -11,7 +11,6 @@ export PYTHONWARNINGS ?= ignore
 SUPPORTED := 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else \
   "codeFT needs Python 3.11, 3.12 or 3.13; %s is %s; name another: make PYTHON=python3.12 setup" \
   % (sys.executable, sys.version.split()[0]))'
-QUIET := --config-json '{"loggers": {"console": {"config": {"log_level": "INFO"}}}}'
 
 ifeq ($(wildcard codeft_assets/definitions.py),)
 $(error run make in the folder of codeFT; the current one, $(CURDIR), is another)
@@ -33,19 +32,15 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)  ## virtual environment with the exact versions of constraints.txt
 	@$(BIN)/python -m codeft_assets.command.data_root prepare
 
-demo: setup  ## every asset on the embedded sample, ending in the scoreboard
-	$(BIN)/dagster asset materialize --select 'key:"*"' -m codeft_assets.definitions $(QUIET)
-	@$(BIN)/python -m codeft_assets.catalog
-	@cat "$$CODEFT_HOME"/files/scoreboard/scoreboard.md
-	@$(BIN)/python -m codeft_eval progress --benchmark composed_basic \
-	  --metrics "$$CODEFT_HOME"/files/model/checkpoint/metrics.jsonl --scores "$$CODEFT_HOME"/files/scores/composed_basic
+demo: setup  ## every asset on the embedded sample, ending in what the model can do
+	@$(BIN)/python -m codeft_assets.command demo
 
 # a third worker for two cores: the longest tests wait for daemons
 test: setup  ## all tests
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 ui: setup  ## the web UI on http://127.0.0.1:3000, with the daemon that watches upstream
-	$(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	@$(BIN)/python -m codeft_assets.command ui
 
 check: setup  ## format, lint, types, import directions, definitions, fast tests
 	$(BIN)/ruff format --check .

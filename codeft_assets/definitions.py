@@ -8,6 +8,7 @@ from codeft_assets.defs.automation.alerts import alert_sensor
 from codeft_assets.defs.automation.housekeeping import housekeeping_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
+from codeft_assets.defs.terminal import terminal
 from codeft_assets.defs.web_ui.code_references import with_code_references
 from codeft_assets.defs.workspace import Workspace
 
@@ -30,5 +31,6 @@ defs = dg.Definitions(
         *(alert_sensor, retention_sensor, housekeeping_sensor),
     ],
     resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
+    loggers={"terminal": terminal},
     executor=dg.in_process_executor,  # the heavy work runs in pools and subprocesses; a process per step costs 2 s
 )

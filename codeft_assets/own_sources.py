@@ -71,8 +71,8 @@ def read_sources(path: Path) -> list[Source]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SourcesFileError(f"{str(path)!r} cannot be read as TOML: {error}; fix it, or unset {VARIABLE}") from error
-    entries = document.get("source")
-    if not isinstance(entries, list) or set(document) != {"source"}:
+    entries = document.get("source", [])
+    if not isinstance(entries, list) or set(document) - {"source"}:
         raise SourcesFileError(f"{str(path)!r} has {sorted(document)}; it holds [[source]] entries and nothing else")
     return [_source(entry, path) for entry in entries]
 

@@ -9,6 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from codeft_assets.command.__main__ import OWN, PROGRAMS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
 FOREIGN_COMMANDS = ("dagster", "docker", "pip", "tensorboard", "torchrun")
@@ -208,7 +210,7 @@ def unknown_options(line):
     options = re.findall(r"(?<![\w-])--[a-z][\w-]*", found[2])
     subcommand = re.match(r" ([a-z][a-z-]*)(?: |$)", found[2])
     used = options + ([subcommand[1]] if subcommand else [])
-    return [name for name in used if name not in flags(package) | {"--help"}]
+    return [name for name in used if name not in flags(package) | {"--help", *OWN, *PROGRAMS}]
 
 
 def is_command(text):
@@ -216,6 +218,8 @@ def is_command(text):
     words = re.sub(r"^([A-Z_]+=\S+ )*", "", text).removeprefix(".venv/bin/").split()
     if words[0] == "make":
         return all(f"\n{word}:" in (ROOT / "Makefile").read_text() for word in words[1:])
+    if words[0] == "codeft":
+        return words[1:2] == [] or words[1] in {*OWN, *PROGRAMS}
     if words[0] == "python":
         if words[2] == "pytest":
             return all((ROOT / path).exists() for path in words[3:])

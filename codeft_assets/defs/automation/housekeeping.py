@@ -1,4 +1,4 @@
-"""What Dagster itself never deletes: logs of ticks, evaluations of conditions, and runs of long ago.
+"""Deletes what Dagster itself never does: logs of ticks, evaluations of conditions, and runs of long ago.
 
 Invariant: the run that holds the last event of an asset stays, so no data version is lost and nothing is requested
 again. Rows of ticks go by ``retention`` in ``dagster.yaml``; their pages in the database are used again.

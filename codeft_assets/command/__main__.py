@@ -1,0 +1,87 @@
+"""``codeft``: every program of the project by one name, with the environment that ``make`` gives it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from codeft_assets.command import data_root
+from codeft_assets.command.demo import demo, run_pipeline
+from codeft_assets.command.project import ProjectError, create_project, find_project, project_environment
+
+DEFINITIONS = ("-m", "codeft_assets.definitions")
+UI = ("dagster", "dev", *DEFINITIONS, "--host", "127.0.0.1", "--port", "3000")
+PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "score": (("codeft_eval", "run"), "score a checkpoint on a benchmark"),
+    "eval": (("codeft_eval",), "all commands of the evaluation: check, fetch, measure, progress, scoreboard, ..."),
+    "train": (("codeft_training", "run"), "tokenizer, packed rows and checkpoint of a corpus in one folder"),
+    "training": (("codeft_training",), "all commands of the training: tokenizer, pack, train, export, ..."),
+    "trace": (("codeft_assets.trace",), "the way of one document from upstream to packed row"),
+    "catalog": (("codeft_assets.catalog",), "write catalog.duckdb and print what each source has in, kept and dropped"),
+    "dagster": (("dagster",), "any command of Dagster in the environment of the project"),
+}
+"""Command -> the program that takes its place, with the first words of its command line, and a line of help."""
+
+
+def _new(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="codeft new", description="Write the files of a project into a folder.")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args(arguments).folder
+    for path in create_project(folder):
+        print(f"written: {path}")
+    print(f"next: cd {folder}, then codeft demo or codeft ui")
+    return 0
+
+
+def _ui(arguments: list[str]) -> int:
+    address = "http://127.0.0.1:3000"
+    print(f"once Dagster serves: the assets at {address}/asset-groups, the runs at {address}/runs,")
+    print(f"the scoreboard at {address}/assets/scoreboard; Ctrl+C stops it", flush=True)
+    return _become(*UI, *arguments)
+
+
+def _become(module: str, *arguments: str) -> int:
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606  no shell: that is the point
+
+
+OWN: Mapping[str, tuple[Callable[[list[str]], int], str]] = {
+    "demo": (demo, "every asset on the embedded samples, ending in what the model can do"),
+    "run": (run_pipeline, "materialize assets: codeft run 'group:dedup'; without a selection, all"),
+    "ui": (_ui, "the web UI on http://127.0.0.1:3000, with the daemon that watches upstream"),
+    "new": (_new, "write codeft.toml and sources.toml into a folder: a project of your own"),
+    "clean": (lambda arguments: data_root.main(["remove", *arguments]), "delete the data root, after asking"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command that the first argument names; return its exit code."""
+    name, *rest = arguments if arguments is not None else sys.argv[1:] or ["--help"]
+    if name in {"-h", "--help"}:
+        print(_help())
+        return 0
+    if name not in OWN and name not in PROGRAMS:
+        print(f"codeft: no command {name!r}\n\n{_help()}", file=sys.stderr)
+        return 2
+    if name == "new":
+        return _new(rest)
+    try:
+        os.environ |= project_environment(find_project(Path.cwd()), os.environ, Path.cwd())
+    except ProjectError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if name != "clean" and (remark := data_root.prepare(data_root.homes()[1])):
+        print(remark, file=sys.stderr)
+    return OWN[name][0](rest) if name in OWN else _become(*PROGRAMS[name][0], *rest)
+
+
+def _help() -> str:
+    lines = {name: text for table in (OWN, PROGRAMS) for name, (_, text) in table.items()}
+    listed = "\n".join(f"  {name:10} {text}" for name, text in lines.items())
+    return f"usage: codeft COMMAND ...\n\n{listed}\n\ncodeft COMMAND --help has the options of a command."
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""``codeft run`` and ``codeft demo``: the pipeline with one line for each asset, and what came out of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+EVERYTHING = 'key:"*"'
+_TERMINAL = {"loggers": {"terminal": {"config": {}}}}
+_DESCRIPTOR = "CODEFT_TERMINAL_FD"
+_INTERRUPTED = 130
+
+
+def run_pipeline(arguments: list[str]) -> int:
+    """Materialize a selection with one line for each asset; everything else goes to a log."""
+    parser = argparse.ArgumentParser(prog="codeft run", description=run_pipeline.__doc__)
+    parser.add_argument("selection", nargs="?", default=EVERYTHING, help="as in dagster: group:dedup, model/checkpoint")
+    parser.add_argument("--config-json", default={}, type=_configuration, help="of the assets, as in dagster")
+    options = parser.parse_args(arguments)
+    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "codeft_assets.definitions"]
+    command += ["--select", options.selection, "--config-json", json.dumps(options.config_json | _TERMINAL)]
+    log, started = Path(os.environ["DAGSTER_HOME"]) / "command.log", time.monotonic()
+    status = _run(command, log)
+    minutes, seconds = divmod(round(time.monotonic() - started), 60)
+    if status:
+        last = next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
+        print(f"\nended after {minutes} min {seconds} s; finished work is kept, and a second run continues after it.")
+        print(f"the whole log is {log}; its last line:\n{last}")
+        return status
+    print(f"done in {minutes} min {seconds} s; what libraries printed is in {log}")
+    return 0
+
+
+def _run(command: list[str], log: Path) -> int:
+    """Run a command whose output goes to ``log``, and whose terminal logger prints here; return its exit code."""
+    sys.stdout.flush()
+    terminal = os.dup(sys.stdout.fileno())
+    environment = os.environ | {_DESCRIPTOR: str(terminal)}
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, pass_fds=[terminal])
+        os.close(terminal)
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # the terminal has sent it to the run, too, which ends by itself
+            process.wait()
+            return _INTERRUPTED
+
+
+def _configuration(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"{text!r} is no JSON object")
+    return found
+
+
+def demo(arguments: list[str]) -> int:
+    """Run everything on the embedded samples, and show what came out and what to do next."""
+    argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__).parse_args(arguments)
+    home = Path(os.environ["CODEFT_HOME"])
+    print(f"Every asset, from 18 sources to the scoreboard; all that is written goes to {home}\n", flush=True)
+    if failed := run_pipeline([]):
+        return failed
+    _heading("What was kept, and what was dropped")
+    _program("codeft_assets.catalog")
+    _heading("What the model learned")
+    _program(
+        *("codeft_eval", "progress", "--benchmark", "composed_basic"),
+        *("--metrics", str(home / "files/model/checkpoint/metrics.jsonl")),
+        *("--scores", str(home / "files/scores/composed_basic")),
+    )
+    _heading("How good it is")
+    print(_short_scoreboard((home / "files/scoreboard/scoreboard.md").read_text(encoding="utf-8")))
+    _heading("Next")
+    print(f"the scoreboard with every sample: {home / 'files/scoreboard/scoreboard.html'}")
+    print("every asset with its plots, checks and lineage: make ui, or codeft ui")
+    print("your own code as a source, another threshold, a better model: README.md")
+    return 0
+
+
+def _short_scoreboard(markdown: str) -> str:
+    """Return the part of the scoreboard that fits a terminal: up to its first table."""
+    lines = markdown.splitlines()
+    end = next((number for number, line in enumerate(lines) if line.startswith("|")), len(lines))
+    return "\n".join(line.strip("*") for line in lines[1:end]).strip()
+
+
+def _heading(text: str) -> None:
+    print(f"\n{text}\n{'-' * len(text)}", flush=True)
+
+
+def _program(module: str, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], check=True)

@@ -1,0 +1,197 @@
+"""``codeft``: settings of a project, the environment of its programs, and what a run prints."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from codeft_assets.command.__main__ import OWN, PROGRAMS
+from codeft_assets.command.project import SETTINGS, ProjectError, create_project, find_project, project_environment
+from codeft_assets.defs import terminal
+from codeft_assets.own_sources import read_sources
+
+ROOT = Path(__file__).parents[1]
+
+
+def codeft(*arguments, folder, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CODEFT_", "DAGSTER_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "codeft_assets.command", *arguments], cwd=folder,
+        env=kept | {"PYTHONPATH": str(ROOT)} | environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def settings(tmp_path, text, environment=()):
+    (tmp_path / "codeft.toml").write_text(text)
+    return project_environment(tmp_path / "codeft.toml", dict(environment), tmp_path)
+
+
+# -- a project ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_project_the_data_root_is_in_the_current_folder_and_nothing_is_sent(tmp_path):
+    found = project_environment(None, {}, tmp_path)
+    assert found["CODEFT_HOME"] == str(tmp_path / ".codeft")
+    assert found["DAGSTER_HOME"] == str(tmp_path / ".codeft" / "dagster")
+    assert found["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_settings_are_variables_and_the_environment_wins(tmp_path):
+    text = 'profile = "full"\nworkers = 2\nhome = "data"\noverrides = {max_steps = 300, bf16 = true}\n'
+    found = settings(tmp_path, text, {"CODEFT_PROFILE": "sample"})
+    assert "CODEFT_PROFILE" not in found
+    assert found["CODEFT_WORKERS"] == "2"
+    assert found["DAGSTER_HOME"] == str(tmp_path / "data" / "dagster")
+    assert json.loads(found["CODEFT_RECIPE_OVERRIDES"]) == {"max_steps": "300", "bf16": "true"}
+
+
+def test_a_relative_data_root_of_the_environment_is_made_absolute_for_dagster(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert project_environment(None, {"CODEFT_HOME": "x"}, tmp_path)["DAGSTER_HOME"] == str(tmp_path / "x/dagster")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("receipe = 'smoke'", "receipe"), ("= 1", "TOML"), ("overrides = 3", "{max_")]
+)
+def test_a_setting_that_means_nothing_is_refused_with_those_that_exist(tmp_path, text, said):
+    with pytest.raises(ProjectError, match=said):
+        settings(tmp_path, text)
+
+
+def test_the_project_is_that_of_the_folder_or_of_one_above(tmp_path):
+    create_project(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_project(tmp_path / "a" / "b") == tmp_path / "codeft.toml"
+
+
+def test_new_files_say_nothing_until_edited_and_never_replace_what_is_there(tmp_path):
+    (tmp_path / "codeft.toml").write_text("workers = 3\n")
+    assert create_project(tmp_path) == [tmp_path / "sources.toml"]
+    assert (tmp_path / "codeft.toml").read_text() == "workers = 3\n"
+    assert read_sources(tmp_path / "sources.toml") == []
+    lines = (tmp_path / "sources.toml").read_text().splitlines()
+    assert tomllib.loads("\n".join(line.lstrip("# ") for line in lines if "=" in line))
+
+
+def test_every_setting_is_read_somewhere():
+    text = "".join(path.read_text() for name in ("assets", "eval") for path in (ROOT / f"codeft_{name}").rglob("*.py"))
+    assert [variable for variable in SETTINGS.values() if text.count(f'"{variable}"') < 2] == []
+
+
+# -- the commands ------------------------------------------------------------------------------------------------------
+
+
+def test_the_wheel_has_the_command():
+    [(name, target)] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"].items()
+    module, function = target.split(":")
+    assert name == "codeft"
+    assert callable(getattr(sys.modules[module], function))
+
+
+def test_help_lists_every_command_and_an_unknown_one_is_an_error(tmp_path):
+    listed = codeft("--help", folder=tmp_path).stdout
+    assert all(f"\n  {name} " in listed for name in (*OWN, *PROGRAMS))
+    done = codeft("tarin", folder=tmp_path)
+    assert (done.returncode, "'tarin'" in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_package(tmp_path):
+    place = tmp_path / "my project"
+    assert codeft("new", str(place), folder=tmp_path).returncode == 0
+    (place / "code").mkdir()
+    (place / "code" / "a.py").write_text('def double(x):\n    """Return twice x."""\n    return 2 * x\n' * 4)
+    (place / "sources.toml").write_text('[[source]]\nname = "my-code"\npath = "code"\n')
+    done = codeft("run", "documents/my-code", folder=place / "code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 2     documents/my-code" in done.stdout
+    assert "checks passed" in done.stdout
+    assert (place / ".codeft" / "tables" / "documents" / "my-code" / "manifest.json").is_file()
+    assert (place / ".codeft" / "dagster" / "dagster.yaml").is_file()
+
+
+# -- what a run prints -------------------------------------------------------------------------------------------------
+
+
+@dg.asset
+def stage():
+    table = "| reason | count | share |\n| --- | --- | --- |\n| empty_text | 2 | 20 % |\n| wrong_type | 1 | 10 % |"
+    return dg.MaterializeResult(metadata={"num_in": 10, "num_out": 7, "dropped_by_reason": dg.MetadataValue.md(table)})
+
+
+@dg.asset_check(asset=stage)
+def adds_up():
+    return dg.AssetCheckResult(passed=True)
+
+
+@dg.asset_check(asset=stage)
+def is_large():
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description="7 rows, fewer than 100")
+
+
+@dg.asset(deps=[stage])
+def broken():
+    try:
+        raise ValueError("column 'text' is missing; fix the entry in sources.py")
+    except ValueError as error:
+        raise RuntimeError("stage broken") from error
+
+
+def printed(*assets, checks=(), file=None):
+    file = file or io.StringIO()
+    defs = dg.Definitions(assets=assets, asset_checks=checks, loggers={"terminal": terminal.terminal})
+    terminal._handler.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", file)
+        with dg.DagsterInstance.ephemeral() as instance:
+            defs.resolve_implicit_global_asset_job_def().execute_in_process(
+                instance=instance, run_config={"loggers": {"terminal": {"config": {}}}}, raise_on_error=False
+            )
+    return file.getvalue().splitlines()
+
+
+def test_a_finished_asset_is_one_line_with_its_place_and_what_it_kept_and_dropped():
+    assert printed(stage) == [
+        "1 of 1     stage                            10 in, 7 kept; dropped: empty_text 2, wrong_type 1"
+    ]
+
+
+def test_checks_are_counted_and_a_failed_one_says_why():
+    lines = printed(stage, checks=[adds_up, is_large])
+    assert [line.split() for line in lines if "is_large" in line] == [
+        ["stage", "warn:", "check", "is_large:", "7", "rows,", "fewer", "than", "100"]
+    ]
+    assert lines[-1] == "1 of 2 checks passed"
+
+
+def test_a_failure_is_the_error_that_our_code_raised_and_no_frame():
+    lines = printed(stage, broken)
+    [failed] = [line for line in lines if "failed" in line]
+    assert failed.endswith("failed: ValueError: column 'text' is missing; fix the entry in sources.py")
+    assert not [line for line in lines if "Traceback" in line or "File " in line]
+
+
+def test_a_running_asset_is_heard_of_but_not_at_every_step(monkeypatch):
+    @dg.asset
+    def training(context):
+        for step in range(100):
+            context.log.info(f"step {step}/100")
+
+    assert printed(training) == ["1 of 1     training"]
+    monkeypatch.setattr(terminal, "SECONDS_BETWEEN_LINES", -1)
+    assert printed(training)[7].split() == ["training", "step", "7/100"]
+
+
+def test_warnings_are_always_shown():
+    @dg.asset
+    def careful(context):
+        context.log.warning("two rows - and one more - are odd")
+
+    assert printed(careful)[0].endswith("warning: two rows - and one more - are odd")
