@@ -105,7 +105,7 @@ def content_hash(text: str) -> bytes:
 
 
 def folded_hash(text: str) -> str:
-    """Return 32 hex digits that stay when white space, case or accents' forms change: shipped labels name samples so."""
+    """Return 32 hex digits that stay when white space, case or accents' forms change, as labels name samples."""
     text = text if text.isascii() else unicodedata.normalize("NFC", text)
     return xxhash.xxh3_128_hexdigest(" ".join(text.split()).lower())
 

@@ -130,7 +130,7 @@ def test_a_document_whose_neighbor_went_is_compared_with_what_that_one_went_for(
     texts = [first, edit(first, 2, seed=1), edit(first, 2, seed=2)]
     rows = frame(texts, priorities=[0, 1, 2])
     # signatures that miss the first and the last: only neighbors share a band
-    keys = {f"band_{band}": [10 * band, 10 * band + 1, 10 * band + 2] for band in range(14)}
+    keys = {f"band_{band}": [10 * band, 10 * band + 1, 10 * band + 2] for band in range(16)}
     keys |= {"band_0": [1, 1, 2], "band_1": [3, 4, 4]}
     blind = rows.with_columns(pl.Series(name, values, dtype=pl.UInt64) for name, values in keys.items())
     clusters = find(blind, texts).clusters
@@ -234,6 +234,17 @@ def main():
 LEFT, RIGHT, VISIT = "    traverse(node.left, found)", "    traverse(node.right, found)", "    found.append(node.value)"
 
 
+@pytest.mark.parametrize(
+    "alphabet", ["的一是在不了有和人这中大为上个国我以要他", "あいうえおかきくけこアイウエオ", "กขคงจฉชซญดตถทน"]
+)
+def test_near_duplicates_are_found_in_scripts_without_spaces(alphabet):
+    text = "".join(random.Random(2).choices(alphabet, k=300))
+    assert run([text_of(1), text, text[:150] + alphabet[0] + text[151:], text_of(2)])[0]["kind"].to_list() == [
+        "near_duplicate"
+    ]
+    assert run([text, "".join(random.Random(3).choices(alphabet, k=300))])[0].is_empty()
+
+
 def test_in_pre_and_postorder_are_three_programs():
     orders = [(LEFT, VISIT, RIGHT), (VISIT, LEFT, RIGHT), (LEFT, RIGHT, VISIT)]
     texts = [TREE.format(steps="\n".join(order)) for order in orders]
@@ -305,7 +316,7 @@ def test_grouping_few_keys_at_a_time_gives_the_same_clusters(max_keys):
 def test_a_bucket_of_many_copies_costs_a_linear_number_of_pairs():
     texts = [text_of(1)] * 3000
     signed = compute_signatures(arrow(texts), MinHashParams())
-    later, earlier = candidate_pairs(np.arange(len(texts)), lambda band: signed[f"band_{band}"].to_numpy(), 14)
+    later, earlier = candidate_pairs(np.arange(len(texts)), lambda band: signed[f"band_{band}"].to_numpy(), 16)
     assert len(texts) - 1 <= len(later) <= 2 * len(texts)
     assert (later > earlier).all()
 

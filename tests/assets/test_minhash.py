@@ -121,10 +121,10 @@ def test_a_band_key_is_shared_as_often_as_theory_says():
         signed = compute_signatures(arrow([left, right]), MinHashParams())
         keys = signed.select(MinHashParams().band_columns()).to_numpy()
         shared += int((keys[0] == keys[1]).sum())
-        total += 14
+        total += 16
         a, b = shingles_of(left), shingles_of(right)
         similarity.append(len(a & b) / len(a | b))
-    expected = np.mean(np.array(similarity) ** 8)
+    expected = np.mean(np.array(similarity) ** 7)
     assert shared / total == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / total) + 0.02)
 
 

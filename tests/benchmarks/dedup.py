@@ -34,8 +34,9 @@ from codeft_assets.stages.texts import text_column
 
 BINS = (0.95, 0.90, 0.85, 0.80)
 KINDS = ("exact", "white space", "words", "words", "block", "block")
+NUM_OTHERS = 150  # programs of another meaning, and pairs of texts without spaces
 PLANTED_SHARE = 0.09  # of the corpus, as in the corpus that the published peer figures were measured on
-_WORD = re.compile(r"[a-z0-9_\x80-\U0010ffff]+")
+_WORD = re.compile(r"[\u4e00-\u9fff]|[a-z0-9_\x80-\u4dff\ua000-\U0010ffff]+")
 
 
 def shingles(text):
@@ -93,7 +94,7 @@ def plant(texts, num_planted, rng):
 
 
 OTHER_OPERATORS = {" < ": " > ", " + ": " - ", " == ": " != ", " += ": " = ", " and not (": " and ("}
-CHINESE = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
+CHINESE = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产"
 
 
 def other_operator(text, rng):
@@ -106,8 +107,8 @@ def other_operator(text, rng):
 
 
 def other_level(text, rng):
-    """Move the last line of a block out of it, or None if there is none."""
-    places = list(re.finditer(r"\n(        +)(\w[^\n:]*[\w)])\n(?=(?!\1) *\w)", text))
+    """Move the return at the end of a block out of it, or None if there is none."""
+    places = list(re.finditer(r"\n(        +)(return\b[^\n:(),]*)\n(?=(?!\1) *\w)", text))
     if not places:
         return None
     at = rng.choice(places)
@@ -340,7 +341,7 @@ def build(num_bytes, folder):
     rng = random.Random(1)
     base = installed_files(num_bytes)
     planted = plant(base, int(len(base) * PLANTED_SHARE), rng)
-    wrong, chinese = plant_wrong(base, len(planted), rng), plant_chinese(len(planted) // 4, rng)
+    wrong, chinese = plant_wrong(base, NUM_OTHERS, rng), plant_chinese(NUM_OTHERS, rng)
     texts = [*base, *(row[1] for row in planted), *(row[1] for row in wrong), *(t for row in chinese for t in row[:2])]
     languages = ["python"] * (len(base) + len(planted)) + [row[2] for row in wrong] + ["text"] * 2 * len(chinese)
     pq.write_table(pa.table({"text": pa.array(texts, pa.large_string())}), folder / "texts.parquet", compression="zstd")

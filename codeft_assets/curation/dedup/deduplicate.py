@@ -3,9 +3,9 @@
 Two documents in different programming languages are no duplicates, nor are two programs that differ in operators or, in
 Python, in indentation (``shingle_sets``).
 
-Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold of
-its language (1.0 for exact duplicates, whose bytes are the same), and the result does not depend on the order or grouping of the input, nor on the
-similarities that an earlier run cached.
+Invariant: for every removed document the kept representative's exact Jaccard similarity is at least the threshold (1.0
+for exact duplicates, whose bytes are the same), and the result does not depend on the order or grouping of the input,
+nor on the similarities that an earlier run cached.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def deduplicate(
     """Find the documents to remove, each with the kept document it is similar to.
 
     Args:
-        documents: ``document_id`` and ``content_hash`` of any type that sorts, ``language``, ``priority`` (the source's;
-            lower stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates are kept in this
-            order: lower priority number, higher educational value, longer text, smaller id.
+        documents: ``document_id`` and ``content_hash`` of any type that sorts, ``language``, ``priority`` (the
+            source's; lower stays), ``educational_value``, ``num_chars``, ``num_shingles``, ``shingle_sum``. Duplicates
+            are kept in this order: lower priority number, higher educational value, longer text, smaller id.
         band_keys: Keys of one band for all ``documents``, in their order.
         read_texts: Yields the texts of candidates.
         params: Similarity threshold and signature parameters.

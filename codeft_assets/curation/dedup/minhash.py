@@ -15,15 +15,19 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.kernels.minhash import band_keys, pairwise_jaccard, shingle_sets
+from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MinHashParams:
-    """14 bands of 8 rows: a pair of Jaccard 0.72 becomes a candidate with probability one half (datatrove's choice)."""
+    """16 bands of 7 rows: a pair of Jaccard 0.85 is missed once in 480, one of 0.9 once in 29,000.
 
-    num_bands: int = 14
-    rows_per_band: int = 8
+    datatrove's 14 bands of 8 rows take as many hashes and miss one in 86 at 0.85.
+    """
+
+    num_bands: int = 16
+    rows_per_band: int = 7
     shingle_words: int = 5
     seed: int = 1
 
@@ -42,6 +46,16 @@ def compute_signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
     ``shingle_sum`` is the sum of all shingle hashes modulo 2^64: equal for documents of the same
     shingles, so that a similarity that was computed for one of them holds for the other.
     """
+    signed = _sign(text, params)
+    foreign, separated = separate_words(text)
+    if not len(foreign):
+        return signed
+    rows = np.arange(signed.height)
+    rows[foreign] = signed.height + np.arange(len(foreign))
+    return pl.concat([signed, _sign(separated, params)])[rows]
+
+
+def _sign(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
     data, offsets = text_buffers(text)
     counts, sums, keys = band_keys(data, offsets, params.shingle_words, _draw_odd_factors(params), params.num_bands)
     columns = dict(zip(params.band_columns(), keys, strict=True))

@@ -20,6 +20,7 @@ import pyarrow as pa
 from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.kernels.minhash import pairwise_jaccard, shingle_sets
 from codeft_assets.curation.kernels.structure import CODE, INDENTED, PROSE, shingle_marks
+from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
 MAX_HELD = 1 << 21
@@ -53,6 +54,12 @@ class ShingleSets:
         Raises:
             OSError: the disk of the temporary folder (``TMPDIR``) is full.
         """
+        self._add(rows, text)
+        foreign, separated = separate_words(text)
+        if len(foreign):
+            self._add(rows[foreign], separated)
+
+    def _add(self, rows: Rows, text: pa.Array) -> None:
         data, offsets = text_buffers(text)
         marks = shingle_marks(data, offsets, self._styles[rows], self._width)
         flat, sums, bounds = shingle_sets(data, offsets, self._width, *marks)

@@ -198,26 +198,29 @@ def shingle_sets(data, offsets, width, marks, mark_bounds):
     bounds = np.zeros(num_documents + 1, dtype=np.int64)
     # room for the shingles of all documents; those of the next are written behind the distinct ones of the last
     flat = np.empty((offsets[-1] - offsets[0]) // 2 + num_documents + 2, dtype=np.uint64)
-    sums = np.zeros(len(flat), dtype=np.uint64)
-    edges, room, places = edges_scratch(), np.zeros(_SMALLEST_TABLE, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    used = 0
+    sums, slots = np.empty(len(flat), dtype=np.uint64), np.empty(_longest(offsets) // 2 + 2, dtype=np.int32)
+    room, marks_room = np.zeros(_SMALLEST_TABLE, dtype=np.uint64), np.zeros(_SMALLEST_TABLE, dtype=np.uint64)
+    edges, used = edges_scratch(), 0
     for document in range(num_documents):
         num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, flat[used:])
         size, first = table_size(num_shingles, _SMALLEST_TABLE), used
-        if size > len(places):
-            room, places = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int64)
-        table = room[:size]  # as small as the document allows, to be cleared fast and to stay in the cache
-        table[:] = 0
-        has_marks = mark_bounds[document + 1] > mark_bounds[document]
+        if size > len(room):
+            room, marks_room = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.uint64)
+        # as small as the document allows, to be cleared fast and to stay in the cache
+        table, sum_of_slot = room[:size], marks_room[:size]
+        table[:], sum_of_slot[:] = 0, 0
+        own = marks[mark_bounds[document] : mark_bounds[document + 1]]
         for i in range(num_shingles):
             at = _find(table, flat[first + i])
+            if len(own):
+                sum_of_slot[at] += own[i]
             if table[at] == 0:
                 table[at] = flat[first + i]
-                places[at] = used
                 flat[used] = flat[first + i]  # ``used`` never passes ``first + i``
+                slots[used - first] = at
                 used += 1
-            if has_marks:
-                sums[places[at]] += marks[mark_bounds[document] + i]
+        for i in range(used - first):
+            sums[first + i] = sum_of_slot[slots[i]]
         bounds[document + 1] = used
     return flat[:used].copy(), sums[:used].copy(), bounds  # a slice would hold the room of all shingles
 

@@ -10,8 +10,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from codeft_assets.curation.kernels.byte_classes import BYTE_CLASSES, FNV_OFFSET, FNV_PRIME, WORD
+from codeft_assets.curation.kernels.byte_classes import FNV_OFFSET, FNV_PRIME
+from codeft_assets.curation.kernels.words import READ_AHEAD, find_edges, next_part, padded, readable
 
+WORDS_KERNEL = "3cd5bf217994a116"
+"""Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 """Hash of byte_classes.py: numba freezes its values into these kernels."""
 PROSE, CODE, INDENTED = 0, 1, 2
@@ -19,6 +22,7 @@ PROSE, CODE, INDENTED = 0, 1, 2
 _NEWLINE, _TAB, _SPACE, _LONGEST_UNIT = 10, 9, 32, 8
 _SHIFT, _COUNT_BITS, _ONE, _BITS = np.uint64(32), np.uint64(16), np.uint64(1), np.uint64(64)
 _MIX = np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's 64-bit finalizer
+_PART_BYTES = 1 << 14
 _ROTATION = 11  # bits a place in the shingle
 
 
@@ -31,6 +35,16 @@ def _table(chars):
 _COUNTS = _table("<>=!+-*/%&|^~()[]{}:?")
 _CONTINUES = _table(",([{\\=+-*/%&|^~<>")
 """A line that ends in one of these goes on: the next one's indentation is the author's taste."""
+
+
+def _mark_of_byte():
+    """Return the mark of each byte, a line break aside, that alone stands between two words."""
+    marks = np.full(256, FNV_OFFSET, dtype=np.uint64)
+    marks[_COUNTS] = (marks[_COUNTS] ^ np.flatnonzero(_COUNTS).astype(np.uint64)) * FNV_PRIME
+    return marks ^ (marks >> _SHIFT)
+
+
+_MARK_OF_BYTE = _mark_of_byte()
 
 
 @numba.njit(cache=True, nogil=True)
@@ -54,29 +68,14 @@ def _indentation_unit(data, start, end):
 
 
 @numba.njit(cache=True, nogil=True)
-def _gap_marks(data, start, end, unit, out):
-    """Write the hash of what stands before each word of ``data[start:end]`` to ``out``; return the number of words.
+def _gap_mark(data, at, end, unit):
+    """Return the hash of what counts in ``data[at:end]``, between two words.
 
-    Args:
-        data: Bytes of many texts.
-        start: Where the text begins.
-        end: Where it ends.
-        unit: Columns of one level of indentation, 0 where it does not count.
-        out: A place a word.
+    ``unit`` are the columns of a level of indentation, 0 where it does not count.
     """
-    num_words, at = 0, start
-    mark, last, column = FNV_OFFSET, np.uint8(0), 0
+    mark, last, column = FNV_OFFSET, np.uint8(0), -1
     while at < end:
         byte = data[at]
-        if BYTE_CLASSES[byte] & WORD:
-            if column >= 0 and unit and not _CONTINUES[last]:
-                mark = (mark ^ np.uint64(256 + (column + unit // 2) // unit)) * FNV_PRIME
-            out[num_words] = mark ^ (mark >> _SHIFT)
-            num_words += 1
-            while at < end and BYTE_CLASSES[data[at]] & WORD:
-                at += 1
-            mark, last, column = FNV_OFFSET, np.uint8(0), -1
-            continue
         if byte == _NEWLINE:
             column = 0
         elif column >= 0 and (byte == _SPACE or byte == _TAB):
@@ -86,6 +85,29 @@ def _gap_marks(data, start, end, unit, out):
         if _COUNTS[byte]:
             mark = (mark ^ np.uint64(byte)) * FNV_PRIME
         at += 1
+    if column >= 0 and unit and not _CONTINUES[last]:
+        mark = (mark ^ np.uint64(256 + (column + unit // 2) // unit)) * FNV_PRIME
+    return mark ^ (mark >> _SHIFT)
+
+
+@numba.njit(cache=True, nogil=True)
+def _gap_marks(data, start, end, unit, edges, out):
+    """Write the mark of what stands before each word of ``data[start:end]`` to ``out``; return the number of words."""
+    num_words, last = 0, start
+    while start < end:
+        stop = next_part(data, start, end, _PART_BYTES)
+        num_found = find_edges(data, start, stop, edges)
+        for i in range(num_found):
+            begin = edges[2 * i]
+            # most gaps are one byte long: no loop, no branch that depends on what it is
+            out[num_words + i] = (
+                _MARK_OF_BYTE[data[last]]
+                if begin - last == 1 and data[last] != _NEWLINE
+                else _gap_mark(data, last, begin, unit)
+            )
+            last = edges[2 * i + 1]
+        num_words += num_found
+        start = stop
     return num_words
 
 
@@ -97,13 +119,17 @@ def shingle_marks(data, offsets, styles, width):
     """
     bounds = np.zeros(len(offsets), dtype=np.int64)
     flat = np.empty((offsets[-1] - offsets[0]) // 2 + len(offsets) + 2, dtype=np.uint64)
-    used = 0
+    edges, used = np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64), 0
     for document in range(len(offsets) - 1):
         start, end = offsets[document], offsets[document + 1]
         if styles[document] != PROSE:
             unit = _indentation_unit(data, start, end) if styles[document] == INDENTED else 0
             gaps = flat[used:]
-            num_shingles = max(_gap_marks(data, start, end, unit, gaps) - width + 1, 0)
+            if readable(data, end):
+                num_words = _gap_marks(data, start, end, unit, edges, gaps)
+            else:
+                num_words = _gap_marks(padded(data, start, end), 0, end - start, unit, edges, gaps)
+            num_shingles = max(num_words - width + 1, 0)
             for i in range(num_shingles):
                 mark = np.uint64(0)
                 for place in range(1, width):  # what stands before the first word is no part of the shingle

@@ -46,7 +46,7 @@ CLUSTER_COLUMNS = {
     automation_condition=on_documents_change(),
 )
 def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """One row is the MinHash signature of a document: 14 band keys over its word 5-shingles.
+    """One row is the MinHash signature of a document: 16 band keys over its word 5-shingles.
 
     Documents that are similar share a band key with high probability. Signatures are kept per shard, so a changed
     source costs only itself.
@@ -93,8 +93,8 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
 
     Only documents that pass quality and decontamination take part. Every pair is verified by exact Jaccard similarity,
     and a document goes only if it is similar to one that is kept: no chains. Programs in two languages are no
-    duplicates, nor are two that differ in operators, in brackets or, in Python, in indentation. Kept is the copy of the source with the
-    lowest priority number, then of the highest educational value, then the longest.
+    duplicates, nor are two that differ in operators, in brackets or, in Python, in indentation. Kept is the copy of
+    the source with the lowest priority number, then of the highest educational value, then the longest.
     """
     params = DedupParams(threshold=config.threshold, code_threshold=config.code_threshold)
     tables, store = document_tables(workspace), workspace.store
