@@ -6,6 +6,9 @@ import ast
 import builtins
 import symtable
 import typing
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _MODULES = ("bisect", "collections", "copy", "datetime", "functools", "heapq", "itertools", "json", "math", "operator",
             "re", "statistics", "string")  # fmt: skip
@@ -18,6 +21,14 @@ _FROM_MODULES = {
 }
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Leave out what the parser prints about others' texts, as of ``1 is 1``; as a decorator, too."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+@without_warnings()
 def parse_module(code: str) -> ast.Module:
     """Return the tree of a module that Python would run; ``ast.parse`` alone accepts an argument that is named twice.
 
@@ -32,6 +43,7 @@ def parse_module(code: str) -> ast.Module:
     return module
 
 
+@without_warnings()
 def free_names(code: str) -> set[str]:
     """Return the names that ``code`` reads from its module or from builtins, and that it does not define there.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codeft_assets.curation.ingest.drafts import Adapter, Draft, Reject, Row
+from codeft_assets.python_names import without_warnings
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade, Limits, Program
 
@@ -46,6 +47,7 @@ class WithDoctests:
         return [_judged(piece, grades.get(number)) for number, piece in enumerate(pieces)]
 
 
+@without_warnings()
 def _program(piece: Draft | Reject) -> Program | None:
     """Return the program that runs a draft's doctests; None where it has none."""
     if isinstance(piece, Reject):

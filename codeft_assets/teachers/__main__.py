@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from codeft_assets.teachers.local_model import LocalTeacher
 def main(arguments: list[str] | None = None) -> int:
     """Run one half or both; return the exit code."""
     options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what there is, is written
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     names = tuple(options.names.read_text(encoding="utf-8").split()) if options.names else ()
     plan = Plan(

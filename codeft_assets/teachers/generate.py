@@ -92,7 +92,7 @@ def generate(teacher: Teacher, plan: Plan, folder: Path, *, seconds: float = flo
             journal.store.put(_SECONDS, [(str(number), str(now - round_begin))])
             summary = _summary(teacher, plan, journal, (number + 1) * plan.round_statements)
             write_atomically(folder / SUMMARY, json.dumps(summary, indent=1) + "\n")
-            _log.info("round %d: %s", number, summary)
+            _log.info("asked for %d of %d statements: %s", summary["num_statements"], plan.count, summary)
             if 2 * now - round_begin - begin > seconds:
                 break
             round_begin = now

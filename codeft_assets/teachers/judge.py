@@ -1,8 +1,7 @@
-"""The second half, where the sandbox is: what passes is kept, and every reject is counted with its reason.
+"""The second half, where the sandbox is: verdicts on all parts, and the exercises that passed.
 
-The solutions of a statement run in one program, which reports their values. The solution that these choose runs again,
-alone, against tests in the sandbox's judge: nothing is kept on the word of code that a model wrote. Verdicts are on
-the disk a few hundred at a time, so that a killed run goes on where it was.
+Each core has a process with a sandbox of its own. Verdicts are on the disk as they come, so that a killed run goes on
+where it was; exercises and rejects are written from them once a minute, and when the run ends or is interrupted.
 """
 
 from __future__ import annotations
@@ -11,50 +10,33 @@ import gzip
 import itertools
 import json
 import logging
-import secrets
+import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Any
 
 from codeft_assets.base.answers import AnswerStore
 from codeft_assets.base.files import replacing_file, write_atomically
-from codeft_assets.exercises.taught.solutions import (
-    ENTRY_POINT,
-    Choice,
-    body_of,
-    choose,
-    complete,
-    program,
-    read_report,
-    write_test,
-)
-from codeft_assets.exercises.taught.statement import RejectedError, Statement, parse_statement
 from codeft_assets.teachers.generate import SUMMARY, read_parts
+from codeft_assets.teachers.verdicts import LIMITS, Row, Verdict, verdict_of
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.programs import Limits, Program
 
 EXERCISES, REJECTS, YIELD, VERDICTS = "exercises.jsonl.gz", "rejects.jsonl.gz", "yield.json", "verdicts.sqlite"
-LIMITS = Limits(cpu_seconds=1, wall_seconds=30.0)
-"""Of all solutions of a statement together; they are short functions on small values."""
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 """Counts up when the same texts get another verdict, so that stored ones are made again."""
 _VERDICT = f"verdict {JUDGE_VERSION}"
 _ROWS_AT_A_TIME = 256
-_TEST = f"def check(candidate):\n    assert {ENTRY_POINT}() is True\n"
+_ROWS_A_TASK = 16
+_WRITE_SECONDS = 60.0
+_PASSES = 2
+"""Rows without a verdict are tried again when all others have theirs; a later run tries them, too."""
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    """A statement with the solutions that are Python, in the order in which they were written."""
-
-    row: dict[str, Any]
-    statement: Statement
-    bodies: list[str]
 
 
 def judge(folder: Path) -> dict[str, Any]:
@@ -64,37 +46,39 @@ def judge(folder: Path) -> dict[str, Any]:
         SandboxError: no isolation works here.
         ValueError: there are no parts.
     """
-    begin = time.monotonic()
-    reasons: Counter[str] = Counter()
-    with AnswerStore(folder / VERDICTS) as store, Sandbox(limits=LIMITS) as sandbox:
-        for rows in _batches(folder):
-            known = {key for key, _ in store.get(_VERDICT, [row["key"] for row in rows])}
-            found = _verdicts([row for row in rows if row["key"] not in known], sandbox)
-            store.put(_VERDICT, [(row["key"], json.dumps(verdict)) for row, verdict in found])
-        reasons.update(_write_results(folder, store))
-    if not reasons:
+    begin = written = time.monotonic()
+    total = sum(1 for _ in _distinct(folder))
+    if not total:
         raise ValueError(f"{folder} holds no generated-*.jsonl.gz; generate first")
-    costs = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else {}
-    passed = {reason: reasons.pop(reason) for reason in ("teacher", "computed") if reason in reasons}
-    report = {
-        "made": sum(reasons.values()) + sum(passed.values()),
-        "passed": sum(passed.values()),
-        "passed_by_examples": passed,
-        "rejected": dict(reasons.most_common()),
-        "judge_seconds": round(time.monotonic() - begin, 1),
-        "generation": costs,
-    }
-    write_atomically(folder / YIELD, json.dumps(report, indent=1) + "\n")
+    with AnswerStore(folder / VERDICTS) as store, _processes() as pool:
+        try:
+            for _ in range(_PASSES):
+                for found in _in_processes(pool, _tasks(folder, store)):
+                    store.put(_VERDICT, [(key, json.dumps(verdict)) for key, verdict in found])
+                    if time.monotonic() - written > _WRITE_SECONDS:
+                        _write_yield(folder, store, total, time.monotonic() - begin)
+                        written = time.monotonic()
+        finally:
+            report = _write_yield(folder, store, total, time.monotonic() - begin)
     return report
 
 
-def _batches(folder: Path) -> Iterator[list[dict[str, Any]]]:
+def _tasks(folder: Path, store: AnswerStore) -> Iterator[list[Row]]:
+    """Yield the rows without a verdict, some at a time."""
+    for rows in _batches(folder):
+        known = {key for key, _ in store.get(_VERDICT, [row["key"] for row in rows])}
+        waiting = [row for row in rows if row["key"] not in known]
+        for start in range(0, len(waiting), _ROWS_A_TASK):
+            yield waiting[start : start + _ROWS_A_TASK]
+
+
+def _batches(folder: Path) -> Iterator[list[Row]]:
     rows = _distinct(folder)
     while batch := list(itertools.islice(rows, _ROWS_AT_A_TIME)):
         yield batch
 
 
-def _distinct(folder: Path) -> Iterator[dict[str, Any]]:
+def _distinct(folder: Path) -> Iterator[Row]:
     """Yield each row once, also where two parts hold it."""
     seen: set[str] = set()
     for row in read_parts(folder):
@@ -103,120 +87,63 @@ def _distinct(folder: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _verdicts(rows: Sequence[dict[str, Any]], sandbox: Sandbox) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return each row with its verdict: code and examples, or a reason and a detail."""
-    verdicts: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    attempts: list[_Attempt] = []
-    for row in rows:
-        try:
-            attempts.append(_attempt(row))
-        except RejectedError as error:
-            verdicts.append((row, {"reason": error.reason, "detail": error.detail}))
-    chosen: list[tuple[_Attempt, Choice]] = []
-    for attempt, report in zip(attempts, _reports(attempts, sandbox), strict=True):
-        try:
-            if not report:
-                raise RejectedError("timeout", "no solution ended within the limits")
-            chosen.append((attempt, choose(attempt.statement, *_paired(attempt, report))))
-        except RejectedError as error:
-            verdicts.append((attempt.row, {"reason": error.reason, "detail": error.detail}))
-    return verdicts + _verify(chosen, sandbox)
+_sandbox: Sandbox
+"""Of a process of the pool."""
 
 
-def _attempt(row: dict[str, Any]) -> _Attempt:
-    """Return the statement of a row with its solutions.
-
-    Raises:
-        RejectedError: there is no statement, or no solution that is Python.
-    """
-    if row["statement"] is None:
-        raise RejectedError("refused", "the teacher did not answer")
-    statement = parse_statement(row["statement"], row["start"])
-    bodies, faults = [], Counter()
-    for body in (body_of(answer, statement.name) for answer in row["solutions"]):
-        try:
-            complete(_head(statement), body)
-        except RejectedError as error:
-            faults[error.reason] += 1
-            continue
-        bodies.append(body)
-    if not row["solutions"]:
-        raise RejectedError("duplicate", statement.name)
-    if not bodies:
-        raise RejectedError(faults.most_common(1)[0][0], f"all of {len(row['solutions'])} solutions")
-    return _Attempt(row=row, statement=statement, bodies=bodies)
+@contextmanager
+def _processes() -> Iterator[ProcessPoolExecutor]:
+    """Yield a process for each core; an interrupt of the caller waits for no more than their tasks of the moment."""
+    with Sandbox(limits=LIMITS, num_workers=1) as sandbox:
+        level = sandbox.isolation.level
+    cores = len(os.sched_getaffinity(0))
+    pool = ProcessPoolExecutor(cores, get_context("spawn"), initializer=_open_sandbox, initargs=(level,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def _head(statement: Statement) -> str:
-    return statement.head([example.value for example in statement.examples])
+def _open_sandbox(level: str) -> None:
+    global _sandbox
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is the parent's to answer
+    _sandbox = Sandbox(limits=LIMITS, level=level, num_workers=1)
 
 
-Report = dict[str, list[dict[str, str]]]
-"""Body -> its values."""
+def _judge_task(rows: Sequence[Row]) -> list[tuple[str, Verdict]]:
+    found = [(row["key"], verdict_of(row, _sandbox)) for row in rows]
+    return [(key, verdict) for key, verdict in found if verdict]
 
 
-def _reports(attempts: Sequence[_Attempt], sandbox: Sandbox) -> list[Report]:
-    """Return the values of the bodies that ended; where a statement's do not end together, each runs alone."""
-    together = _run([(attempt, list(dict.fromkeys(attempt.bodies))) for attempt in attempts], sandbox)
-    single = [
-        (attempt, [body])
-        for attempt, report in zip(attempts, together, strict=True)
-        for body in dict.fromkeys(attempt.bodies)
-        if not report
-    ]
-    alone = iter(_run(single, sandbox))
-    reports = []
-    for attempt, report in zip(attempts, together, strict=True):
-        found = report or {}
-        for _ in dict.fromkeys(attempt.bodies) if not report else ():
-            found |= next(alone)
-        reports.append(found)
-    return reports
+def _in_processes(pool: ProcessPoolExecutor, tasks: Iterator[list[Row]]) -> Iterator[list[tuple[str, Verdict]]]:
+    """Yield results as they come; few tasks wait at a time, however many there are."""
+    running: set[Future[list[tuple[str, Verdict]]]] = set()
+    for task in tasks:
+        running.add(pool.submit(_judge_task, task))
+        if len(running) > 2 * len(os.sched_getaffinity(0)):
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    yield from (future.result() for future in running)
 
 
-def _run(jobs: Sequence[tuple[_Attempt, list[str]]], sandbox: Sandbox) -> list[Report]:
-    """Return the report of each job, empty where its program did not write one."""
-    marks = [secrets.token_hex(8) for _ in jobs]
-    programs = [
-        Program(
-            key=attempt.row["key"],
-            source=program(attempt.statement, [complete(_head(attempt.statement), body) for body in bodies], mark),
-            entry_point=ENTRY_POINT,
-            test=_TEST,
-        )
-        for (attempt, bodies), mark in zip(jobs, marks, strict=True)
-    ]
-    reports = []
-    for (_, bodies), mark, grade in zip(jobs, marks, sandbox.run(programs), strict=True):
-        values = read_report(grade.stderr, mark, len(bodies))
-        reports.append(dict(zip(bodies, values, strict=True)) if values else {})
-    return reports
-
-
-def _paired(attempt: _Attempt, report: Report) -> tuple[list[str], list[list[dict[str, str]]]]:
-    """Return the bodies that ended, each as often as it was written, and their values."""
-    bodies = [body for body in attempt.bodies if body in report]
-    return bodies, [report[body] for body in bodies]
-
-
-def _verify(chosen: Sequence[tuple[_Attempt, Choice]], sandbox: Sandbox) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return the verdicts of choices, each tested in a process of its own."""
-    programs = [
-        Program(
-            key=attempt.row["key"],
-            source=choice.code,
-            entry_point=attempt.statement.name,
-            test=write_test(attempt.statement, choice.values),
-        )
-        for attempt, choice in chosen
-    ]
-    verdicts = []
-    for (attempt, choice), grade in zip(chosen, sandbox.run(programs), strict=True):
-        examples = "computed" if choice.is_computed else "teacher"
-        passed = {"text": choice.code, "examples": examples}
-        failed = {"reason": "not_reproduced", "detail": f"{grade.reason}: {grade.detail}"}
-        verdicts.append((attempt.row, passed if grade.verdict == "passed" else failed))
-    return verdicts
+def _write_yield(folder: Path, store: AnswerStore, total: int, seconds: float) -> dict[str, Any]:
+    """Write the results of the verdicts there are and return their counts, which are written too."""
+    reasons = _write_results(folder, store)
+    costs = json.loads((folder / SUMMARY).read_text(encoding="utf-8")) if (folder / SUMMARY).is_file() else {}
+    passed = {reason: reasons.pop(reason) for reason in ("teacher", "computed") if reason in reasons}
+    judged = sum(reasons.values()) + sum(passed.values())
+    report = {
+        "made": total,
+        "not_judged": total - judged,
+        "passed": sum(passed.values()),
+        "passed_by_examples": passed,
+        "rejected": dict(reasons.most_common()),
+        "judge_seconds": round(seconds, 1),
+        "generation": costs,
+    }
+    write_atomically(folder / YIELD, json.dumps(report, indent=1) + "\n")
+    _log.info("judged %d of %d in %.0f s: %d passed", judged, total, seconds, report["passed"])
+    return report
 
 
 def _write_results(folder: Path, store: AnswerStore) -> Counter[str]:
@@ -234,12 +161,14 @@ def _write_results(folder: Path, store: AnswerStore) -> Counter[str]:
     return counts
 
 
-def _final_verdicts(folder: Path, store: AnswerStore) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield rows with their verdicts; a text that was kept before is a duplicate."""
+def _final_verdicts(folder: Path, store: AnswerStore) -> Iterator[tuple[Row, Verdict]]:
+    """Yield rows that have a verdict; a text that was kept before is a duplicate."""
     seen: set[str] = set()
     for rows in _batches(folder):
         verdicts = dict(store.get(_VERDICT, [row["key"] for row in rows]))
         for row in rows:
+            if row["key"] not in verdicts:
+                continue
             verdict = json.loads(verdicts[row["key"]])
             if verdict.get("text") in seen:
                 verdict = {"reason": "duplicate", "detail": "the same exercise was kept before"}

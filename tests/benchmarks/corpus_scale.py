@@ -91,7 +91,7 @@ def measure(megabytes, folder):
     corpus, tokenizer = ("--corpus", str(folder / "corpus")), str(folder / "tokenizer")
     return {
         "num_documents": int(made.stdout),
-        "tokenizer": measured("tokenizer", *corpus, "--output", tokenizer, "--vocab-size", "8192"),
+        "tokenizer": measured("tokenizer", *corpus, "--output", tokenizer, "--set", "vocab_size=8192"),
         "packing": measured("pack", *corpus, "--tokenizer", tokenizer, "--output", str(folder / "packed")),
     }
 

@@ -195,7 +195,7 @@ def main() -> None:
         vocabulary = chosen.values()["vocab_size"]  # of a recipe from scratch
         program(
             "tokenizer", "--corpus", str(folders["unfiltered"]), "--output", str(tokenizer),
-            "--vocab-size", str(vocabulary),
+            "--set", f"vocab_size={vocabulary}",
         )  # fmt: skip
         for seed in range(1, options.seeds + 1):
             for pool, folder in folders.items():

@@ -11,14 +11,13 @@ import ast
 import builtins
 import doctest
 import sys
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from codeft_assets.curation.ingest.adapters import local_file
 from codeft_assets.curation.ingest.drafts import BadRowError, Draft, Reject, Row
-from codeft_assets.python_names import free_names
+from codeft_assets.python_names import free_names, without_warnings
 
 MAX_UNIT_CHARS = 6_000
 """A function that needs more is part of a program."""
@@ -76,7 +75,7 @@ def function_units(row: Row) -> list[Draft | Reject]:
     """
     whole = local_file(row)[0]
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with without_warnings():
             file = _File(whole.text, ast.parse(whole.text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise BadRowError("not_python", str(error)) from error

@@ -1,7 +1,7 @@
 """Solutions of a statement: the program that computes their values, and the choice among them by these.
 
-A program runs all solutions of a statement at once, each in a namespace of its own. Its report is the word of code that
-a model wrote, so the choice is verified by the sandbox's own tests before it counts.
+A program runs several solutions of a statement, each with a namespace and a time of its own. Its report is the word of
+code that a model wrote, so the choice is verified by the sandbox's own tests before it counts.
 """
 
 from __future__ import annotations
@@ -15,36 +15,71 @@ from dataclasses import dataclass
 from typing import Any
 
 from codeft_assets.exercises.taught.statement import UNKNOWN, RejectedError, Statement, is_plain, unfenced
-from codeft_assets.python_names import free_names, missing_imports, parse_module, with_imports
+from codeft_assets.python_names import free_names, missing_imports, parse_module, with_imports, without_warnings
 
 ENTRY_POINT = "report_values"
-MAX_VALUE_CHARS = 160
+MAX_VALUE_BYTES = 160
+CPU_SECONDS, WALL_SECONDS = 0.2, 5.0
+"""Of one solution. Short functions on small values take milliseconds; the wall time is for those that sleep."""
 _RUNNER = '''
 def report_values():
-    """Print the values of all calls of all solutions, as texts, or the name of what was raised."""
+    """Write the values of all calls of each solution, as texts, or the name of what was raised; null if it is late."""
     import json
+    import os
+    import signal
     import sys
 
-    def value_of(names, call):
-        try:
-            text = repr(eval(call, names))
-        except BaseException as error:
-            return {"error": type(error).__name__}
-        return {"value": text} if len(text) <= _MAX_CHARS else {"error": "TooLong"}
+    class Late(BaseException):
+        pass
+
+    timers = ((signal.SIGPROF, signal.ITIMER_PROF, _CPU_SECONDS), (signal.SIGALRM, signal.ITIMER_REAL, _WALL_SECONDS))
+    late = []
+
+    def stop(*_):
+        late.append(True)
+        raise Late
 
     def values_of(source):
         names = {"__name__": "exercise"}
         try:
             exec(source, names)
+        except Late:
+            raise
         except BaseException as error:
             return [{"error": type(error).__name__}] * len(_CALLS)
         return [value_of(names, call) for call in _CALLS]
 
-    report = json.dumps([values_of(source) for source in _SOURCES])
-    sys.stderr.write("\\n" + _MARK + report)
-    sys.stderr.flush()
+    def value_of(names, call):
+        try:
+            text = repr(eval(call, names))
+        except Late:
+            raise
+        except BaseException as error:
+            return {"error": type(error).__name__}
+        return {"value": text} if len(text.encode()) <= _MAX_BYTES else {"error": "TooLong"}
+
+    def timely_values_of(source):
+        late.clear()
+        try:
+            for number, timer, seconds in timers:
+                signal.signal(number, stop)
+                signal.setitimer(timer, seconds, seconds)
+            values = values_of(source)
+        except Late:
+            values = None
+        finally:
+            for _, timer, _ in timers:
+                signal.setitimer(timer, 0)
+        return None if late else values
+
+    sys.stderr = sys.stdout
+    for source in _SOURCES:
+        report = json.dumps(timely_values_of(source), ensure_ascii=False)
+        os.write(2, (_MARK + report + chr(10)).encode())
     return True
 '''
+Values = list[dict[str, str]]
+"""Of a solution: of each call, ``value`` or ``error``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,21 +136,25 @@ def program(statement: Statement, sources: Sequence[str], mark: str) -> str:
         "_SOURCES": list(sources),
         "_CALLS": [example.call for example in statement.examples],
         "_MARK": mark,
-        "_MAX_CHARS": MAX_VALUE_CHARS,
+        "_MAX_BYTES": MAX_VALUE_BYTES,
+        "_CPU_SECONDS": CPU_SECONDS,
+        "_WALL_SECONDS": WALL_SECONDS,
     }
     return "".join(f"{name} = {value!r}\n" for name, value in facts.items()) + _RUNNER
 
 
-def read_report(output: str, mark: str, num_sources: int) -> list[list[dict[str, str]]] | None:
-    """Return each solution's value or error of each call; None where the program wrote no whole report."""
-    try:
-        report, _ = json.JSONDecoder().raw_decode(output.rpartition(mark)[2])
-    except ValueError:
-        return None
-    return report if isinstance(report, list) and len(report) == num_sources else None
+def read_report(output: str, mark: str) -> list[Values | None]:
+    """Return what the program wrote before it ended: the values of each solution in turn, None for a late one."""
+    found = []
+    for part in output.split(mark)[1:]:
+        try:
+            found.append(json.JSONDecoder().raw_decode(part)[0])
+        except ValueError:
+            break
+    return found
 
 
-def choose(statement: Statement, bodies: Sequence[str], report: Sequence[Sequence[dict[str, str]]]) -> Choice:
+def choose(statement: Statement, bodies: Sequence[str], report: Sequence[Values]) -> Choice:
     """Return the first solution with the teacher's own values, else one of the majority, with its values.
 
     A majority is more than half of the solutions that ran, and two at least.
@@ -142,6 +181,7 @@ def choose(statement: Statement, bodies: Sequence[str], report: Sequence[Sequenc
     return Choice(code=code, values=found[number], is_computed=not right)
 
 
+@without_warnings()
 def _parse(call: dict[str, str]) -> Any:
     try:
         value = ast.literal_eval(call["value"])

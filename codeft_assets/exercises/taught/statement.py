@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from codeft_assets.python_names import missing_imports, parse_module, with_imports
+from codeft_assets.python_names import missing_imports, parse_module, with_imports, without_warnings
 
 MAX_EXAMPLES = 4
 """Further ones are left out."""
@@ -138,6 +138,7 @@ def _examples(found: list[doctest.Example], name: str) -> list[Example]:
     return list(kept.values())
 
 
+@without_warnings()
 def _literal_call(source: str, name: str) -> str:
     """Return a call of ``name`` whose arguments are literals; empty for anything else."""
     try:
@@ -151,6 +152,7 @@ def _literal_call(source: str, name: str) -> str:
     return "" if any(keyword.arg is None for keyword in node.keywords) else ast.unparse(node)
 
 
+@without_warnings()
 def _literal(want: str) -> Any:
     try:
         value = ast.literal_eval(want.strip())
