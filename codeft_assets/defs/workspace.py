@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from codeft_assets.defs.environment import read_count
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
@@ -72,8 +73,12 @@ class Workspace(dg.ConfigurableResource):
 
     @property
     def num_workers(self) -> int:
-        """Processes a stage may use: one on the sample, where starting a second costs more than it saves."""
-        configured = self.workers or int(os.environ.get("CODEFT_WORKERS") or 0)
+        """Processes a stage may use: one on the sample, where starting a second costs more than it saves.
+
+        Raises:
+            ValueError: ``CODEFT_WORKERS`` is no whole number.
+        """
+        configured = self.workers or read_count("CODEFT_WORKERS", 0)
         return configured or (1 if self.is_sample else os.cpu_count() or 1)
 
     def origin(self, source: Source) -> Origin:

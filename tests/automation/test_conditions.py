@@ -258,11 +258,15 @@ def test_the_minimum_change_is_configurable(simulation, store, monkeypatch):
     assert simulation.run(24 * 8, step_seconds=12 * 3600) == []
 
 
-def test_a_number_that_is_none_names_the_variable(monkeypatch):
+def test_a_number_that_is_none_names_the_variable_at_the_tick_and_not_in_the_label(monkeypatch):
     monkeypatch.setenv("CODEFT_QUIET_SECONDS", "soon")
     quiet = QuietFor(dg.AutomationCondition.missing(), 60, "CODEFT_QUIET_SECONDS")
-    with pytest.raises(ValueError, match="CODEFT_QUIET_SECONDS='soon' is not a number"):
-        assert quiet.name
+    assert quiet.name == "quiet for 60 s"
+    table = dg.AssetSpec("table", automation_condition=quiet)
+    defs = dg.Definitions(assets=[dg.multi_asset(specs=[table])(lambda: None)])
+    with dg.DagsterInstance.ephemeral() as instance:
+        with pytest.raises(ValueError, match="CODEFT_QUIET_SECONDS='soon' is not a number"):
+            dg.evaluate_automation_conditions(defs, instance)
 
 
 def test_a_checkpoint_that_a_person_trained_is_scored_at_the_window(simulation, store):

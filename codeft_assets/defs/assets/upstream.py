@@ -5,7 +5,6 @@ not be read, or, once a day, a heartbeat: polled and unchanged. Freshness counts
 """
 
 import json
-import os
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from datetime import timedelta
 import dagster as dg
 
 from codeft_assets.defs.automation.rules import OBSERVATION_INTERVAL_SECONDS
+from codeft_assets.defs.environment import loaded_number, read_number
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UnreachableUpstreamError, UpstreamError
@@ -24,6 +24,7 @@ from codeft_assets.sources import SOURCES
 
 DATA_VERSION_TAG = "dagster/data_version"
 SENSOR_NAME = "upstream_sensor"
+POLL_VARIABLE = "CODEFT_POLL_SECONDS"
 CHECK_NAME = "reachable"
 HEARTBEAT_SECONDS = 86400
 DEADLINE_SECONDS = 45.0
@@ -180,12 +181,13 @@ def _heartbeat(source: Source, upstream: Upstream) -> dg.AssetMaterialization:
 
 @dg.sensor(
     name=SENSOR_NAME,
-    minimum_interval_seconds=int(os.environ.get("CODEFT_POLL_SECONDS") or OBSERVATION_INTERVAL_SECONDS),
+    minimum_interval_seconds=int(loaded_number(POLL_VARIABLE, OBSERVATION_INTERVAL_SECONDS)),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Asks every upstream for its data files once an hour and reports those that changed. Starts no run.",
 )
 def upstream_sensor(context: dg.SensorEvaluationContext, workspace: Workspace) -> dg.SensorResult:
     """Report changed upstreams, failed checks and heartbeats."""
+    read_number(POLL_VARIABLE, OBSERVATION_INTERVAL_SECONDS)  # a malformed one fails here, and not the code location
     events, state = poll(workspace, PollState.from_cursor(context.cursor), time.time(), context.log)
     return dg.SensorResult(asset_events=events, cursor=json.dumps(asdict(state), sort_keys=True))
 

@@ -6,21 +6,13 @@ They are Python, so their sensors are evaluated in the code location and not in 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 
 import dagster as dg
 
+from codeft_assets.defs.environment import loaded_number, read_number
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.corpus_change import changed_fraction
-
-
-def _number(variable: str, default: float) -> float:
-    text = os.environ.get(variable) or str(default)
-    try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"{variable}={text!r} is not a number; unset it for the default {default}") from error
 
 
 class QuietFor(dg.AutomationCondition):
@@ -32,7 +24,7 @@ class QuietFor(dg.AutomationCondition):
     @property
     def name(self) -> str:
         """The label in the web UI."""
-        return f"quiet for {_number(self._variable, self._seconds):,.0f} s"
+        return f"quiet for {loaded_number(self._variable, self._seconds):,.0f} s"
 
     @property
     def children(self) -> Sequence[dg.AutomationCondition]:
@@ -49,7 +41,7 @@ class QuietFor(dg.AutomationCondition):
         last = json.loads(context.cursor) if context.cursor else None
         if not event.true_subset.is_empty or (last is not None and last > now):  # or a clock set back
             last = now
-        quiet = last is None or now - last >= _number(self._variable, self._seconds)
+        quiet = last is None or now - last >= read_number(self._variable, self._seconds)
         return dg.AutomationResult(
             context=context,
             true_subset=context.candidate_subset if quiet else context.get_empty_subset(),
@@ -67,14 +59,14 @@ class CorpusChangedEnough(dg.AutomationCondition):
     @property
     def name(self) -> str:
         """The label in the web UI."""
-        return f"more than {_number(self._variable, self._minimum):.1%} of the corpus's tokens changed"
+        return f"more than {loaded_number(self._variable, self._minimum):.1%} of the corpus's tokens changed"
 
     def evaluate(self, context: dg.AutomationContext) -> dg.AutomationResult:
         """Measure only where every other condition holds: changed shards are read for it."""
         enough = False
         if not context.candidate_subset.is_empty:
             changed = changed_fraction(Workspace().store)
-            minimum = _number(self._variable, self._minimum)
+            minimum = read_number(self._variable, self._minimum)
             enough = changed > minimum
             context.log.info(
                 f"{changed:.2%} of the corpus's tokens changed since the last checkpoint, of {minimum:.2%}"
