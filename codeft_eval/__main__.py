@@ -15,6 +15,7 @@ from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.generation.engines import ENGINES
 from codeft_eval.sandbox.provider import SandboxError
+from codeft_eval.strategies.table import STRATEGIES
 
 _PROTOCOL_HELP = (
     "default: the benchmark's own, for base models; chat: the model's chat template; all: the benchmark's own, and "
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_run,
         _add_replay,
         _add_check,
+        _add_solve,
         _add_measure,
         _add_fetch,
         _add_hold_out,
@@ -98,12 +100,35 @@ def _add_check(subparsers: Any) -> None:
     _add_benchmark(check, is_output_required=False)
 
 
+def _add_solve(subparsers: Any) -> None:
+    text = "solve a prompt, or a benchmark whose runs are finished, by strategies at inference"
+    solve = _command(subparsers, "solve", commands.solve, text)
+    text = "file that ends with a function's signature and docstring, or -; the program is printed"
+    solve.add_argument("--prompt", help=text)
+    solve.add_argument("--runs", type=Path, nargs="+", help="folders of one model's runs; a greedy one first")
+    solve.add_argument("--checkpoint", type=Path, help="needed for a prompt, and by refine and rank")
+    solve.add_argument("--tokenizer", type=Path, help="folder; counts the tokens of runs; default: the checkpoint's")
+    text = f"default: examples-agree; several for runs; one of {', '.join(STRATEGIES)}"
+    solve.add_argument("--strategy", nargs="+", choices=list(STRATEGIES), default=["examples-agree"], help=text)
+    solve.add_argument("--num-samples", type=int, default=20, help="attempts at a prompt, besides the greedy one")
+    solve.add_argument("--temperature", type=float, default=0.8, help="of the samples")
+    solve.add_argument("--top-p", type=float, default=0.95, help="nucleus of the samples; 1: all tokens")
+    solve.add_argument("--seed", type=int, default=0, help="fixes each sample")
+    solve.add_argument("--device", default="", help="default: a GPU when there is one")
+    _add_isolation(solve)
+    solve.add_argument("--output", type=Path, help="folder for the results of runs")
+
+
 def _add_benchmark(command: argparse.ArgumentParser, *, is_output_required: bool = True) -> None:
     command.add_argument("--benchmark", required=True, choices=sorted(all_benchmarks()))
     command.add_argument("--limit", type=int, help="only the first items")
+    _add_isolation(command)
+    command.add_argument("--output", type=Path, required=is_output_required, help="folder for the results")
+
+
+def _add_isolation(command: argparse.ArgumentParser) -> None:
     command.add_argument("--tier", choices=["namespaces", "landlock"], help="default: the strongest that works")
     command.add_argument("--allow-unsafe", action="store_true", help="run programs UNCONFINED where no isolation works")
-    command.add_argument("--output", type=Path, required=is_output_required, help="folder for the results")
 
 
 def _add_measure(subparsers: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -43,6 +44,38 @@ def replay(options: argparse.Namespace, reporter: Reporter) -> int:
     names = {"model": options.model, "protocol": options.protocol}
     score = replay(options.generations, benchmark, options.output, chosen, **names)
     return _show_scores({options.output: score}, reporter)
+
+
+def solve(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Solve a prompt, or the items of finished runs, by strategies."""
+    if bool(options.prompt) == bool(options.runs):
+        raise ValueError("give either --prompt, a text to solve, or --runs, folders of a model's runs on a benchmark")
+    chosen = _run_options(options, reporter)
+    if options.prompt:
+        return _solve_prompt(options, chosen)
+    from codeft_eval.scoring.strategy_runs import results_table, solve_runs
+
+    if not options.output:
+        raise ValueError("--runs needs --output, a folder for the scores of the strategies")
+    folders = {"checkpoint": options.checkpoint, "tokenizer": options.tokenizer}
+    results = solve_runs(options.runs, options.strategy, options.output, chosen, **folders)
+    table = results_table(results)
+    print(table)
+    metadata = {"strategies": report.markdown(table), "path": report.path(options.output.resolve())}
+    reporter.materialize(metadata, _data_version("".join(result.score.content_hash for result in results)))
+    return 0
+
+
+def _solve_prompt(options: argparse.Namespace, chosen: Options) -> int:
+    from codeft_eval.scoring.solving import solve_prompt
+
+    if not options.checkpoint or len(options.strategy) != 1:
+        raise ValueError("--prompt needs --checkpoint, the model that solves it, and one --strategy")
+    text = sys.stdin.read() if options.prompt == "-" else Path(options.prompt).read_text(encoding="utf-8")
+    solution = solve_prompt(options.checkpoint, text, options.strategy[0], chosen)
+    print(solution.program)
+    print(solution.summary, file=sys.stderr)
+    return 0 if not solution.answer.fallback else 1
 
 
 def check(options: argparse.Namespace, reporter: Reporter) -> int:

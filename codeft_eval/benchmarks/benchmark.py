@@ -21,6 +21,8 @@ unstated: stored programs that do not say how their model was asked."""
 RAW, FEW_SHOT, CHAT, UNSTATED = get_args(ProtocolName)
 PROTOCOLS = (RAW, FEW_SHOT, CHAT)
 """Those by which a model can be asked."""
+BASE_PROTOCOLS = (RAW, FEW_SHOT, UNSTATED)
+"""Those of one completion that no chat and no strategy made."""
 ALL_PROTOCOLS = "all"
 """The benchmark's own protocol, and chat where the checkpoint has a template."""
 CONTINUATION, PROGRAM, REPLY = "continuation", "program", "reply"

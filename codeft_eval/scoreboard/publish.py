@@ -16,7 +16,7 @@ from codeft_eval.scoreboard.rows import Scoreboard, to_json
 from codeft_eval.scoreboard.summaries import make_scoreboard
 from codeft_eval.scoreboard.tables import to_markdown
 from codeft_eval.scoring.samples import read_samples
-from codeft_eval.scoring.scores import REPLAY_PREFIX, Measurement, read_measurement, read_score
+from codeft_eval.scoring.scores import BESIDE, REPLAY_PREFIX, SCORES_FILE, Measurement, read_measurement, read_score
 
 MAX_SHOWN = 40
 """Changed items of a benchmark that are shown in full; the others are on the samples' page."""
@@ -62,7 +62,7 @@ def publish(
     scores = [read_measurement(folder) for folder in own_folders]
     board = make_scoreboard(
         scores,
-        _read_references([*references, *replays]),
+        _read_references([*references, *replays, *_beside(own_folders)]),
         leaked=read_leaked(leaked) if leaked else None,
         num_tokens=num_tokens,
         changes=found,
@@ -105,6 +105,12 @@ def _split_replays(folders: Sequence[Path]) -> tuple[list[Path], list[tuple[str,
     ]
     named = {folder for _, folder in others}
     return [folder for folder in folders if folder not in named], others
+
+
+def _beside(folders: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Return the scores that a strategy is read beside, by their models' names: its control, and the first attempt."""
+    found = sorted(path.parent for folder in folders for path in folder.glob(f"{BESIDE}/*/{SCORES_FILE}"))
+    return [(read_score(folder).model, folder) for folder in found]
 
 
 def _read_references(references: Sequence[tuple[str, Path]]) -> dict[str, list[Measurement]]:

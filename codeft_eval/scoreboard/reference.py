@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import Literal, get_args
 
 from codeft_assets.base import markdown
-from codeft_eval.benchmarks.benchmark import CHAT, RAW, UNSTATED, Benchmark
+from codeft_eval.benchmarks.benchmark import CHAT, PROTOCOLS, RAW, Benchmark
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.scoring.scores import Score
 
@@ -88,9 +88,9 @@ def published_for(benchmark: Benchmark, protocol_name: str) -> list[ReferenceSco
     """Return the authors' own figures that may stand beside a score, in the order of ``REFERENCE_MODELS``.
 
     Figures of chat models were made by chats and stand beside chats only; figures of base models beside no chat. Beside
-    a score that does not state its protocol stands none.
+    a score that does not state its protocol, or whose answers a strategy chose, stands none.
     """
-    if benchmark.published is None or protocol_name == UNSTATED:
+    if benchmark.published is None or protocol_name not in PROTOCOLS:
         return []
     official = {
         row.model: row

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from codeft_eval.benchmarks.benchmark import UNSTATED
+from codeft_eval.benchmarks.benchmark import PROTOCOLS, UNSTATED
 from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import ReferenceScore, published_for, reference_verdicts, show_shots
-from codeft_eval.scoring.scores import BITS_PER_BYTE, PASS_AT_1, Measurement, Score, score_name
+from codeft_eval.scoring.scores import BESIDE, BITS_PER_BYTE, PASS_AT_1, Measurement, Score, score_name
 from codeft_eval.statistics.comparison import PAIRED, Comparison, Interval, paired, paired_bits, unpaired
 from codeft_eval.statistics.intervals import Estimate, mean_of_items, proportion
 
@@ -278,5 +278,9 @@ def _why_no_reference(score: Score, metric: str) -> str:
         return (
             "the stored programs do not say how the model was asked, and a base model's figure is no chat's; "
             "replay them with --protocol to compare"
+        )
+    if score.protocol_name not in PROTOCOLS:
+        return (
+            f"no published figure stands beside a strategy; its own control does, in the folder {BESIDE!r} of its score"
         )
     return f"no published Qwen 2.5 figure exists for {score.title}; measure its checkpoint with this harness to compare"

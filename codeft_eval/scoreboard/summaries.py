@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
-from codeft_eval.benchmarks.benchmark import CHAT
+from codeft_eval.benchmarks.benchmark import BASE_PROTOCOLS
 from codeft_eval.scoreboard.history import Change
 from codeft_eval.scoreboard.reference import headline_model
 from codeft_eval.scoreboard.rows import Row, Scoreboard, Summary, benchmark_rows, pass_rate, score_warnings
@@ -27,9 +27,10 @@ def make_scoreboard(
 ) -> Scoreboard:
     """Return the scoreboard of one model's scores.
 
-    The summaries are over the scores without a chat, or over chats where there are only those: one mean never mixes
-    protocols. ``measured`` holds the scores of reference models by this harness, by model name; they take the place of
-    published figures. ``leaked`` holds each benchmark's items that a source document holds; None when nobody looked.
+    The summaries are over the scores without a chat or a strategy, or else over those that were made as the first one:
+    one mean never mixes protocols. ``measured`` holds the scores of reference models by this harness, by model name;
+    they take the place of published figures. ``leaked`` holds each benchmark's items that a source document holds; None
+    when nobody looked.
 
     Raises:
         ValueError: no scores, or scores of several models.
@@ -38,7 +39,7 @@ def make_scoreboard(
     if len(hashes) != 1:
         raise ValueError(f"scores of {len(hashes)} models; a scoreboard shows one: give the scores of one checkpoint")
     rows = tuple(row for own in scores for row in benchmark_rows(own, measured or {}, leaked))
-    summed = [own for own in scores if own.score.protocol_name != CHAT] or scores
+    summed = _summed(scores)
     names = {own.score.name for own in summed}
     headline = headline_model(summed[0].score.protocol_name)
     summed_rows = [row for row in rows if row.score_name in names]
@@ -53,6 +54,11 @@ def make_scoreboard(
         changes=tuple(changes),
         warnings=tuple(warning for own in scores for warning in score_warnings(own.score)),
     )
+
+
+def _summed(scores: Sequence[Measurement]) -> list[Measurement]:
+    names = BASE_PROTOCOLS if any(own.score.protocol_name in BASE_PROTOCOLS for own in scores) else ()
+    return [own for own in scores if own.score.protocol_name in (names or (scores[0].score.protocol_name,))]
 
 
 def geometric_mean(ratios: Mapping[str, Interval], families: Mapping[str, str]) -> Interval:

@@ -33,7 +33,7 @@ def prompt_items(items: Sequence[Item], protocol: Protocol, tokenizer: Any) -> t
     num_joined = sum(joins_the_boundary(tokenizer, item.prompt, text) for item, text in pairs)
     if 2 * num_joined <= len(asked):
         return asked, AS_WRITTEN
-    return [_without_end(item) for item in asked], STRIPPED
+    return [without_end(item) for item in asked], STRIPPED
 
 
 def protocol_outputs(benchmark: Benchmark, checkpoint: Path, name: str, output: Path) -> list[tuple[Protocol, Path]]:
@@ -60,7 +60,8 @@ def _likely_continuation(item: Item, protocol: Protocol) -> str:
     return "def " if protocol.chat else item.solution or _LIKELY_CONTINUATION
 
 
-def _without_end(item: Item) -> Item:
+def without_end(item: Item) -> Item:
+    """Return an item whose prompt does not end in white space, with ``STRIPPED`` as the words for it."""
     end = item.prompt[len(item.prompt.rstrip()) :]
     return replace(
         item,

@@ -59,7 +59,7 @@ def run_checkpoint(
     model_hash = checkpoint_hash(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     asked, prompt_end = prompt_items(items, chosen, tokenizer)
-    settings = _choose_settings(checkpoint, tokenizer, chosen, options)
+    settings = choose_settings(checkpoint, tokenizer, chosen, options)
     identity = RunIdentity(
         model=str(checkpoint),
         model_hash=model_hash,
@@ -159,7 +159,8 @@ def _hooks(context: EvalContext) -> EvalHooks:
     return EvalHooks(on_progress=log_progress, on_completion=begin_grading, phase=context.timer.phase)
 
 
-def _choose_settings(checkpoint: Path, tokenizer: Any, protocol: Protocol, options: Options) -> GenerationSettings:
+def choose_settings(checkpoint: Path, tokenizer: Any, protocol: Protocol, options: Options) -> GenerationSettings:
+    """Return the settings by which a checkpoint answers: the user's, or those that suit the device and the model."""
     import torch
     from transformers import AutoConfig
 

@@ -37,6 +37,8 @@ PASS_AT_1, BITS_PER_BYTE = "pass@1", "bits_per_byte"
 _PASS_AT = (5, 10, 100)
 """The other k that are reported, where as many samples were drawn."""
 SCORES_FILE, RUN_FILE = "scores.json", "run.json"
+BESIDE = "beside"
+"""The folder in a score's own of those that it is read beside: a strategy's control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from codeft_eval.generation.language_models import ANSWERS_VERSION
 from codeft_eval.generation.prompts import load_tokenizer
 from codeft_eval.scoring import runs
 from codeft_eval.scoring.options import Options
-from codeft_eval.scoring.runs import _choose_settings, run_checkpoint
+from codeft_eval.scoring.runs import choose_settings, run_checkpoint
 from codeft_eval.scoring.samples import read_samples
 from codeft_eval.scoring.scores import RunIdentity
 from tests.eval.checkpoints import write_checkpoint
@@ -102,7 +102,7 @@ def test_what_is_not_said_is_what_the_device_does_best(checkpoint, tmp_path, dev
     config = json.loads((checkpoint / "config.json").read_text())
     config |= {"model_type": "mistral", "sliding_window": 8} if sliding else {}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))
-    found = _choose_settings(
+    found = choose_settings(
         tmp_path / "model", load_tokenizer(checkpoint), SHORT.own_protocol, Options(device=device, **wanted)
     )
     assert (found.engine, found.batch_size, found.dtype) == expected
