@@ -30,6 +30,8 @@ for name in (
     "CODEFT_LM_EVAL_INCLUDE",
     "JINA_API_KEY",
     "CODEFT_WORKERS",
+    "CODEFT_EXECUTOR",
+    "RAY_ADDRESS",
 ):
     os.environ.pop(name, None)
 del os.environ["DAGSTER_HOME"]

@@ -50,7 +50,7 @@ def run_stage(  # noqa: PLR0913  the stage and its callbacks
         units,
         table,
         stage=stage,
-        workers=workspace.num_workers,
+        executor=workspace.start_executor,
         on_progress=LoggedProgress(context.log),
         accept=accept,
         settle=settle and partial(settle, table),

@@ -12,6 +12,7 @@ from codeft_assets.defs.environment import read_count
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
+from codeft_assets.store.executors import StartExecutor, find_executor
 from codeft_assets.store.tables import Store
 from codeft_training.recipe import Recipe
 from codeft_training.recipes import find_recipe
@@ -32,6 +33,10 @@ class Workspace(dg.ConfigurableResource):
         default_factory=dict, description="Fields of this recipe to replace, for example max_steps: '300'"
     )
     workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
+    executor: str = Field(
+        default="",
+        description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
+    )
 
     @property
     def store(self) -> Store:
@@ -80,6 +85,15 @@ class Workspace(dg.ConfigurableResource):
         """
         configured = self.workers or read_count("CODEFT_WORKERS", 0)
         return configured or (1 if self.is_sample else os.cpu_count() or 1)
+
+    @property
+    def start_executor(self) -> StartExecutor:
+        """Where the units of a stage run.
+
+        Raises:
+            ValueError: there is no executor of the configured name.
+        """
+        return find_executor(self.executor or os.environ.get("CODEFT_EXECUTOR") or "processes", self.num_workers)
 
     def origin(self, source: Source) -> Origin:
         """Return where the rows of ``source`` come from under this profile."""

@@ -1,28 +1,24 @@
-"""Runs a pure shard function over many units of work: in this process, or in a pool of processes.
+"""Runs a pure shard function over many units of work, wherever an executor runs them.
 
 Invariant: a unit whose fingerprint is already committed is never run again, and the resulting table does not depend on
-the number of workers, on interruptions, or on the order in which units finish.
+the executor, on interruptions, or on the order in which units finish.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from typing import Any
 
 import pyarrow as pa
 
 from codeft_assets.curation.report import StageReport, merge_reports
+from codeft_assets.store.executors import StartExecutor, in_process
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Manifest, Shard, combined_hash
+from codeft_assets.store.progress import OnProgress, progress_bar
 from codeft_assets.store.tables import Table
 
 
@@ -59,21 +55,7 @@ class ShardResult:
     rejects: pa.Table | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageProgress:
-    """Units and rows that a running stage has finished."""
-
-    stage: str
-    num_done: int
-    num_units: int
-    num_skipped: int
-    """Units found committed by an earlier run."""
-    num_rows: int
-    seconds: float
-
-
 ShardFunction = Callable[..., Iterator[ShardResult]]
-OnProgress = Callable[[StageProgress], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +83,13 @@ def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Uni
     return [Unit(name=name, fingerprint=combined_hash(hashes), args=args)]
 
 
-def map_shards(  # noqa: PLR0913  the stage, its pool and its callbacks
+def map_shards(  # noqa: PLR0913  the stage, its executor and its callbacks
     function: ShardFunction,
     units: Sequence[Unit],
     output: Table,
     *,
     stage: Stage,
-    workers: int = 1,
+    executor: StartExecutor = in_process,
     on_progress: OnProgress | None = None,
     accept: Callable[[Manifest], None] | None = None,
     settle: Callable[[Manifest], Manifest] | None = None,
@@ -119,14 +101,14 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its callbacks
         units: in the order of their shards in the table.
         output: the table to write.
         stage: identifies the computation; with the unit's fingerprint it names the result.
-        workers: processes to use; 1 runs in this process.
+        executor: where units run.
         on_progress: called after every unit; a bar is drawn besides when stderr is a terminal.
         accept: called with the finished manifest before the commit; when it raises, the table stays unchanged.
         settle: returns the manifest to commit, for what only all shards together decide; units keep what they wrote.
 
     Raises:
         ValueError: two units have the same name.
-        RuntimeError: a worker was killed from outside; finished units are kept.
+        RuntimeError: a worker was killed from outside. After this, or a unit's own error, finished units are kept.
     """
     _check_names(units)
     start = time.monotonic()
@@ -136,7 +118,7 @@ def map_shards(  # noqa: PLR0913  the stage, its pool and its callbacks
         missing = {fp: unit for fp, unit in zip(fingerprints, units, strict=True) if fp not in done}
         with progress_bar(stage.name, len(units), on_progress) as advance:
             advance(num_skipped := len(units) - len(missing), 0)
-            for fingerprint, commit in _run_units(function, missing, output, workers):
+            for fingerprint, commit in _run_units(function, missing, output, executor):
                 done[fingerprint] = commit
                 advance(1, sum(shard.num_rows for shard in commit.shards))
         manifest = _commit(output, _build_manifest(output, stage, fingerprints, done), accept, settle)
@@ -174,45 +156,41 @@ def _check_names(units: Sequence[Unit]) -> None:
 
 
 def _run_units(
-    function: ShardFunction, missing: Mapping[str, Unit], output: Table, workers: int
+    function: ShardFunction, missing: Mapping[str, Unit], output: Table, start_executor: StartExecutor
 ) -> Iterator[tuple[str, _UnitCommit]]:
-    if workers <= 1 or len(missing) <= 1:
-        for fingerprint, unit in missing.items():
-            yield fingerprint, run_unit(function, unit, output, fingerprint)
-        return
-    # spawn: forking a process that holds polars' or Arrow's threads can deadlock
-    with ProcessPoolExecutor(
-        min(workers, len(missing)),
-        mp_context=get_context("spawn"),
-        initializer=_die_with_parent,
-        initargs=(os.getpid(),),
-    ) as pool:
-        futures = {pool.submit(run_unit, function, unit, output, fp): fp for fp, unit in missing.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise RuntimeError(
-                f"a worker of table {output.key!r} was killed from outside, most often for lack of memory; finished "
-                f"units are kept: run the asset again, with fewer workers (CODEFT_WORKERS) if it was memory"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    names = {f"{output.key}: {unit.name}": fingerprint for fingerprint, unit in missing.items()}
+    with start_executor(len(missing)) as executor:
+        for name, (fingerprint, unit) in zip(names, missing.items(), strict=True):
+            executor.submit(name, run_unit, function, unit, output, fingerprint)
+        for name, commit in executor.as_completed():
+            yield names[name], commit
 
 
 def run_unit(function: ShardFunction, unit: Unit, output: Table, fingerprint: str) -> _UnitCommit:
-    """Run one unit, write its shards, and commit it by writing ``units/<fingerprint>.json`` last."""
+    """Run one unit, write its shards, and commit it by writing ``units/<fingerprint>.json`` last.
+
+    Raises:
+        Exception: what the function or a write raised, with a note that names the unit.
+    """
+    try:
+        commit = _write_shards(function(*unit.args), unit, output, fingerprint)
+    except Exception as error:
+        error.add_note(f"in unit {unit.name!r} of table {output.key!r}; the units that finished are kept")
+        raise
+    text = json.dumps(asdict(commit), sort_keys=True)
+    write_file(output.filesystem, output.path(f"units/{fingerprint}.json"), text.encode())
+    return commit
+
+
+def _write_shards(results: Iterable[ShardResult], unit: Unit, output: Table, fingerprint: str) -> _UnitCommit:
     shards, rejects, reports = [], [], []
-    for part, result in enumerate(function(*unit.args)):
+    for part, result in enumerate(results):
         name = f"{fingerprint}-{part:05d}.parquet"
         shards.append(output.write_shard(f"shards/{name}", result.rows, unit=unit.name))
         if result.rejects is not None and result.rejects.num_rows:
             rejects.append(output.write_shard(f"rejects/{name}", result.rejects, unit=unit.name))
         reports.append(result.report)
-    commit = _UnitCommit(shards=tuple(shards), rejects=tuple(rejects), report=merge_reports(reports))
-    text = json.dumps(asdict(commit), sort_keys=True)
-    write_file(output.filesystem, output.path(f"units/{fingerprint}.json"), text.encode())
-    return commit
+    return _UnitCommit(shards=tuple(shards), rejects=tuple(rejects), report=merge_reports(reports))
 
 
 def _read_unit(output: Table, fingerprint: str) -> _UnitCommit | None:
@@ -243,55 +221,3 @@ def _build_manifest(
         rejects=tuple(shard for commit in commits for shard in commit.rejects),
         report=merge_reports(commit.report for commit in commits),
     )
-
-
-def _die_with_parent(parent_id: int) -> None:
-    """Leave no orphan: a killed parent cannot stop its workers, so each watches for it."""
-
-    def watch() -> None:
-        while os.getppid() == parent_id:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-class progress_bar:  # noqa: N801  used as a function: `with progress_bar(...) as advance`
-    """Calls ``on_progress`` after every unit; draws a bar instead when none is given and stderr is a terminal."""
-
-    def __init__(self, stage: str, num_units: int, on_progress: OnProgress | None) -> None:
-        self._stage, self._num_units, self._on_progress = stage, num_units, on_progress
-        self._start = time.monotonic()
-        self._num_done, self._num_rows, self._num_skipped = 0, 0, 0
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=self._num_units, desc=self._stage, unit="unit", leave=False)
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _advance(self, num_units: int, num_rows: int) -> None:
-        if not self._num_done and not num_rows:
-            self._num_skipped = num_units
-        self._num_done += num_units
-        self._num_rows += num_rows
-        if self._bar is not None:
-            self._bar.update(num_units)
-        if self._on_progress is not None:
-            self._on_progress(self._progress())
-
-    def _progress(self) -> StageProgress:
-        return StageProgress(
-            stage=self._stage,
-            num_done=self._num_done,
-            num_units=self._num_units,
-            num_skipped=self._num_skipped,
-            num_rows=self._num_rows,
-            seconds=time.monotonic() - self._start,
-        )

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from codeft_assets.stages.dedup import (
 )
 from codeft_assets.stages.texts import TextsByPlace, read_texts
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
+from codeft_assets.store.executors import process_pool
 from codeft_assets.store.tables import Store
 
 PARAMS = DedupParams()
@@ -105,7 +107,8 @@ class Home:
     def sign(self, workers=1):
         units = table_units(self.documents(), PARAMS.minhash)
         stage = signatures_stage(PARAMS.minhash)
-        return map_shards(sign_documents, units, self.store.table("dedup/signatures"), stage=stage, workers=workers)
+        output, pool = self.store.table("dedup/signatures"), partial(process_pool, workers)
+        return map_shards(sign_documents, units, output, stage=stage, executor=pool)
 
     def cluster(self):
         keys = ("dedup/signatures", "quality/scores", "decontamination/matches")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +17,12 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
+from codeft_assets.store.executors import process_pool
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import CorruptShardError, MissingTableError, Store
 
+TWO = partial(process_pool, 2)
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
 
 
@@ -98,7 +101,7 @@ def test_a_changed_parameter_redoes_everything(store, tmp_path):
 
 def test_two_workers_give_the_content_hash_of_one(store, tmp_path):
     alone = map_shards(double, units(tmp_path / "a"), store.table("alone"), stage=STAGE)
-    pooled = map_shards(double, units(tmp_path / "b"), store.table("pooled"), stage=STAGE, workers=2)
+    pooled = map_shards(double, units(tmp_path / "b"), store.table("pooled"), stage=STAGE, executor=TWO)
     assert calls(tmp_path / "b") == [1, 2, 3, 4, 5]
     assert alone.manifest.content_hash == pooled.manifest.content_hash
 
@@ -128,7 +131,7 @@ def test_after_a_sigkill_only_unfinished_units_run_and_the_hash_is_the_undisturb
 def test_a_killed_worker_is_a_clear_error_and_finished_units_are_kept(store, tmp_path):
     log, table = tmp_path / "log", store.table("doubled")
     with pytest.raises(RuntimeError, match="killed from outside.*CODEFT_WORKERS"):
-        map_shards(kill_at_third, units(log), table, stage=STAGE, workers=2)
+        map_shards(kill_at_third, units(log), table, stage=STAGE, executor=TWO)
     assert map_shards(double, units(log), table, stage=STAGE).manifest.num_rows == 5
 
 

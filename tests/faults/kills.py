@@ -79,7 +79,7 @@ def worker(undisturbed, folder):
         "import sys; from tests.assets import test_engine as t; from codeft_assets.store.tables import Store;"
         "from codeft_assets.store.engine import map_shards;"
         "table = Store(sys.argv[1]).table('doubled'); log = sys.argv[1] + '/log';\n"
-        "try:\n    map_shards(t.kill_at_third, t.units(log), table, stage=t.STAGE, workers=2)\n"
+        "try:\n    map_shards(t.kill_at_third, t.units(log), table, stage=t.STAGE, executor=t.TWO)\n"
         "except RuntimeError as error:\n    print(error)\n"
         "assert not table.exists()\n"
         "again = map_shards(t.double, t.units(log), table, stage=t.STAGE)\n"

@@ -17,7 +17,8 @@ from codeft_assets.base.markdown import cell
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.web_ui.plots import INLINE_CHARS
-from codeft_assets.store.engine import StageProgress, StageRun
+from codeft_assets.store.engine import StageRun
+from codeft_assets.store.progress import StageProgress
 from codeft_assets.store.tables import Table
 
 _PREVIEW_CHARS = 390

@@ -1,0 +1,159 @@
+"""Units of a stage as tasks of Ray: on this machine, or on the nodes of a cluster.
+
+Invariant: a lost node costs time and nothing else; a unit that cannot end is named. Nodes share the data root and run
+the driver's code. Objects of Ray carry arguments and commits, never rows: these go through the store.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+MAX_TRIES = 3
+"""Of a unit that raises or whose worker dies. Without a bound, Marin looped over one bad shard (#4575)."""
+_OBJECT_STORE_BYTES = 100 * 2**20
+"""Of the cluster that this process starts; Ray's own default is 30 % of the memory."""
+_PACKAGES = ("codeft_assets", "codeft_eval", "codeft_training")
+_FORMATS = ("numba", "numpy", "polars", "pyarrow")
+"""Packages whose version may show in a shard's bytes."""
+_log = logging.getLogger(__name__)
+
+
+class _Call:
+    def __init__(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self.name, self.function, self.args = name, function, args
+        self.num_failures = 0
+
+
+class _RayExecutor:
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        self._task = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(run_checked)
+        self._waiting: deque[_Call] = deque()
+        self._running: dict[Any, _Call] = {}
+
+    def submit(self, name: str, function: Callable[..., Any], *args: Any) -> None:
+        self._waiting.append(_Call(name, function, args))
+
+    def as_completed(self) -> Iterator[tuple[str, Any]]:
+        try:
+            while self._start_waiting():
+                (ended,), _ = self._ray.wait(list(self._running), num_returns=1)
+                call = self._running.pop(ended)
+                try:
+                    result = self._ray.get(ended)
+                except self._ray.exceptions.RayError as error:
+                    self._try_again(call, error)
+                else:
+                    yield call.name, result
+        except Exception:
+            if self._running:  # they commit what they finish
+                self._ray.wait(list(self._running), num_returns=len(self._running))
+            raise
+
+    def _start_waiting(self) -> bool:
+        """Keep two calls per CPU in Ray: one runs, the next is there when it ends. False when none is left."""
+        room = 2 * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
+        while self._waiting and len(self._running) < room:
+            call = self._waiting.popleft()
+            task = self._task.options(name=call.name)
+            self._running[task.remote(environment_hash(), call.function, *call.args)] = call
+        return bool(self._running)
+
+    def _try_again(self, call: _Call, error: Any) -> None:
+        """Queue the call again; a lost node is nobody's fault, everything else is bounded.
+
+        Raises:
+            Exception: the call's own, after ``MAX_TRIES``.
+            RuntimeError: its worker died in each of ``MAX_TRIES``.
+        """
+        exceptions = self._ray.exceptions
+        node_is_lost = isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError)
+        call.num_failures += not node_is_lost
+        cause = error.cause if isinstance(error, exceptions.RayTaskError) else None
+        if isinstance(cause, OtherCodeError):
+            raise cause
+        if call.num_failures < MAX_TRIES:
+            first_line = str(cause or error).strip().split("\n")[0]
+            _log.warning("unit %s runs again (%d failures): %s", call.name, call.num_failures, first_line)
+            self._waiting.append(call)
+            return
+        if cause is not None:
+            raise cause
+        raise RuntimeError(
+            f"unit {call.name} lost its worker {MAX_TRIES} times, most often for lack of memory; finished units are "
+            f"kept: run the asset again on nodes with more memory, or with fewer CPUs for Ray to fill"
+        ) from error
+
+
+class OtherCodeError(RuntimeError):
+    """A node runs other code than the driver: its results would be stored under the wrong name."""
+
+
+@contextmanager
+def ray_cluster(address: str, workers: int, _num_calls: int) -> Iterator[_RayExecutor]:
+    """Run calls as Ray tasks; the connection stays open until this process ends.
+
+    Args:
+        address: ``ray`` or ``ray://host:port``.
+        workers: CPUs of the cluster that is started where ``ray`` finds none.
+
+    Raises:
+        ValueError: Ray is not installed.
+        ConnectionError: there is no cluster at the address.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ValueError(
+            f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
+        ) from error
+    if not ray.is_initialized():
+        _connect(ray, address, workers)
+    yield _RayExecutor(ray)
+
+
+def _connect(ray: Any, address: str, workers: int) -> None:
+    if address == "ray":
+        address = os.environ.get("RAY_ADDRESS") or "local"
+    sizes = {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+    ray.init(address, logging_level=logging.WARNING, **(sizes if address == "local" else {}))
+
+
+def run_checked(driver_environment: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Return ``function(*args)``, on a node that runs the driver's code.
+
+    Raises:
+        OtherCodeError: it does not.
+    """
+    if (found := environment_hash()) != driver_environment:
+        raise OtherCodeError(
+            f"node {os.uname().nodename} has code and packages of hash {found}, the driver {driver_environment}; "
+            f"install the same versions of codeft and of {', '.join(_FORMATS)} on both, or use one image"
+        )
+    return function(*args)
+
+
+@functools.cache
+def environment_hash() -> str:
+    """Return 16 hex digits over the source of our packages and the versions of those that write shards."""
+    digest = xxhash.xxh3_64(" ".join(f"{name}=={version(name)}" for name in _FORMATS))
+    for package in _PACKAGES:
+        spec = find_spec(package)
+        assert spec is not None, f"{package} is ours"
+        assert spec.origin is not None, f"{package} has an __init__.py"
+        root = Path(spec.origin).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(f"\n{package}/{path.relative_to(root).as_posix()}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

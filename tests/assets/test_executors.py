@@ -1,0 +1,48 @@
+"""Executors: chosen by name, and a unit that fails is named wherever it ran."""
+
+import sys
+
+import pytest
+
+from codeft_assets.defs.workspace import Workspace
+from codeft_assets.store import ray_executor
+from codeft_assets.store.engine import map_shards
+from codeft_assets.store.executors import find_executor
+from codeft_assets.store.tables import Store
+from tests.assets.test_engine import STAGE, double, fail_at_third, units
+
+
+def test_an_unknown_executor_is_refused_with_those_that_there_are():
+    with pytest.raises(ValueError, match=r"'rays' is not one of local, processes, ray, ray://host:port; set CODEFT_EX"):
+        find_executor("rays", 1)
+
+
+@pytest.mark.parametrize("field", ["dask", ""])
+def test_the_launchpad_comes_before_the_environment(monkeypatch, field):
+    monkeypatch.setenv("CODEFT_EXECUTOR", "slurm")
+    with pytest.raises(ValueError, match=f"executor '{field or 'slurm'}' is not one of"):
+        _ = Workspace(executor=field).start_executor
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    table = Store(str(tmp_path)).table("doubled")
+    with pytest.raises(ValueError, match=r"'ray' needs Ray: pip install 'codeft\[cluster\]', or set CODEFT_EXECUTOR"):
+        map_shards(double, units(tmp_path / "log"), table, stage=STAGE, executor=find_executor("ray", 1))
+
+
+@pytest.mark.parametrize("name", ["local", "processes"])
+def test_the_unit_that_fails_is_named_and_the_error_stays_what_it_was(tmp_path, name):
+    table = Store(str(tmp_path)).table("doubled")
+    with pytest.raises(OSError, match="No space left") as failure:
+        map_shards(fail_at_third, units(tmp_path / "log"), table, stage=STAGE, executor=find_executor(name, 2))
+    assert failure.value.__notes__ == ["in unit 'unit 3' of table 'doubled'; the units that finished are kept"]
+
+
+def test_a_node_with_other_code_computes_nothing(tmp_path):
+    calls = []
+    with pytest.raises(ray_executor.OtherCodeError, match="the driver 0123456789abcdef; install the same versions"):
+        ray_executor.run_checked("0123456789abcdef", calls.append, 1)
+    assert calls == []
+    ray_executor.run_checked(ray_executor.environment_hash(), calls.append, 1)
+    assert calls == [1]
