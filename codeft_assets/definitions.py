@@ -8,18 +8,22 @@ from codeft_assets.defs.automation.alerts import alert_sensor
 from codeft_assets.defs.automation.housekeeping import housekeeping_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
+from codeft_assets.defs.run_config import checked_workspace
 from codeft_assets.defs.terminal import terminal
 from codeft_assets.defs.web_ui.code_references import with_code_references
-from codeft_assets.defs.workspace import Workspace
 
 PACKED = dg.AssetSelection.assets(["corpus", "packed"])
 """Needs a tokenizer, so it is made with the model and not with the corpus."""
 CORPUS = dg.AssetSelection.groups("sources", "quality", "dedup", "decontamination", "corpus") - PACKED
 MODEL = dg.AssetSelection.groups("model", "scores") | PACKED
 
+ASSETS = with_code_references(dg.load_assets_from_package_module(assets))
+CHECKS = dg.load_asset_checks_from_package_module(checks)
+NAMES = [node.name for node in retention.nodes]
+
 defs = dg.Definitions(
-    assets=with_code_references(dg.load_assets_from_package_module(assets)),
-    asset_checks=dg.load_asset_checks_from_package_module(checks),
+    assets=ASSETS,
+    asset_checks=CHECKS,
     jobs=[
         retention,
         dg.define_asset_job("everything", dg.AssetSelection.all(), description="From the sources to the scoreboard"),
@@ -30,7 +34,10 @@ defs = dg.Definitions(
         *(upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION),
         *(alert_sensor, retention_sensor, housekeeping_sensor),
     ],
-    resources={"workspace": Workspace(), "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120)},
+    resources={
+        "workspace": checked_workspace([*ASSETS, *CHECKS], NAMES),
+        "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120),
+    },
     loggers={"terminal": terminal},
     executor=dg.in_process_executor,  # the heavy work runs in pools and subprocesses; a process per step costs 2 s
 )

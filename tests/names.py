@@ -138,9 +138,10 @@ def shell_names():
     """Return the names that the web UI shows: assets, checks, groups, sensors, jobs, pools."""
     checks = {check.name for node in assets().values() for check in node.check_keys}
     groups = {node.group_name for node in assets().values()}
+    ops = {node.assets_def.op.name for node in assets().values() if node.is_executable}
     pools = {node.assets_def.op.pool for node in assets().values() if node.is_executable} - {None}
     automation = {entry.name for entry in (*definitions().sensors, *definitions().jobs)}
-    return frozenset({*assets(), *checks, *groups, *automation, *pools})
+    return frozenset({*assets(), *ops, *checks, *groups, *automation, *pools})
 
 
 def is_asset(text):

@@ -144,9 +144,12 @@ def broken():
         raise RuntimeError("stage broken") from error
 
 
-def printed(*assets, checks=(), file=None):
-    file = file or io.StringIO()
-    defs = dg.Definitions(assets=assets, asset_checks=checks, loggers={"terminal": terminal.terminal})
+def printed(*assets, checks=()):
+    return printed_by(dg.Definitions(assets=assets, asset_checks=checks, loggers={"terminal": terminal.terminal}))
+
+
+def printed_by(defs):
+    file = io.StringIO()
     terminal._handler.cache_clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", file)
@@ -195,3 +198,16 @@ def test_warnings_are_always_shown():
         context.log.warning("two rows - and one more - are odd")
 
     assert printed(careful)[0].endswith("warning: two rows - and one more - are odd")
+
+
+def test_a_run_that_fails_before_its_first_asset_says_why():
+    @dg.resource
+    def room(_):
+        raise ValueError("CODEFT_X is wrong")
+
+    @dg.asset(required_resource_keys={"room"})
+    def housed():
+        return None
+
+    defs = dg.Definitions(assets=[housed], resources={"room": room}, loggers={"terminal": terminal.terminal})
+    assert printed_by(defs)[0] == "the run failed: ValueError: CODEFT_X is wrong"

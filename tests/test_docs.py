@@ -13,7 +13,7 @@ import pytest
 from codeft_assets import sources
 from codeft_assets.curation.corpus.ledger import LEDGER_SCHEMA
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
-from codeft_assets.defs.workspace import Workspace
+from codeft_assets.defs.workspace import Workspace, override_texts
 from codeft_training.recipes import find_recipe
 from tests import names
 from tests.eval.hostile import ATTACKS
@@ -164,7 +164,7 @@ def _check_config(node, config, where):
     fields = node.assets_def.op.config_schema.config_type.fields
     assert set(config) <= set(fields), where
     if "recipe" in config:
-        find_recipe(config["recipe"], config.get("overrides"))
+        find_recipe(config["recipe"], override_texts(config.get("overrides", {})))
     assert set(config.get("thresholds", {})) <= set(sources.SOURCES), where
 
 

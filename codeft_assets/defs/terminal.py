@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import dagster as dg
 
@@ -32,6 +32,7 @@ class TerminalHandler(logging.Handler):
         super().__init__()
         self.file = file
         self.num_steps = self.num_done = self.num_checks = self.num_passed = 0
+        self.has_failed = False
         self.asset = self.summary = ""
         self.printed_at = time.monotonic()
 
@@ -78,6 +79,7 @@ class TerminalHandler(logging.Handler):
         return [f"{self._position()} {self.asset:{_WIDTH}} {self.summary}".rstrip()] if self.asset else ()
 
     def _fail_step(self, event: dg.DagsterEvent) -> Iterable[str]:
+        self.has_failed = True
         return [f"{self._position()} {_asset_name(event.step_key or ''):{_WIDTH}} failed: {_reason(event)}"]
 
     def _count_check(self, event: dg.DagsterEvent) -> Iterable[str]:
@@ -91,8 +93,12 @@ class TerminalHandler(logging.Handler):
             f"{'':{_POSITION}} {check.asset_key.to_user_string():{_WIDTH}} {check.severity.value.lower()}: check {why}"
         ]
 
-    def _end(self, _: dg.DagsterEvent) -> Iterable[str]:
-        return [f"\n{self.num_passed} of {self.num_checks} checks passed"] if self.num_checks else ()
+    def _end(self, event: dg.DagsterEvent) -> Iterable[str]:
+        is_failure = event.event_type is dg.DagsterEventType.RUN_FAILURE and not self.has_failed
+        if is_failure and event.job_failure_data.error:
+            yield f"the run failed: {_root_message(event.job_failure_data.error)}"
+        if self.num_checks:
+            yield f"\n{self.num_passed} of {self.num_checks} checks passed"
 
     def _position(self) -> str:
         width = len(str(self.num_steps))
@@ -140,11 +146,15 @@ def _reasons(table: str) -> str:
 
 
 def _reason(event: dg.DagsterEvent) -> str:
-    """Return the message of the error that our code raised, below what Dagster wraps it in."""
     error = event.step_failure_data.error
-    while error and error.cause:
+    return _root_message(error) if error else str(event.message)
+
+
+def _root_message(error: Any) -> str:
+    """Return the message of the error that our code raised, below what Dagster wraps it in."""
+    while error.cause:
         error = error.cause
-    return error.message.strip() if error else str(event.message)
+    return error.message.strip()
 
 
 @functools.lru_cache(maxsize=1)

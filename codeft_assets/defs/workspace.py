@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -29,10 +30,10 @@ class Workspace(dg.ConfigurableResource):
     recipe: str = Field(
         default="", description="Of tokenizer, packed rows and checkpoint at once. Empty: $CODEFT_RECIPE, else smoke"
     )
-    overrides: dict[str, str] = Field(
-        default_factory=dict, description="Fields of this recipe to replace, for example max_steps: '300'"
+    overrides: dict[str, Any] = Field(
+        default={}, description="Fields of this recipe to replace, for example max_steps: 300"
     )
-    workers: int = Field(default=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
+    workers: int = Field(default=0, ge=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
     executor: str = Field(
         default="",
         description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
@@ -67,9 +68,9 @@ class Workspace(dg.ConfigurableResource):
         if name:
             return find_recipe(name, overrides)
         if self.recipe:
-            return find_recipe(self.recipe, self.overrides | dict(overrides))
+            return find_recipe(self.recipe, override_texts(self.overrides) | dict(overrides))
         named = os.environ.get("CODEFT_RECIPE") or "smoke"
-        return find_recipe(named, _environment_overrides() | self.overrides | dict(overrides))
+        return find_recipe(named, _environment_overrides() | override_texts(self.overrides) | dict(overrides))
 
     @property
     def is_sample(self) -> bool:
@@ -113,4 +114,9 @@ def _environment_overrides() -> dict[str, str]:
         raise ValueError(f"CODEFT_RECIPE_OVERRIDES {text!r} {rule}: {error}") from error
     if not isinstance(overrides, dict):
         raise ValueError(f"CODEFT_RECIPE_OVERRIDES {text!r} {rule}")
-    return {name: str(value) for name, value in overrides.items()}
+    return override_texts(overrides)
+
+
+def override_texts(overrides: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields of a recipe as text: 300 is ``300``, true is ``true``, a list is JSON."""
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in overrides.items()}

@@ -262,11 +262,16 @@ def test_a_number_that_is_none_names_the_variable_at_the_tick_and_not_in_the_lab
     monkeypatch.setenv("CODEFT_QUIET_SECONDS", "soon")
     quiet = QuietFor(dg.AutomationCondition.missing(), 60, "CODEFT_QUIET_SECONDS")
     assert quiet.name == "quiet for 60 s"
-    table = dg.AssetSpec("table", automation_condition=quiet)
-    defs = dg.Definitions(assets=[dg.multi_asset(specs=[table])(lambda: None)])
+
+    @dg.asset(automation_condition=quiet)
+    def table():
+        """Nothing."""
+
+    defs = dg.Definitions(assets=[table])
     with dg.DagsterInstance.ephemeral() as instance:
-        with pytest.raises(ValueError, match="CODEFT_QUIET_SECONDS='soon' is not a number"):
+        with pytest.raises(Exception, match="evaluating conditions for table") as failed:
             dg.evaluate_automation_conditions(defs, instance)
+    assert "CODEFT_QUIET_SECONDS='soon' is not a number" in str(failed.value.__cause__)
 
 
 def test_a_checkpoint_that_a_person_trained_is_scored_at_the_window(simulation, store):

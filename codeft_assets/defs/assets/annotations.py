@@ -13,6 +13,7 @@ from codeft_assets.annotators.calls import Totals, open_journal
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, EndpointAnnotator
 from codeft_assets.annotators.local_model import LocalModelAnnotator
 from codeft_assets.curation.quality.annotation import Agreement, measure_agreement
+from codeft_assets.defs.run_config import choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -31,13 +32,14 @@ from codeft_assets.store.engine import Unit
 from codeft_assets.store.tables import Table
 
 SHIPPED_ONLY = "shipped"
+AnnotatorName: Any = choice("AnnotatorName", (SHIPPED_ONLY, "endpoint", "model"))
 
 
 class AnnotationsConfig(dg.Config):
     """The annotator, its endpoint or model, and the sample that it labels."""
 
-    annotator: str = Field(
-        default=SHIPPED_ONLY,
+    annotator: AnnotatorName = Field(  # type: ignore[valid-type]
+        default=AnnotatorName(SHIPPED_ONLY),
         description="shipped: the labels of this repository. endpoint: besides, a model behind an OpenAI-compatible "
         "endpoint. model: besides, a transformers model on this machine",
     )
@@ -104,17 +106,15 @@ def annotations(
 
 
 def _request(config: AnnotationsConfig, workspace: Workspace) -> AnnotationRequest | None:
-    if config.annotator == SHIPPED_ONLY:
+    if config.annotator.value == SHIPPED_ONLY:
         return None
-    if config.annotator not in ANNOTATORS:
-        raise ValueError(f"annotator {config.annotator!r} is none of {[SHIPPED_ONLY, *sorted(ANNOTATORS)]}; choose one")
     tables = document_tables(workspace)
     chosen = choose_documents(tables, config.num_documents, seed=config.seed)
     return AnnotationRequest(
         tables=tuple(tables),
         chosen=chosen,
         num_repeated=round(config.repeated_fraction * chosen.height),
-        annotator=ANNOTATORS[config.annotator](config),
+        annotator=ANNOTATORS[config.annotator.value](config),
         max_chars=config.max_chars,
         journal_folder=workspace.store.folder("quality/annotations"),
     )

@@ -18,10 +18,11 @@ from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import mixture_plan
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
+from codeft_assets.defs.run_config import RecipeName
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, program_result, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
-from codeft_assets.defs.workspace import Workspace
+from codeft_assets.defs.workspace import Workspace, override_texts
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger_stage, mixture_stage
@@ -29,7 +30,6 @@ from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
-from codeft_training.recipes import RECIPES
 
 _PLOTTED_REASONS = 7
 
@@ -202,11 +202,11 @@ _MIXTURE_COLUMNS = {
 class PackedConfig(dg.Config):
     """The length of a row, and the order of text within documents."""
 
-    recipe: str = Field(
-        default="", description=f"Its context length is used: one of {sorted(RECIPES)}. Empty: the workspace's"
+    recipe: RecipeName = Field(  # type: ignore[valid-type]
+        default=RecipeName.default, description="Its context length is used. default: the workspace's"
     )
-    overrides: dict[str, str] = Field(
-        default_factory=dict, description="Fields of the recipe to replace, for example context_tokens: '1024'"
+    overrides: dict[str, Any] = Field(
+        default={}, description="Fields of the recipe to replace, for example context_tokens: 1024"
     )
     sources: list[str] = Field(default_factory=list, description="Only documents of these sources. Empty: all")
     formats: list[str] = Field(default_factory=list, description="Only documents of these formats. Empty: all")
@@ -245,7 +245,10 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    command += ["--recipe-json", json.dumps(workspace.chosen_recipe(config.recipe, config.overrides).record())]
+    command += [
+        "--recipe-json",
+        json.dumps(workspace.chosen_recipe(config.recipe.value, override_texts(config.overrides)).record()),
+    ]
     command += ["--fim-rate", str(config.fim_rate), "--long-conversations", config.long_conversations]
     for name in ("sources", "formats", "languages"):
         if chosen := getattr(config, name):

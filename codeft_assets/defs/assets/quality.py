@@ -15,6 +15,7 @@ from codeft_assets.curation.quality.rankers import FITTERS
 from codeft_assets.curation.quality.thresholds import Threshold, parse_threshold
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
+from codeft_assets.defs.run_config import choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, histogram, line_plot, stacked_bars
@@ -42,13 +43,16 @@ CLASSIFIER_FILE = "classifier.skops"
 ALL_SOURCES = "*"
 
 
+ClassifierKind: Any = choice("ClassifierKind", sorted(FITTERS))
+
+
 class ClassifierConfig(dg.Config):
     """Kind, encoder and seed of the classifier."""
 
-    kind: str = Field(
-        default="forest",
-        description=f"One of {sorted(FITTERS)}: a forest on signals and an embedding (phi-1), or a linear model of "
-        f"hashed words and word pairs (fastText)",
+    kind: ClassifierKind = Field(  # type: ignore[valid-type]
+        default=ClassifierKind("forest"),
+        description="A forest on signals and an embedding (phi-1), or a linear model of hashed words and word pairs "
+        "(fastText)",
     )
     encoder: str = Field(
         default="",
@@ -81,19 +85,21 @@ def classifier(
         encoder = open_encoder(config.encoder, max_tokens=config.encoder_tokens) if config.encoder else None
     except UpstreamError as error:
         raise upstream_failure(error) from error
-    fitted = fit_classifier(training, seed=config.seed, kind=config.kind, embedding=encoder)
-    choices = (config.kind, str(config.seed), repr(encoder.state()) if encoder else "built in")
+    fitted = fit_classifier(training, seed=config.seed, kind=config.kind.value, embedding=encoder)
+    choices = (config.kind.value, str(config.seed), repr(encoder.state()) if encoder else "built in")
     # the archive holds time stamps; its version covers all that decides the weights: labels, choices and code
     version = combined_hash((table.manifest().content_hash, *choices, CLASSIFIER_VERSION))
     content = serialize_classifier(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     write_atomically(path, content)
     card = evaluate_classifier(fitted, held_out)
-    context.log.info(f"{config.kind}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels")
+    context.log.info(
+        f"{config.kind.value}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels"
+    )
     return dg.MaterializeResult(
         metadata=md.in_reading_order(
             {
-                "kind": config.kind,
+                "kind": config.kind.value,
                 **_card(card),
                 "path": dg.MetadataValue.path(str(path)),
                 "size_bytes": len(content),
