@@ -6,6 +6,7 @@ from codeft_assets.defs import assets, checks
 from codeft_assets.defs.assets.upstream import upstream_sensor
 from codeft_assets.defs.automation.alerts import alert_sensor
 from codeft_assets.defs.automation.housekeeping import housekeeping_sensor
+from codeft_assets.defs.automation.lost_runs import lost_runs_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.run_config import checked_workspace
@@ -32,7 +33,7 @@ defs = dg.Definitions(
     ],
     sensors=[
         *(upstream_sensor, CORPUS_AUTOMATION, TRAINING_AUTOMATION),
-        *(alert_sensor, retention_sensor, housekeeping_sensor),
+        *(alert_sensor, retention_sensor, housekeeping_sensor, lost_runs_sensor),
     ],
     resources={
         "workspace": checked_workspace([*ASSETS, *CHECKS], NAMES),

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from codeft_assets.defs.process import TAG, process_name
 from codeft_assets.defs.workspace import Workspace
 from codeft_training.recipes import RECIPES
 
@@ -23,7 +24,7 @@ RecipeName: Any = Enum("RecipeName", {"default": ""} | {name: name for name in s
 def checked_workspace(assets: Iterable[Any], others: Iterable[str]) -> Workspace:
     """Return a workspace that refuses a run whose configuration names neither one of ``assets`` nor of ``others``.
 
-    Dagster accepts such a key and ignores it: a run without the configured limit.
+    Dagster accepts such a key and ignores it: a run without the configured limit. The run's process is noted as a tag.
     """
     known = {definition.node_def.name for definition in assets if isinstance(definition, dg.AssetsDefinition)}
     known |= set(others)
@@ -32,6 +33,8 @@ def checked_workspace(assets: Iterable[Any], others: Iterable[str]) -> Workspace
         def setup_for_execution(self, context: dg.InitResourceContext) -> None:
             if context.run:
                 check_keys(context.run.run_config, known)
+            if context.run and context.instance and (name := process_name()):
+                context.instance.add_run_tags(context.run.run_id, {TAG: name})
 
     return CheckedWorkspace()
 
