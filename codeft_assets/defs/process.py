@@ -9,7 +9,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def process_name(pid: int | None = None) -> str:
-    """Return the name of a process of this host, of this one by default; empty where the system does not tell."""
+    """Return the name of a process of this host, of this one by default; empty where the system has no /proc."""
     try:
         # the second field is the program's name in parentheses, and may hold anything
         fields = Path(f"/proc/{pid or os.getpid()}/stat").read_text().rpartition(")")[2].split()
