@@ -11,7 +11,7 @@ import polars as pl
 
 from codeft_assets.curation.corpus import ledger
 from codeft_assets.curation.corpus.mixture import Mixture, plan_mixture
-from codeft_assets.curation.corpus.redact import find_suspects, redact
+from codeft_assets.curation.corpus.redact import find_suspects, redact_all
 from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
@@ -102,11 +102,13 @@ def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``rows`` with secrets replaced in ``text`` and ``messages``; ``redacted`` names the kind of each."""
     suspect = find_suspects(rows["text"])
     texts, turns, kinds = rows["text"].to_list(), rows["messages"].to_list(), [[] for _ in range(rows.height)]
-    for i in suspect.arg_true():  # a row loop over the few documents that need one
-        texts[i], found = redact(texts[i])
+    rows_to_clean = suspect.arg_true().to_list()  # a row loop over the few documents that need one
+    for i, (text, found) in zip(rows_to_clean, redact_all([texts[i] for i in rows_to_clean]), strict=True):
+        texts[i] = text
         kinds[i] = sorted(itertools.chain.from_iterable([kind] * count for kind, count in found.items()))
         if turns[i] is not None and found:
-            turns[i] = [turn | {"content": redact(turn["content"])[0]} for turn in turns[i]]
+            clean = redact_all([turn["content"] for turn in turns[i]])
+            turns[i] = [turn | {"content": content} for turn, (content, _) in zip(turns[i], clean, strict=True)]
     return rows.with_columns(
         text=pl.Series(texts, dtype=pl.String),
         messages=pl.Series(turns, dtype=rows.schema["messages"]),

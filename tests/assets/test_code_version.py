@@ -201,7 +201,7 @@ def names_of(*roots):
 
 
 def test_the_mixture_depends_on_the_code_that_redacts():
-    assert {"redact_documents", "redact", "DETECTORS", "_is_random"} <= names_of(corpus.collect_mixture)
+    assert {"redact_documents", "redact_all", "_OWN_DETECTORS", "is_random"} <= names_of(corpus.collect_mixture)
 
 
 def test_signatures_and_clusters_depend_on_the_kernels():

@@ -1,12 +1,15 @@
 """Secrets are replaced, what only looks like one is not, and redacting twice changes nothing."""
 
+import ast
+
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.corpus.redact import count_secrets, find_suspects, redact
+from codeft_assets.curation.corpus.redact import count_secrets, find_suspects, redact, redact_all
 from codeft_assets.curation.documents import MESSAGE_TYPE
 from codeft_assets.stages.corpus import redact_documents
+from tests.secret_cases import HARMLESS, SECRETS
 
 KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIEowIBAAKCAQEA7f\n" * 3 + "-----END RSA PRIVATE KEY-----"
 TOKEN = "ghp_" + "aB3dE6gH9j" * 3 + "K2mN5p"
@@ -33,6 +36,34 @@ def test_a_secret_becomes_its_placeholder(text, expected):
     assert sum(counts.values()) == 1
     assert redact(redacted) == (redacted, {})
     assert find_suspects(pl.Series([text])).to_list() == [True]
+
+
+@pytest.mark.parametrize(("before", "secret", "behind"), [case[1:] for case in SECRETS], ids=[c[0] for c in SECRETS])
+def test_a_secret_of_every_usual_kind_is_replaced_and_nothing_behind_it(before, secret, behind):
+    text = before + secret + behind
+    redacted, counts = redact(text)
+    assert secret not in redacted
+    assert redacted.endswith(behind)
+    assert sum(counts.values()) >= 1
+    assert redact(redacted) == (redacted, {})
+    assert find_suspects(pl.Series([text])).to_list() == [True]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_a_secret_stays(text):
+    assert redact(text) == (text, {})
+
+
+def test_many_texts_at_once_are_as_each_alone():
+    texts = ["".join(case[1:]) for case in SECRETS] + list(HARMLESS) + ["", "\n"]
+    assert redact_all(texts) == [redact(text) for text in texts]
+
+
+def test_a_program_stays_a_program():
+    lines = ["import os", "os.environ['API_KEY'] = 'q9Zx7Lm2Vt8Rb4Nc6Wd1'", "password = 'hunter2!' if os else ''"]
+    redacted, counts = redact("\n".join(lines))
+    ast.parse(redacted)
+    assert counts == {"secret": 1, "password": 1}
 
 
 @pytest.mark.parametrize(
