@@ -22,7 +22,7 @@ from codeft_assets.curation.quality.classifier import (
 from codeft_assets.curation.quality.labels import LabeledDocuments
 from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.curation.quality.signals import SIGNALS
-from codeft_assets.curation.quality.thresholds import Threshold
+from codeft_assets.curation.quality.thresholds import OTHER_LANGUAGES, MinimumByLanguage, Threshold, minimum_by_language
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.texts import text_column
@@ -107,7 +107,7 @@ def load_classifier(path: Path) -> Classifier:
 
 SCORE_COLUMNS = {
     "educational_value": SIGNAL_COLUMNS["educational_value"],
-    "minimum_educational_value": "what the source's documents must reach; null for no minimum",
+    "minimum_educational_value": "what the source's documents of the language must reach; null for no minimum",
     "drop_reason": "the first quality rule the document breaks, low_educational_value, or null",
     "drop_detail": "the rule's signal, its value and its bounds",
 }
@@ -118,17 +118,16 @@ def scores_stage() -> Stage:
     return Stage(name="quality/scores", code_version=code_version_of(decide_documents))
 
 
-def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str, float | None]:
-    """Return the educational value that each source's documents must reach."""
-    by_quantile = [source for source, threshold in wanted.items() if threshold.quantile is not None]
-    values = measured.scan().filter(pl.col("source").is_in(by_quantile)).select("source", "educational_value").collect()
+def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str, MinimumByLanguage]:
+    """Return the educational value that each source's documents must reach, by language."""
+    values = measured.scan().select("source", "language", "educational_value").collect()
     return {
-        source: threshold.minimum(values.filter(pl.col("source") == source)["educational_value"])
+        source: minimum_by_language(values.filter(pl.col("source") == source), threshold)
         for source, threshold in wanted.items()
     }
 
 
-def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[Unit]:
+def scores_units(measured: Table, minimum: Mapping[str, MinimumByLanguage]) -> list[Unit]:
     """Return one unit per shard of the measurements, in their order: another minimum re-decides its own source only."""
     units = []
     for number, shard in enumerate(measured.manifest().shards):
@@ -139,10 +138,12 @@ def scores_units(measured: Table, minimum: Mapping[str, float | None]) -> list[U
     return units
 
 
-def decide_documents(table: Table, shard: Shard, minimum: float | None) -> Iterator[ShardResult]:
-    """Apply the quality rules and the source's minimum to a shard of measurements."""
+def decide_documents(table: Table, shard: Shard, minimum: MinimumByLanguage) -> Iterator[ShardResult]:
+    """Apply the quality rules and the source's minimum by language to a shard of measurements."""
     measured = pl.DataFrame(table.read_shard(shard)).with_columns(
-        minimum_educational_value=pl.lit(minimum, dtype=pl.Float32)
+        minimum_educational_value=pl.col("language").replace_strict(
+            minimum, default=minimum.get(OTHER_LANGUAGES), return_dtype=pl.Float32
+        )
     )
     decided = measured.hstack(drop_reasons(measured))
     dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())

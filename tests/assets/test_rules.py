@@ -64,6 +64,14 @@ def test_rules_for_prose_never_judge_code(language: str):
     assert decide(language=language, **prose_sins) == (None, None)
 
 
+@pytest.mark.parametrize("language", CODE)
+def test_a_page_of_markdown_is_judged_as_prose_with_code_in_it(language: str):
+    code_sins = {"max_line_bytes": 5000, "mean_line_bytes": 300, "num_lines": 3, "digit_fraction": 0.3}
+    assert decide(language=language, **code_sins)[0] is not None
+    assert decide(language=language, page_marker=1, num_words=20, **code_sins) == (None, None)
+    assert decide(language=language, page_marker=1, encoded_fraction=0.5)[0] == "prose_encoded"
+
+
 @pytest.mark.parametrize("format", ["instruct", "textbook", "cot", "review", "agent"])
 def test_curated_rows_are_not_held_to_the_bar_of_raw_web_text(format: str):
     web_sins = {"max_line_bytes": 5000, "num_words": 10, "num_lines": 2, "num_stop_words": 0, "generated_marker": 1}

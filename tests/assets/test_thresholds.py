@@ -7,6 +7,7 @@ from codeft_assets.curation.quality.thresholds import (
     NO_THRESHOLD,
     Threshold,
     keep_rates,
+    minimum_by_language,
     nearest_to_threshold,
     parse_threshold,
 )
@@ -88,3 +89,24 @@ def test_the_documents_next_to_a_threshold_are_the_worst_kept_and_the_best_dropp
     kept, dropped = nearest_to_threshold(DECIDED.reverse())
     assert kept["document_id"].to_list() == ["d", "b"]
     assert dropped["document_id"].to_list() == ["c"]
+
+
+def values_of(**by_language):
+    parts = [pl.DataFrame({"language": [name] * len(v), "educational_value": v}) for name, v in by_language.items()]
+    return pl.concat(parts).with_columns(pl.col("educational_value").cast(pl.Float64))
+
+
+def test_a_value_drops_from_another_language_at_most_the_share_it_drops_from_python():
+    python = [n / 100 for n in range(100)]
+    rust = [n / 400 for n in range(100)]  # the same order on a scale four times as low
+    values = values_of(python=python, rust=rust, text=rust, go=python[:10], java=[0.9] * 60)
+    found = minimum_by_language(values, Threshold(value=0.4))
+    assert found == {"": 0.4, "java": 0.4, "rust": 0.1}
+    assert sum(value < found["rust"] for value in rust) == sum(value < 0.4 for value in python)
+
+
+def test_without_python_or_a_value_the_minimum_is_the_sources_own():
+    values = values_of(rust=[0.1] * 60, python=[0.5] * 49)
+    assert minimum_by_language(values, Threshold(value=0.4)) == {"": 0.4}
+    assert minimum_by_language(values, NO_THRESHOLD) == {}
+    assert minimum_by_language(values, Threshold(quantile=0.6)) == {"": 0.5}

@@ -66,7 +66,7 @@ def _byte_signals(data, start, end, row):
         if count:
             entropy -= count / size * np.log2(count / size)
     row[0] = end - start
-    row[1] = letters / size
+    row[1] = letters / max(size - spaces, 1)
     row[2] = digits / size
     row[3] = (end - start - letters - digits - spaces - high) / size
     row[4] = upper / max(letters, 1)

@@ -1,8 +1,9 @@
 """Quality rules: published bounds on signals, and the one reason for which a document would be left out.
 
 Invariant: a rule is data. It names its signal, inclusive bounds, the documents it applies to and the paper it comes
-from; rules made for prose never apply to code, rules made for raw web text never to curated conversations. To add a
-rule, add an entry; to list the documents it drops, query the scores by ``drop_reason``.
+from; rules made for prose never apply to code, but to pages of Markdown whatever language their code is in, rules made
+for raw web text never to curated conversations. To add a rule, add an entry; to list the documents it drops, query the
+scores by ``drop_reason``.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _CODE_RULES = (
     ("code_mean_line", "mean_line_bytes", 0, 100, CODE, _STARCODER),
     ("code_letters", "alpha_fraction", 0.25, 1, CODE, _STARCODER),
     ("code_digits", "digit_fraction", 0, 0.2, CODE, _OPENCODER),
-    ("code_lines", "num_lines", 10, 100_000, CODE, _OPENCODER),
+    ("code_lines", "num_lines", 5, 100_000, CODE, f"{_OPENCODER}; there 10, which drops whole solutions"),
     ("code_generated", "generated_marker", 0, 0, CODE, "StarCoder2, arXiv 2402.19173 section 2.1"),
     ("code_comments", "comment_fraction", 0, 0.8, CODE, _STARCODER),
     ("code_strings", "string_fraction", 0, 0.6, CODE, _OPENCODER),
@@ -71,6 +72,7 @@ _CODE_RULES = (
 )
 _PROSE_RULES = (
     ("prose_words", "num_words", 50, 100_000, ("code", "reasoning"), _GOPHER),
+    ("page_words", "num_words", 10, 100_000, ("code", "reasoning"), "codeFT: a task and its answer"),
     ("math_words", "num_words", 10, 100_000, ("math",), "codeFT: an olympiad problem is stated in ten words or more"),
     ("prose_word_length", "mean_word_bytes", 3, 10, ("code", "reasoning"), _GOPHER),
     ("prose_bullets", "bullet_line_fraction", 0, 0.9, DOMAINS, _GOPHER),
@@ -86,6 +88,8 @@ _CURATED_RULES = (
     ("curated_repetition", "duplicate_ngram_fraction", 0, 0.8, "codeFT: loops of a generating model"),
     ("curated_encoded", "encoded_fraction", 0, 0.6, "codeFT: dumps of keys and hashes"),
 )
+_PAGES_PASS = frozenset(("prose_words", "prose_stop_words"))
+"""Rules for pages without code: a page of code and a sentence or two is held to ``page_words``."""
 QUALITY_RULES: tuple[QualityRule, ...] = (
     *(
         QualityRule(name=name, signal=signal, low=low, high=high, formats=("raw",), languages=languages, origin=origin)
@@ -145,7 +149,11 @@ def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALI
 def _breaks(rule: QualityRule) -> pl.Expr:
     applies = pl.col("format").is_in(rule.formats) & pl.col("domain").is_in(rule.domains)
     if rule.languages:
-        applies &= pl.col("language").is_in(rule.languages)
+        is_page = pl.col("page_marker") > 0
+        judged_as = pl.when(is_page).then(pl.lit(TEXT[0])).otherwise(pl.col("language"))
+        applies &= judged_as.is_in(rule.languages)
+    if rule.name in _PAGES_PASS:
+        applies &= pl.col("page_marker") == 0
     return applies & ~_exact(pl.col(rule.signal)).is_between(rule.low, rule.high, closed="both")
 
 

@@ -228,12 +228,12 @@ def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, An
         source: dict(part["drop_reason"].value_counts().iter_rows())
         for (source,), part in dropped.sort("source").group_by("source", maintain_order=True)
     }
-    minimum = dict(frame.unique("source").select("source", "minimum_educational_value").iter_rows())
+    minimum = dict(frame.group_by("source").agg(pl.col("minimum_educational_value").max()).iter_rows())
     rows = [(name, str(threshold), minimum.get(name)) for name, threshold in sorted(wanted.items())]
     one_of_each = dropped.unique("drop_reason", keep="first", maintain_order=True).sort("drop_reason")
     return {
         "kept_fraction": round(1 - dropped.height / max(frame.height, 1), 4),
-        "thresholds": md.markdown_table(("source", "threshold", "educational value to reach"), rows),
+        "thresholds": md.markdown_table(("source", "threshold", "educational value to reach (in Python)"), rows),
         "dropped_by_source": stacked_bars(by_source, title="dropped by source and reason", unit="documents"),
         "one_of_each_reason": md.markdown_table(
             ("reason", "source", "detail"), one_of_each.select("drop_reason", "source", "drop_detail").iter_rows()
