@@ -23,7 +23,7 @@ _MASK_STREAM = 4
 
 
 def document_positions(starts: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Return the position of each token in its piece of a document, from ``PackedRows.starts``; same shape."""
+    """Return the position of each token in its piece of a document, from rows of ``PackedRows.starts``; same shape."""
     position = np.arange(starts.shape[1])
     return position - np.maximum.accumulate(np.where(starts, position, 0), axis=1)
 

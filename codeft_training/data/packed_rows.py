@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,9 @@ class PackedRows:
         groups = read_groups(train)
         return StageOrder([group.rows for group in groups], [group_shares(stage, groups) for stage in stages], seed)
 
-    def starts(self, split: str) -> npt.NDArray[np.uint8]:
-        """Return 1 where a piece of a document begins, ``[rows, context]``."""
-        row, start, _ = self.pieces(split)
-        found = np.zeros(self.tokens(split).shape, dtype=np.uint8)
-        found[row, start] = 1
-        return found
+    def starts(self, split: str) -> PieceStarts:
+        """Return where the pieces of documents begin, looked up by row."""
+        return PieceStarts(self.folder / f"{split}.index.parquet", self.manifest()["context_tokens"])
 
     def pieces(self, split: str) -> list[npt.NDArray[np.int64]]:
         """Return row, place in it and length of each piece of a document, ordered by row and place."""
@@ -102,6 +100,30 @@ class PackedRows:
         shape = (manifest["splits"][split]["num_rows"], manifest["context_tokens"])
         path = self.folder / f"{split}.{content}.bin"
         return np.memmap(path, kind, "r", shape=shape) if shape[0] else np.zeros(shape, kind)
+
+
+class PieceStarts:
+    """The first place of each piece of a document, memory-mapped from a temporary file, 8 bytes a piece."""
+
+    def __init__(self, index: Path, context_tokens: int) -> None:
+        import pyarrow.parquet as pq
+
+        self._context_tokens = context_tokens
+        with tempfile.TemporaryFile() as file, pq.ParquetFile(index) as pieces:
+            for batch in pieces.iter_batches(columns=["row", "start"]):
+                row, start = (batch[name].to_numpy().astype(np.int64) for name in ("row", "start"))
+                file.write((row * context_tokens + start).tobytes())
+            num_pieces = file.tell() // 8
+            self._places = np.memmap(file, np.int64, "r", shape=num_pieces) if num_pieces else np.zeros(0, np.int64)
+
+    def __getitem__(self, rows: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+        """Return 1 where a piece begins, ``[rows, context]``, for row numbers in any order."""
+        begin = np.asarray(rows, dtype=np.int64) * self._context_tokens
+        first, stop = (np.searchsorted(self._places, place) for place in (begin, begin + self._context_tokens))
+        found = np.zeros((len(begin), self._context_tokens), dtype=np.uint8)
+        for line, low, high, origin in zip(found, first, stop, begin, strict=True):
+            line[self._places[low:high] - origin] = 1
+        return found
 
 
 def token_bytes(tokenizer_folder: Path) -> npt.NDArray[np.int64]:

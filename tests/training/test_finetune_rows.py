@@ -1,6 +1,11 @@
 """Fine-tuning sees what it should: each document alone, and every row of the embedding that its text needs."""
 
+import json
+import subprocess
+import sys
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -65,6 +70,52 @@ def test_rows_give_the_loss_of_their_documents_one_by_one(made, base, tmp_path):
     assert together == pytest.approx(losses / int((labels[:, 1:] != -100).sum()), abs=1e-6)
 
 
+def write_rows(folder, num_rows, context_tokens=64, piece_tokens=8):
+    """Write packed rows of pieces of equal length, as ``pack`` does."""
+    folder.mkdir()
+    np.zeros((num_rows, context_tokens), np.uint16).tofile(folder / "train.tokens.bin")
+    np.ones((num_rows, context_tokens), np.uint8).tofile(folder / "train.loss.bin")
+    row, start = np.divmod(np.arange(0, num_rows * context_tokens, piece_tokens), context_tokens)
+    columns = {"row": row, "start": start, "length": np.full(len(row), piece_tokens)}
+    pq.write_table(pa.table(columns), folder / "train.index.parquet", row_group_size=50_000)
+    splits = {"train": {"num_rows": num_rows, "num_annealing_rows": 0}}
+    manifest = {"context_tokens": context_tokens, "token_type": "uint16", "splits": splits, "files": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+READ = """
+import sys
+from pathlib import Path
+import torch
+from codeft_training.data.packed_rows import PackedRows
+from codeft_training.train.row_dataset import RowCollator
+packed = PackedRows(Path(sys.argv[1]))
+collate = RowCollator(packed)
+num_rows = packed.manifest()["splits"]["train"]["num_rows"]
+for row in range(0, num_rows, num_rows // 100):
+    collate([{"row": row}])
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("RssAnon")))
+"""
+
+
+def anonymous_bytes(folder):
+    command = [sys.executable, "-c", READ, str(folder)]
+    return 1024 * int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def test_the_memory_of_fine_tuning_rows_does_not_grow_with_them(tmp_path):
+    counts = (100_000, 400_000)  # both above Arrow's own buffers
+    few, many = (anonymous_bytes(write_rows(tmp_path / str(rows), rows)) for rows in counts)
+    grown = (many - few) / (300_000 * 64)
+    assert grown < 0.25, f"{grown:.2f} bytes a token"
+
+
+def test_rows_are_looked_up_in_any_order(tmp_path):
+    starts = PackedRows(write_rows(tmp_path / "rows", 5, context_tokens=6, piece_tokens=4)).starts("train")
+    assert starts[[2, 0, 1]].tolist() == [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 1, 0], [0, 0, 1, 0, 0, 0]]
+
+
 def test_positions_begin_again_with_each_piece():
     starts = np.array([[1, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]], dtype=np.uint8)
     assert document_positions(starts).tolist() == [[0, 1, 2, 0, 0, 1], [0, 1, 2, 3, 4, 5]]
@@ -81,7 +132,7 @@ def test_validation_sees_documents_apart_as_training_does(made, base, tmp_path):
         return np.ones(ids.shape, dtype=np.float32)
 
     list(evaluator.measure(1, token_nats, 4))
-    starts = run.packed.starts("validation")
+    starts = run.packed.starts("validation")[np.arange(len(run.packed.tokens("validation")))]
     assert np.concatenate(seen).tolist() == document_positions(starts).tolist()
 
 
