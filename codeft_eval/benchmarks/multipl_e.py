@@ -164,7 +164,7 @@ def _entry(translation: _Translation) -> Benchmark:
         kind="code",
         languages=(translation.language,),
         protocol="0-shot completion, greedy, the file's own stops; the tests run in a process of their own",
-        version=2,
+        version=3,
         data=DataFile(
             name=f"humaneval-{translation.suffix}.jsonl",
             columns=("name", "prompt", "tests", "stop_tokens"),

@@ -109,11 +109,13 @@ class PieceStarts:
         import pyarrow.parquet as pq
 
         self._context_tokens = context_tokens
+        num_pieces = 0
         with tempfile.TemporaryFile() as file, pq.ParquetFile(index) as pieces:
             for batch in pieces.iter_batches(columns=["row", "start"]):
                 row, start = (batch[name].to_numpy().astype(np.int64) for name in ("row", "start"))
                 file.write((row * context_tokens + start).tobytes())
-            num_pieces = file.tell() // 8
+                num_pieces += len(row)
+            file.flush()
             self._places = np.memmap(file, np.int64, "r", shape=num_pieces) if num_pieces else np.zeros(0, np.int64)
 
     def __getitem__(self, rows: npt.ArrayLike) -> npt.NDArray[np.uint8]:

@@ -12,7 +12,9 @@ import pytest
 from codeft_eval.sandbox import pool
 from codeft_eval.sandbox.isolation.core_time import Cores, CoreWatch
 from codeft_eval.sandbox.pool import Sandbox
-from codeft_eval.sandbox.programs import Grade, Limits, Program
+from codeft_eval.sandbox.programs import SLEPT, STARVED, Grade, Limits, Program
+from codeft_eval.sandbox.provider import Isolation
+from codeft_eval.sandbox.selection import PROVIDERS
 from tests.eval.toolchains import needs
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=3)
@@ -79,6 +81,41 @@ def test_a_second_run_decides(first, second, is_quiet, final, monkeypatch):
         found = sandbox._run_alone(python(RIGHT), grade(first), 0.0)
     assert (found.verdict, found.reason, found.num_runs) == (*final, 2)
     assert waited == [LIMITS.wall_seconds * (pool._PATIENT_FACTOR if first == "starved" else 1)]
+
+
+class BusyAtFirst:
+    """Isolates programs on a machine whose cores are taken at each program's first run."""
+
+    def __init__(self):
+        self.seen = set()
+
+    def select_isolation(self, level, *, allow_unsafe):
+        return Isolation(level="busy")
+
+    def tool_versions(self):
+        return {}
+
+    def start_worker(self, isolation):
+        return self
+
+    def run(self, program, limits):
+        is_first = program.key not in self.seen
+        self.seen.add(program.key)
+        first = grade(program.source, "failed" if program.source == SLEPT else "unscored")
+        return first if is_first else grade("passed", "passed")
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("reason", [STARVED, SLEPT])
+def test_a_late_program_is_run_again_before_its_grade_counts(reason, monkeypatch):
+    monkeypatch.setitem(PROVIDERS, "busy", BusyAtFirst)
+    monkeypatch.setattr(pool, "_QUIET_SECONDS", 0.0)
+    program = Program(key="x", source=reason, entry_point="f", test="", language="busy")
+    with Sandbox(language="busy", num_workers=1) as sandbox:
+        [found] = sandbox.run([program])
+    assert (found.verdict, found.num_runs) == ("passed", 2)
 
 
 def test_a_process_that_waits_for_nothing_is_not_ready_and_one_that_spins_is(monkeypatch):
