@@ -7,8 +7,6 @@ on the way, a call that has ended has committed its unit, and running it twice c
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -18,6 +16,7 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any, Protocol
 
+from codeft_assets.base.processes import die_with_parent
 from codeft_assets.store.ray_executor import ray_cluster
 
 
@@ -111,20 +110,9 @@ def process_pool(workers: int, num_calls: int) -> Iterator[Executor]:
         return
     # spawn: forking a process that holds polars' or Arrow's threads can deadlock
     with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_die_with_parent, initargs=(os.getpid(),)
+        workers, mp_context=get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
     ) as pool:
         try:
             yield _ProcessPool(pool)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _die_with_parent(parent_id: int) -> None:
-    """Leave no orphan: a killed parent cannot stop its workers, so each watches for it."""
-
-    def watch() -> None:
-        while os.getppid() == parent_id:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from codeft_assets.base.answers import AnswerStore
 from codeft_assets.base.files import replacing_file, write_atomically
+from codeft_assets.base.processes import die_with_parent
 from codeft_assets.teachers.generate import SUMMARY, read_parts
 from codeft_assets.teachers.verdicts import LIMITS, Row, Verdict, verdict_of
 from codeft_eval.sandbox.pool import Sandbox
@@ -97,15 +98,16 @@ def _processes() -> Iterator[ProcessPoolExecutor]:
     with Sandbox(limits=LIMITS, num_workers=1) as sandbox:
         level = sandbox.isolation.level
     cores = len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(cores, get_context("spawn"), initializer=_open_sandbox, initargs=(level,))
+    pool = ProcessPoolExecutor(cores, get_context("spawn"), initializer=_open_sandbox, initargs=(level, os.getpid()))
     try:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _open_sandbox(level: str) -> None:
+def _open_sandbox(level: str, parent_id: int) -> None:
     global _sandbox
+    die_with_parent(parent_id)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which is the parent's to answer
     _sandbox = Sandbox(limits=LIMITS, level=level, num_workers=1)
 

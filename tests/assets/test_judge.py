@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
 from codeft_assets.base.answers import AnswerStore
 from codeft_assets.python_names import free_names, parse_module
 from codeft_assets.teachers.verdicts import LIMITS, verdict_of
+from codeft_eval.sandbox.isolation.process_tree import processes_below
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade
 from codeft_eval.sandbox.provider import Isolation
@@ -108,12 +110,34 @@ def found_yield(folder):
     return json.loads((folder / "yield.json").read_text())
 
 
+def await_verdicts(folder, judge):
+    with AnswerStore(folder / "verdicts.sqlite") as store:
+        while not store.count("verdict 2"):
+            assert judge.poll() is None, judge.stderr.read()
+
+
+def test_a_killed_judge_leaves_no_process(tmp_path):
+    write_part(tmp_path, [row([RIGHT], n) for n in range(2000)])
+    with start_judge(tmp_path) as judge:
+        await_verdicts(tmp_path, judge)
+        started = processes_below(judge.pid, 1)
+        judge.kill()
+        judge.communicate(timeout=60)  # ends with the last process that holds the pipes
+    assert started
+    assert [pid for pid in started if is_running(pid)] == []
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_an_interrupted_judge_writes_what_it_has_and_the_next_one_goes_on(tmp_path):
     write_part(tmp_path, [row([RIGHT, CRASH], n) for n in range(800)])
     with start_judge(tmp_path) as judge:
-        with AnswerStore(tmp_path / "verdicts.sqlite") as store:
-            while not store.count("verdict 2"):
-                assert judge.poll() is None, judge.stderr.read()
+        await_verdicts(tmp_path, judge)
         judge.send_signal(signal.SIGTERM)
         judge.communicate()
     partial = found_yield(tmp_path)
