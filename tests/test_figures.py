@@ -4,6 +4,7 @@ The machines that measured them are gone, so no test can measure them again. The
 """
 
 import csv
+import json
 import re
 from collections import Counter
 
@@ -114,3 +115,18 @@ def test_the_published_score_of_the_report_is_that_of_the_reference():
         rows = [row for row in csv.DictReader(file) if row["tier"] == "official" and row["kind"] == "base"]
     score = next(row["score"] for row in rows if (row["model"], row["benchmark"]) == ("Qwen2.5-0.5B", "HumanEval"))
     assert f"Qwen 2.5 0.5B\nsolves {score} %" in REPORT
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/measured").glob("*.md")), ids=lambda path: path.stem)
+def test_a_table_of_strategies_is_the_one_that_its_run_wrote(path):
+    """The table stands in the page as ``solve`` printed it, and agrees with the figures that it wrote beside it."""
+    text = path.read_text()
+    assert text in (ROOT / "docs/papers.md").read_text()
+    rows = {row["strategy"]: row for row in json.loads(path.with_suffix(".json").read_text())["rows"]}
+    shown = {cells[0]: cells for cells in table(text)}
+    assert set(shown) == set(rows)
+    for name, row in rows.items():
+        rate = row["score"]
+        assert shown[name][1] == f"{100 * rate['value']:.1f} % ({100 * rate['low']:.1f}–{100 * rate['high']:.1f})"
+        assert shown[name][4] == f"{row['num_tokens']:,}"
+        assert row["finding"] is None or shown[name][-1] == row["finding"]

@@ -82,6 +82,23 @@ def test_the_tests_are_never_the_examples():
     assert (seen.test, seen.solution, seen.answer) == ("", "", "")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "name", "calls"),
+    [
+        ('def f(x):\r\n    """Go.\r\n    >>> f(1)\r\n    2\r\n    """\r\n', "f", ["f(1)"]),
+        ("def f(x):\n\t'''Go: f('ü') ➞ 'Ü'.'''\n", "f", ["f('ü')"]),
+        ("def g():\n    return 1\n\n@staticmethod\ndef f(x):\n    r'''f(r'\\d') -> 1'''", "f", ["f('\\\\d')"]),
+        ("def f(x):\n    '''\n    >>> y = [1]\n    >>> f(y)\n    [1]\n    '''\n", "f", ["y = [1]", "f(y)"]),
+        ("def f(x):  # f(1) == 2", "f", []),
+        ("def f(x):\n    '''f(1) == f(2), f(f(1)) == 3, f(*a) == 1'''\n", "f", []),
+    ],
+)
+def test_prompts_are_read_whatever_their_line_ends_and_quotes(prompt, name, calls):
+    item = prompt_item(prompt)
+    assert item.entry_point == name
+    assert [example.call for example in find_examples(item.prompt, name)] == calls
+
+
 def test_the_first_that_passes_the_examples_is_the_answer(run):
     found = only(choices.by_examples([problem(DOUBLE, UNKNOWN_NAME, SQUARE, TWICE, SUM)], Workbench(run)))
     assert (found.text, found.fallback, found.num_tokens) == (TWICE, "", 40)

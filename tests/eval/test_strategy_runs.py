@@ -14,6 +14,7 @@ from codeft_eval.scoring.options import Options
 from codeft_eval.scoring.samples import Completion, Sample, sample_lines
 from codeft_eval.scoring.scores import make_score, write_score
 from codeft_eval.scoring.solving import solve_prompt
+from codeft_eval.scoring.stored_runs import read_runs
 from codeft_eval.scoring.strategy_runs import finding, solve_runs
 from codeft_eval.statistics.comparison import paired
 from tests.eval.checkpoints import write_checkpoint
@@ -85,6 +86,12 @@ def test_the_scoreboard_has_it_as_a_row_beside_its_control_and_never_in_a_mean(r
     assert (python.ours.n, python.ours.value) == (8, 0.0)
     alone = publish([solved[0] / "examples"], tmp_path / "alone").board
     assert alone.by_language[0].ours.value == 6 / 8
+
+
+def test_a_strategy_gets_the_problems_of_a_run_without_their_tests(runs):
+    found = read_runs(runs, len)
+    assert [item.test for item in found.items] == [item.test for item in ITEMS]
+    assert {(one.item.test, one.item.solution, one.item.answer) for one in found.problems} == {("", "", "")}
 
 
 def test_no_published_figure_stands_beside_a_strategy():
