@@ -39,6 +39,7 @@ class Executor(Protocol):
 
 StartExecutor = Callable[[int], AbstractContextManager[Executor]]
 """Opens an executor for a number of calls."""
+NAMES = ("local", "processes", "ray", "ray://host:port")
 
 
 def find_executor(name: str, workers: int) -> StartExecutor:
@@ -58,9 +59,7 @@ def find_executor(name: str, workers: int) -> StartExecutor:
         return partial(process_pool, workers)
     if name == "ray" or name.startswith("ray://"):
         return partial(ray_cluster, name, workers)
-    raise ValueError(
-        f"executor {name!r} is not one of local, processes, ray, ray://host:port; set CODEFT_EXECUTOR to one of them"
-    )
+    raise ValueError(f"executor {name!r} is not one of {', '.join(NAMES)}; set CODEFT_EXECUTOR to one of them")
 
 
 class _InProcess:

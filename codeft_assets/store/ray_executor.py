@@ -12,6 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,7 +114,7 @@ def ray_cluster(address: str, workers: int, _num_calls: int) -> Iterator[_RayExe
         ConnectionError: there is no cluster at the address.
     """
     try:
-        import ray
+        ray = import_module("ray")
     except ImportError as error:
         raise ValueError(
             f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
