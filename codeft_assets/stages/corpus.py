@@ -51,7 +51,8 @@ def plan_documents(
     grouped = passing.join(clusters, on="document_id", how="anti").join(
         group_near_duplicates(signed, clusters, bands), on="document_id"
     )
-    chosen, report = plan_mixture(grouped, weights, plan)
+    is_alone = ~pl.col("document_id").is_in(clusters["representative_id"].implode())
+    chosen, report = plan_mixture(grouped.with_columns(is_alone=is_alone), weights, plan)
     yield ShardResult(rows=chosen.to_arrow(), report=report)
 
 

@@ -33,7 +33,7 @@ def documents(*, formats=None, groups=None, **sizes):
     ]
     frame = pl.DataFrame(rows)
     group_id = pl.col("document_id").replace(groups or {})
-    return frame.with_columns(group_id=group_id)
+    return frame.with_columns(group_id=group_id, is_alone=pl.lit(True))
 
 
 def trained(plan):
@@ -50,6 +50,14 @@ def test_without_a_budget_every_document_is_read_once():
     plan, report = plan_mixture(frame, {"a": 1, "b": 1}, Mixture(domain_shares=SHARES))
     assert plan.height == frame.height == report.num_out
     assert plan["epochs"].unique().to_list() == [1]
+
+
+def test_what_was_kept_in_place_of_duplicates_is_not_left_out_by_the_budget():
+    frame = documents(a=("code", 1000, 100)).with_columns(is_alone=pl.int_range(pl.len()) % 10 != 0)
+    plan, report = plan_mixture(frame, {"a": 1}, Mixture(domain_shares=SHARES, token_budget=40_000))
+    kept = plan.filter(pl.col("split").is_not_null())["document_id"]
+    assert report.dropped["over_budget"] > 500
+    assert set(frame.filter(~pl.col("is_alone"))["document_id"]) <= set(kept)
 
 
 def test_a_budget_divides_by_domain_and_weight():

@@ -31,10 +31,12 @@ from codeft_assets.curation.quality.labels import MAX_LABEL, LabeledDocuments
 from codeft_assets.curation.quality.rankers import FITTERS, build_features
 from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.curation.quality.signals import measure_signals
+from codeft_assets.curation.quality.thresholds import Threshold, minimum_by_language
 from codeft_assets.sources import SOURCES
 
 SEED = 0
 MIN_UNSEEN_DOCUMENTS = 20
+NUM_FILES_A_LANGUAGE = 400
 NUM_PEER_BYTES = 1_000_000  # datatrove reads half a megabyte a second
 
 
@@ -150,6 +152,35 @@ def speeds(classifier: Any, texts: list[str], linear: Any = None) -> float:
     return megabytes / seconds
 
 
+LANGUAGE_BY_SUFFIX = {
+    **{".py": "python", ".js": "javascript", ".ts": "typescript", ".c": "c", ".h": "c", ".cpp": "cpp", ".hpp": "cpp"},
+    **{".rs": "rust", ".go": "go", ".java": "java", ".sh": "shell", ".md": "text"},
+}
+
+
+def drop_share_by_language(classifier: Any, minimum: float = 0.25) -> dict[str, dict[str, float]]:
+    """Return, of the installed packages' files, the share below ``minimum`` and below what each language must reach."""
+    files = [
+        path for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*")) if path.suffix in LANGUAGE_BY_SUFFIX
+    ]
+    chosen = []
+    for suffix in LANGUAGE_BY_SUFFIX:
+        of_suffix = [path for path in files if path.suffix == suffix and 500 < path.stat().st_size < 100_000]
+        chosen += of_suffix[:: max(len(of_suffix) // NUM_FILES_A_LANGUAGE, 1)]
+    language = [LANGUAGE_BY_SUFFIX[path.suffix] for path in chosen]
+    text = pa.array([path.read_text(encoding="utf-8", errors="replace") for path in chosen], pa.large_string())
+    values = pl.DataFrame({"language": language}).hstack(
+        score_documents(classifier, text, pa.array(language)).select("educational_value")
+    )
+    reached = minimum_by_language(values, Threshold(value=minimum))
+    calibrated = pl.col("language").replace_strict(reached, default=reached[""], return_dtype=pl.Float64)
+    value = pl.col("educational_value")
+    shares = values.group_by("language").agg(
+        files=pl.len(), fixed=(value < minimum).mean(), calibrated=(value < calibrated).mean()
+    )
+    return {row.pop("language"): row for row in shares.sort("language").iter_rows(named=True)}
+
+
 def datatrove_speed(texts: list[str]) -> float:
     """Return megabytes per CPU second of datatrove's FineWeb chain; a dropped document leaves the chain, as there."""
     from datatrove.data import Document
@@ -236,6 +267,7 @@ def main() -> None:
             "calibration_error": report.calibration_error,
             "num_training": len(training),
             "num_held_out": len(held_out),
+            "drop_share_by_language": drop_share_by_language(classifier),
             "num_labels_left_out": training.num_left_out + held_out.num_left_out,
         }
         print(json.dumps(numbers))

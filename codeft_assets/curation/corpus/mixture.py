@@ -85,6 +85,8 @@ class Mixture:
 
 
 MIXTURE = Mixture()
+_DRAWING_ORDER = ["source", "is_alone", "draw", "document_id"]
+"""A document that was kept in place of others comes first: left out by the budget, all of them would be lost."""
 
 
 def plan_mixture(
@@ -93,8 +95,8 @@ def plan_mixture(
     """Return one row per document by ``PLAN_SCHEMA``, and the row counts.
 
     Args:
-        documents: ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``num_chars`` and ``group_id`` of
-            the documents that passed every stage.
+        documents: ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``num_chars``, ``group_id``
+            and ``is_alone`` (it was kept in no duplicate's place) of the documents that passed every stage.
         weights: Relative weight of each source within its domain.
         mixture: Shares, budget, phases and seed.
     """
@@ -123,7 +125,7 @@ def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
 
     num_tokens = (pl.col("num_chars") / CHARS_PER_TOKEN).ceil().cast(pl.Int64)
     return documents.with_columns(num_tokens=num_tokens, draw=drawn("document_id"), group_draw=drawn("group_id")).sort(
-        "source", "draw", "document_id"
+        _DRAWING_ORDER
     )
 
 
@@ -161,7 +163,7 @@ def _assign_epochs_by_phase(training: pl.DataFrame, weights: Mapping[str, float]
     curated = unread.filter(pl.col("format").is_in(mixture.annealing_formats))
     annealed = _add_epochs(curated, budget * mixture.annealing_share, weights, mixture)
     others = unread.filter(~pl.col("format").is_in(mixture.annealing_formats))
-    begun = pl.concat([annealed.with_columns(annealing_epochs="epochs"), others]).sort("source", "draw", "document_id")
+    begun = pl.concat([annealed.with_columns(annealing_epochs="epochs"), others]).sort(_DRAWING_ORDER)
     rest = budget - int((begun["num_tokens"] * begun["epochs"]).sum())
     return _add_epochs(begun, rest, weights, mixture).with_columns(
         split=pl.when(pl.col("epochs") > 0).then(pl.lit(TRAIN)).otherwise(pl.lit(None, dtype=pl.String))
