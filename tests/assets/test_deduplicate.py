@@ -207,6 +207,15 @@ def test_a_formatter_makes_no_other_program(change):
     assert removed_programs(PROGRAM, change(PROGRAM)) == 1
 
 
+def test_braces_around_one_statement_are_a_style():
+    body = "for (int x : left) ans = max(ans, x, limit); " * 3 + "return ans + first - second;"
+    assert removed_programs(
+        body, body.replace("ans = max(ans, x, limit);", "{ ans = max(ans, x, limit); }"), ("cpp",) * 2
+    )
+    sets = "seen = set_of(first, second, third) or {first, second, third, fourth} - other"
+    assert not removed_programs(sets, sets.replace("{", "[").replace("}", "]"))
+
+
 def test_indentation_counts_in_python_only():
     moved = PROGRAM.replace("        return self.total", "            return self.total", 1)
     assert removed_programs(PROGRAM, moved, ("java", "java")) == 1

@@ -20,6 +20,7 @@ BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 PROSE, CODE, INDENTED = 0, 1, 2
 """What counts between words: nothing; operators and brackets; indentation, too."""
 _NEWLINE, _TAB, _SPACE, _LONGEST_UNIT = 10, 9, 32, 8
+_OPEN, _CLOSE = 123, 125  # { and }: around one statement they are a style, where indentation is none
 _SHIFT, _COUNT_BITS, _ONE, _BITS = np.uint64(32), np.uint64(16), np.uint64(1), np.uint64(64)
 _MIX = np.uint64(0xC4CEB9FE1A85EC53)  # MurmurHash3's 64-bit finalizer
 _PART_BYTES = 1 << 14
@@ -45,6 +46,8 @@ def _mark_of_byte():
 
 
 _MARK_OF_BYTE = _mark_of_byte()
+_ALONE = ~_table("\n{}")
+"""Bytes whose mark is the same in every style."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -82,7 +85,7 @@ def _gap_mark(data, at, end, unit):
             column += 1 if byte == _SPACE else _LONGEST_UNIT
         elif byte > _SPACE:
             last = byte
-        if _COUNTS[byte]:
+        if _COUNTS[byte] and (unit or (byte != _OPEN and byte != _CLOSE)):
             mark = (mark ^ np.uint64(byte)) * FNV_PRIME
         at += 1
     if column >= 0 and unit and not _CONTINUES[last]:
@@ -102,7 +105,7 @@ def _gap_marks(data, start, end, unit, edges, out):
             # most gaps are one byte long: no loop, no branch that depends on what it is
             out[num_words + i] = (
                 _MARK_OF_BYTE[data[last]]
-                if begin - last == 1 and data[last] != _NEWLINE
+                if begin - last == 1 and _ALONE[data[last]]
                 else _gap_mark(data, last, begin, unit)
             )
             last = edges[2 * i + 1]
