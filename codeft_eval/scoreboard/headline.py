@@ -74,13 +74,18 @@ def _relative(board: Scoreboard) -> str:
 def _best_ratio(board: Scoreboard) -> Row | None:
     """Return a row with a ratio to a Qwen 2.5: a measured one before a published one, the headline model first."""
     rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio]
-    qwens = [row for row in rows if row.reference_model.startswith(_FAMILY)]
+    qwens = [row for row in rows if _is_of_family(row)]
     order = {name: number for number, name in enumerate(REFERENCE_MODELS)}
     return min(
         qwens,
         key=lambda row: (row.provenance != "measured", order.get(row.reference_model, len(order))),
         default=None,
     )
+
+
+def _is_of_family(row: Row) -> bool:
+    """Return whether a row is beside a Qwen 2.5: a strategy's is beside its control, which no data would raise."""
+    return row.reference_model.startswith(_FAMILY)
 
 
 def _next_step(board: Scoreboard, scored: Sequence[tuple[str, Estimate]]) -> str:
@@ -118,7 +123,7 @@ def _train_more(board: Scoreboard) -> str:
 
 
 def _weakest(board: Scoreboard) -> str:
-    rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio]
+    rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio and _is_of_family(row)]
     row = min(rows, key=lambda row: row.ratio.value if row.ratio else 0.0)
     return f"Add data for the weakest: {_title(row)}, {show_ratio(row.ratio)} of {row.reference_model}"
 

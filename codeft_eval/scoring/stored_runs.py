@@ -33,6 +33,8 @@ class StoredRuns:
     """Without them."""
     grades: Mapping[tuple[str, str], Grade]
     """(task id, completion) -> its grade."""
+    unit: str
+    """Of the attempts' costs: tokens, or bytes."""
 
     @property
     def first(self) -> Score:
@@ -45,12 +47,12 @@ class StoredRuns:
         return get_benchmark(self.first.benchmark)
 
 
-def read_runs(folders: Sequence[Path], count: Callable[[str], int]) -> StoredRuns:
+def read_runs(folders: Sequence[Path], num_tokens: Callable[[str], int] | None = None) -> StoredRuns:
     """Return finished runs as problems, each with the attempts of all runs in the order of ``folders``.
 
     Args:
         folders: Folders of scores, as ``run`` writes them.
-        count: The size of a text, in tokens of the model.
+        num_tokens: Counts a text's tokens; None: costs are in bytes.
 
     Raises:
         ValueError: a run is not finished, was changed, is of other data, or differs from the first in model or asking;
@@ -68,6 +70,7 @@ def read_runs(folders: Sequence[Path], count: Callable[[str], int]) -> StoredRun
         )
     if first.prompt_end != AS_WRITTEN:
         items = [without_end(item) for item in items]
+    count = num_tokens or _num_bytes
     rows = [row for folder in folders for row in read_samples(folder)]
     attempts: dict[str, list[Attempt]] = {item.task_id: [] for item in items}
     for row in rows:
@@ -77,7 +80,12 @@ def read_runs(folders: Sequence[Path], count: Callable[[str], int]) -> StoredRun
         items=tuple(items),
         problems=tuple(Problem(without_tests(item), tuple(attempts[item.task_id])) for item in items),
         grades={(row["task_id"], row["completion"]): _grade(row) for row in rows},
+        unit="tokens" if num_tokens else "bytes",
     )
+
+
+def _num_bytes(text: str) -> int:
+    return len(text.encode())
 
 
 def _check(folder: Path, score: Score, first: Score) -> None:

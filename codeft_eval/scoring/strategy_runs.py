@@ -42,8 +42,10 @@ class Result:
 
     strategy: str
     score: Score
+    unit: str
+    """Of costs: tokens, or bytes where no tokenizer counted."""
     num_tokens: int
-    """Or bytes, where no tokenizer counted: of the strategy's answers, over all items."""
+    """Of the strategy's answers, over all items, in ``unit``."""
     fallbacks: dict[str, int]
     """Reason -> items that the strategy could not choose for."""
     control: str
@@ -74,7 +76,7 @@ def solve_runs(
     """
     counting = tokenizer or checkpoint
     if counting is None:
-        return run_strategies(read_runs(folders, lambda text: len(text.encode())), names, output, options)
+        return run_strategies(read_runs(folders), names, output, options)
     from codeft_eval.scoring.checkpoint_writer import open_writer, token_counter
 
     runs, writer = read_runs(folders, token_counter(counting)), None
@@ -177,6 +179,7 @@ def _run(name: str, judge: _Judge, workbench: Workbench) -> Result:
     return Result(
         strategy=name,
         score=ours.score,
+        unit=judge.runs.unit,
         num_tokens=sum(answer.num_tokens for answer in answers),
         fallbacks=dict(Counter(answer.fallback for answer in answers if answer.fallback)),
         control=find_strategy(name).control,
@@ -217,7 +220,8 @@ def _rounds(answers: Sequence[Answer], judge: _Judge) -> tuple[float, ...]:
 
 def results_table(results: Sequence[Result]) -> str:
     """Return results as Markdown: each pass rate with its interval and tokens, beside its control's."""
-    columns = ("strategy", "pass@1 (95 %)", "n", "could not choose", "tokens", "control at equal tokens", "its tokens")
+    unit = results[0].unit
+    columns = ("strategy", "pass@1 (95 %)", "n", "could not choose", unit, f"control at equal {unit}", f"its {unit}")
     columns += ("difference (95 %)", "detectable", "p (Holm)", "against the first attempt (95 %)", "shown")
     adjusted = _holm(results)
     return markdown.table(columns, [_cells(result, adjusted.get(result.strategy)) for result in results])

@@ -15,7 +15,7 @@ from codeft_eval.strategies.examples import Example, function_of, literal_argume
 
 Arguments = tuple[object, ...]
 NUM_INPUTS = 12
-"""CodeT (arXiv 2207.10397) has as many tests an item as samples; what more inputs tell apart falls off fast."""
+"""Argument lists a problem: our choice, of which no other was tried."""
 _TRIES = 20
 """Variations drawn for an input that is wanted; a function of one truth value has two inputs only."""
 

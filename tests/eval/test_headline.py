@@ -51,6 +51,15 @@ def test_unsound_verdicts_and_lost_items_come_before_any_other_step():
     assert headline(sound).next_step.startswith("Add data for the weakest: HumanEval")
 
 
+def test_the_weakest_is_a_benchmark_and_not_a_strategy_that_lost_to_its_control():
+    chosen, control = score(passed=5, protocol_name="agree"), score(passed=30, protocol_name="agree")
+    board = make_scoreboard([score(), chosen], {"control: any of the same attempts": [control]})
+    assert {row.reference_model for row in board.rows if row.protocol_name == "agree" and row.ratio} == {
+        "control: any of the same attempts"
+    }
+    assert headline(board).next_step.endswith(" of Qwen2.5-Coder-1.5B")
+
+
 def test_no_path_of_this_machine_is_on_the_page():
     page = scoreboard_html(make_scoreboard([score(model="/home/someone/.codeft/model/checkpoint")]), "<svg></svg>")
     assert "/home/someone" not in page

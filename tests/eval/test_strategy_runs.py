@@ -72,6 +72,7 @@ def test_a_strategy_is_a_score_of_its_own_with_its_cost_and_control(solved):
     sizes = [size + len(ITEMS[n].solution.encode() if n < 6 else WRONG) for n, size in enumerate(sizes)]
     assert own.num_tokens == own.control_tokens == sum(sizes)
     assert sum(own.fallbacks.values()) == 2
+    assert "| bytes | control at equal bytes | its bytes |" in (output / "strategies.md").read_text()
     assert results["greedy"].score.metrics["pass@1"].value == 0
     assert json.loads((output / "strategies.json").read_text())["rows"][1]["num_tokens"] == own.num_tokens
 
