@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ MAX_TRIES = 3
 """Of a unit that raises or whose worker dies. Without a bound, Marin looped over one bad shard (#4575)."""
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Of the cluster that this process starts; Ray's own default is 30 % of the memory."""
+_CONNECT_SECONDS = 10
 _PACKAGES = ("codeft_assets", "codeft_eval", "codeft_training")
 _FORMATS = ("numba", "numpy", "polars", "pyarrow")
 """Packages whose version may show in a shard's bytes."""
@@ -82,18 +84,16 @@ class _RayExecutor:
         node_is_lost = isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError)
         call.num_failures += not node_is_lost
         cause = error.cause if isinstance(error, exceptions.RayTaskError) else None
-        if isinstance(cause, OtherCodeError):
-            raise cause
-        if call.num_failures < MAX_TRIES:
-            first_line = str(cause or error).strip().split("\n")[0]
+        first_line = str(cause or error).strip().split("\n")[0]
+        if call.num_failures < MAX_TRIES and not isinstance(cause, OtherCodeError):
             _log.warning("unit %s runs again (%d failures): %s", call.name, call.num_failures, first_line)
             self._waiting.append(call)
             return
         if cause is not None:
             raise cause
         raise RuntimeError(
-            f"unit {call.name} lost its worker {MAX_TRIES} times, most often for lack of memory; finished units are "
-            f"kept: run the asset again on nodes with more memory, or with fewer CPUs for Ray to fill"
+            f"unit {call.name} lost its worker {MAX_TRIES} times, most often for lack of memory ({first_line}); "
+            f"finished units are kept: run the asset again on nodes with more memory, or with fewer CPUs for Ray to fill"
         ) from error
 
 
@@ -120,15 +120,29 @@ def ray_cluster(address: str, workers: int, _num_calls: int) -> Iterator[_RayExe
             f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
         ) from error
     if not ray.is_initialized():
-        _connect(ray, address, workers)
+        connect(ray, address, workers)
     yield _RayExecutor(ray)
 
 
-def _connect(ray: Any, address: str, workers: int) -> None:
+def connect(ray: Any, address: str, workers: int) -> None:
+    """Connect this process to the cluster at the address, or start one.
+
+    Raises:
+        ConnectionError: nothing answers there.
+    """
     if address == "ray":
         address = os.environ.get("RAY_ADDRESS") or "local"
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     sizes = {"num_cpus": workers, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
-    ray.init(address, logging_level=logging.WARNING, **(sizes if address == "local" else {}))
+    try:
+        if host and port.isdigit():  # Ray itself waits for minutes
+            socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
+        ray.init(address, logging_level=logging.WARNING, **(sizes if address == "local" else {}))
+    except OSError as error:
+        raise ConnectionError(
+            f"no Ray cluster answers at {address!r} ({error}); start one with ray start --head, or correct "
+            f"CODEFT_EXECUTOR or RAY_ADDRESS"
+        ) from error
 
 
 def run_checked(driver_environment: str, function: Callable[..., Any], *args: Any) -> Any:

@@ -1,5 +1,6 @@
 """Executors: chosen by name, and a unit that fails is named wherever it ran."""
 
+import socket
 import sys
 
 import pytest
@@ -29,6 +30,16 @@ def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path):
     table = Store(str(tmp_path)).table("doubled")
     with pytest.raises(ValueError, match=r"'ray' needs Ray: pip install 'codeft\[cluster\]', or set CODEFT_EXECUTOR"):
         map_shards(double, units(tmp_path / "log"), table, stage=STAGE, executor=find_executor("ray", 1))
+
+
+def test_an_address_where_nothing_listens_is_refused_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"ray://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(
+            ConnectionError, match=rf"no Ray cluster answers at '{address}' \(.*refused\); start one with"
+        ):
+            ray_executor.connect(None, address, 1)
 
 
 @pytest.mark.parametrize("name", ["local", "processes"])
