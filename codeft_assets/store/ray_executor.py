@@ -93,7 +93,7 @@ class _RayExecutor:
             raise cause
         raise RuntimeError(
             f"unit {call.name} lost its worker {MAX_TRIES} times, most often for lack of memory ({first_line}); "
-            f"finished units are kept: run the asset again on nodes with more memory, or with fewer CPUs for Ray to fill"
+            f"finished units are kept: run the asset again on nodes with more memory or with fewer CPUs for Ray to fill"
         ) from error
 
 
