@@ -17,7 +17,7 @@ from codeft_eval.scoring.prompting import prompt_items
 from codeft_eval.scoring.strategy_runs import LIMITS
 from codeft_eval.strategies.attempts import Answer, Problem, Workbench
 from codeft_eval.strategies.examples import find_examples, parse_prompt
-from codeft_eval.strategies.table import GREEDY, find_strategy
+from codeft_eval.strategies.table import find_strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Solution:
 def solve_prompt(checkpoint: Path, text: str, strategy: str, options: Options) -> Solution:
     """Return the solution of a Python prompt that ends with a function's signature and docstring.
 
-    Attempts are the greedy completion and, but for the strategy ``greedy``, ``options.num_samples`` others.
+    Attempts are the greedy completion and, where the strategy draws samples, ``options.num_samples`` others.
 
     Raises:
         ValueError: the prompt has no function, or checkpoint, strategy or options are unusable.
@@ -48,12 +48,14 @@ def solve_prompt(checkpoint: Path, text: str, strategy: str, options: Options) -
     ):
         writer = open_writer(checkpoint, protocol, options, Path(folder))
         attempts = writer.complete([asked])
-        if strategy != GREEDY:
+        if chosen.draws_samples:
             attempts += writer.draw([asked], options.num_samples, temperature=options.temperature)[0]
         (answer,) = chosen.choose([Problem(asked, tuple(attempts))], Workbench(sandbox.run, writer))
     num_examples = len(find_examples(asked.source_prefix, asked.entry_point))
     outcome = f"{answer.fallback}; this is the first attempt" if answer.fallback else chosen.words
-    summary = f"{strategy}: {outcome}; {len(attempts)} attempts, {num_examples} examples, {answer.num_tokens} tokens"
+    summary = (
+        f"{strategy}: {outcome}; attempts drawn: {len(attempts)}, {num_examples} examples, {answer.num_tokens} tokens"
+    )
     return Solution(asked.to_program(answer.text).source, answer, summary)
 
 

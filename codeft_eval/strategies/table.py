@@ -26,12 +26,14 @@ class Strategy:
     choose: Choose
     control: str
     """At equal tokens; empty for the one that chooses nothing."""
+    draws_samples: bool = True
+    """Whether it chooses among several attempts, or needs the first only."""
     needs_model: bool = False
     """Besides the attempts, which may be stored."""
 
 
 STRATEGIES: dict[str, Strategy] = {
-    GREEDY: Strategy(words="the first attempt", choose=first_attempt, control=""),
+    GREEDY: Strategy(words="the first attempt", choose=first_attempt, control="", draws_samples=False),
     "examples": Strategy(
         words="the first attempt that passes the prompt's own examples, else the first",
         choose=by_examples,
@@ -51,6 +53,7 @@ STRATEGIES: dict[str, Strategy] = {
         words=f"the first attempt, then up to {NUM_ROUNDS} more that read the last one with its error on the examples",
         choose=refine,
         control=RESAMPLING,
+        draws_samples=False,
         needs_model=True,
     ),
     "rank": Strategy(

@@ -143,7 +143,10 @@ def test_a_prompt_is_solved_by_a_checkpoint(checkpoint, tmp_path, capsys):
     assert main(["solve", "--prompt", str(prompt), *options]) == 1
     printed = capsys.readouterr()
     assert printed.out.startswith(prompt.read_text().rstrip())
-    assert "examples: no attempt passes the prompt's examples; this is the first attempt; 3 attempts" in printed.err
+    assert (
+        "examples: no attempt passes the prompt's examples; this is the first attempt; attempts drawn: 3" in printed.err
+    )
+    assert "attempts drawn: 1," in solve_prompt(checkpoint, prompt.read_text(), "refine", OPTIONS).summary
     for bad, reason in (("x = 1", "defines no function"), ("def f(:", "is no Python")):
         with pytest.raises(ValueError, match=reason):
             solve_prompt(checkpoint, bad, "examples", OPTIONS)
