@@ -34,8 +34,7 @@ FOREIGN = {
     *("acc", "acc_norm", "arc_easy", "hellaswag"),
     # patterns, and text itself
     *("|", "double", "Return the …", "area: what is now true", "num_*", "*_fraction", "30%"),
-    "def is_palindrome(text: str) -> bool:",
-    'return text.startswith(("P", "Z", "B", "C", "D")) and text[0] == text[-1]',
+    "taught-unverified",
 }
 """Between backticks, and no name of ours."""
 

@@ -142,7 +142,7 @@ def moved(tmp_path_factory):
         r"from codeft_assets\.curation\.ingest import normalize\b",
         "from codeft_assets.words import tidy as normalize",
     )
-    assert edit(folder, r"\b_is_random\b", "_looks_random") > 1
+    assert edit(folder, r"\bis_random\b", "looks_random") > 1
     assert edit(folder, r"\bgroup_near_duplicates\b", "groups_of_similar") > 1
     return folder
 
@@ -172,7 +172,7 @@ def test_a_repaired_redactor_redoes_the_mixture_and_no_unrelated_table(home, tmp
     code = copy_of_the_packages(tmp_path / "code")
     assert edit(
         code / "codeft_assets",
-        r"(def _is_random\([^)]*\)[^:]*:\n)",
+        r"(def is_random\([^)]*\)[^:]*:\n)",
         r"\1    if len(locals()) > 9:\n        return False\n",
     )
     again = tmp_path / "home"

@@ -14,7 +14,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-GROUPS = ("upstream", "documents", "quality", "dedup", "decontamination", "corpus", "model", "scores", "scoreboard")
+GROUPS = (
+    *("upstream", "exercises", "documents", "quality", "dedup", "decontamination"),
+    *("corpus", "model", "scores", "scoreboard"),
+)
 """First parts of the asset keys: the folders in ``tables`` and ``files``."""
 _DAGSTER = ("dagster.yaml", "storage", "history", "schedules", "logs", ".telemetry", ".nux", ".logs_queue")
 _TEMPORARY = ".tmp-*"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from codeft_assets.command.__main__ import UI
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
     path for name in ("codeft_assets", "codeft_training", "codeft_eval") for path in ROOT.glob(f"{name}/**/*.py")
@@ -142,7 +144,8 @@ def served_commands(text):
 
 
 def test_the_web_server_listens_on_loopback_only_unless_told_otherwise():
-    lines = [line for name in ("Makefile", "README.md") for line in served_commands((ROOT / name).read_text())]
+    pages = "\n".join((ROOT / name).read_text() for name in ("Makefile", "README.md"))
+    lines = [*served_commands(pages), *served_commands(" ".join(UI))]
     assert lines
     assert [line for line in lines if "--host 127.0.0.1" not in line and "-h 127.0.0.1" not in line] == []
     compose = (ROOT / "docker" / "compose.yaml").read_text()
