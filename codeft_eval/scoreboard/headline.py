@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from codeft_eval.benchmarks.benchmark import CHAT
 from codeft_eval.scoreboard.formatting import show_ratio, show_tokens
 from codeft_eval.scoreboard.reference import REFERENCE_MODELS
 from codeft_eval.scoreboard.rows import Row, Scoreboard
@@ -45,11 +44,7 @@ def show_checkpoint(board: Scoreboard) -> str:
 
 def _scored(board: Scoreboard) -> list[tuple[str, Estimate]]:
     """Return the pass rate of each benchmark and protocol that has one, by title."""
-    return list({_title(row): row.ours for row in board.rows if row.metric == PASS_AT_1 and row.ours}.items())
-
-
-def _title(row: Row) -> str:
-    return f"{row.title} as a chat" if row.protocol_name == CHAT else row.title
+    return list({row.title: row.ours for row in board.rows if row.metric == PASS_AT_1 and row.ours}.items())
 
 
 def _ability(scored: Sequence[tuple[str, Estimate]]) -> str:
@@ -67,7 +62,7 @@ def _relative(board: Scoreboard) -> str:
         return f"{show_ratio(board.overall.ratio)} of {board.headline}: {board.overall.note}"
     row = _best_ratio(board)
     if row:
-        return f"{show_ratio(row.ratio)} of {row.reference_model} on {_title(row)}, {row.provenance}"
+        return f"{show_ratio(row.ratio)} of {row.reference_model} on {row.title}, {row.provenance}"
     return "No ratio to Qwen 2.5 yet: it has not been measured on these items"
 
 
@@ -125,7 +120,7 @@ def _train_more(board: Scoreboard) -> str:
 def _weakest(board: Scoreboard) -> str:
     rows = [row for row in board.rows if row.metric == PASS_AT_1 and row.ratio and _is_of_family(row)]
     row = min(rows, key=lambda row: row.ratio.value if row.ratio else 0.0)
-    return f"Add data for the weakest: {_title(row)}, {show_ratio(row.ratio)} of {row.reference_model}"
+    return f"Add data for the weakest: {row.title}, {show_ratio(row.ratio)} of {row.reference_model}"
 
 
 def _interval(rate: Estimate) -> str:

@@ -28,6 +28,11 @@ def test_passing_and_failing_benchmarks_stand_in_one_sentence_with_their_interva
     )
 
 
+def test_a_score_by_chat_is_named_by_its_title_alone():
+    chat = score("embedded", 12, 44, protocol_name="chat", title="Embedded functions (chat)")
+    assert headline(make_scoreboard([chat])).ability == "Solves 27.3 % of Embedded functions (chat) (16.3–41.8, n = 44)"
+
+
 def test_one_ratio_is_shown_before_there_is_an_overall_one_and_a_measured_one_comes_first():
     assert headline(make_scoreboard([score(passed=23)])).relative.startswith("0.50 (")
     theirs = score("embedded", 19, 44, model="Qwen", model_hash="q" * 64)
