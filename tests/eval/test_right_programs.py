@@ -45,7 +45,7 @@ def grades(request):
 def test_a_program_passes_exactly_if_it_is_right(grades, name):
     if name not in grades:
         pytest.skip(f"one of {libraries_of(CASES[name])} is not installed")
-    if libraries_of(CASES[name]) and sys.prefix.startswith("/tmp/"):  # noqa: S108  the jail's own /tmp covers it
+    if libraries_of(CASES[name]) and sys.prefix.startswith("/tmp/"):
         pytest.skip("the jail hides /tmp, and with it what a library there imports late")
     grade = grades[name]
     assert (grade.verdict == "passed") == CASES[name]["must_pass"], grade
