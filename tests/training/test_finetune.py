@@ -15,20 +15,14 @@ from codeft_training.train.finetune import micro_batch
 from codeft_training.train.run import train
 from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def base(made, tmp_path_factory):
     output = tmp_path_factory.mktemp("base")
     train(training_run(made, output, max_steps=2), Collected())
     return output / "checkpoint"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def losses(reporter):

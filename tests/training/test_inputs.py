@@ -18,6 +18,8 @@ from codeft_training.train.inputs import check_inputs
 from codeft_training.train.run import train
 from tests.training.children import SERVER, Bombs, Collected, finetuning_run, training_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @pytest.fixture(scope="module")
 def base(made, tmp_path_factory):
@@ -33,14 +35,6 @@ def smaller(made, tmp_path_factory):
     train_tokenizer(Corpus(made / "corpus"), folder / "tokenizer", vocab_size=294)
     pack(Corpus(made / "corpus"), folder / "tokenizer", folder / "packed", context_tokens=64)
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def with_config(base, folder, **changes):

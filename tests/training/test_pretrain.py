@@ -26,15 +26,9 @@ from codeft_training.train.signals import StopRequest
 from tests.training.children import Collected, eight_kills, finetuning_run, together, training_run
 from tests.training.corpus_folder import plain, write_corpus
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = DistributedContext(0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def resumed(run, reporter=None):

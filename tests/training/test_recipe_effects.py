@@ -9,6 +9,8 @@ from codeft_training.recipes import RECIPES
 from codeft_training.train.run import train
 from tests.training.children import Collected, finetuning_run, training_run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BRIEF = {
     "max_steps": 4, "save_every_steps": 2, "validate_every_steps": 2, "log_every_steps": 2, "validation_rows": 2,
     "batch_rows": 2, "accumulation_steps": 2, "max_grad_norm": 0.1, "decay_fraction": 0.5, "warmup_fraction": 0.25,
@@ -56,14 +58,6 @@ def other_base(made, tmp_path_factory):
     output = tmp_path_factory.mktemp("other_base")
     train(training_run(made, output, max_steps=2, seed=3), Collected())
     return output / "checkpoint"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def outcome(run):

@@ -29,6 +29,8 @@ from codeft_training.train.signals import StopRequest
 from tests.training.children import Collected, finetuning_run, together, training_run
 from tests.training.corpus_folder import plain, row, write_corpus
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = DistributedContext(0, 1, torch.device("cpu"))
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
@@ -39,14 +41,6 @@ OPTIONS = {
     "masked_inputs": 0.3,
     "procedural_fraction": 0.4,
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from codeft_training.train.run import train
 from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
 from tests.training.corpus_folder import default_rows, write_corpus
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BROAD = {"name": "broad", "share": 0.5, "mixture": {"source=plain": 1.0}}
 ANNEAL = {
     "name": "anneal",
@@ -33,14 +35,6 @@ ANNEAL = {
 }
 CHAT = {"name": "chat", "share": 0.25, "start_rate": 0.2, "end_rate": 0.0, "mixture": {"format=instruct": 1}}
 STAGES = {"stages": (BROAD, ANNEAL, CHAT), "decay_fraction": 0.0}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
