@@ -33,6 +33,7 @@ from torch import nn
 
 from codeft_assets.base.files import file_hash
 from codeft_training.data.packed_rows import PackedRows
+from codeft_training.data.variation import MASK_TOKEN
 from codeft_training.measure.metrics import Metrics
 from codeft_training.measure.throughput import flops_per_token, peak_tflops
 from codeft_training.model import distributed
@@ -49,6 +50,12 @@ TINY = {
     "intermediate_size": 128, "batch_rows": 4, "accumulation_steps": 2, "bf16": False, "compile": "off",
 }  # fmt: skip
 ATTENTION = {"flash": (True, False), "cudnn": (False, True)}
+WAYS = ("options", "bare", "eager", "trainer")
+REPETITION = {
+    "weight_decay_schedule": "falling", "dropout": 0.1, "document_order": "shuffled", "ema_decay": 0.98,
+    "masked_inputs": 0.12,
+}  # fmt: skip
+"""All options for repeated data that change a step."""
 
 
 def print_progress(line: str) -> None:
@@ -130,7 +137,8 @@ def packed_folder(folder: Path, recipe: PretrainRecipe, num_rows: int = 4096) ->
     (packed / "manifest.json").write_text(json.dumps(manifest))
     from tokenizers import Tokenizer, models
 
-    words = models.WordLevel({f"t{i}": i for i in range(recipe.model.vocab_size)}, unk_token="t0")
+    names = ["t0", MASK_TOKEN, *(f"t{i}" for i in range(2, recipe.model.vocab_size))]
+    words = models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="t0")
     Tokenizer(words).save(str(tokenizer / "tokenizer.json"))
     return TrainingRun(
         packed=PackedRows(packed), tokenizer=tokenizer, output=folder / "output", recipe=recipe, lineage={}
@@ -370,9 +378,14 @@ def measured(
     choose_attention("flash")
     best = row("ours, as the recipe says", ours(recipe, options.each, options.profile))
     result: dict[str, Any] = {"gflop_per_token": round(flops / 1e9, 4), "ours": best}
-    result["bare"] = row("bare compiled loop", fitted(bare, recipe, options.each))
-    result["eager"] = row("bare eager loop over the Hub model", fitted(eager, recipe, options.each))
-    result["trainer"] = row("transformers.Trainer, eager", trainer(recipe))
+    others: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+        "options": ("ours, options for repeated data", lambda: ours(recipe.override(**REPETITION), options.each)),
+        "bare": ("bare compiled loop", lambda: fitted(bare, recipe, options.each)),
+        "eager": ("bare eager loop over the Hub model", lambda: fitted(eager, recipe, options.each)),
+        "trainer": ("transformers.Trainer, eager", lambda: trainer(recipe)),
+    }
+    for way in options.ways:
+        result[way] = row(others[way][0], others[way][1]())
     result["sweep"] = []
     for choice in itertools.product(options.micro, options.compile, options.attention, options.optimizer):
         wanted, attention = configured(recipe, *choice), choice[2]
@@ -387,7 +400,7 @@ def measured(
         result["sweep"].append(dict(zip(("rows", "compile", "attention", "optimizer"), choice, strict=True)) | found)
     speeds = [best["tokens_per_second"], *(entry["tokens_per_second"] for entry in result["sweep"])]
     result["best_tokens_per_second"] = max(speeds)
-    for other in ("bare", "eager", "trainer"):
+    for other in options.ways:
         speed = result[other]["tokens_per_second"]
         result[f"ratio_to_{other}"] = round(best["tokens_per_second"] / speed, 3) if speed else None
     return result
@@ -400,6 +413,8 @@ def main() -> None:
     parser.add_argument("--compile", nargs="+", default=["layers", "model"], choices=["off", "layers", "model"])
     parser.add_argument("--attention", nargs="+", default=["flash"], choices=["flash", "cudnn", "documents"])
     parser.add_argument("--optimizer", nargs="+", default=["muon"], choices=["muon", "adamw"])
+    parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=WAYS, help="measured beside the recipe")
+    parser.add_argument("--set", nargs="*", default=[], help="NAME=VALUE: fields of the recipe, in all of ours")
     parser.add_argument("--seconds", type=float, default=60.0, help="no measurement of the sweep begins after these")
     parser.add_argument("--each", type=float, default=2.0, help="seconds of each measurement after compiling")
     parser.add_argument("--profile", action="store_true", help="show the kernels of one of our steps")
@@ -414,6 +429,7 @@ def main() -> None:
     for number, name in enumerate(options.models, start=1):
         recipe = MODELS[name].override(max_steps=1000, log_every_steps=20, save_every_steps=10**6,
                          validate_every_steps=10**6, budget_seconds=0, **(TINY if options.tiny else {}))  # fmt: skip
+        recipe = recipe.parse(dict(text.split("=", 1) for text in options.set))
         deadline = start + options.seconds * number / len(options.models)
         result["models"][name] = measured(name, recipe, options, deadline, ceiling)
     if options.json:
