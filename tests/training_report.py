@@ -5,7 +5,7 @@
 
 FOLDER has a folder for each model (`result.json`, `metrics.jsonl`, and the folder of each score), `small` and `cpu`
 with the results of small models by corpus and seed (`s.CORPUS.SEED.json`), and `ledger.json`, `overlap.json`,
-`options.json`, `teacher.json`, `generation.json`, `demo.json` and `commands.json`.
+`options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `demo.json` and `commands.json`.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.walk import ROOT
 
 REPORT, PAGE = ROOT / "docs/training_report.json", ROOT / "docs/training_report.md"
 PICTURE = ROOT / "docs/pictures/training-run.png"
-MODELS = {"A": "from scratch, 46M", "B": "from SmolLM2-135M-Instruct"}
+MODELS = {"A": "from scratch, 46M", "B": "from SmolLM2-135M-Instruct", "C": "as A, uncurated"}
 SCORES = {
     "humaneval": "HumanEval",
     "humaneval20": "HumanEval, 20 samples at temperature 0.8",
@@ -33,10 +33,24 @@ CORPORA = {
     "curated": "curated",
     "nodedup": "without deduplication",
     "nofilter": "without the quality filter",
+    "nodecon": "without decontamination",
     "raw": "uncurated",
 }
-SIZES = {"small": "10.5M, 17.0M tokens, one H200", "cpu": "0.8M, 0.5M tokens, one CPU core"}
+SIZES = {
+    "cpu": "0.8M, 0.5M tokens, one CPU core",
+    "small": "10.5M, 17.0M tokens, one H200",
+    "large": "46M, 0.21 billion tokens, one H200",
+}
+AT_FULL_SIZE = {"curated": "A", "raw": "C"}
+FILES = ("ledger", "overlap", "options", "teacher", "generation", "train_gpu", "finetune")
 UNSEEN = "probe_bits_per_byte_unseen_code"
+WAYS = {
+    "graphs": "ours: CUDA graphs, 2,048 rows, greedy",
+    "graphs_sampled": "ours, sampled",
+    "batches": "transformers, in batches sorted by length",
+    "continuous": "transformers, continuous batching",
+    "static_loop": "static loop over `generate`, 64 rows",
+}
 CURVES = {
     "loss": "training loss, nats a token",
     "bits_per_byte": "held out, bits per byte",
@@ -47,25 +61,35 @@ CURVES = {
 def collect(folder):
     """Return the whole report as JSON holds it."""
     commands = _read(folder / "commands.json")
-    report = {name: _read(folder / f"{name}.json") for name in ("ledger", "overlap", "options", "teacher")}
+    report = {name: _read(folder / f"{name}.json") for name in FILES}
     report |= {"models": {name: _model(folder / name) for name in MODELS}, "commands": commands}
-    report["ablation"] = {size: _small(folder / size) for size in SIZES}
+    report["ablation"] = {size: _small(folder / size) for size in ("cpu", "small")}
+    report["ablation"]["large"] = {
+        corpus: {"0": _read(folder / model / "result.json")["probe"][UNSEEN]} for corpus, model in AT_FULL_SIZE.items()
+    }
     report["overlap"] = {name: _overlap(folder, report["overlap"], name) for name in MODELS}
     passed = {name: report["models"][name]["scores"]["humaneval"] for name in MODELS}
     report["humaneval_from_scratch"] = _percent(passed["A"]) | {"command": commands["A"]}
     report["humaneval_from_base"] = _percent(passed["B"]) | {"command": commands["B"]}
-    gap = differences(report["ablation"]["cpu"])["raw"]
+    gap = differences(report["ablation"]["small"])["raw"]
     report["curated_minus_uncurated_bits_per_byte"] = {
         "value": round(-gap["mean"], 5),
         "low": None if gap["high"] is None else round(-gap["high"], 5),
         "high": None if gap["low"] is None else round(-gap["low"], 5),
         "n": gap["n"],
-        "of": "seeds of the model on the CPU",
-        "command": commands["cpu"],
+        "of": "seeds of the model of 10.5M; at 46M, one seed, the sign is the other one (see ablation)",
+        "command": commands["small"],
     }
     demo = _read(folder / "demo.json")
     report["demo_composed_pass_rate"] = _percent(demo) | {"command": commands["demo"]}
-    report["generation_tokens_per_second"] = _read(folder / "generation.json")
+    report["generation_tokens_per_second"] = {
+        "value": round(report["generation"]["graphs"]["tokens_per_second"]),
+        "low": None,
+        "high": None,
+        "n": report["generation"]["prompts"],
+        "of": "prompts, greedy, the second of two runs; Qwen2.5-Coder-0.5B-Instruct on one H200",
+        "command": commands["generation"],
+    }
     return report
 
 
@@ -131,6 +155,9 @@ def tables(report):
         "ablation": _ablation(report),
         "teacher": _teacher(report),
         "options": _options(report),
+        "generation": _generation(report),
+        "training speed": _training_speed(report),
+        "fine-tuning speed": _finetuning_speed(report),
     }
 
 
@@ -234,6 +261,40 @@ def _bounds(found):
     return "one seed" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f} ({found['n']} seeds)"
 
 
+def _generation(report):
+    found = report["generation"]
+    rows = [
+        (
+            title,
+            f"{found[way]['tokens_per_second']:,.0f}",
+            f"{found['graphs']['tokens_per_second'] / found[way]['tokens_per_second']:.1f}",
+        )
+        for way, title in WAYS.items()
+    ]
+    return table(("way", "tokens a second", "ours, greedy, is faster by"), rows)
+
+
+def _training_speed(report):
+    rows = [
+        (title, *(f"{found[way]['tokens_per_second']:,} ({found[way]['tflops']:.0f})" for found in models))
+        for models in [report["train_gpu"]["models"].values()]
+        for way, title in {"ours": "ours", "options": "ours, with all options for repeated data"}.items()
+    ]
+    return table(
+        ("loop, each layer compiled alone", *(f"{name}: tokens/s (TFLOP/s)" for name in report["train_gpu"]["models"])),
+        rows,
+    )
+
+
+def _finetuning_speed(report):
+    found = report["finetune"]
+    titles = {"ours": "ours, documents kept apart", "trl": "TRL's SFTTrainer", "bare": "bare loop, fused AdamW"}
+    rows = [
+        (title, f"{found[way]['tokens_per_second']:,}", f"{found[way]['gpu_gib']:.1f}") for way, title in titles.items()
+    ]
+    return table(("loop", "tokens a second", "GiB of GPU memory"), rows)
+
+
 def render(page, report):
     """Return the page with the tables of the report between their marks."""
     for name, text in tables(report).items():
@@ -247,8 +308,8 @@ def draw(report):
     """Write the picture of the curves."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    for axes, model in zip(figure.subplots(1, 2), MODELS, strict=True):
+    figure = Figure(figsize=(11, 3.2), layout="constrained")
+    for axes, model in zip(figure.subplots(1, 3), MODELS, strict=True):
         curve = report["models"][model]["curve"]
         for name, title in CURVES.items():
             points = [(row["step"], row[name]) for row in curve if name in row]
