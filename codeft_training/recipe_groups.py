@@ -213,8 +213,14 @@ class FinetuningConfig:
     """A Hub id or folder."""
     lora_rank: int = 0
     """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
+    compile: str = "off"
+    """``layers``: each decoder layer by ``torch.compile``, for which the first step takes longer; or nothing (``off``)."""
+
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"compile": ("off", "layers")}
 
     def __post_init__(self) -> None:
         require_types(self)
         require(self, "a Hub id or a folder", bool, "base_model")
         require(self, "at least 0", lambda n: n >= 0, "lora_rank")
+        for name, choices in self.CHOICES.items():
+            require(self, f"one of {choices}", choices.__contains__, name)

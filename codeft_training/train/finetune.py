@@ -81,6 +81,8 @@ class Finetuner:
             processing_class=AutoTokenizer.from_pretrained(self._tokenizer),
             peft_config=lora_config(recipe, model, self._token_ids) if lora_rank else None,
         )
+        if recipe.finetuning.compile == "layers":
+            compile_layers(trainer.model)
         resume = latest_valid(self._folder)
         # never `True`: the trainer would take the newest folder by name, complete or not
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -90,6 +92,23 @@ class Finetuner:
         if adapter.kept_checkpoint is not None:
             _load_weights(trained, adapter.kept_checkpoint, is_lora=bool(lora_rank))
         return trained.merge_and_unload() if lora_rank else trained
+
+
+def compile_layers(model: Any) -> None:
+    """Compile the decoder layers in place, under the names that they have; ``TrlAdapter`` evaluates without.
+
+    Raises:
+        ValueError: the model's class does not say what its layers are.
+    """
+    names = set(model._no_split_modules or ())
+    layers = [module for module in model.modules() if type(module).__name__ in names]
+    if not layers:
+        raise ValueError(
+            f"compile = 'layers' needs a model that names its layers, and {type(model).__name__} does not; "
+            f"set compile=off"
+        )
+    for layer in layers:
+        layer.compile(dynamic=False)
 
 
 def _load_weights(model: Any, checkpoint: Path, *, is_lora: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,11 @@ from codeft_training.model.optimizer import is_hidden_matrix
 from codeft_training.model.schedule import Schedule
 from codeft_training.train.callbacks.callback import Callback, StepLog
 from codeft_training.train.checkpoints import checkpoint_path, is_valid, library_write_errors, mark_complete
+
+
+def _without_compiling() -> AbstractContextManager[Any]:
+    """Return a context whose shapes, other than those of the steps, are not worth a graph each."""
+    return torch.compiler.set_stance("force_eager")
 
 
 def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
@@ -111,7 +117,7 @@ class TrlAdapter(TrainerCallback, ExportableState):
         """Return each label's loss in nats, ``[rows, context]``."""
         device = self.model.device
         inputs = {"input_ids": ids} if positions is None else {"input_ids": ids, "position_ids": positions}
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._bf16):
+        with _without_compiling(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=self._bf16):
             logits = self.model(**{name: torch.from_numpy(part).to(device) for name, part in inputs.items()}).logits
         wanted = torch.from_numpy(labels).to(device).flatten()
         nats = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), wanted, reduction="none")
@@ -119,7 +125,13 @@ class TrlAdapter(TrainerCallback, ExportableState):
 
     def generator(self) -> Generate:
         """Return a greedy generator."""
-        return greedy_generator(self.model, bf16=self._bf16)
+        generate = greedy_generator(self.model, bf16=self._bf16)
+
+        def generate_eagerly(prompts: Sequence[Sequence[int]], num_tokens: int) -> list[list[int]]:
+            with _without_compiling():
+                return generate(prompts, num_tokens)
+
+        return generate_eagerly
 
     def weights_are_finite(self) -> bool:
         """Return whether every weight is a finite number."""

@@ -6,8 +6,8 @@
 
 ``FOLDER`` is a Hub model with its tokenizer. All three train all weights in bf16 autocast on the same random rows, all
 tokens in the loss; with ``--lora-rank``, ours and TRL's train low-rank additions. Ours keeps the documents of a row
-apart, ``--documents`` of them, and measures, guards and logs as it does in a run; TRL's and the bare loop see a row as
-one document. The bare loop has clipping and a fused AdamW. The last line is one JSON object.
+apart, ``--documents`` of them, and measures, guards and logs as it does in a run, with and without compiled layers;
+TRL's and the bare loop see a row as one document. The bare loop has clipping and a fused AdamW. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,9 @@ def measured(run: TrainingRun) -> dict[str, Any]:
     free()
     assert isinstance(run.recipe, FinetuneRecipe)
     found: dict[str, Any] = {"ours": {"tokens_per_second": round(ours(run)), "gpu_gib": peak_gib()}}
+    free()
+    eager = replace(run, recipe=run.recipe.override(compile="off"))
+    found["ours_eager"] = {"tokens_per_second": round(ours(eager)), "gpu_gib": peak_gib()}
     found["trl"] = fitted(plain_trl, run)
     if not run.recipe.finetuning.lora_rank:
         found["bare"] = fitted(bare, run)
@@ -262,7 +266,7 @@ def main() -> None:
         recipe = RECIPES["qwen2.5-0.5b-sft"].override(
             base_model=str(base), lora_rank=options.lora_rank, max_steps=options.steps, validation_rows=0,
             log_every_steps=10, save_every_steps=10**6, validate_every_steps=10**6, batch_rows=options.rows,
-            accumulation_steps=options.accumulation, context_tokens=options.context,
+            accumulation_steps=options.accumulation, context_tokens=options.context, compile="layers",
         )  # fmt: skip
         assert isinstance(recipe, FinetuneRecipe)
         device = torch.cuda.get_device_name() if CUDA else "cpu"

@@ -173,7 +173,7 @@ def test_a_recipe_from_scratch_has_no_field_of_fine_tuning(field):
         find_recipe("smoke", {field: "4"})
 
 
-@pytest.mark.parametrize("field", ["hidden_size", "vocab_size", "z_loss", "optimizer", "compile", "budget_seconds"])
+@pytest.mark.parametrize("field", ["hidden_size", "vocab_size", "z_loss", "optimizer", "parallel", "budget_seconds"])
 def test_a_recipe_that_fine_tunes_has_no_field_that_trl_would_ignore(field):
     with pytest.raises(ValueError, match=f"fine-tunes a base model and has no field '{field}'; it has .*lora_rank"):
         find_recipe(FINE_TUNED.name, {field: "1"})
