@@ -214,7 +214,7 @@ class FinetuningConfig:
     lora_rank: int = 0
     """Rank of the additions that are trained (LoRA, arXiv 2106.09685); 0 trains all weights."""
     compile: str = "off"
-    """``layers``: each decoder layer by ``torch.compile``, for which the first step takes longer; or nothing (``off``)."""
+    """The unit of ``torch.compile``: ``layers`` (the first step takes longer) or nothing (``off``)."""
 
     CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"compile": ("off", "layers")}
 

@@ -7,7 +7,8 @@
 ``FOLDER`` is a Hub model with its tokenizer. All three train all weights in bf16 autocast on the same random rows, all
 tokens in the loss; with ``--lora-rank``, ours and TRL's train low-rank additions. Ours keeps the documents of a row
 apart, ``--documents`` of them, and measures, guards and logs as it does in a run, with and without compiled layers;
-TRL's and the bare loop see a row as one document. The bare loop has clipping and a fused AdamW. The last line is one JSON object.
+TRL's and the bare loop see a row as one document. The bare loop has clipping and a fused AdamW. The last line is one
+JSON object.
 """
 
 from __future__ import annotations
