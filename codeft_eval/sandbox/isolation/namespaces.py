@@ -16,6 +16,9 @@ from codeft_eval.sandbox.isolation import syscalls
 
 SCRATCH = "/tmp"  # noqa: S108  inside the new root; where tempfile looks
 PROCESSES = "/proc"
+_BELOW_SCRATCH = "/below_scratch"
+"""A second place of what the host has below ``SCRATCH``, such as a virtual environment, from which it is mounted again
+over each child's own scratch."""
 _NOBODY = 65534
 _UNSHARE_ATTEMPTS = 50
 _ALL = (
@@ -45,8 +48,9 @@ class Root:
 class Namespaces:
     """The namespaces of one worker, made by ``enter``."""
 
-    def __init__(self, own_pid_namespace: int) -> None:
+    def __init__(self, own_pid_namespace: int, names_below_scratch: list[str]) -> None:
         self._own_pid_namespace = own_pid_namespace
+        self._names_below_scratch = names_below_scratch
 
     @classmethod
     def enter(cls, root: Root) -> Namespaces:
@@ -55,9 +59,10 @@ class Namespaces:
         _continue_as_first_process()
         own_pid_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         _change_root(root)
+        names_below_scratch = os.listdir(SCRATCH)
         _become_nobody()
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 9)
-        return cls(own_pid_namespace)
+        return cls(own_pid_namespace, names_below_scratch)
 
     def fork(self) -> int:
         """Fork a child that is process 1 of a pid namespace of its own: killing it kills all it started."""
@@ -68,10 +73,12 @@ class Namespaces:
         return pid
 
     def mount_scratch(self, size_bytes: int, num_files: int = 1024) -> None:
-        """Give the calling child an empty folder that vanishes with it."""
+        """Give the calling child a folder that vanishes with it: empty but for what is visible of the host below it."""
         syscalls.unshare(syscalls.CLONE_NEWNS)
         options = f"size={size_bytes},nr_inodes={num_files},mode=700"
         syscalls.mount("scratch", SCRATCH, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, options)
+        for name in self._names_below_scratch:
+            _bind(f"{_BELOW_SCRATCH}/{name}", f"{SCRATCH}/{name}")
         os.chdir(SCRATCH)
 
 
@@ -151,11 +158,12 @@ def _change_root(root: Root) -> None:
     for folder, source in sources.items():
         _bind_folder(f"/host{source}", folder)
     for path in root.files:
-        _bind_file(f"/host{path}", path)
+        _bind(f"/host{path}", path)
     for path, target in root.links:
         os.symlink(target, path)
     for folder in (SCRATCH, PROCESSES):
         os.makedirs(folder, mode=0o755, exist_ok=True)
+    _bind(SCRATCH, _BELOW_SCRATCH)
     if root.needs_processes:
         _keep_hidden_processes()
     syscalls.unmount("/host")
@@ -174,18 +182,21 @@ def _keep_hidden_processes() -> None:
 
 
 def _bind_folder(source: str, target: str) -> None:
-    os.makedirs(target, exist_ok=True)
-    syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
+    _bind(source, target)
     # Hidden, for the benchmarks' answers may be installed there.
     for parent in ("", "/lib/python3*", "/local/lib/python3*"):
         for path in glob.glob(f"{target}{parent}/*-packages"):
             syscalls.mount("none", path, "tmpfs", syscalls.MS_NOSUID, "size=4k,mode=755")
 
 
-def _bind_file(source: str, target: str) -> None:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    syscalls.mount(source, target, None, syscalls.MS_BIND)
+def _bind(source: str, target: str) -> None:
+    """Show a folder, with what is mounted below it, or a file at a second path."""
+    if os.path.isdir(source):
+        os.makedirs(target, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
+    syscalls.mount(source, target, None, syscalls.MS_BIND | syscalls.MS_REC)
 
 
 def _become_nobody() -> None:

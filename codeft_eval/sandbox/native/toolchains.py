@@ -130,7 +130,7 @@ _ENTRIES = (
         environment={
             "GO111MODULE": "off",
             "GOCACHE": f"{SCRATCH}/.cache",
-            "GOPATH": f"{SCRATCH}/go",
+            "GOPATH": f"{SCRATCH}/.gopath",  # not /tmp/go, which may be the toolchain itself
             "GOFLAGS": "-p=1",
         },
         split=Split(

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from codeft_eval.sandbox.isolation.levels import DEVICES
-from codeft_eval.sandbox.isolation.namespaces import Root
+from codeft_eval.sandbox.isolation.namespaces import SCRATCH, Root
 from codeft_eval.sandbox.native.toolchain import Toolchain
 from codeft_eval.sandbox.native.toolchains import TOOLCHAINS
 
@@ -71,11 +71,11 @@ def _executable(tool: str) -> str:
 
 
 def _own_prefix(executable: str) -> str:
-    """Return the folder of a tool outside /usr, as of /opt/node/bin/node; never a home or a whole disk."""
+    """Return the folder of a tool outside /usr, as of /opt/node/bin/node; never a home, a whole disk or all of /tmp."""
     path = Path(executable)
     prefix = path.parents[1] if path.parent.name == "bin" and len(path.parents) > 2 else path.parent
-    is_private = prefix in (Path.home(), *Path.home().parents)
-    return "" if executable.startswith(("/usr/", "/bin/", "/tmp/")) or is_private else str(prefix)  # noqa: S108  only compared
+    is_private = prefix in (Path.home(), *Path.home().parents, Path(SCRATCH))
+    return "" if executable.startswith(("/usr/", "/bin/")) or is_private else str(prefix)
 
 
 def _sysroots(toolchain: Toolchain) -> list[str]:
