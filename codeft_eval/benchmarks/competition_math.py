@@ -30,7 +30,7 @@ COMPETITION_MATH = Benchmark(
     languages=("text",),
     protocol="0-shot, greedy; the answer where the problem asks for a value and its solution boxes, states or ends "
     "on one; bits per byte of the solution, or of a problem without one",
-    version=2,
+    version=3,
     data=DataFile(
         name="competition_math.jsonl",
         columns=("task_id", "problem", "solution", "answer"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from codeft_eval.benchmarks.math_expressions import parse_answer
 from codeft_eval.benchmarks.math_tokens import MAXIMUM_LENGTH, Node, NotReadableError
-from codeft_eval.benchmarks.math_values import NUMERIC_KINDS, is_same_ratio, is_same_value
+from codeft_eval.benchmarks.math_values import NUMERIC_KINDS, has_open_sum, is_same_ratio, is_same_value
 
 _CHARACTERS = str.maketrans({
     "\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u00f7": "/", "\u2264": r"\le ", "\u2265": r"\ge ",
@@ -130,9 +130,11 @@ def _is_same_text(given: str, expected: str) -> bool:
     if _is_same_word(given, expected):
         return True
     try:
-        return _is_same(parse_answer(given), parse_answer(expected))
+        answer, reference = parse_answer(given), parse_answer(expected)
     except NotReadableError:
         return False
+    is_unfinished = answer[0] != "list" and has_open_sum(answer) and not has_open_sum(reference)
+    return not is_unfinished and _is_same(answer, reference)
 
 
 def _without_spaces(text: str) -> str:

@@ -12,6 +12,7 @@ from math import factorial
 
 from codeft_eval.benchmarks.math_tokens import Node
 
+_ARITHMETIC = {"number", "add", "multiply", "divide", "power"}
 _DIGITS, _EQUAL_DIGITS, _MAXIMUM_EXPONENT, _MAXIMUM_FACTORIAL = 60, 40, 10_000, 1_000
 _PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534")
 # Where letters are evaluated: on both sides of 0 and 1, since roots and logarithms are undefined at some.
@@ -33,6 +34,25 @@ def is_same_ratio(left: Node, right: Node) -> bool:
     """Return whether two expressions are the same but for a constant factor, as equal equations are."""
     ratios = _agreements(left, right, lambda one, other: one / other if other else None)
     return bool(ratios) and all(_is_near(ratio, ratios[0]) for ratio in ratios)
+
+
+def has_open_sum(node: Node) -> bool:
+    """Return whether numbers are left to be added, as in ``501^2-499^2``, which may restate the problem; not ``1+1/2``.
+
+    A sum with a letter, a root or a function has no shorter form in general.
+    """
+    kind, *parts = node
+    if kind == "add" and _kinds(node) <= _ARITHMETIC and not _is_mixed_number(parts):
+        return True
+    return any(has_open_sum(part) for part in parts if isinstance(part, tuple))
+
+
+def _kinds(node: Node) -> set[str]:
+    return {node[0]}.union(*(_kinds(part) for part in node[1:] if isinstance(part, tuple)))
+
+
+def _is_mixed_number(terms: list[Node]) -> bool:
+    return [term[0] for term in terms] == ["number", "divide"]
 
 
 def _agreements(left: Node, right: Node, compare: Callable[[Decimal, Decimal], Decimal | None]) -> list | None:

@@ -1,7 +1,8 @@
 """Completions that others published get the verdicts that they published with them.
 
 ``CODEFT_PUBLISHED`` is the folder qwencoder-eval/base/outptus/qwen2.5-coder of QwenLM/Qwen2.5-Coder@d5ead97f, with the
-items' own files in its folder ``benchmarks``; nothing of either is in this repository.
+items' own files in its folder ``benchmarks``, and in ``math`` the files ``output/*_maj1.json`` of
+wellecks/lm-evaluation-harness, branch open-web-math; nothing of these is in this repository.
 """
 
 import json
@@ -66,3 +67,27 @@ def test_programs_of_mbpp_get_their_published_verdicts_with_the_tests_of_then(pu
     found = {task for task in ours if (ours[task] == "passed") != (theirs[task][0]["base_status"] == "pass")}
     assert len(ours) == 399
     assert found <= differing.keys()
+
+
+_READ_FURTHER = "upstream's reader took an answer to a later problem that the model made up"
+_OTHER_MATH = {
+    "Evaluate: $(2^2)^3$.": _READ_FURTHER,
+    "What is the only integer whose square is less than its double?": _READ_FURTHER,
+    "What is the sum of the first 10 odd positive integers?": _READ_FURTHER,
+    "What is the value of the expression $x^2+ 5x-6$, when $x =-1$?": _READ_FURTHER,
+}
+
+
+@pytest.mark.slow
+def test_answers_to_math_get_their_published_verdicts(published):
+    files = sorted((published / "math").glob("*.json"))
+    rows = [row for file in files for row in json.loads(file.read_text())["cache"]["math_algebra_easy"]]
+    differing = {row["problem"] for row in rows if is_right(row) != bool(row["acc"])}
+    assert len(rows) == 890
+    assert differing <= _OTHER_MATH.keys()
+
+
+def is_right(row):
+    check, stops = BENCHMARKS["math"].answer_check, BENCHMARKS["math"].stops
+    given = check.find_answer(row["metadata"]["candidates"].split(stops[0])[0])
+    return given is not None and check.is_equal(given, row["answer"])
