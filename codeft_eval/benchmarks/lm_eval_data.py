@@ -10,9 +10,10 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,13 @@ def load_task(name: str) -> Any:
     config = read_config(name)
     place = _local_data(name, config)
     try:
-        whole = {key: value for key, value in load_yaml(_find_file(name)).items() if key not in ("tag", "task_list")}
-        task = ConfigurableTask(config=whole | place)
+        with _nltk_refuses_downloads():
+            settings = load_yaml(_find_file(name))
+            whole = {key: value for key, value in settings.items() if key not in ("tag", "task_list")}
+            task = ConfigurableTask(config=whole | place)
     except Exception as error:
         raise ValueError(
-            f"lm-eval's task {name!r} does not load: {type(error).__name__}: {error}; what it needs must be here, "
-            "packages and data, for nothing is downloaded"
+            f"lm-eval's task {name!r} does not load: {type(error).__name__}: {error}; {_remedy(error)}"
         ) from error
     unknown = [metric for metric, compute in task._metric_fn_list.items() if compute is None]
     if unknown and task.config.process_results is None:
@@ -82,6 +84,38 @@ def load_task(name: str) -> Any:
             "metrics are lm-eval's own"
         )
     return task
+
+
+@contextmanager
+def _nltk_refuses_downloads() -> Iterator[None]:
+    """Let a task that fetches NLTK's data at import fail with what is missing; NLTK itself has no such switch."""
+    if find_spec("nltk") is None:
+        yield
+        return
+    import nltk
+
+    download, nltk.download = nltk.download, _refuse_download
+    try:
+        yield
+    finally:
+        nltk.download = download
+
+
+def _refuse_download(name: str, *_: Any, **__: Any) -> None:
+    raise ValueError(
+        f"NLTK's data {name!r} is not here; run `python -m nltk.downloader -d FOLDER {name}` where there is a network, "
+        "and name FOLDER in NLTK_DATA"
+    )
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about a task that does not load: for a missing package, lm-eval's own extra."""
+    package = getattr(error, "name", "") if isinstance(error, ModuleNotFoundError) else ""
+    if not package:
+        return "what it needs must be here, packages and data, for nothing is downloaded"
+    extra = re.compile(rf"^{re.escape(package)}\b.*extra == ['\"](\S+)['\"]")
+    found = [match[1] for requirement in requires("lm-eval") or () if (match := extra.match(requirement))]
+    return f"pip install '{f'lm-eval[{found[0]}]' if found else package}'"
 
 
 def read_config(name: str) -> dict[str, Any]:

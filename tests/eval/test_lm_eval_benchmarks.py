@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -224,12 +225,45 @@ def test_hellaswag_has_lm_evals_own_numbers(name_tasks, tmp_path):
     assert score.num_scored == 19
 
 
-def test_ifeval_without_the_packages_of_its_check_names_one(name_tasks, tmp_path):
-    """They are no dependency of ours, and lm-eval imports them with the task."""
-    if importlib.util.find_spec("langdetect") or importlib.util.find_spec("immutabledict"):
-        pytest.skip("its packages are installed")
+@pytest.fixture
+def ifeval(name_tasks, tmp_path):
     rows = [{"key": 1, "prompt": "Write.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{"n": None}]}]
     write_dataset(tmp_path / "data" / "google" / "IFEval", rows, "train")
     name_tasks("ifeval", data=tmp_path / "data")
-    with pytest.raises(ValueError, match=r"lm-eval's task 'ifeval'.*(langdetect|immutabledict)"):
-        load_items(get_benchmark("lm_eval_ifeval"))
+    return get_benchmark("lm_eval_ifeval")
+
+
+def test_ifeval_without_the_packages_of_its_check_names_their_extra(ifeval, monkeypatch):
+    """They are no dependency of ours, and lm-eval imports them with the task."""
+    for package in ("langdetect", "immutabledict"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=r"lm-eval's task 'ifeval'.*langdetect.*; pip install 'lm-eval\[ifeval\]'"):
+        load_items(ifeval)
+
+
+def test_a_task_downloads_no_data_of_nltk(name_tasks, tmp_path):
+    """As ifeval's does when it is imported; a failed download would show only after the completions are written."""
+    (tmp_path / "functions.py").write_text("import nltk\nnltk.download('punkt_tab')\n\ndef text(document):\n    pass\n")
+    task = TASK.format(name="own", rows=tmp_path / "rows.jsonl", more=METRIC.format(name="exact_match"))
+    (tmp_path / "own.yaml").write_text(task.replace('"{{question}}"', "!function functions.text"))
+    name_tasks("own", include=tmp_path)
+    with pytest.raises(ValueError, match=r"NLTK's data 'punkt_tab' is not here; run `python -m nltk.downloader"):
+        load_items(get_benchmark("lm_eval_own"))
+
+
+def test_ifeval_is_scored_where_its_packages_and_data_are(ifeval, tmp_path):
+    if not (importlib.util.find_spec("langdetect") and importlib.util.find_spec("immutabledict")):
+        pytest.skip("lm-eval[ifeval] is not installed")
+    import nltk
+    from nltk.tokenize.punkt import PunktParameters, save_punkt_params
+
+    folder = tmp_path / "tokenizers" / "punkt_tab"
+    folder.mkdir(parents=True)
+    nltk.data.path.insert(0, str(tmp_path))
+    try:
+        save_punkt_params(PunktParameters(), str(folder / "english"))
+        score = run_checkpoint(write_checkpoint(tmp_path / "m", seed=1), ifeval, tmp_path / "o", Options())
+    finally:
+        nltk.data.path.remove(str(tmp_path))
+    assert score.num_scored == 1
+    assert score.metrics.keys() >= {"prompt_level_strict_acc", "prompt_level_loose_acc"}
