@@ -69,6 +69,7 @@ def test_a_toolchain_below_the_scratch_runs(tmp_path, monkeypatch):
     assert check_language.__wrapped__("javascript") == "works"
 
 
-def test_a_tool_does_not_make_all_of_tmp_visible():
+def test_of_a_tool_its_own_packages_are_visible_and_never_all_of_tmp():
     assert _own_prefix("/tmp/go/bin/go") == "/tmp/go"
+    assert _own_prefix("/tmp/node_modules/typescript/bin/tsc") == "/tmp/node_modules"
     assert _own_prefix("/tmp/bin/go") == _own_prefix("/tmp/go") == ""

@@ -71,9 +71,13 @@ def _executable(tool: str) -> str:
 
 
 def _own_prefix(executable: str) -> str:
-    """Return the folder of a tool outside /usr, as of /opt/node/bin/node; never a home, a whole disk or all of /tmp."""
+    """Return the folder of a tool outside /usr, as of /opt/node/bin/node; never a home, a whole disk or all of /tmp.
+
+    Of npm's packages it is the folder of all, since TypeScript 7 runs a program that lies in another package.
+    """
     path = Path(executable)
-    prefix = path.parents[1] if path.parent.name == "bin" and len(path.parents) > 2 else path.parent
+    packages = next((parent for parent in path.parents if parent.name == "node_modules"), None)
+    prefix = packages or (path.parents[1] if path.parent.name == "bin" and len(path.parents) > 2 else path.parent)
     is_private = prefix in (Path.home(), *Path.home().parents, Path(SCRATCH))
     return "" if executable.startswith(("/usr/", "/bin/")) or is_private else str(prefix)
 
