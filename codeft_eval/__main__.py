@@ -15,6 +15,7 @@ from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
 from codeft_eval.generation.engines import ENGINES
 from codeft_eval.sandbox.provider import SandboxError
+from codeft_eval.scoring.preference_pairs import PAIRS_PER_ITEM
 from codeft_eval.strategies.table import STRATEGIES
 
 _PROTOCOL_HELP = (
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         _add_replay,
         _add_check,
         _add_solve,
+        _add_pairs,
         _add_measure,
         _add_fetch,
         _add_hold_out,
@@ -117,6 +119,14 @@ def _add_solve(subparsers: Any) -> None:
     solve.add_argument("--device", default="", help="default: a GPU when there is one")
     _add_isolation(solve)
     solve.add_argument("--output", type=Path, help="folder for the results of runs")
+
+
+def _add_pairs(subparsers: Any) -> None:
+    text = "make preference pairs, a right completion over a wrong one, of runs on exercises of your own"
+    pairs = _command(subparsers, "pairs", commands.pairs, text)
+    pairs.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of one model's runs with samples")
+    pairs.add_argument("--pairs-per-item", type=int, default=PAIRS_PER_ITEM, help="of one exercise, at most")
+    pairs.add_argument("--output", type=Path, required=True, help="folder to write")
 
 
 def _add_benchmark(command: argparse.ArgumentParser, *, is_output_required: bool = True) -> None:

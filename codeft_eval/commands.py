@@ -78,6 +78,22 @@ def _solve_prompt(options: argparse.Namespace, chosen: Options) -> int:
     return 0 if not solution.answer.fallback else 1
 
 
+def pairs(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Make preference pairs of judged samples."""
+    from codeft_assets.base import markdown
+    from codeft_eval.scoring.preference_pairs import PAIRS_FILE, write_pairs
+
+    facts = write_pairs(options.runs, options.output, per_item=options.pairs_per_item)
+    left_out = facts.pop("left_out")
+    for name, value in facts.items():
+        print(f"{name}: {value}")
+    metadata = {name: value for name, value in facts.items() if isinstance(value, int | float)}
+    metadata |= {"dagster/row_count": facts["num_pairs"], "path": report.path((options.output / PAIRS_FILE).resolve())}
+    table = markdown.table(("left out because of", "items or pairs"), left_out.items())
+    reporter.materialize(metadata | {"left_out": report.markdown(table)}, facts["content_hash"])
+    return 0
+
+
 def check(options: argparse.Namespace, reporter: Reporter) -> int:
     """Check the harness itself on a benchmark."""
     from codeft_eval.scoring.harness_check import check_harness, write_check

@@ -10,6 +10,7 @@ from pathlib import Path
 from codeft_assets.base.report import open_reporter
 from codeft_training import commands
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
+from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES
 from codeft_training.recipes import RECIPES, SMOKE
 from codeft_training.train.launch import launch
 
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _tokenizer_options(add("tokenizer", commands.tokenizer, "train a recipe's byte-level BPE tokenizer on a corpus"))
     _pack_options(add("pack", commands.pack, "tokenize a corpus and pack it into a recipe's rows"))
     _train_options(add("train", commands.train, "train a recipe's model on packed rows, or resume"))
+    _prefer_options(add("prefer", commands.prefer, "train a checkpoint on preference pairs (DPO), or resume"))
     _export_model_options(add("export-model", commands.export_model, "write a finished run as a Hub model folder"))
     _export_corpus_options(add("export-corpus", commands.export_corpus, "write a corpus as a Hub dataset folder"))
     return parser
@@ -93,6 +95,13 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _recipe_options(command)
     command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
     _run_file_options(command)
+
+
+def _prefer_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--base", required=True, help="folder of the checkpoint to begin with, or a Hub id")
+    command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl of python -m codeft_eval pairs")
+    command.add_argument("--recipe", default=DPO.name, help=f"one of {sorted(PREFERENCE_RECIPES)}")
+    command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
 
 
 def _recipe_options(command: argparse.ArgumentParser) -> None:

@@ -121,6 +121,29 @@ def train(options: argparse.Namespace, reporter: Reporter) -> int:
     return 0
 
 
+def prefer(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Train a checkpoint on preference pairs, or resume; exit with 143 after a stop request."""
+    stop = StopRequest().install()
+    from codeft_training.preference_recipe import find_preference_recipe
+    from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped
+    from codeft_training.train.prefer import PreferenceRun
+    from codeft_training.train.prefer import prefer as train_on_pairs
+
+    recipe = find_preference_recipe(options.recipe, _pairs("--set", options.set))
+    try:
+        run = PreferenceRun(base_model=options.base, pairs=options.pairs, output=options.output, recipe=recipe)
+        result = train_on_pairs(run, reporter, stop)
+    except Stopped as stopped:
+        reporter.log(str(stopped))
+        return STOPPED_EXIT_CODE
+    metadata = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    metadata |= {f"held_out_{name}": round(value, 4) for name, value in result["held_out"].items()}
+    metadata |= {"recipe": recipe.name, "base_hash": result["base_hash"], "weights_hash": result["weights_hash"][:16]}
+    metadata["model_card"] = report.markdown(_card_body(options.output / "checkpoint"))
+    reporter.materialize(metadata | {"path": report.path(options.output / "checkpoint")}, result["content_hash"])
+    return 0
+
+
 def _train_metadata(result: dict[str, Any], checkpoint: Path) -> dict[str, Any]:
     numbers = {name: value for name, value in result.items() if isinstance(value, int | float)}
     numbers |= result["validation"] | result["probe"]

@@ -1,4 +1,4 @@
-"""``python -m codeft_assets.exercises``: print exercises, or write the benchmark of held-out compositions."""
+"""``python -m codeft_assets.exercises``: print exercises, or write some as a benchmark, held out or to practise on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from codeft_assets.base.files import write_atomically
-from codeft_assets.exercises.held_out import held_out_items, to_json_lines
+from codeft_assets.exercises.held_out import held_out_items, practice_items, to_json_lines
 from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.exercises.views import VIEWS, WRITE, exercise_row
 
@@ -22,15 +22,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--javascript", action="store_true", help="print JavaScript; nothing of it is mended")
     parser.add_argument("--subset", choices=SUBSETS, default=ALL.name)
     parser.add_argument("--benchmark", type=Path, metavar="FILE", help="write the held-out items to FILE and end")
+    text = "write --number items of --seed to FILE, of compositions that are trained on, and end"
+    parser.add_argument("--practice", type=Path, metavar="FILE", help=text)
     options = parser.parse_args(arguments)
+    subset = SUBSETS[options.subset]
     if options.benchmark:
-        write_atomically(
-            options.benchmark, to_json_lines(held_out_items(SUBSETS[options.subset], options.benchmark.stem))
-        )
+        write_atomically(options.benchmark, to_json_lines(held_out_items(subset, options.benchmark.stem)))
+        return 0
+    if options.practice:
+        drawn = {"number": options.number, "seed": options.seed}
+        write_atomically(options.practice, to_json_lines(practice_items(subset, options.practice.stem, **drawn)))
         return 0
     for number in range(options.number):
-        share, subset = float(options.javascript), SUBSETS[options.subset]
-        row = exercise_row(options.seed, number, views={options.view: 1.0}, javascript_share=share, subset=subset)
+        views, share = {options.view: 1.0}, float(options.javascript)
+        row = exercise_row(options.seed, number, views=views, javascript_share=share, subset=subset)
         sys.stdout.write(json.dumps(row) + "\n")
     return 0
 

@@ -1,5 +1,7 @@
 """The benchmark of held-out compositions: items in HumanEval's format that no row of the source has a composition of.
 
+Exercises to practise on have the same format and none of these compositions.
+
 ``codeft_eval`` ships the items as data, because it shares ``codeft_assets/base/`` only; a test makes them again and
 compares.
 """
@@ -50,6 +52,18 @@ def _exercises(subset: Subset) -> Iterator[Exercise]:
 
 def _calls(exercise: Exercise) -> Sequence[tuple[tuple[object, ...], object]]:
     return (*exercise.examples, *exercise.more_examples)[:MAX_ASSERTS]
+
+
+def practice_items(subset: Subset, name: str, *, number: int, seed: int) -> list[dict[str, str]]:
+    """Return ``number`` items of compositions that may be trained on; none of them is among the held-out items.
+
+    Args:
+        subset: Of the exercises.
+        name: Of the file, as in its task ids.
+        number: Of items.
+        seed: Of the draw; a source's own seed gives its own exercises.
+    """
+    return [_item(make_exercise(seed, place, subset=subset), f"{name}/{place}") for place in range(number)]
 
 
 def _item(exercise: Exercise, task_id: str) -> dict[str, str]:

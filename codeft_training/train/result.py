@@ -84,11 +84,12 @@ def _summary(run: TrainingRun, model: PreTrainedModel, metrics: Entries, seconds
         "probe": {k: v for k, v in eval_texts[-1].items() if k.startswith(BITS_PREFIX)} if eval_texts else {},
         **({"probe_seconds": _eval_seconds(metrics)} if eval_texts else {}),
         "seconds": round(seconds, 2),
-        "environment": _environment(),
+        "environment": environment(),
     }
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the versions of the libraries, and the device."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {os.cpu_count()}"

@@ -35,29 +35,44 @@ def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
     return checkpoint_path(Path(str(args.output_dir)), state.global_step)
 
 
-class GuardedTrainer(SFTTrainer):
-    """TRL's trainer with our schedule and decay, which reports to an adapter and explains a failure to save."""
+class OwnSchedule:
+    """A trainer of transformers with the learning rate and weight decay of our own loop, that explains a full disk."""
+
+    schedule: Schedule
+    lr_scheduler: Any
+    optimizer: Any
+    args: Any
+    state: Any
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
+        """Return the learning rate of our own loop: the trainer's WSD begins at 0 and falls along a cosine."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.schedule.rate)
+        return self.lr_scheduler
+
+    def get_decay_parameter_names(self, model: Any) -> list[str]:
+        """Return what our own optimizer decays: the matrices between hidden states, LoRA's among them."""
+        named = dict(model.named_parameters(remove_duplicate=False))  # of weights that are shared, too
+        trainer: Any = super()
+        return [name for name in trainer.get_decay_parameter_names(model) if is_hidden_matrix(name, named[name])]
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder, trainer = checkpoint_folder(self.args, self.state), super()
+        with explain_write_errors(folder, folder, also=library_write_errors()):
+            trainer._save_checkpoint(model, trial)  # type: ignore[misc]
+
+
+class GuardedTrainer(OwnSchedule, SFTTrainer):
+    """TRL's trainer of packed rows, which reports to an adapter."""
 
     def __init__(self, adapter: TrlAdapter, **settings: Any) -> None:
-        self._adapter = adapter
+        self._adapter, self.schedule = adapter, adapter.schedule
         super().__init__(callbacks=[adapter], **settings)
         self.remove_callback(PrinterCallback)  # our own log lines have the same numbers
         trained: Any = self.model
         head = trained.get_output_embeddings()
         if not hasattr(head, "bias"):  # peft's wrapper of trained rows hides it from TRL's loss
             object.__setattr__(head, "bias", head.original_module.bias)
-
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LambdaLR:
-        """Return the learning rate of our own loop: the trainer's WSD begins at 0 and falls along a cosine."""
-        if self.lr_scheduler is None:
-            chosen: Any = optimizer or self.optimizer
-            self.lr_scheduler = LambdaLR(chosen, self._adapter.schedule.rate)
-        return self.lr_scheduler
-
-    def get_decay_parameter_names(self, model: Any) -> list[str]:
-        """Return what our own optimizer decays: the matrices between hidden states, LoRA's among them."""
-        named = dict(model.named_parameters(remove_duplicate=False))  # of weights that are shared, too
-        return [name for name in super().get_decay_parameter_names(model) if is_hidden_matrix(name, named[name])]
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -66,11 +81,6 @@ class GuardedTrainer(SFTTrainer):
             (inputs["labels"] != -100).sum() if num_items_in_batch is None else num_items_in_batch
         )
         return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        folder = checkpoint_folder(self.args, self.state)
-        with explain_write_errors(folder, folder, also=library_write_errors()):
-            super()._save_checkpoint(model, trial)
 
 
 class TrlAdapter(TrainerCallback, ExportableState):

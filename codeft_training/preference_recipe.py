@@ -1,0 +1,110 @@
+"""A recipe of preference training: everything that decides its result besides the base model and the pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
+
+from codeft_training.recipe import values_hash
+from codeft_training.recipe_fields import PARSERS, require, require_types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceRecipe:
+    """Flat fields; all but name and words decide the weights, or what is logged and saved of the run."""
+
+    name: str
+    about: str
+    loss: str = "preference"
+    """``preference``: DPO (arXiv 2305.18290). ``chosen``: the likelihood of the right completions alone, which is its
+    control: as many steps on the same completions, without the wrong ones."""
+    beta: float = 0.1
+    """Of DPO: the higher, the nearer the model stays to its base."""
+    learning_rate: float = 1e-5
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    warmup_fraction: float = 0.1
+    """Share of the steps in which the rate rises; over the others it falls to a twentieth."""
+    pairs_per_step: int = 32
+    batch_pairs: int = 16
+    """Of a step, that are in memory at once."""
+    passes: float = 1.0
+    """Over the pairs."""
+    context_tokens: int = 1024
+    """Longer pairs are left out."""
+    seed: int = 1
+    """Of the order of pairs, and of the items whose pairs are held out."""
+    bf16: bool = False
+    log_every_steps: int = 5
+    save_every_steps: int = 50
+
+    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss": ("preference", "chosen")}
+    MONITORING: ClassVar[tuple[str, ...]] = ("batch_pairs", "log_every_steps", "save_every_steps")
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        whole = ("pairs_per_step", "batch_pairs", "context_tokens", "log_every_steps", "save_every_steps")
+        require(self, "at least 1", lambda n: n >= 1, *whole)
+        require(self, "positive", lambda x: x > 0, "beta", "learning_rate", "max_grad_norm", "passes")
+        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
+        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "warmup_fraction")
+        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
+        require(self, f"one of {self.CHOICES['loss']}", self.CHOICES["loss"].__contains__, "loss")
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields, as result files hold them."""
+        return asdict(self)
+
+    def weight_values(self) -> dict[str, Any]:
+        """Return the fields that decide the weights: no words, no monitoring, no division of a step."""
+        left_out = {"name", "about", *self.MONITORING}
+        return {name: value for name, value in self.record().items() if name not in left_out}
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over the fields that decide the weights."""
+        return values_hash(self.weight_values())
+
+    def parse(self, overrides: Mapping[str, str]) -> PreferenceRecipe:
+        """Return the recipe with fields replaced by values given as text.
+
+        Raises:
+            ValueError: there is no such field, or a value is not of its type or breaks its rule.
+        """
+        kinds = {entry.name: str(entry.type) for entry in fields(self) if entry.name not in {"name", "about"}}
+        values: dict[str, Any] = {}
+        for name, text in overrides.items():
+            if name not in kinds:
+                raise ValueError(
+                    f"recipe {self.name!r} trains on preferences and has no field {name!r}; it has {[*kinds]}"
+                )
+            parser, rule = PARSERS[kinds[name]]
+            try:
+                values[name] = parser(text)
+            except ValueError as error:
+                raise ValueError(f"recipe {self.name!r}: {name} = {text!r} must be {rule}") from error
+        return replace(self, **values)
+
+
+DPO = PreferenceRecipe(name="dpo", about="Direct preference optimization of a small model on its own judged attempts")
+PREFERENCE_RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        DPO,
+        replace(
+            DPO, name="chosen", about="The right completions alone, as many steps: the control of dpo", loss="chosen"
+        ),
+    )
+}
+
+
+def find_preference_recipe(name: str, overrides: Mapping[str, str]) -> PreferenceRecipe:
+    """Return the recipe ``name`` with fields replaced by ``overrides`` given as text.
+
+    Raises:
+        ValueError: there is no such recipe or field, or a value is not of the field's type.
+    """
+    if name not in PREFERENCE_RECIPES:
+        raise ValueError(f"recipe {name!r} trains on no preferences; choose one of {sorted(PREFERENCE_RECIPES)}")
+    return PREFERENCE_RECIPES[name].parse(overrides)
