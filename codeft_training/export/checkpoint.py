@@ -37,7 +37,8 @@ def save_checkpoint(model: PreTrainedModel, tokenizer_folder: Path, folder: Path
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    tokenizer.chat_template = plain_template(tokenizer.chat_template)
+    if tokenizer.chat_template:  # a base model may have none
+        tokenizer.chat_template = plain_template(tokenizer.chat_template)
     model.generation_config.eos_token_id = stop_ids(model.generation_config.eos_token_id, tokenizer)
     model.config.eos_token_id = tokenizer.eos_token_id
     model.config.use_cache = True  # trainers switch it off
