@@ -6,7 +6,7 @@ import os
 import dagster as dg
 
 VARIABLE = "CODEFT_PARTS"
-PARTS = {"preferences": "preferences/attempts, preferences/pairs, preferences/preferred"}
+PARTS = {"preferences": ("preferences/attempts", "preferences/pairs", "preferences/preferred")}
 """Name of a module here -> its assets."""
 
 
