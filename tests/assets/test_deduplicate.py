@@ -12,7 +12,8 @@ import xxhash
 
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
-from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures
+from codeft_assets.curation.dedup.shingle_sets import jaccard
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.kernels import words
 
@@ -90,7 +91,7 @@ def corpus(num_bases=150):
 def test_jaccard_equals_that_of_python_sets():
     texts = [*corpus(30), "short one", "Grüße aus Köln, wo es regnet und schneit", "a b c d e", "a b c d e"]
     left = np.arange(0, len(texts) - 1)
-    measured = jaccard(arrow(texts), left, left + 1, MinHashParams())
+    measured = jaccard(arrow(texts), left, left + 1, MinHashParams().shingle_words)
     expected = [similarity(texts[i], texts[i + 1]) for i in left]
     assert measured == pytest.approx(expected, abs=1e-6)
 

@@ -28,7 +28,8 @@ import xxhash
 
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
-from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures, jaccard
+from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures
+from codeft_assets.curation.dedup.shingle_sets import jaccard
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.stages.texts import text_column
 
@@ -248,8 +249,18 @@ def with_datatrove(texts):
     return set(range(len(texts))) - kept
 
 
+def with_dedup_rs(texts):
+    import dedup_rs
+
+    rows = np.arange(len(texts), dtype=np.uint32)
+    index = dedup_rs.EmbedFunc.from_b_r(14, 8, 5, 112, "text", "id", "u64", 5)
+    index.batch_embed_shard(texts, rows)
+    return set(range(len(texts))) - set(index.filter_duplicates(index.cluster(), rows))
+
+
 PEERS = {
     "rensa": with_rensa,
+    "dedup_rs": with_dedup_rs,
     "datasketch": with_datasketch,
     "daft": with_daft,
     "text_dedup": with_text_dedup,
@@ -322,7 +333,7 @@ def with_a_neighbor(texts, threshold):
     signed = compute_signatures(text, params)
     rows = (signed["num_shingles"] > 0).arg_true().to_numpy().astype(np.int64)
     later, earlier = candidate_pairs(rows, lambda band: signed[f"band_{band}"].to_numpy(), params.num_bands)
-    similar = jaccard(text, rows[later], rows[earlier], params) >= threshold
+    similar = jaccard(text, rows[later], rows[earlier], params.shingle_words) >= threshold
     return set(rows[later[similar]].tolist()) | set(rows[earlier[similar]].tolist())
 
 

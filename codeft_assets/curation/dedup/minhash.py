@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from codeft_assets.curation.kernels.minhash import band_keys, pairwise_jaccard, shingle_sets
+from codeft_assets.curation.kernels.minhash import band_keys
 from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
@@ -46,30 +46,13 @@ def compute_signatures(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
     ``shingle_sum`` is the sum of all shingle hashes modulo 2^64: equal for documents of the same
     shingles, so that a similarity that was computed for one of them holds for the other.
     """
-    signed = _sign(text, params)
+    how = params.shingle_words, _draw_odd_factors(params), params.num_bands
+    counts, sums, keys = band_keys(*text_buffers(text), *how)
     foreign, separated = separate_words(text)
-    if not len(foreign):
-        return signed
-    rows = np.arange(signed.height)
-    rows[foreign] = signed.height + np.arange(len(foreign))
-    return pl.concat([signed, _sign(separated, params)])[rows]
-
-
-def _sign(text: pa.Array, params: MinHashParams) -> pl.DataFrame:
-    data, offsets = text_buffers(text)
-    counts, sums, keys = band_keys(data, offsets, params.shingle_words, _draw_odd_factors(params), params.num_bands)
+    if len(foreign):
+        counts[foreign], sums[foreign], keys[:, foreign] = band_keys(*text_buffers(separated), *how)
     columns = dict(zip(params.band_columns(), keys, strict=True))
     return pl.DataFrame({"num_shingles": counts, "shingle_sum": sums, **columns})
-
-
-def jaccard(
-    text: pa.Array, left: npt.NDArray[np.int64], right: npt.NDArray[np.int64], params: MinHashParams
-) -> npt.NDArray[np.float32]:
-    """Return the exact Jaccard similarity of the shingle sets of documents ``left[i]`` and ``right[i]``."""
-    data, offsets = text_buffers(text)
-    no_marks = np.zeros(0, dtype=np.uint64), np.zeros(len(offsets), dtype=np.int64)
-    flat, sums, bounds = shingle_sets(data, offsets, params.shingle_words, *no_marks)
-    return pairwise_jaccard(flat, sums, bounds[:-1], bounds[1:], left, right)
 
 
 def _draw_odd_factors(params: MinHashParams) -> npt.NDArray[np.uint32]:

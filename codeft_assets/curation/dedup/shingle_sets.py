@@ -18,8 +18,8 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.dedup.pairs import Rows
-from codeft_assets.curation.kernels.minhash import pairwise_jaccard, shingle_sets
-from codeft_assets.curation.kernels.structure import CODE, INDENTED, PROSE, shingle_marks
+from codeft_assets.curation.kernels.shingle_sets import pairwise_jaccard, room_for_shingles, shingle_sets
+from codeft_assets.curation.kernels.structure import CODE, INDENTED, PROSE
 from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
@@ -32,6 +32,13 @@ STYLE_BY_LANGUAGE = {"text": PROSE, "python": INDENTED}
 def structure_styles(language: pl.Series) -> npt.NDArray[np.int8]:
     """Return what counts between words, one for each document."""
     return language.replace_strict(STYLE_BY_LANGUAGE, default=CODE, return_dtype=pl.Int8).to_numpy()
+
+
+def jaccard(text: pa.Array, left: Rows, right: Rows, shingle_words: int) -> npt.NDArray[np.float32]:
+    """Return the exact Jaccard similarity of the words of each pair of texts, whatever their structure."""
+    sets = ShingleSets(np.full(len(text), PROSE, dtype=np.int8), shingle_words)
+    sets.add(np.arange(len(text)), text)
+    return sets.jaccard(left, right)
 
 
 class ShingleSets:
@@ -61,16 +68,16 @@ class ShingleSets:
 
     def _add(self, rows: Rows, text: pa.Array) -> None:
         data, offsets = text_buffers(text)
-        marks = shingle_marks(data, offsets, self._styles[rows], self._width)
-        flat, sums, bounds = shingle_sets(data, offsets, self._width, *marks)
-        self._shingles.add(flat)
-        self._marks.add(sums)
+        room = room_for_shingles(offsets)
+        out = self._shingles.room(room), self._marks.room(room)
+        bounds = shingle_sets(data, offsets, self._width, self._styles[rows], *out)
         self._begins[rows] = bounds[:-1] + self._size
         self._ends[rows] = bounds[1:] + self._size
-        self._size += len(flat)
-        if self._size > self._max_held:
-            self._shingles.write()
-            self._marks.write()
+        self._size += int(bounds[-1])
+        for numbers in (self._shingles, self._marks):
+            numbers.num_held += int(bounds[-1])
+            if self._size > self._max_held:
+                numbers.write()
 
     def jaccard(self, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
         """Return the exact Jaccard similarity of each pair of rows; 0 where the structure differs or one has none."""
@@ -88,23 +95,24 @@ class _Numbers:
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="codeft-shingles-")  # noqa: SIM115  open as long as this object
-        self._held: list[npt.NDArray[np.uint64]] = []
-        self._num_in_file = 0
+        self._held = np.empty(0, dtype=np.uint64)
+        self.num_held, self._num_in_file = 0, 0
 
-    def add(self, numbers: npt.NDArray[np.uint64]) -> None:
-        self._held.append(numbers)
+    def room(self, size: int) -> npt.NDArray[np.uint64]:
+        """Return ``size`` places behind the numbers that are held; add those that were filled to ``num_held``."""
+        if self.num_held + size > len(self._held):
+            held, self._held = self._held, np.empty(self.num_held + size, dtype=np.uint64)
+            self._held[: self.num_held] = held[: self.num_held]
+        return self._held[self.num_held : self.num_held + size]
 
     def write(self) -> None:
-        for numbers in self._held:
-            numbers.tofile(self._file)
-            self._num_in_file += len(numbers)
-        self._held = []
+        self._held[: self.num_held].tofile(self._file)
+        self._num_in_file += self.num_held
+        self.num_held, self._held = 0, np.empty(0, dtype=np.uint64)
 
     def all(self) -> npt.NDArray[np.uint64]:
-        if self._num_in_file:
-            self.write()
-            self._file.flush()
-            return np.asarray(np.memmap(self._file, dtype=np.uint64, mode="r", shape=(self._num_in_file,)))
-        if len(self._held) > 1:
-            self._held = [np.concatenate(self._held)]
-        return self._held[0]
+        if not self._num_in_file:
+            return self._held[: self.num_held]
+        self.write()
+        self._file.flush()
+        return np.asarray(np.memmap(self._file, dtype=np.uint64, mode="r", shape=(self._num_in_file,)))

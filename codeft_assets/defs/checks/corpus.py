@@ -13,6 +13,7 @@ from codeft_assets.curation.dedup import minhash
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.curation.dedup.pairs import Rows
+from codeft_assets.curation.dedup.shingle_sets import jaccard
 from codeft_assets.defs.assets.corpus import ledger, mixture
 from codeft_assets.defs.assets.held_out import SOURCE
 from codeft_assets.defs.web_ui import metadata as md
@@ -63,7 +64,7 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
     rows = _mixture_texts(workspace)
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
-    similarity = minhash.jaccard(text, later, earlier, _MORE_SENSITIVE)
+    similarity = jaccard(text, later, earlier, _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     metadata = {"num_checked": rows.height, "num_candidate_pairs": len(later), "num_duplicate_pairs": num_found}
     return dg.AssetCheckResult(passed=num_found == 0, metadata=metadata)
@@ -84,7 +85,7 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
     crossing = is_validation[later] != is_validation[earlier]
-    similarity = minhash.jaccard(text, later[crossing], earlier[crossing], _MORE_SENSITIVE)
+    similarity = jaccard(text, later[crossing], earlier[crossing], _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": int(crossing.sum())}
     return dg.AssetCheckResult(passed=num_found == 0, metadata={**checked, "num_duplicate_pairs": num_found})
