@@ -35,6 +35,9 @@ for name in (
 ):
     os.environ.pop(name, None)
 del os.environ["DAGSTER_HOME"]
+# hundreds of processes import our packages: they are compiled once, whatever the shell says
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -40,6 +40,7 @@ TRAINING = {
         }
     },
 }
+FEW_ITEMS = {f"scores__{name}": {"config": {"limit": 8}} for name in ("embedded", "composed", "composed_basic")}
 FEW_EXERCISES = {"documents__exercises_composed": {"config": {"max_rows": 300}}}
 CORPUS = dg.AssetSelection.groups(
     "sources", "quality", "dedup", "decontamination", "corpus"
@@ -80,7 +81,7 @@ def home(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_run(home):
     everything = dg.AssetSelection.all() - dg.AssetSelection.groups("upstream")
-    return execute(home, everything, {"ops": TRAINING})
+    return execute(home, everything, {"ops": TRAINING | FEW_ITEMS})
 
 
 def test_every_asset_is_materialized_and_every_check_passes(first_run):

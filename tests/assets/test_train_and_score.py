@@ -130,7 +130,8 @@ def test_the_samples_of_both_models_are_a_view_of_the_catalog(workspace, first):
 def test_the_same_checkpoint_twice_is_the_same_scoreboard(workspace, reference, first):
     folder = workspace.store.folder("scoreboard")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-    again = materialize(workspace, reference, max_steps=8, keys=SCORED)
+    keys = ("scores/embedded", "scoreboard")  # another benchmark is ten seconds more
+    again = materialize(workspace, reference, max_steps=8, keys=keys)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     versions = [found["scoreboard"].tags["dagster/data_version"] for found in (first, again)]
     assert versions[0] == versions[1]

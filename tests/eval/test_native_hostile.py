@@ -1,5 +1,6 @@
 """No program of another language passes by a trick, and the next honest program is unaffected."""
 
+import math
 import shutil
 import subprocess
 from dataclasses import replace
@@ -32,7 +33,8 @@ def test_no_attack_passes_and_every_honest_program_between_them_does(language):
     attacks = {grade.key: (grade.verdict, grade.reason) for grade in grades if grade.key in ATTACKS[language]}
     assert {name: found for name, found in attacks.items() if found[0] != "failed"} == {}
     assert [grade for grade in grades if grade.key not in attacks and grade.verdict != "passed"] == []
-    assert len(grades) == 2 * len(ATTACKS[language])
+    assert len(attacks) == len(ATTACKS[language])
+    assert len(grades) - len(attacks) == math.ceil(len(attacks) / 3)
 
 
 @pytest.mark.parametrize("language", TOOLCHAINS)

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from codeft_assets.defs.automation.rules import OBSERVATION_INTERVAL_SECONDS
+from codeft_assets.defs.automation.rules import OBSERVATION_INTERVAL_SECONDS, POLL_VARIABLE
 from codeft_assets.defs.environment import loaded_number, read_number
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import Upstream
@@ -24,7 +24,6 @@ from codeft_assets.sources import SOURCES
 
 DATA_VERSION_TAG = "dagster/data_version"
 SENSOR_NAME = "upstream_sensor"
-POLL_VARIABLE = "CODEFT_POLL_SECONDS"
 CHECK_NAME = "reachable"
 HEARTBEAT_SECONDS = 86400
 DEADLINE_SECONDS = 45.0

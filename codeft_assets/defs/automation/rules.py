@@ -13,8 +13,12 @@ from typing import Any
 import dagster as dg
 
 from codeft_assets.defs.automation.conditions import CorpusChangedEnough, QuietFor
+from codeft_assets.defs.environment import loaded_number
 
+POLL_VARIABLE = "CODEFT_POLL_SECONDS"
 OBSERVATION_INTERVAL_SECONDS = 3600
+EVALUATION_SECONDS = min(30, int(loaded_number(POLL_VARIABLE, OBSERVATION_INTERVAL_SECONDS)))
+"""Dagster's default, and never less often than upstreams are polled."""
 QUIET_SECONDS = 5400
 """The corpus waits until no source has changed for one and a half times the interval between two polls: sources that
 change within one hour, and so may be seen by two polls, make one corpus. Overridden by ``CODEFT_QUIET_SECONDS``."""
@@ -113,6 +117,7 @@ with warnings.catch_warnings():
         target=dg.AssetSelection.groups("upstream", "sources", *_CORPUS_GROUPS) - _TRAINING,
         default_status=dg.DefaultSensorStatus.RUNNING,
         use_user_code_server=True,
+        minimum_interval_seconds=EVALUATION_SECONDS,
         description="Re-materializes changed sources and, once they have settled, the stages below them.",
     )
     TRAINING_AUTOMATION = _AutomationSensor(
@@ -120,5 +125,6 @@ with warnings.catch_warnings():
         target=_TRAINING,
         default_status=dg.DefaultSensorStatus.STOPPED,
         use_user_code_server=True,
+        minimum_interval_seconds=EVALUATION_SECONDS,
         description="Trains and scores weekly if the corpus changed by more than two percent. Off until wanted.",
     )

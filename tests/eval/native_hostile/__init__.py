@@ -16,11 +16,13 @@ ATTACKS = {
 
 
 def suite(language: str) -> list[Program]:
-    """Return one language's attacks, each followed by an honest program."""
+    """Return one language's attacks, with an honest program after each third: compilers take seconds."""
     canaries = TOOLCHAINS[language].canaries
     endings = {}
-    for name, attack in ATTACKS[language].items():
-        endings |= {name: attack, f"honest after {name}": canaries.right}
+    for number, (name, attack) in enumerate(ATTACKS[language].items(), start=1):
+        endings[name] = attack
+        if number % 3 == 0 or number == len(ATTACKS[language]):
+            endings[f"honest after {name}"] = canaries.right
     return [
         Program(
             key=key,
