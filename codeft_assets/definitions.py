@@ -9,6 +9,7 @@ from codeft_assets.defs.automation.housekeeping import housekeeping_sensor
 from codeft_assets.defs.automation.lost_runs import lost_runs_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.optional import optional_assets
 from codeft_assets.defs.run_config import checked_workspace
 from codeft_assets.defs.terminal import terminal
@@ -38,7 +39,7 @@ defs = dg.Definitions(
     ],
     resources={
         "workspace": checked_workspace([*ASSETS, *CHECKS], NAMES),
-        "pipes": dg.PipesSubprocessClient(termination_timeout_seconds=120),
+        "pipes": program_client(),
     },
     loggers={"terminal": terminal},
     executor=dg.in_process_executor,  # the heavy work runs in pools and subprocesses; a process per step costs 2 s

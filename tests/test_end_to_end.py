@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from codeft_assets.definitions import defs
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import ROW_COUNTS_SQL
@@ -56,7 +57,7 @@ def execute(home, selection, run_config=None, samples=""):
     ops = few | (run_config or {}).get("ops", {})
     resources = {
         "workspace": Workspace(root=str(home), profile="sample", workers=1, samples=samples),
-        "pipes": dg.PipesSubprocessClient(),
+        "pipes": program_client(),
     }
     with dg.DagsterInstance.ephemeral() as instance:
         return job.get_subset(asset_selection=keys).execute_in_process(

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from codeft_assets.base.report import OBSERVATION
+from codeft_assets.defs.messages import WholeLineReader
 
 MIN_SECONDS = 2.0
 """Between two observations of the same kind: a long run must not fill the event log."""
@@ -32,7 +33,7 @@ def observing(
     )
 
 
-class _ObservingReader(dg.PipesTempFileMessageReader):
+class _ObservingReader(WholeLineReader):
     def __init__(self, context: dg.AssetExecutionContext, transform: Callable[[Values], Values]) -> None:
         super().__init__()
         self._context, self._transform = context, transform

@@ -9,6 +9,7 @@ from codeft_assets.definitions import defs
 from codeft_assets.defs.assets.held_out import benchmark_environment
 from codeft_assets.defs.assets.scores import leaked_items
 from codeft_assets.defs.checks.corpus import no_held_out_problem
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.decontamination import match_documents
 from codeft_assets.store.manifest import Manifest
@@ -39,7 +40,7 @@ def workspace(tmp_path_factory):
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
     with dg.DagsterInstance.ephemeral() as instance:
         job.execute_in_process(
-            instance=instance, resources={"workspace": found, "pipes": dg.PipesSubprocessClient()}, raise_on_error=True
+            instance=instance, resources={"workspace": found, "pipes": program_client()}, raise_on_error=True
         )
     return found
 

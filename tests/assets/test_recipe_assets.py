@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from codeft_assets.definitions import defs
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_training.data.packed_rows import PackedRows
 from tests.assets.test_train_and_score import write_corpus
@@ -34,7 +35,7 @@ def materialize(workspace, *keys, **config):
     job = defs.resolve_implicit_global_asset_job_def().get_subset(
         asset_selection={dg.AssetKey(key.split("/")) for key in keys}
     )
-    resources = {"workspace": workspace, "pipes": dg.PipesSubprocessClient()}
+    resources = {"workspace": workspace, "pipes": program_client()}
     ops = {"ops": {name: {"config": values} for name, values in config.items()}}
     with dg.DagsterInstance.ephemeral() as instance:
         done = job.execute_in_process(instance=instance, resources=resources, run_config=ops)

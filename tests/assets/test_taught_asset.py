@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.defs.assets.taught import taught
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.own_sources import SourcesFileError, taught_sources
 from tests.assets.fake_endpoint import serving
@@ -17,7 +18,7 @@ from tests.assets.test_endpoint_teacher import GOOD, SYNTAX, Teacher
 
 
 def materialize(root, **config):
-    resources = {"workspace": Workspace(root=str(root)), "pipes": dg.PipesSubprocessClient()}
+    resources = {"workspace": Workspace(root=str(root)), "pipes": program_client()}
     run_config = {"ops": {"exercises__taught": {"config": config}}}
     result = dg.materialize([taught], resources=resources, run_config=run_config)
     [event] = result.get_asset_materialization_events()

@@ -9,6 +9,7 @@ import pytest
 
 from codeft_assets.curation.report import StageReport
 from codeft_assets.definitions import defs
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import catalog_path
@@ -60,7 +61,7 @@ def materialize(workspace, reference, *, max_steps, keys=KEYS):
         "scores__reference_measured": {"config": {"models": {"Qwen2.5-Coder-0.5B": reference}, "limit": 4}},
     }
     config = {"ops": {name: ops[name] for name in ops if name.replace("__", "/") in keys}}
-    resources = {"workspace": workspace, "pipes": dg.PipesSubprocessClient()}
+    resources = {"workspace": workspace, "pipes": program_client()}
     with dg.DagsterInstance.ephemeral() as instance:
         done = job.execute_in_process(instance=instance, resources=resources, run_config=config, raise_on_error=True)
     events = done.get_asset_materialization_events()

@@ -23,6 +23,7 @@ import dagster as dg
 
 from codeft_assets.definitions import defs
 from codeft_assets.defs.assets.model import write_eval_texts
+from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
 from codeft_eval.scoring.in_training import PASS_AT_1, grade_completions
@@ -38,7 +39,7 @@ def build(home: Path) -> Workspace:
     groups = dg.AssetSelection.groups("sources", "quality", "dedup", "decontamination", "corpus", "model")
     keys = (groups - dg.AssetSelection.assets(["model", "checkpoint"])).resolve(defs.resolve_asset_graph())
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
-    resources = {"workspace": workspace, "pipes": dg.PipesSubprocessClient()}
+    resources = {"workspace": workspace, "pipes": program_client()}
     with dg.DagsterInstance.ephemeral() as instance:
         job.execute_in_process(instance=instance, resources=resources, raise_on_error=True)
     return workspace

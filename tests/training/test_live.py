@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from codeft_assets.defs.live import observing
+from codeft_assets.defs.messages import program_client
 from codeft_training.measure.metrics import Metrics
 from tests.training.children import Collected
 
@@ -50,7 +51,7 @@ def test_measurements_are_observations_while_the_process_still_runs(tmp_path, mo
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        result = dg.materialize([watched], instance=instance, resources={"pipes": dg.PipesSubprocessClient()})
+        result = dg.materialize([watched], instance=instance, resources={"pipes": program_client()})
         ended.set()
         watcher.join()
         gave_up.cancel()

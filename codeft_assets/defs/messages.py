@@ -1,0 +1,75 @@
+"""Messages of our programs to Dagster, read a whole line at a time.
+
+Dagster 1.13's own reader takes a line that is not yet written to its end for a whole one, and stops reading: whatever
+the program reports after that, its materialization included, is lost. Lines beyond 8 KB are written in several pieces.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_pipes import PipesDefaultMessageWriter
+
+TERMINATION_SECONDS = 120
+"""A training run that is asked to end saves its state first."""
+_PAUSE_SECONDS = 0.05
+
+
+class WholeLineReader(dg.PipesMessageReader):
+    """Hands each message that a program has written into a temporary file to Dagster's handler."""
+
+    @contextmanager
+    def read_messages(self, handler: Any) -> Iterator[dict[str, Any]]:
+        """Read in a thread while the program runs; yield where it has to write."""
+        with tempfile.TemporaryDirectory() as folder:
+            path, is_over = Path(folder) / "messages", threading.Event()
+            path.touch()
+            thread = threading.Thread(target=_forward, args=(path, is_over, handler), daemon=True)
+            thread.start()
+            try:
+                yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(path)}
+            finally:
+                is_over.set()
+                thread.join()
+
+    def no_messages_debug_text(self) -> str:
+        """Say where messages were looked for."""
+        return "Attempted to read messages from a temporary file."
+
+
+def program_client() -> dg.PipesSubprocessClient:
+    """Return the client that starts our programs."""
+    return dg.PipesSubprocessClient(message_reader=WholeLineReader(), termination_timeout_seconds=TERMINATION_SECONDS)
+
+
+def _forward(path: Path, is_over: threading.Event, handler: Any) -> None:
+    try:
+        for line in whole_lines(path, is_over.is_set):
+            handler.handle_message(json.loads(line))
+    except:
+        handler.report_pipes_framework_exception("reader of messages", sys.exc_info())
+        raise
+
+
+def whole_lines(path: Path, is_over: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield the lines of a file that grows, each once it has its end, until ``is_over`` and all is read."""
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            was_over = is_over()  # asked before the last read, which then sees all that was written
+            found = file.read()
+            *lines, rest = (rest + found).split(b"\n")
+            yield from lines
+            if was_over:
+                return
+            if not found:
+                time.sleep(_PAUSE_SECONDS)
