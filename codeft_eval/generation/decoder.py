@@ -7,6 +7,7 @@ of the key. Every row of a batch has its own position, so rows of different leng
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,10 @@ MODEL_TYPES = ("llama", "qwen2", "qwen3")
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 """Rotary embeddings that do not depend on the length of the text."""
 TOLERANCES = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 0.1}
-"""The largest norm of the difference from transformers' logits, relative to the norm of these."""
+"""The largest norm of the difference from transformers' logits, relative to the norm of these.
+
+Where transformers' own logits differ more from those in float32, twice that is allowed, measured from float32.
+"""
 _NUM_COMPARED = 32
 _MASKED = -1e9
 
@@ -195,18 +199,30 @@ class Decoder:
 
     def _assert_agrees(self, model: Any) -> None:
         tokens = torch.arange(1, _NUM_COMPARED + 1, device=self.device) * 7919 % self.vocabulary
-        expected = model(input_ids=tokens[None]).logits[0, -2:].float()
+
+        def reference(model: Any) -> Tensor:
+            return model(input_ids=tokens[None]).logits[0, -2:].float()
+
         first, last = tokens[:-1], torch.tensor([_NUM_COMPARED - 1], device=self.device)
         row, cache = torch.zeros_like(last), self.new_cache(1, _NUM_COMPARED)
         prefilled, found = self.prefill(first[None], last)
         self.store(cache, row, row, found)
-        decoded = self.decode(tokens[-1:], last, cache, _NUM_COMPARED)
-        error = float((torch.cat([prefilled, decoded]).float() - expected).norm() / expected.norm())
-        if not error <= TOLERANCES[self.dtype]:
+        found = torch.cat([prefilled, self.decode(tokens[-1:], last, cache, _NUM_COMPARED)]).float()
+        expected, tolerance = reference(model), TOLERANCES[self.dtype]
+        error = _relative_error(found, expected)
+        if error <= tolerance:
+            return
+        exact = reference(copy.deepcopy(model).float())  # a fine-tuned model may lose more by the type's few bits
+        error, tolerance = _relative_error(found, exact), max(tolerance, 2 * _relative_error(expected, exact))
+        if not error <= tolerance:
             raise ValueError(
                 f"engine 'graphs': its logits differ from transformers' by {error:.2g} of their norm, more than "
-                f"{TOLERANCES[self.dtype]:.2g} in {self.dtype}; use the engine 'batches'"
+                f"{tolerance:.2g} in {self.dtype}; use the engine 'batches'"
             )
+
+
+def _relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
 
 
 def _rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

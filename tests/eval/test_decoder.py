@@ -1,11 +1,13 @@
 """The plain decoder writes what transformers' ``generate`` writes, however its rows share batch and cache."""
 
+import copy
 import logging
 import random
 from types import SimpleNamespace
 
 import pytest
 
+from codeft_eval.generation.decoder import TOLERANCES
 from codeft_eval.generation.decoding import Decoding, Prompt, StopFinder, token_selector, uniform
 from codeft_eval.generation.engines import in_batches, in_graphs
 from tests.eval.checkpoints import write_checkpoint
@@ -25,6 +27,7 @@ MODELS = {
     "qwen2": ("Qwen2Config", {}),
     "qwen3": ("Qwen3Config", {"head_dim": 24}),
 }
+DEEP = {"deep": ("LlamaConfig", {"num_hidden_layers": 24})}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +44,8 @@ def build(name, vocabulary):
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    kind, fields = MODELS[name]
-    config = getattr(transformers, kind)(vocab_size=vocabulary, **SIZES, **fields)
+    kind, fields = (MODELS | DEEP)[name]
+    config = getattr(transformers, kind)(vocab_size=vocabulary, **(SIZES | fields))
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -92,6 +95,28 @@ def test_a_decoder_that_computes_something_else_is_refused(tokenizer):
     model.model.layers[1].mlp.register_forward_hook(lambda _module, _given, output: output * 1.5)
     with pytest.raises(ValueError, match="differ from transformers' by .* use the engine 'batches'"):
         list(in_graphs(model, tokenizer, prompts_for(tokenizer, 1), Decoding(stops=()), lambda _key: True))
+
+
+def test_a_model_that_loses_much_by_bfloat16_is_decoded_and_a_decoder_that_adds_to_it_is_refused(tokenizer):
+    import torch
+
+    model = build("deep", len(tokenizer)).to(torch.bfloat16)
+    prompts, decoding = prompts_for(tokenizer, 1), Decoding(stops=())
+    assert TOLERANCES[torch.bfloat16] < own_error(model)
+    assert texts_of(in_graphs, model, tokenizer, prompts, decoding)
+    model.model.layers[1].mlp.register_forward_hook(lambda _module, _given, output: output * 3)
+    with pytest.raises(ValueError, match="differ from transformers'"):
+        texts_of(in_graphs, model, tokenizer, prompts, decoding)
+
+
+def own_error(model):
+    """Return how far transformers' logits are from those of the same weights in float32."""
+    import torch
+
+    tokens = torch.arange(1, 33)[None]
+    with torch.no_grad():
+        exact = copy.deepcopy(model).float()(input_ids=tokens).logits
+        return float((model(input_ids=tokens).logits.float() - exact).norm() / exact.norm())
 
 
 def test_rows_are_given_up_when_no_prompt_waits(llama, tokenizer):
