@@ -16,6 +16,8 @@ from codeft_eval.generation.engines import ENGINES
 
 MAX_LIKELIHOOD_ROWS = 64
 """Rows of one forward for likelihoods, which keeps the logits of all tokens."""
+MAX_LIKELIHOOD_TOKENS = 16_384
+"""Tokens of such a forward, with the padding: 10 GB of float32 logits for a vocabulary of 152,000."""
 CHECKPOINT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 

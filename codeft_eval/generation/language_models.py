@@ -17,7 +17,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 
 from codeft_assets.base.answers import AnswerStore
-from codeft_eval.generation.checkpoints import GenerationSettings
+from codeft_eval.generation.checkpoints import MAX_LIKELIHOOD_TOKENS, GenerationSettings
 from codeft_eval.generation.decoding import IsWaiting, Key, Prompt
 from codeft_eval.generation.engines import ENGINES
 
@@ -130,17 +130,21 @@ class CachingLM(LM):
 
     def _log_likelihoods(self, requests: Sequence[Instance], is_waiting: IsWaiting) -> Answers:
         """Yield pairs, log-likelihood and is-greedy; None where prompt and continuation exceed the context."""
-        size = self._settings.likelihood_batch_size
-        for start in range(0, len(requests), size):
-            batch = [request for request in requests[start : start + size] if is_waiting(_key(request))]
-            if not batch:
-                continue
-            fits = [self._num_tokens("".join(request.args)) <= self._model.max_length for request in batch]
-            fitting = [request for request, fit in zip(batch, fits, strict=True) if fit]
-            found = iter(self._model.loglikelihood(fitting, disable_tqdm=True) if fitting else [])
+        lengths = [self._num_tokens("".join(request.args)) for request in requests]
+        pairs = list(zip(requests, lengths, strict=True))
+        too_long = {
+            _key(request): None
+            for request, length in pairs
+            if length > self._model.max_length and is_waiting(_key(request))
+        }
+        if too_long:
+            yield too_long
+        fitting = [(request, length) for request, length in pairs if length <= self._model.max_length]
+        for chunk in _batches(fitting, self._settings.likelihood_batch_size, MAX_LIKELIHOOD_TOKENS):
+            batch = [request for request in chunk if is_waiting(_key(request))]
+            found = self._model.loglikelihood(batch, disable_tqdm=True) if batch else []
             yield {
-                _key(request): [float(value) for value in next(found)] if fit else None
-                for request, fit in zip(batch, fits, strict=True)
+                _key(request): [float(value) for value in values] for request, values in zip(batch, found, strict=True)
             }
 
 
@@ -162,6 +166,20 @@ class ReplayLM(LM):
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
         """Return NaN: stored completions have no likelihoods."""
         return [math.nan for _ in requests]
+
+
+def _batches(requests: Sequence[tuple[Instance, int]], max_rows: int, max_tokens: int) -> Iterator[Sequence[Instance]]:
+    """Yield requests, given with their tokens, in batches whose padded rows have at most ``max_tokens``, or one row."""
+    batch: list[Instance] = []
+    longest = 0
+    for request, length in requests:
+        longest = max(longest, length)
+        if batch and (len(batch) == max_rows or (len(batch) + 1) * longest > max_tokens):
+            yield batch
+            batch, longest = [], length
+        batch.append(request)
+    if batch:
+        yield batch
 
 
 def _item(request: Instance) -> Any:

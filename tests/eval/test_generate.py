@@ -9,6 +9,7 @@ import pytest
 
 from codeft_assets.stages.code_version import code_version_of
 from codeft_eval.benchmarks.catalogue import BENCHMARKS
+from codeft_eval.generation import language_models
 from codeft_eval.generation.checkpoints import GenerationSettings, load_language_model
 from codeft_eval.generation.cuda_graph import STEPS_PER_LOOK
 from codeft_eval.generation.decoding import Decoding, Prompt, cut_at_stop, sample_seed, token_selector
@@ -199,7 +200,32 @@ def test_settings_that_mean_nothing_are_refused(options, problem):
         GenerationSettings(max_new_tokens=8, stops=("x",), **options)
 
 
-ANSWERS_CODE = ("2", "408b5a193380e8b2")
+def test_likelihoods_of_long_texts_share_a_forward_only_as_far_as_memory_goes(checkpoint, tmp_path, monkeypatch):
+    import torch
+    from torch.nn.modules.module import register_module_forward_pre_hook
+
+    sizes, options = [], Options(limit=6, batch_size=64)
+
+    def note(module, given):
+        if isinstance(module, torch.nn.Embedding):
+            sizes.append(given[0].shape)
+
+    run_checkpoint(checkpoint, SHORT, tmp_path / "free", options)
+    monkeypatch.setattr(language_models, "MAX_LIKELIHOOD_TOKENS", 300)
+    hook = register_module_forward_pre_hook(note)
+    run_checkpoint(checkpoint, SHORT, tmp_path / "bounded", options)
+    hook.remove()
+    free, bounded = (read_samples(tmp_path / name) for name in ("free", "bounded"))
+    assert [row["solution_log_likelihood"] for row in free] == pytest.approx(
+        [row["solution_log_likelihood"] for row in bounded]
+    )
+    last_decoded = max(number for number, (_, length) in enumerate(sizes) if length == 1)
+    likelihoods = [rows * length for rows, length in sizes[last_decoded + 1 :]]
+    assert len(likelihoods) > 1
+    assert all(tokens <= 300 for tokens in likelihoods), sizes
+
+
+ANSWERS_CODE = ("2", "585a832f1bbca28f")
 """``ANSWERS_VERSION`` and the hash of the code that had this version."""
 
 
