@@ -27,8 +27,10 @@ def main() -> int:
     parser.add_argument("--generations", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    score = replay(options.generations, BENCHMARKS[options.benchmark], options.output, Options())
     theirs = published_verdicts(options.model, options.benchmark)
+    if not theirs:
+        parser.error(f"reference_verdicts.csv has no verdicts of {options.model!r} for {options.benchmark!r}")
+    score = replay(options.generations, BENCHMARKS[options.benchmark], options.output, Options())
     samples = list(read_samples(options.output))
     ours = pass_rates(samples)
     differing = [item for item in ours if ours[item] != theirs[item]]

@@ -1,8 +1,9 @@
 """Completions that others published get the verdicts that they published with them.
 
 ``CODEFT_PUBLISHED`` is the folder qwencoder-eval/base/outptus/qwen2.5-coder of QwenLM/Qwen2.5-Coder@d5ead97f, with the
-items' own files in its folder ``benchmarks``, and in ``math`` the files ``output/*_maj1.json`` of
-wellecks/lm-evaluation-harness, branch open-web-math; nothing of these is in this repository.
+items' own files in its folder ``benchmarks``, in ``math`` the files ``output/*_maj1.json`` of
+wellecks/lm-evaluation-harness, branch open-web-math, and in ``gsm8k`` example_model_solutions.jsonl of
+openai/grade-school-math; nothing of these is in this repository.
 """
 
 import json
@@ -89,5 +90,21 @@ def test_answers_to_math_get_their_published_verdicts(published):
 
 def is_right(row):
     check, stops = BENCHMARKS["math"].answer_check, BENCHMARKS["math"].stops
-    given = check.find_answer(row["metadata"]["candidates"].split(stops[0])[0])
-    return given is not None and check.is_equal(given, row["answer"])
+    return is_answered(check, row["metadata"]["candidates"].split(stops[0])[0], row["answer"])
+
+
+def is_answered(check, completion, answer):
+    given = check.find_answer(completion)
+    return given is not None and check.is_equal(given, answer)
+
+
+@pytest.mark.slow
+def test_answers_to_gsm8k_get_their_published_verdicts(published):
+    """The file writes the mark of the answer as "A:"."""
+    rows = map(json.loads, (published / "gsm8k" / "example_model_solutions.jsonl").read_text().splitlines())
+    solved = [(row["ground_truth"].split("A: ")[-1], tried) for row in rows for tried in row.values()]
+    pairs = [(answer.replace(",", ""), tried) for answer, tried in solved if isinstance(tried, dict)]
+    check = BENCHMARKS["gsm8k"].answer_check
+    ours = [is_answered(check, tried["solution"].replace("\nA:", "\n####"), answer) for answer, tried in pairs]
+    assert len(pairs) == 5276
+    assert ours == [tried["is_correct"] for _, tried in pairs]
