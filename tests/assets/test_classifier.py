@@ -238,7 +238,7 @@ def test_the_language_of_a_labeled_file_is_its_suffix():
         ([line(label=6)], "label 6 is not an integer of 0..5"),
         ([line(label=2.5)], "label 2.5 is not"),
         ([line(reason=" ")], "has no reason"),
-        ([line(kind="web")], "neither 'package' nor 'sample'"),
+        ([line(kind="web")], "none of 'package', 'sample', 'written'"),
     ],
 )
 def test_a_malformed_label_is_refused_by_line(lines, message):

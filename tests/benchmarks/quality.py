@@ -24,6 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.annotators.shipped_labels import labeled_documents
+from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
 from codeft_assets.curation.quality.classifier import fit_classifier, predict_values, score_documents
 from codeft_assets.curation.quality.classifier_report import evaluate_classifier, rank_correlation, ranking_auc
 from codeft_assets.curation.quality.embedding import fit_embedding
@@ -152,14 +153,8 @@ def speeds(classifier: Any, texts: list[str], linear: Any = None) -> float:
     return megabytes / seconds
 
 
-LANGUAGE_BY_SUFFIX = {
-    **{".py": "python", ".js": "javascript", ".ts": "typescript", ".c": "c", ".h": "c", ".cpp": "cpp", ".hpp": "cpp"},
-    **{".rs": "rust", ".go": "go", ".java": "java", ".sh": "shell", ".md": "text"},
-}
-
-
-def drop_share_by_language(classifier: Any, minimum: float = 0.25) -> dict[str, dict[str, float]]:
-    """Return, of the installed packages' files, the share below ``minimum`` and below what each language must reach."""
+def package_files() -> tuple[list[str], list[str]]:
+    """Return texts and languages of the installed packages' files, a few hundred of each kind."""
     files = [
         path for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*")) if path.suffix in LANGUAGE_BY_SUFFIX
     ]
@@ -168,7 +163,27 @@ def drop_share_by_language(classifier: Any, minimum: float = 0.25) -> dict[str, 
         of_suffix = [path for path in files if path.suffix == suffix and 500 < path.stat().st_size < 100_000]
         chosen += of_suffix[:: max(len(of_suffix) // NUM_FILES_A_LANGUAGE, 1)]
     language = [LANGUAGE_BY_SUFFIX[path.suffix] for path in chosen]
-    text = pa.array([path.read_text(encoding="utf-8", errors="replace") for path in chosen], pa.large_string())
+    return [path.read_text(encoding="utf-8", errors="replace") for path in chosen], language
+
+
+def files_of(jsonl: list[Path]) -> tuple[list[str], list[str]]:
+    """Return texts and languages of JSON Lines (``text``, ``path``; compressed or not), a few hundred of each."""
+    found: dict[str, list[str]] = {}
+    for file in jsonl:
+        with pa.input_stream(str(file), compression="detect") as stream:
+            rows = [json.loads(line) for line in stream.read().splitlines()]
+        for row in rows:
+            if (suffix := Path(row["path"]).suffix) in LANGUAGE_BY_SUFFIX and 200 < len(row["text"]) < 100_000:
+                found.setdefault(LANGUAGE_BY_SUFFIX[suffix], []).append(row["text"])
+    some = {language: texts[:: max(len(texts) // NUM_FILES_A_LANGUAGE, 1)] for language, texts in found.items()}
+    return [text for texts in some.values() for text in texts], [one for one in some for _ in some[one]]
+
+
+def drop_share_by_language(
+    classifier: Any, texts: list[str], language: list[str], minimum: float = 0.25
+) -> dict[str, dict[str, float]]:
+    """Return the share of files below ``minimum`` and below what each language must reach."""
+    text = pa.array(texts, pa.large_string())
     values = pl.DataFrame({"language": language}).hstack(
         score_documents(classifier, text, pa.array(language)).select("educational_value")
     )
@@ -176,7 +191,7 @@ def drop_share_by_language(classifier: Any, minimum: float = 0.25) -> dict[str, 
     calibrated = pl.col("language").replace_strict(reached, default=reached[""], return_dtype=pl.Float64)
     value = pl.col("educational_value")
     shares = values.group_by("language").agg(
-        files=pl.len(), fixed=(value < minimum).mean(), calibrated=(value < calibrated).mean()
+        files=pl.len(), median=value.median(), fixed=(value < minimum).mean(), calibrated=(value < calibrated).mean()
     )
     return {row.pop("language"): row for row in shares.sort("language").iter_rows(named=True)}
 
@@ -232,7 +247,9 @@ def compare(name: str, label: np.ndarray, value: np.ndarray) -> tuple[float, flo
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--json", action="store_true", help="end with one JSON object on standard output")
-    wants_json = arguments.parse_args().json
+    arguments.add_argument("--jsonl", type=Path, nargs="*", default=[], help="files that no label comes from")
+    options = arguments.parse_args()
+    wants_json = options.json
     training, held_out = labeled_documents(SOURCES.values())
     print_progress(f"{len(training)} training and {len(held_out)} held-out documents")
     print_progress(
@@ -267,7 +284,13 @@ def main() -> None:
             "calibration_error": report.calibration_error,
             "num_training": len(training),
             "num_held_out": len(held_out),
-            "drop_share_by_language": drop_share_by_language(classifier),
+            "heldout_by_language": {
+                name: {"documents": group.num_documents, "auc": group.auc, "spearman": group.spearman}
+                for name, group in report.by_language.items()
+            },
+            "drop_share_by_language": drop_share_by_language(
+                classifier, *(files_of(options.jsonl) if options.jsonl else package_files())
+            ),
             "num_labels_left_out": training.num_left_out + held_out.num_left_out,
         }
         print(json.dumps(numbers))

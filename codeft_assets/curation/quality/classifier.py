@@ -64,15 +64,17 @@ def fit_classifier(
         )
     fitted_embedding = embedding or fit_embedding(documents.text, seed=seed)
     ranker, unseen_predictions = FITTERS[kind](documents, fitted_embedding, seed=seed)
-    slope, offset = _calibrate(unseen_predictions, good)
+    slope, offset = _calibrate(unseen_predictions, good, documents.weight)
     return Classifier(ranker=ranker, slope=slope, offset=offset, num_labels=len(documents))
 
 
-def _calibrate(predictions: npt.NDArray[np.float64], good: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def _calibrate(
+    predictions: npt.NDArray[np.float64], good: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64]
+) -> tuple[float, float]:
     """Return slope and offset of the logistic map of ``predictions`` to P(good), Platt's method."""
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(C=100.0).fit(predictions.reshape(-1, 1), good)
+    fitted = LogisticRegression(C=100.0).fit(predictions.reshape(-1, 1), good, sample_weight=weight)
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 

@@ -21,36 +21,43 @@ from codeft_assets.curation.ingest.normalize import detect_language, language_fr
 MAX_LABEL = 5
 GOOD_LABEL, POOR_LABEL = 3, 1
 """A document is good from 3 (FineWeb-Edu's threshold) and poor up to 1; the AUC compares the two."""
+WRITTEN, WRITTEN_WEIGHT = "written", 3.0
+"""A written text stands for a kind that no package has, and counts as three files: of one repository's solutions, 94 %
+in Rust and 89 % in Python scored below 0.25 without them, 52 and 65 % at weight 1, 19 and 44 % at 3."""
 HELD_OUT_OF = 4
-"""One content hash of four is held out: of 1,106 labels 265, which measure an AUC to about 0.01."""
+"""One content hash of four is held out: of 1,200 labels about 290, which measure an AUC to about 0.01."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """One line of a label file."""
 
-    kind: Literal["package", "sample"]
+    kind: Literal["package", "sample", "written"]
     content_hash: str
-    """xxh3-128 in hex: of the file's bytes for a package file, ``documents.folded_hash`` of the text for a sample."""
+    """xxh3-128 in hex: of the bytes of a package file or a written text, ``documents.folded_hash`` of a sample's."""
     label: int
     reason: str
     package: str = ""
     """``cpython`` or the distribution's name; empty for a sample."""
     version: str = ""
     path: str = ""
-    """The file below the standard library or ``site-packages``; empty for a sample."""
+    """The file below the standard library or ``site-packages``, a written text's name; empty for a sample."""
     source: str = ""
-    """The catalogue entry of a sample; empty for a package file."""
+    """The catalogue entry of a sample; empty for others."""
+    text: str = ""
+    """A text that was written to be labeled, of a kind that no package here has; empty for others."""
 
     def __post_init__(self) -> None:
         _check_label(self.label, self.reason)
-        if self.kind not in ("package", "sample"):
-            raise ValueError(f"label kind {self.kind!r} is neither 'package' nor 'sample'; correct the label file")
+        if self.kind not in ("package", "sample", WRITTEN):
+            raise ValueError(f"label kind {self.kind!r} is none of 'package', 'sample', 'written'; correct the file")
+        if self.kind == WRITTEN and xxhash.xxh3_128_hexdigest(self.text) != self.content_hash:
+            raise ValueError(f"the text of written label {self.path!r} has changed; label it again, under its new hash")
 
     @property
     def origin(self) -> str:
-        """The package or source the document comes from."""
-        return self.package or self.source
+        """The package or source the document comes from; ``written`` for our own."""
+        return self.package or self.source or self.kind
 
     @property
     def name(self) -> str:
@@ -81,6 +88,11 @@ class LabeledDocuments:
 
     def __len__(self) -> int:
         return len(self.label)
+
+    @property
+    def weight(self) -> npt.NDArray[np.float64]:
+        """Return how many files each document counts as in training."""
+        return np.where([origin == WRITTEN for origin in self.origin], WRITTEN_WEIGHT, 1.0)
 
     def select(self, chosen: npt.NDArray[np.bool_]) -> LabeledDocuments:
         """Return the documents where ``chosen`` is true."""
@@ -143,6 +155,8 @@ def label_text(label: Label, read_file: Callable[[Label], bytes | None], samples
     """Return the text of a label's document, None if it is absent or has changed."""
     if label.kind == "sample":
         return samples.get(label.content_hash)
+    if label.kind == WRITTEN:
+        return normalize_text(label.text)
     content = read_file(label)
     if content is None or xxhash.xxh3_128_hexdigest(content) != label.content_hash:
         return None

@@ -106,7 +106,7 @@ def fit_forest(documents: LabeledDocuments, embedding: Embedding, *, seed: int) 
     trees = ExtraTreesRegressor(
         NUM_TREES, max_features=1 / 3, min_samples_leaf=2, bootstrap=True, oob_score=True, random_state=seed, n_jobs=1
     )
-    trees.fit(matrix, documents.label / MAX_LABEL)
+    trees.fit(matrix, documents.label / MAX_LABEL, sample_weight=documents.weight)
     return Forest(embedding, trees), trees.oob_prediction_
 
 
@@ -130,7 +130,7 @@ def fit_linear(documents: LabeledDocuments, embedding: Embedding, *, seed: int) 
     folds = StratifiedKFold(_NUM_FOLDS, shuffle=True, random_state=seed)
     good = documents.label >= GOOD_LABEL
     unseen = np.asarray(cross_val_predict(model, matrix, good, cv=folds, method="decision_function"))
-    model.fit(matrix, good)
+    model.fit(matrix, good, sample_weight=documents.weight)
     coefficients, intercept = np.asarray(model.coef_)[0].astype(np.float32), np.asarray(model.intercept_)[0]
     return Linear(weights, coefficients, float(intercept)), unseen
 
