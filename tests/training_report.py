@@ -5,7 +5,7 @@
 
 FOLDER has a folder for each model (`result.json`, `metrics.jsonl`, and the folder of each score), `small` and `cpu`
 with the results of small models by corpus and seed (`s.CORPUS.SEED.json`), and `ledger.json`, `overlap.json`,
-`options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `demo.json` and `commands.json`.
+`options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `smoke.json`, `demo.json` and `commands.json`.
 """
 
 import json
@@ -42,7 +42,7 @@ SIZES = {
     "large": "46M, 0.21 billion tokens, one H200",
 }
 AT_FULL_SIZE = {"curated": "A", "raw": "C"}
-FILES = ("ledger", "overlap", "options", "teacher", "generation", "train_gpu", "finetune")
+FILES = ("ledger", "overlap", "options", "teacher", "generation", "train_gpu", "finetune", "smoke")
 UNSEEN = "probe_bits_per_byte_unseen_code"
 WAYS = {
     "graphs": "ours: CUDA graphs, 2,048 rows, greedy",
@@ -155,6 +155,7 @@ def tables(report):
         "ablation": _ablation(report),
         "teacher": _teacher(report),
         "options": _options(report),
+        "demo": _demo(report),
         "generation": _generation(report),
         "training speed": _training_speed(report),
         "fine-tuning speed": _finetuning_speed(report),
@@ -259,6 +260,11 @@ def _options(report):
 
 def _bounds(found):
     return "one seed" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f} ({found['n']} seeds)"
+
+
+def _demo(report):
+    rows = [(f"`{row['changes']}`", f"{row['num_passed']} of {row['num_scored']}") for row in report["smoke"]]
+    return table(("recipe `smoke`, changed", "basic composed exercises, held out"), rows)
 
 
 def _generation(report):
