@@ -40,7 +40,7 @@ def test_a_table_of_measurements_follows_the_name_of_its_program_or_the_date_of_
     only_run = re.search(r"measured on \d{4}-\d\d-\d\d", page.split("\n## ")[0])
     parts = re.split(r"((?:^\|.*\n)+)|^#.*\n", page, flags=re.MULTILINE)
     for text, rows in zip(parts[::2], parts[1::2], strict=False):
-        program = re.search(r"tests/benchmarks/\w+\.py|python -m tests\.\w+|`run\.json`", text)
+        program = re.search(r"tests/benchmarks/\w+\.py|python -m (?:tests\.\w+|codeft_eval check)|`run\.json`", text)
         assert not _is_measured(rows or "") or program or only_run, f"{text}{rows}"
 
 
@@ -49,7 +49,8 @@ def _is_measured(rows):
 
 
 def test_the_hostile_programs_of_the_page_are_those_of_the_suite():
-    summary, attacks = table(EVALUATION)[:5], table(EVALUATION)[5:]
+    rows = table(section(EVALUATION, "Hostile programs"))
+    summary, attacks = rows[:5], rows[5:]
     assert f"{len(ATTACKS)} hostile programs" in EVALUATION
     assert {row[0].strip("`") for row in attacks} <= set(ATTACKS)
     for column in (1, 2, 3):

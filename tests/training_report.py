@@ -5,7 +5,8 @@
 
 FOLDER has a folder for each model (`result.json`, `metrics.jsonl`, and the folder of each score), `small` and `cpu`
 with the results of small models by corpus and seed (`s.CORPUS.SEED.json`), and `ledger.json`, `overlap.json`,
-`options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `smoke.json`, `demo.json` and `commands.json`.
+`options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `smoke.json`, `demo.json` and
+`commands.json`.
 """
 
 import json
@@ -263,8 +264,8 @@ def _bounds(found):
 
 
 def _demo(report):
-    rows = [(f"`{row['changes']}`", f"{row['num_passed']} of {row['num_scored']}") for row in report["smoke"]]
-    return table(("recipe `smoke`, changed", "basic composed exercises, held out"), rows)
+    rows = [(row["changes"], f"{row['num_passed']} of {row['num_scored']}") for row in report["smoke"]]
+    return table(("recipe smoke, changed", "basic composed exercises, held out"), rows)
 
 
 def _generation(report):
