@@ -13,7 +13,9 @@ from codeft_assets.command.demo import demo, run_pipeline
 from codeft_assets.command.project import ProjectError, create_project, find_project, project_environment
 
 DEFINITIONS = ("-m", "codeft_assets.definitions")
-UI = ("dagster", "dev", *DEFINITIONS, "--host", "127.0.0.1", "--port", "3000")
+HOST, PORT = "127.0.0.1", "3000"
+ADDRESS = f"http://{HOST}:{PORT}"
+UI = ("codeft_assets.command.web_ui", *DEFINITIONS, "--host", HOST, "--port", PORT)
 PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "score": (("codeft_eval", "run"), "score a checkpoint on a benchmark"),
     "eval": (("codeft_eval",), "all commands of the evaluation: check, fetch, measure, progress, scoreboard, ..."),
@@ -37,9 +39,9 @@ def _new(arguments: list[str]) -> int:
 
 
 def _ui(arguments: list[str]) -> int:
-    address = "http://127.0.0.1:3000"
-    print(f"once Dagster serves: the assets at {address}/asset-groups, the runs at {address}/runs,")
-    print(f"the scoreboard at {address}/assets/scoreboard; Ctrl+C stops it", flush=True)
+    if not arguments:  # with arguments, --port may be among them
+        print(f"once Dagster serves: the assets at {ADDRESS}, the runs at {ADDRESS}/runs,")
+        print(f"the scoreboard at {ADDRESS}/assets/scoreboard; Ctrl+C stops it", flush=True)
     return _become(*UI, *arguments)
 
 
@@ -50,7 +52,7 @@ def _become(module: str, *arguments: str) -> int:
 OWN: Mapping[str, tuple[Callable[[list[str]], int], str]] = {
     "demo": (demo, "every asset on the embedded samples, ending in what the model can do"),
     "run": (run_pipeline, "materialize assets: codeft run 'group:dedup'; without a selection, all"),
-    "ui": (_ui, "the web UI on http://127.0.0.1:3000, with the daemon that watches upstream"),
+    "ui": (_ui, f"the web UI on {ADDRESS}, with the daemon that watches upstream"),
     "new": (_new, "write codeft.toml and sources.toml into a folder: a project of your own"),
     "clean": (lambda arguments: data_root.main(["remove", *arguments]), "delete the data root, after asking"),
 }

@@ -64,9 +64,13 @@ def _configuration(text: str) -> dict[str, Any]:
 
 def demo(arguments: list[str]) -> int:
     """Run everything on the embedded samples, and show what came out and what to do next."""
+    from codeft_assets.sources import SOURCES  # the user's own are read from the environment, which is complete now
+
     argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__).parse_args(arguments)
     home = Path(os.environ["CODEFT_HOME"])
-    print(f"Every asset, from 18 sources to the scoreboard; all that is written goes to {home}\n", flush=True)
+    print(
+        f"Every asset, from {len(SOURCES)} sources to the scoreboard; all that is written goes to {home}\n", flush=True
+    )
     if failed := run_pipeline([]):
         return failed
     _heading("What was kept, and what was dropped")
