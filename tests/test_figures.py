@@ -122,3 +122,13 @@ def test_the_tables_of_the_papers_are_those_of_their_runs():
     assert papers.render(page.replace(row, row.replace(" % (", "0 % (")), papers.tables()) == page
     with pytest.raises(ValueError, match="without a file"):
         papers.render(f"{page}<!-- table unmeasured -->", papers.tables())
+
+
+def test_the_table_of_memory_is_the_one_that_its_run_wrote():
+    found = json.loads((ROOT / "docs/measured/corpus_scale.json").read_text())["results"]
+    rows = table(section((ROOT / "docs/train_on_a_gpu.md").read_text(), "One recipe for three assets"))
+    measured = {
+        text: [part[name] for part in (row["tokenizer"], row["packing"]) for name in ("peak_megabytes", "cpu_seconds")]
+        for text, row in found.items()
+    }
+    assert {text: numbers(" ".join(cells)) for text, *cells in rows} == measured
