@@ -37,6 +37,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "priority": int,
     "weight": (int, float),
     "threshold": (int, float),
+    "natural_languages": list,
     "think_spans": str,
     "max_rows": int,
     "id_column": str,
@@ -156,6 +157,7 @@ def _build(entry: Mapping[str, Any], file: Path) -> Source:
         license=entry.get("license", "not stated"),
         homepage=entry.get("homepage", Path(path).as_uri() if path.startswith("/") else path),
         threshold=Threshold(value=float(entry["threshold"])) if "threshold" in entry else NO_THRESHOLD,
+        natural_languages=tuple(map(str, entry.get("natural_languages", ()))),
         has_sample=False,
         **facts,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest.drafts import Adapter
 from codeft_assets.curation.ingest.rows import Provenance
+from codeft_assets.curation.quality.natural_language import NATURAL_LANGUAGES
 from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.origins import Origin
 
@@ -34,6 +35,8 @@ class Source:
     """Of duplicates, the copy from the source with the lowest number is kept."""
     threshold: Threshold = NO_THRESHOLD
     """Minimum educational value; curated instruct data need not reach that of raw web text."""
+    natural_languages: tuple[str, ...] = ()
+    """ISO 639-1 codes of the natural languages of which prose is kept; empty keeps all."""
     weight: float = 1.0
     """Relative share of its domain's tokens."""
     think_spans: str = "train"
@@ -60,6 +63,10 @@ class Source:
             raise ValueError(
                 f"source {self.name!r}: domain {self.domain!r} must be one of {DOMAINS} and format {self.format!r} "
                 f"one of {FORMATS}; fix the entry in sources.py"
+            )
+        if unknown := sorted(set(self.natural_languages) - set(NATURAL_LANGUAGES)):
+            raise ValueError(
+                f"source {self.name!r}: natural_languages {unknown} are none of {NATURAL_LANGUAGES}; fix the entry"
             )
         if self.think_spans not in THINK_SPAN_POLICIES:
             raise ValueError(

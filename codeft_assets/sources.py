@@ -43,6 +43,7 @@ _ENTRIES = (
         homepage="https://huggingface.co/datasets/OpenCoder-LLM/opc-fineweb-code-corpus",
         priority=90,
         threshold=Threshold(value=0.3),
+        natural_languages=("en",),
         weight=2.0,
     ),
     Source(
@@ -141,6 +142,7 @@ _ENTRIES = (
         license="ODC-By-1.0",
         homepage="https://huggingface.co/datasets/open-web-math/open-web-math",
         priority=90,
+        natural_languages=("en",),
         threshold=Threshold(quantile=0.2),  # the classifier learned code: of mathematics only its order is trusted
     ),
     Source(

@@ -51,6 +51,7 @@ CLASSIFIER_VERSION = code_version_of(labeled, fit_classifier)
 
 SIGNAL_COLUMNS = {
     "educational_value": "0 to 1: what a student of coding or mathematics would learn, by the classifier",
+    "natural_language": "ISO 639-1 code of the language that prose is in; empty for code and where it is not clear",
 } | {signal.name: signal.definition for signal in SIGNALS}
 _ATTRIBUTES = ["document_id", "source", "domain", "format", "language", "num_chars"]
 
@@ -108,7 +109,7 @@ def load_classifier(path: Path) -> Classifier:
 SCORE_COLUMNS = {
     "educational_value": SIGNAL_COLUMNS["educational_value"],
     "minimum_educational_value": "what the source's documents of the language must reach; null for no minimum",
-    "drop_reason": "the first quality rule the document breaks, low_educational_value, or null",
+    "drop_reason": "language, the first quality rule the document breaks, low_educational_value, or null",
     "drop_detail": "the rule's signal, its value and its bounds",
 }
 
@@ -127,25 +128,36 @@ def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str
     }
 
 
-def scores_units(measured: Table, minimum: Mapping[str, MinimumByLanguage]) -> list[Unit]:
-    """Return one unit per shard of the measurements, in their order: another minimum re-decides its own source only."""
+def scores_units(
+    measured: Table, minimum: Mapping[str, MinimumByLanguage], languages: Mapping[str, tuple[str, ...]]
+) -> list[Unit]:
+    """Return one unit per shard of the measurements, in their order: what is wanted of a source re-decides it only.
+
+    Args:
+        measured: The signals.
+        minimum: Educational value to reach in each source, by language.
+        languages: Natural languages that each source keeps; empty for all.
+    """
     units = []
     for number, shard in enumerate(measured.manifest().shards):
         source = shard.unit.split("/")[1]  # documents/<source>/…
         # numbered, because files without documents all have one and the same shard
-        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {minimum[source]}"
-        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, minimum[source])))
+        wanted = minimum[source], languages[source]
+        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {wanted}"
+        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, *wanted)))
     return units
 
 
-def decide_documents(table: Table, shard: Shard, minimum: MinimumByLanguage) -> Iterator[ShardResult]:
-    """Apply the quality rules and the source's minimum by language to a shard of measurements."""
+def decide_documents(
+    table: Table, shard: Shard, minimum: MinimumByLanguage, languages: tuple[str, ...]
+) -> Iterator[ShardResult]:
+    """Decide by the source's natural languages, the quality rules and its minimum by language."""
     measured = pl.DataFrame(table.read_shard(shard)).with_columns(
         minimum_educational_value=pl.col("language").replace_strict(
             minimum, default=minimum.get(OTHER_LANGUAGES), return_dtype=pl.Float32
         )
     )
-    decided = measured.hstack(drop_reasons(measured))
+    decided = measured.hstack(drop_reasons(measured, natural_languages=languages))
     dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
     report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
     yield ShardResult(rows=decided.select("document_id", "source", *SCORE_COLUMNS).to_arrow(), report=report)

@@ -78,10 +78,10 @@ def measure(store, classifier_file, version="v1"):
     return map_shards(measure_documents, units, store.table("quality/signals"), stage=signals_stage())
 
 
-def decide(store, stage=None, **wanted):
+def decide(store, stage=None, languages=(), **wanted):
     measured = store.table("quality/signals")
     minimum = minimum_values(measured, {"web": NO_THRESHOLD, "book": NO_THRESHOLD} | wanted)
-    units = scores_units(measured, minimum)
+    units = scores_units(measured, minimum, {"web": languages, "book": ()})
     outcome = map_shards(decide_documents, units, store.table("quality/scores"), stage=stage or scores_stage())
     return store.table("quality/scores").read(), outcome
 

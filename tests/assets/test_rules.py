@@ -8,25 +8,32 @@ from codeft_assets.curation.quality.signals import SIGNAL_NAMES
 PASSING = dict.fromkeys(SIGNAL_NAMES, 0.0) | {
     "num_words": 500,
     "num_lines": 50,
-    "mean_line_bytes": 30,
-    "max_line_bytes": 80,
+    "mean_line_chars": 30,
+    "max_line_chars": 80,
     "alpha_fraction": 0.6,
-    "mean_word_bytes": 5,
+    "mean_word_chars": 5,
     "num_stop_words": 5,
     "sentence_line_fraction": 0.5,
 }
 
 
 def decide(
-    *, format: str = "raw", domain: str = "code", language: str = "python", minimum: float | None = None, **signals
+    *,
+    format: str = "raw",
+    domain: str = "code",
+    language: str = "python",
+    natural_language: str = "",
+    minimum: float | None = None,
+    kept: tuple[str, ...] = (),
+    **signals,
 ):
     row = PASSING | {"educational_value": 0.5} | signals
-    keys = {"format": format, "domain": domain, "language": language}
+    keys = {"format": format, "domain": domain, "language": language, "natural_language": natural_language}
     frame = pl.DataFrame([row | keys]).with_columns(
         pl.lit(minimum, dtype=pl.Float32).alias("minimum_educational_value"),
         pl.col(*SIGNAL_NAMES).cast(pl.Float32),
     )
-    return drop_reasons(frame).row(0)
+    return drop_reasons(frame, natural_languages=kept).row(0)
 
 
 def where_applied(rule: QualityRule) -> dict[str, str]:
@@ -34,6 +41,7 @@ def where_applied(rule: QualityRule) -> dict[str, str]:
         "format": rule.formats[0],
         "domain": rule.domains[0],
         "language": (rule.languages or ("python",))[0],
+        "natural_language": (rule.natural_languages or ("",))[0],
     }
 
 
@@ -66,7 +74,7 @@ def test_rules_for_prose_never_judge_code(language: str):
 
 @pytest.mark.parametrize("language", CODE)
 def test_a_page_of_markdown_is_judged_as_prose_with_code_in_it(language: str):
-    code_sins = {"max_line_bytes": 5000, "mean_line_bytes": 300, "num_lines": 3, "digit_fraction": 0.3}
+    code_sins = {"max_line_chars": 5000, "mean_line_chars": 300, "num_lines": 3, "code_digit_fraction": 0.3}
     assert decide(language=language, **code_sins)[0] is not None
     assert decide(language=language, page_marker=1, num_words=20, **code_sins) == (None, None)
     assert decide(language=language, page_marker=1, encoded_fraction=0.5)[0] == "prose_encoded"
@@ -74,7 +82,7 @@ def test_a_page_of_markdown_is_judged_as_prose_with_code_in_it(language: str):
 
 @pytest.mark.parametrize("format", ["instruct", "textbook", "cot", "review", "agent"])
 def test_curated_rows_are_not_held_to_the_bar_of_raw_web_text(format: str):
-    web_sins = {"max_line_bytes": 5000, "num_words": 10, "num_lines": 2, "num_stop_words": 0, "generated_marker": 1}
+    web_sins = {"max_line_chars": 5000, "num_words": 10, "num_lines": 2, "num_stop_words": 0, "generated_marker": 1}
     assert decide(format=format, **web_sins) == (None, None)
     assert decide(format="raw", **web_sins)[0] == "code_max_line"
 
@@ -90,13 +98,13 @@ def test_a_short_problem_of_mathematics_is_no_page_of_prose():
 
 
 def test_the_detail_names_signal_value_bounds_and_origin():
-    assert decide(max_line_bytes=1001)[1] == (
-        "max_line_bytes = 1001.0 is outside [0, 1000] (StarCoder, arXiv 2305.06161 section 3.1)"
+    assert decide(max_line_chars=1001)[1] == (
+        "max_line_chars = 1001.0 is outside [0, 1000] (StarCoder, arXiv 2305.06161 section 3.1)"
     )
 
 
 def test_the_first_broken_rule_is_the_reason():
-    assert decide(max_line_bytes=2000, digit_fraction=0.9)[0] == "code_max_line"
+    assert decide(max_line_chars=2000, code_digit_fraction=0.9)[0] == "code_max_line"
 
 
 @pytest.mark.parametrize(
@@ -111,12 +119,33 @@ def test_a_low_educational_value_is_explained():
     assert decide(educational_value=0.1, minimum=0.5)[1] == "educational_value = 0.1 is below the source's minimum 0.5"
 
 
+@pytest.mark.parametrize(
+    ("natural_language", "kept", "reason"),
+    [("ru", ("en", "de"), "language"), ("ru", ("ru",), None), ("ru", (), None), ("", ("en",), None)],
+)
+def test_prose_is_dropped_in_a_natural_language_that_its_source_does_not_keep(natural_language, kept, reason):
+    page = {"language": "text", "num_stop_words": 0 if natural_language else 5, "mean_word_chars": 5}
+    assert decide(natural_language=natural_language, kept=kept, **page)[0] == reason
+
+
+def test_a_foreign_language_is_named_before_any_rule():
+    found = decide(language="text", natural_language="zh", kept=("en", "de"), encoded_fraction=1.0, minimum=0.9)
+    assert found == ("language", "natural_language = zh is none of en, de")
+
+
+def test_rules_that_know_english_judge_english_only():
+    sins = {"mean_word_chars": 1, "num_stop_words": 0, "sentence_line_fraction": 0}
+    assert decide(language="text", natural_language="zh", **sins)[0] is None
+    assert decide(language="text", natural_language="en", **sins)[0] == "prose_word_length"
+
+
 def test_reasons_do_not_depend_on_the_order_of_rows():
-    rows = [PASSING | {"max_line_bytes": size} for size in (10, 5000, 20, 3000)]
+    rows = [PASSING | {"max_line_chars": size} for size in (10, 5000, 20, 3000)]
     frame = pl.DataFrame(rows).with_columns(
         pl.lit("raw").alias("format"),
         pl.lit("code").alias("domain"),
         pl.lit("python").alias("language"),
+        pl.lit("").alias("natural_language"),
         pl.lit(1.0).alias("educational_value"),
         pl.lit(None, dtype=pl.Float32).alias("minimum_educational_value"),
     )

@@ -118,13 +118,16 @@ def _plain_bytes(data, at, end, state):
 
 @numba.njit(cache=True, nogil=True)
 def _scan_document(data, start, end, style, row):
-    """Store the shares of comments, docstrings and block comments, strings, unbalanced brackets and markup tags."""
+    """Store the shares of comments, docstrings and block comments, strings, stray brackets, tags, digits in code."""
     sizes = np.zeros(5, dtype=np.int64)  # bytes by state
     depths = np.zeros(4, dtype=np.int64)  # open (, [, {; all brackets
-    state, opener, stray, tags, at = _CODE, np.uint8(0), 0, 0, start
+    state, opener, stray, tags, digits, at = _CODE, np.uint8(0), 0, 0, 0, start
     while at < end:
         stop = _plain_bytes(data, at, end, state)
         sizes[state] += stop - at
+        if state == _CODE:
+            for byte in data[at:stop]:
+                digits += 48 <= byte <= 57
         at = stop
         if at == end:
             break
@@ -150,19 +153,19 @@ def _scan_document(data, start, end, style, row):
     row[0], row[1], row[2] = sizes[_COMMENT] / size, (sizes[_BLOCK] + sizes[_DOCSTRING]) / size, sizes[_STRING] / size
     # closing brackets that nothing opened and opening ones that nothing closed
     row[3] = (stray + depths[0] + depths[1] + depths[2]) / max(depths[3], 1)
-    row[4] = tags / size
+    row[4], row[5] = tags / size, digits / size
 
 
 @numba.njit(cache=True, nogil=True)
 def lexeme_signals(data, offsets, styles):
-    """Return the shares of comments, docstrings, strings, unbalanced brackets and tags, one float32 row a document.
+    """Return the shares that ``_scan_document`` stores, one float32 row a document.
 
     Args:
         data: Bytes of all documents.
         offsets: Document ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
         styles: Comment style of each document.
     """
-    rows = np.zeros((styles.size, 5), dtype=np.float32)
+    rows = np.zeros((styles.size, 6), dtype=np.float32)
     for document in range(styles.size):
         _scan_document(data, offsets[document], offsets[document + 1], styles[document], rows[document])
     return rows

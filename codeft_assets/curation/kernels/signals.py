@@ -25,11 +25,16 @@ BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
 _NUM_BYTE_SIGNALS, _NUM_LINE_SIGNALS, _NUM_WORD_SIGNALS = 7, 11, 14
+FIRST_WORD_SIGNAL = _NUM_BYTE_SIGNALS + _NUM_LINE_SIGNALS
 
 _SCRATCH_BITS = 14  # one slot a hash, last writer wins: stays in cache; past some 5k words repeats are undercounted
-_LONG_WORD_BYTES = 40  # hashes, base64 and minified names; longer than any word people write
+_LONG_WORD_CHARS = 40  # hashes, base64 and minified names; longer than any word people write
 _MIN_DUPLICATE_LINE_BYTES = 10  # "return x" and "}" repeat in good code
 _SCRATCH_SIZE = 1 << _SCRATCH_BITS
+# UTF-8: 0x80 to 0xBF go on with a character. What begins with 0xC2, 0xE2 or 0xF0 and above are signs, arrows, boxes,
+# pictures; with the others nearly all are letters of some script.
+_BEGINS_CHARACTER = np.array([byte < 0x80 or byte > 0xBF for byte in range(256)])
+_BEGINS_LETTER = np.array([0xC2 < byte < 0xF0 and byte != 0xE2 for byte in range(256)])
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: spreads hashes and rolls n-grams
 
 
@@ -54,7 +59,7 @@ def _byte_signals(data, start, end, row):
     for at in range(start, end):
         counts[data[at]] += 1
     size = max(end - start, 1)
-    letters = digits = spaces = upper = high = 0
+    letters = digits = spaces = upper = high = foreign_letters = 0
     entropy = 0.0
     for byte in range(256):
         count, kind = counts[byte], BYTE_CLASSES[byte]
@@ -62,15 +67,18 @@ def _byte_signals(data, start, end, row):
         digits += count if kind & DIGIT else 0
         spaces += count if kind & SPACE else 0
         upper += count if 65 <= byte <= 90 else 0  # A to Z
-        high += count if byte >= 128 else 0
+        high += count if _BEGINS_CHARACTER[byte] and byte >= 128 else 0
+        foreign_letters += count if _BEGINS_LETTER[byte] else 0
         if count:
             entropy -= count / size * np.log2(count / size)
+    ascii_chars = counts[:128].sum()
+    chars = max(ascii_chars + high, 1)
     row[0] = end - start
-    row[1] = letters / max(size - spaces, 1)
-    row[2] = digits / size
-    row[3] = (end - start - letters - digits - spaces - high) / size
+    row[1] = (letters + foreign_letters) / max(chars - spaces, 1)
+    row[2] = digits / chars
+    row[3] = (ascii_chars - letters - digits - spaces) / chars
     row[4] = upper / max(letters, 1)
-    row[5] = high / size
+    row[5] = high / chars
     row[6] = entropy
 
 
@@ -104,21 +112,22 @@ def _line_signals(data, start, end, seen, document, row):
     at = start
     while at < end:
         begin = at
-        key = FNV_OFFSET  # of the line as it stands, indentation included
+        key, chars = FNV_OFFSET, 0  # of the line as it stands, indentation included
         while at < end and data[at] != 10:
             key = (key ^ np.uint64(data[at])) * FNV_PRIME
+            chars += _BEGINS_CHARACTER[data[at]]
             at += 1
         first, last = begin, at
         at += 1
         while first < last and BYTE_CLASSES[data[first]] & SPACE:
             first += 1
         while last > first and BYTE_CLASSES[data[last - 1]] & SPACE:
-            last -= 1
+            last, chars = last - 1, chars - 1
         if first == last:
             continue
         num_lines += 1
-        total += last - begin
-        longest = max(longest, last - begin)
+        total += chars
+        longest = max(longest, chars)
         indented += 1 if first > begin else 0
         if last - first >= _MIN_DUPLICATE_LINE_BYTES and _seen(seen, key, document):
             duplicates += 1
@@ -141,8 +150,8 @@ def _word_flags(key, keys, flags):
 
 @numba.njit(cache=True, nogil=True)
 def _scan_word(data, at, end):
-    """Return the end of the word at ``at``, its hash (ASCII case folded) and if it is a snake or camel compound."""
-    key, begin, joints, lower = FNV_OFFSET, at, 0, False
+    """Return a word's end, its characters, its hash (ASCII case folded) and if it is a snake or camel compound."""
+    key, begin, joints, lower, chars = FNV_OFFSET, at, 0, False, 0
     while at < end:
         byte = data[at]
         folded = FOLDED[byte]
@@ -153,14 +162,15 @@ def _scan_word(data, at, end):
         joints += (byte == 95) | (lower & (byte != folded))
         lower = (byte == folded) & (byte >= 97)
         key = (key ^ np.uint64(folded)) * FNV_PRIME
+        chars += _BEGINS_CHARACTER[byte]
         at += 1
-    return at, key, joints > (data[begin] == 95)  # the underscore of _private joins nothing
+    return at, chars, key, joints > (data[begin] == 95)  # the underscore of _private joins nothing
 
 
 @numba.njit(cache=True, nogil=True)
 def _word_signals(data, start, end, seen, document, vocabulary, row):
     """Vocabulary, repetition and the kind of line that a first word announces."""
-    # 0 words, 1 bytes, 2 new, 3 repeated 5-grams, 4 numbers, 5 compounds, 6 encoded bytes
+    # 0 words, 1 characters, 2 new, 3 repeated 5-grams, 4 numbers, 5 compounds, 6 encoded characters
     counts = np.zeros(7, dtype=np.int64)
     kinds = np.zeros(8, dtype=np.int64)  # words by vocabulary flag
     starts = np.zeros(8, dtype=np.int64)  # lines by the flag of their first word
@@ -172,9 +182,9 @@ def _word_signals(data, start, end, seen, document, vocabulary, row):
             at += 1
             continue
         begin = at
-        at, key, compound = _scan_word(data, at, end)
+        at, chars, key, compound = _scan_word(data, at, end)
         counts[0] += 1
-        counts[1] += at - begin
+        counts[1] += chars
         counts[2] += 0 if _seen(seen[0], key, document) else 1
         for back in range(4):
             # a polynomial of the words: one more word for each shorter one, so that nothing need leave
@@ -184,7 +194,7 @@ def _word_signals(data, start, end, seen, document, vocabulary, row):
             counts[3] += 1
         counts[4] += 1 if BYTE_CLASSES[data[begin]] & DIGIT else 0
         counts[5] += 1 if compound else 0
-        counts[6] += at - begin if at - begin >= _LONG_WORD_BYTES else 0
+        counts[6] += chars if chars >= _LONG_WORD_CHARS else 0
         flags = _word_flags(key, vocabulary[0], vocabulary[1])
         stop_words |= flags >> 8  # a bit each: how many different ones
         for bit in range(6):
@@ -223,7 +233,7 @@ def text_signals(data, offsets, vocabulary):
         vocabulary: The arrays of ``vocabulary.word_table``.
     """
     lines = _NUM_BYTE_SIGNALS
-    words = lines + _NUM_LINE_SIGNALS
+    words = FIRST_WORD_SIGNAL
     rows = np.zeros((offsets.size - 1, words + _NUM_WORD_SIGNALS), dtype=np.float32)
     seen = np.zeros((3, _SCRATCH_SIZE), dtype=np.uint64)
     for document in range(offsets.size - 1):

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from codeft_assets.curation.quality.embedding import Embedding, OpenEmbedding, fit_embedding, open_hashed_embedding
 from codeft_assets.curation.quality.labels import GOOD_LABEL, LabeledDocuments
+from codeft_assets.curation.quality.natural_language import identify_languages
 from codeft_assets.curation.quality.rankers import FITTERS, Ranker, open_ranker
 from codeft_assets.curation.quality.signals import SIGNAL_NAMES, measure_signals
 
@@ -87,10 +88,13 @@ def predict_values(classifier: Classifier, measured: pl.DataFrame, text: pa.Arra
 
 
 def score_documents(classifier: Classifier, text: pa.Array, language: pa.Array) -> pl.DataFrame:
-    """Return the signals and the ``educational_value`` (float32, 0..1) of each document."""
+    """Return the signals, ``educational_value`` (float32, 0..1) and ``natural_language`` of each document."""
     measured = measure_signals(text, language)
     value = predict_values(classifier, measured, text)
-    return measured.with_columns(pl.Series("educational_value", value, dtype=pl.Float32))
+    is_prose = (pl.Series(language, dtype=pl.String) == "text") | (measured["page_marker"] > 0)
+    return measured.with_columns(
+        pl.Series("educational_value", value, dtype=pl.Float32), identify_languages(text, is_prose.to_numpy())
+    )
 
 
 def serialize_classifier(classifier: Classifier) -> bytes:

@@ -15,11 +15,14 @@ import polars as pl
 
 from codeft_assets.curation.documents import DOMAINS, FORMATS
 from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
+from codeft_assets.curation.quality.natural_language import UNKNOWN
 from codeft_assets.curation.quality.signals import SIGNAL_NAMES
 
 TEXT = ("text",)
 CODE = tuple(sorted(set(LANGUAGE_BY_SUFFIX.values()) - {"html", "css"}))
 CURATED = tuple(name for name in FORMATS if name != "raw")
+LANGUAGE = "language"
+"""The drop reason of prose in a natural language that its source does not keep."""
 LOW_EDUCATIONAL_VALUE = "low_educational_value"
 """The drop reason of a document that passes every rule but scores below its source's minimum."""
 
@@ -38,6 +41,8 @@ class QualityRule:
     domains: tuple[str, ...] = DOMAINS
     languages: tuple[str, ...] = ()
     """Languages it applies to; empty for all."""
+    natural_languages: tuple[str, ...] = ()
+    """Natural languages it applies to; empty for all."""
     origin: str
     """The paper and place of the threshold, or our measurement."""
 
@@ -57,10 +62,10 @@ _FINEWEB = "FineWeb, arXiv 2406.17557 section 3.5"
 _C4 = "C4, arXiv 1910.10683 section 2.2: nothing is left of a page without a sentence"
 
 _CODE_RULES = (
-    ("code_max_line", "max_line_bytes", 0, 1000, CODE, _STARCODER),
-    ("code_mean_line", "mean_line_bytes", 0, 100, CODE, _STARCODER),
+    ("code_max_line", "max_line_chars", 0, 1000, CODE, _STARCODER),
+    ("code_mean_line", "mean_line_chars", 0, 100, CODE, _STARCODER),
     ("code_letters", "alpha_fraction", 0.25, 1, CODE, _STARCODER),
-    ("code_digits", "digit_fraction", 0, 0.2, CODE, _OPENCODER),
+    ("code_digits", "code_digit_fraction", 0, 0.2, CODE, f"{_OPENCODER}; a docstring's matrix is no data"),
     ("code_lines", "num_lines", 5, 100_000, CODE, f"{_OPENCODER}; there 10, which drops whole solutions"),
     ("code_generated", "generated_marker", 0, 0, CODE, "StarCoder2, arXiv 2402.19173 section 2.1"),
     ("code_comments", "comment_fraction", 0, 0.8, CODE, _STARCODER),
@@ -74,7 +79,7 @@ _PROSE_RULES = (
     ("prose_words", "num_words", 50, 100_000, ("code", "reasoning"), _GOPHER),
     ("page_words", "num_words", 10, 100_000, ("code", "reasoning"), "codeFT: a task and its answer"),
     ("math_words", "num_words", 10, 100_000, ("math",), "codeFT: an olympiad problem is stated in ten words or more"),
-    ("prose_word_length", "mean_word_bytes", 3, 10, ("code", "reasoning"), _GOPHER),
+    ("prose_word_length", "mean_word_chars", 3, 10, ("code", "reasoning"), _GOPHER),
     ("prose_bullets", "bullet_line_fraction", 0, 0.9, DOMAINS, _GOPHER),
     ("prose_stop_words", "num_stop_words", 2, 8, ("code", "reasoning"), _GOPHER),
     ("math_stop_words", "num_stop_words", 1, 8, ("math",), f"codeFT: a problem is a sentence, not a page; {_GOPHER}"),
@@ -88,6 +93,8 @@ _CURATED_RULES = (
     ("curated_repetition", "duplicate_ngram_fraction", 0, 0.8, "codeFT: loops of a generating model"),
     ("curated_encoded", "encoded_fraction", 0, 0.6, "codeFT: dumps of keys and hashes"),
 )
+_ENGLISH = frozenset(("prose_word_length", "prose_stop_words", "math_stop_words", "prose_sentences"))
+"""Rules that know English: its words, their length, its full stops."""
 _PAGES_PASS = frozenset(("prose_words", "prose_stop_words"))
 """Rules for pages without code: a page of code and a sentence or two is held to ``page_words``."""
 QUALITY_RULES: tuple[QualityRule, ...] = (
@@ -104,6 +111,7 @@ QUALITY_RULES: tuple[QualityRule, ...] = (
             formats=("raw",),
             domains=domains,
             languages=TEXT,
+            natural_languages=("en", UNKNOWN) if name in _ENGLISH else (),
             origin=origin,
         )
         for name, signal, low, high, domains, origin in _PROSE_RULES
@@ -116,18 +124,25 @@ QUALITY_RULES: tuple[QualityRule, ...] = (
 """All rules; the first one that a document breaks, in this order, is its drop reason."""
 
 
-def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALITY_RULES) -> pl.DataFrame:
+def drop_reasons(
+    scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALITY_RULES, natural_languages: tuple[str, ...] = ()
+) -> pl.DataFrame:
     """Return ``drop_reason`` (null: kept) and ``drop_detail``, one row per row of ``scored``, in order.
 
     Args:
-        scored: Signals, ``format``, ``domain``, ``language``, ``educational_value`` and ``minimum_educational_value``
-            (the source's; null where the source has no minimum).
-        rules: Checked in order; the minimum comes last.
+        scored: Signals, ``format``, ``domain``, ``language``, ``natural_language``, ``educational_value`` and
+            ``minimum_educational_value`` (the source's; null where the source has no minimum).
+        rules: Checked in order, behind the natural language; the minimum comes last.
+        natural_languages: Those that the source keeps, besides what is in none; empty for all.
     """
     broken = [(rule.name, pl.col(rule.signal), _breaks(rule)) for rule in rules]
     value, minimum = pl.col("educational_value"), pl.col("minimum_educational_value")
     broken.append((LOW_EDUCATIONAL_VALUE, value, (_exact(value) < _exact(minimum)).fill_null(value=False)))
+    if natural_languages:
+        is_foreign = ~pl.col("natural_language").is_in([UNKNOWN, *natural_languages])
+        broken.insert(0, (LANGUAGE, pl.lit(None), is_foreign))
     found = scored.select(
+        "natural_language",
         pl.coalesce([pl.when(breaks).then(pl.lit(name)) for name, _, breaks in broken]).alias("drop_reason"),
         pl.coalesce([pl.when(breaks).then(measured.cast(pl.Float64)) for _, measured, breaks in broken]).alias("value"),
         minimum.cast(pl.Float64).alias("minimum"),
@@ -143,7 +158,9 @@ def drop_reasons(scored: pl.DataFrame, *, rules: tuple[QualityRule, ...] = QUALI
         _short("value"),
         pl.coalesce(reason.replace_strict(claim_by_rule, default=None, return_dtype=pl.String), below),
     )
-    return found.select("drop_reason", pl.when(reason.is_not_null()).then(detail).alias("drop_detail"))
+    foreign = pl.format("natural_language = {} is none of {}", "natural_language", pl.lit(", ".join(natural_languages)))
+    explained = pl.when(reason == LANGUAGE).then(foreign).when(reason.is_not_null()).then(detail)
+    return found.select("drop_reason", explained.alias("drop_detail"))
 
 
 def _breaks(rule: QualityRule) -> pl.Expr:
@@ -152,6 +169,8 @@ def _breaks(rule: QualityRule) -> pl.Expr:
         is_page = pl.col("page_marker") > 0
         judged_as = pl.when(is_page).then(pl.lit(TEXT[0])).otherwise(pl.col("language"))
         applies &= judged_as.is_in(rule.languages)
+    if rule.natural_languages:
+        applies &= pl.col("natural_language").is_in(rule.natural_languages)
     if rule.name in _PAGES_PASS:
         applies &= pl.col("page_marker") == 0
     return applies & ~_exact(pl.col(rule.signal)).is_between(rule.low, rule.high, closed="both")

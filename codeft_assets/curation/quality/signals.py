@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.curation.quality.vocabulary import word_table
+from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
 _GOPHER = "Gopher, arXiv 2112.11446 table A1"
@@ -60,15 +61,15 @@ def _signal(name: str, definition: str, source: str = _CODEFT) -> Signal:
 # The kernels' columns come first, in the order in which they store them.
 _KERNEL_SIGNALS: tuple[Signal, ...] = (
     _signal("num_bytes", "size of the text in UTF-8", _STARCODER),
-    _signal("alpha_fraction", "ASCII letters / bytes that are no white space", _STARCODER),
-    _signal("digit_fraction", "digits / bytes", _OPENCODER),
-    _signal("symbol_fraction", "ASCII bytes that are no letter, digit or white space / bytes", _GOPHER),
+    _signal("alpha_fraction", "letters of any script / characters that are no white space", _STARCODER),
+    _signal("digit_fraction", "digits / characters", _OPENCODER),
+    _signal("symbol_fraction", "ASCII characters that are no letter, digit or white space / characters", _GOPHER),
     _signal("upper_fraction", "capitals / ASCII letters", _OPENCODER),
-    _signal("non_ascii_fraction", "bytes of non-ASCII characters / bytes"),
+    _signal("non_ascii_fraction", "characters that are not ASCII / characters"),
     _signal("entropy_bits", "Shannon entropy of the bytes, in bits"),
     _signal("num_lines", "lines that are not blank", _OPENCODER),
-    _signal("mean_line_bytes", "mean length of a line that is not blank", _STARCODER),
-    _signal("max_line_bytes", "length of the longest line", _STARCODER),
+    _signal("mean_line_chars", "mean length of a line that is not blank", _STARCODER),
+    _signal("max_line_chars", "length of the longest line", _STARCODER),
     _signal("indented_line_fraction", "lines that begin with white space / lines"),
     _signal("duplicate_line_fraction", "lines of 10 bytes or more seen before in the document / lines", _GOPHER),
     _signal("fenced_line_fraction", "lines inside Markdown code fences / lines"),
@@ -80,13 +81,15 @@ _KERNEL_SIGNALS: tuple[Signal, ...] = (
     _signal("data_line_fraction", "lines with less than a quarter letters / lines"),
     _signal("example_line_fraction", "lines that begin with >> (doctests, quotations) / lines"),
     _signal("num_words", "runs of letters, digits, underscores and non-ASCII characters", _GOPHER),
-    _signal("mean_word_bytes", "mean length of a word", _GOPHER),
+    _signal("mean_word_chars", "mean length of a word", _GOPHER),
     _signal("unique_word_fraction", "different words / words", _OPENCODER),
     _signal("duplicate_ngram_fraction", "5-grams of words seen before in the document / words", _GOPHER),
     _signal("number_word_fraction", "words that begin with a digit / words"),
     _signal("compound_word_fraction", "words in snake_case or camelCase / words"),
     _signal(
-        "encoded_fraction", "bytes in words of 40 bytes or more (hashes, base64, minified) / bytes in words", _OPENCODER
+        "encoded_fraction",
+        "characters in words of 40 or more (hashes, base64, minified) / those in words",
+        _OPENCODER,
     ),
     _signal("keyword_fraction", "keywords of programming languages / words", _OPENCODER),
     _signal("function_word_fraction", "English function words / words"),
@@ -100,6 +103,7 @@ _KERNEL_SIGNALS: tuple[Signal, ...] = (
     _signal("string_fraction", "bytes in string literals / bytes", _OPENCODER),
     _signal("unbalanced_fraction", "brackets without a partner, outside comments and strings / brackets"),
     _signal("tag_fraction", "openings of markup tags (< and a letter or slash) / bytes", _STARCODER),
+    _signal("code_digit_fraction", "digits outside comments, docstrings and strings / bytes", _OPENCODER),
 )
 SIGNALS: tuple[Signal, ...] = (
     *_KERNEL_SIGNALS,
@@ -114,7 +118,7 @@ SIGNAL_NAMES: tuple[str, ...] = tuple(signal.name for signal in SIGNALS)
 def measure_signals(text: pa.Array, language: pa.Array) -> pl.DataFrame:
     """Return one row per document and one float32 column per entry of ``SIGNALS``."""
     from codeft_assets.curation.kernels.lexemes import COMMENT_STYLE_BY_LANGUAGE, NO_COMMENTS, lexeme_signals
-    from codeft_assets.curation.kernels.signals import text_signals
+    from codeft_assets.curation.kernels.signals import FIRST_WORD_SIGNAL, text_signals
 
     if len(text) != len(language):
         raise ValueError(f"{len(text)} texts but {len(language)} languages; pass one language per text")
@@ -122,7 +126,13 @@ def measure_signals(text: pa.Array, language: pa.Array) -> pl.DataFrame:
     styles = pl.Series(language, dtype=pl.String).replace_strict(
         COMMENT_STYLE_BY_LANGUAGE, default=NO_COMMENTS, return_dtype=pl.Int64
     )
-    rows = np.hstack([text_signals(data, offsets, word_table()), lexeme_signals(data, offsets, styles.to_numpy())])
+    measured_texts = text_signals(data, offsets, word_table())
+    spaceless, separated = separate_words(text)
+    if len(spaceless):  # the words of a script without spaces are its characters
+        measured_texts[spaceless, FIRST_WORD_SIGNAL:] = text_signals(*text_buffers(separated), word_table())[
+            :, FIRST_WORD_SIGNAL:
+        ]
+    rows = np.hstack([measured_texts, lexeme_signals(data, offsets, styles.to_numpy())])
     measured = pl.from_numpy(rows, schema={signal.name: pl.Float32 for signal in _KERNEL_SIGNALS})
     head = pl.Series(text.cast(pa.large_string()), dtype=pl.String).str.head(_HEAD_CHARS)
     return measured.with_columns(

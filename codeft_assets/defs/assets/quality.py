@@ -211,12 +211,14 @@ class ScoresConfig(dg.Config):
 def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: Workspace) -> dg.MaterializeResult:
     """One row is a document's educational value, its source's minimum, and the reason why quality would drop it.
 
-    Rules are published bounds (Gopher, C4, FineWeb, StarCoder, OpenCoder) that apply by format, domain and language;
-    rules for prose never judge code. Thresholds are by source: a minimum, or a share of its lowest documents. Nothing
-    is deleted here: the ledger decides. Look at the check keeps_enough_of_every_source before you go on.
+    Prose in a natural language that its source does not keep goes first. Rules are published bounds (Gopher, C4,
+    FineWeb, StarCoder, OpenCoder) that apply by format, domain and language; rules for prose never judge code.
+    Thresholds are by source: a minimum, or a share of its lowest documents. Nothing is deleted here: the ledger
+    decides. Look at the check keeps_enough_of_every_source before you go on.
     """
     wanted, measured = config.chosen(), workspace.store.table("quality/signals")
-    units = scores_units(measured, minimum_values(measured, wanted))
+    languages = {name: source.natural_languages for name, source in SOURCES.items()}
+    units = scores_units(measured, minimum_values(measured, wanted), languages)
     table, run = run_stage(context, workspace, decide_documents, units, scores_stage())
     return result(table, run, _scores_metadata(table, wanted))
 
