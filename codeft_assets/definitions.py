@@ -10,7 +10,7 @@ from codeft_assets.defs.automation.lost_runs import lost_runs_sensor
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.automation.rules import CORPUS_AUTOMATION, TRAINING_AUTOMATION
 from codeft_assets.defs.messages import program_client
-from codeft_assets.defs.optional import optional_assets
+from codeft_assets.defs.optional import optional_assets, optional_checks
 from codeft_assets.defs.run_config import checked_workspace
 from codeft_assets.defs.terminal import terminal
 from codeft_assets.defs.web_ui.code_references import with_code_references
@@ -21,7 +21,7 @@ CORPUS = dg.AssetSelection.groups("sources", "quality", "dedup", "decontaminatio
 MODEL = dg.AssetSelection.groups("model", "scores") | PACKED
 
 ASSETS = with_code_references([*dg.load_assets_from_package_module(assets), *optional_assets()])
-CHECKS = dg.load_asset_checks_from_package_module(checks)
+CHECKS = [*dg.load_asset_checks_from_package_module(checks), *optional_checks()]
 NAMES = [node.name for node in retention.nodes]
 
 defs = dg.Definitions(

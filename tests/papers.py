@@ -43,7 +43,13 @@ def _points(estimate):
     return f"{100 * estimate['value']:+.1f} ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"
 
 
-TABLES = {"strategies": strategies}
+def leaks(files):
+    """Return the leak indices of sources, those of one percent and more."""
+    rows = [(row["source"], row["benchmark"], f"{row['index']:.1%}") for found in files for row in found["indices"]]
+    return table(("source", "benchmark", "leak index"), [row for row in rows if not row[2].startswith("0.")])
+
+
+TABLES = {"strategies": strategies, "leaks": leaks}
 
 
 def tables(folder=MEASURED):

@@ -20,10 +20,14 @@ from codeft_assets.store.engine import ShardResult, Stage
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table
 
+IS_SELECTED = "is_selected"
+"""Parameter of a plan that was made of what the selection selected."""
 
-def plan_stage(plan: Mixture, weights: Mapping[str, float]) -> Stage:
+
+def plan_stage(plan: Mixture, weights: Mapping[str, float], *, is_selected: bool = False) -> Stage:
     """Identify the plan of the mixture; its inputs' hashes are part of the unit."""
     parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
+    parameters |= {IS_SELECTED: True} if is_selected else {}
     return Stage(
         name="corpus/mixture_plan",
         code_version=code_version_of(plan_documents),
@@ -38,7 +42,8 @@ def plan_documents(
 
     Args:
         tables: The documents.
-        inputs: The tables ``scores``, ``matches``, ``signatures`` and ``clusters``.
+        inputs: The tables ``scores``, ``matches``, ``signatures`` and ``clusters``; with ``selection`` only the
+            instruct documents that it selected are planned.
         plan: Shares, budget, phases and seed.
         weights: Relative weight of each source within its domain.
     """
@@ -52,8 +57,20 @@ def plan_documents(
         group_near_duplicates(signed, clusters, bands), on="document_id"
     )
     is_alone = ~pl.col("document_id").is_in(clusters["representative_id"].implode())
-    chosen, report = plan_mixture(grouped.with_columns(is_alone=is_alone), weights, plan)
+    wanted = grouped.with_columns(is_alone=is_alone)
+    if "selection" in inputs:
+        left_out = not_selected(inputs["selection"]).select("document_id")
+        wanted = wanted.join(left_out, on="document_id", how="anti", maintain_order="left")
+    chosen, report = plan_mixture(wanted, weights, plan)
+    num_left_out = grouped.height - wanted.height
+    dropped = {**report.dropped, **({ledger.NOT_SELECTED: num_left_out} if num_left_out else {})}
+    report = StageReport(num_in=grouped.height, num_out=report.num_out, dropped=dropped)
     yield ShardResult(rows=chosen.to_arrow(), report=report)
+
+
+def not_selected(selection: Table) -> pl.DataFrame:
+    """Return ``document_id``, ``drop_reason`` and ``drop_detail`` of the documents that a selection leaves out."""
+    return selection.read(["document_id", "drop_reason", "drop_detail"]).drop_nulls("drop_reason")
 
 
 def ledger_stage() -> Stage:
@@ -62,14 +79,15 @@ def ledger_stage() -> Stage:
 
 
 def decide_outcomes(
-    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Table
+    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Table, selection: Table | None = None
 ) -> Iterator[ShardResult]:
-    """Give every document its one outcome."""
+    """Give every document its one outcome; ``selection`` is given where the plan was made of what it selected."""
     columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
     listed = all_documents(tables, columns)
     quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
     chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
-    outcomes, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen)
+    left_out = not_selected(selection) if selection else ledger.EVERYTHING_SELECTED
+    outcomes, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen, left_out)
     yield ShardResult(rows=outcomes.to_arrow(), report=report)
 
 

@@ -12,6 +12,11 @@ from codeft_assets.curation.report import StageReport
 
 KEPT = "kept"
 CONTAMINATED = "contaminated"
+NOT_SELECTED = "not_selected"
+EVERYTHING_SELECTED = pl.DataFrame(
+    schema={"document_id": pl.String, "drop_reason": pl.String, "drop_detail": pl.String}
+)
+"""The documents that a selection leaves out, where there is none."""
 LEDGER_SCHEMA = {
     "document_id": pl.String,
     "source": pl.String,
@@ -45,27 +50,34 @@ def documents_passing(documents: pl.DataFrame, scores: pl.DataFrame, matches: pl
 
 
 def build_ledger(
-    documents: pl.DataFrame, scores: pl.DataFrame, matches: pl.DataFrame, clusters: pl.DataFrame, plan: pl.DataFrame
+    documents: pl.DataFrame,
+    scores: pl.DataFrame,
+    matches: pl.DataFrame,
+    clusters: pl.DataFrame,
+    plan: pl.DataFrame,
+    left_out: pl.DataFrame = EVERYTHING_SELECTED,
 ) -> tuple[pl.DataFrame, StageReport]:
     """Return one row per document by ``LEDGER_SCHEMA``; the first stage that drops a document decides.
 
-    The order of the stages is quality, decontamination, deduplication, mixture: so no document is dropped as a
-    duplicate of one that is itself dropped.
+    The order of the stages is quality, decontamination, deduplication, selection, mixture: so no document is dropped as
+    a duplicate of one that is itself dropped.
     """
     decided = (
         documents.join(_quality_drops(scores), on="document_id", how="left")
         .join(_contaminated(matches), on="document_id", how="left")
         .join(_duplicates(clusters), on="document_id", how="left")
+        .join(_not_selected(left_out), on="document_id", how="left")
         .join(plan, on="document_id", how="left")
     )
     outcome = pl.coalesce(
         "quality",
         "decontamination",
         "deduplication",
+        "selection",
         pl.when(pl.col("split").is_null()).then(pl.lit(OVER_BUDGET)),
         pl.lit(KEPT),
     )
-    stages = ("quality", "decontamination", "deduplication")
+    stages = ("quality", "decontamination", "deduplication", "selection")
     stage = pl.coalesce(*(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in stages), pl.lit("mixture"))
     detail = pl.coalesce(*(f"{name}_detail" for name in stages), pl.lit(""))
     ledger = (
@@ -96,6 +108,11 @@ def _contaminated(matches: pl.DataFrame) -> pl.DataFrame:
 def _duplicates(clusters: pl.DataFrame) -> pl.DataFrame:
     detail = pl.format("of {}: Jaccard {}", "representative_id", pl.col("jaccard").round(3))
     return clusters.select("document_id", deduplication="kind", deduplication_detail=detail)
+
+
+def _not_selected(left_out: pl.DataFrame) -> pl.DataFrame:
+    detail = pl.format("{}: {}", "drop_reason", "drop_detail")
+    return left_out.select("document_id", selection=pl.lit(NOT_SELECTED), selection_detail=detail)
 
 
 def _check_ledger(ledger: pl.DataFrame, documents: pl.DataFrame) -> None:

@@ -15,7 +15,7 @@ from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
-from codeft_assets.defs.assets.mixture_plan import mixture_plan
+from codeft_assets.defs.assets.mixture_plan import SELECTION, mixture_plan
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
 from codeft_assets.defs.run_config import RecipeName
@@ -25,7 +25,7 @@ from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
 from codeft_assets.defs.workspace import Workspace, override_texts
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import collect_mixture, decide_outcomes, ledger_stage, mixture_stage
+from codeft_assets.stages.corpus import IS_SELECTED, collect_mixture, decide_outcomes, ledger_stage, mixture_stage
 from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
@@ -46,12 +46,15 @@ _PLOTTED_REASONS = 7
 def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
     """One row is the outcome of a document: kept, with its epochs, or the one reason for which it was left out.
 
-    The first stage that objects decides: quality, decontamination, deduplication, then the plan's token budget. Kept
+    The first stage that objects decides: quality, decontamination, deduplication, the selection of instruct documents
+    where the plan follows it, then the plan's token budget. Kept
     and dropped add up to the documents that came in, per source and in total.
     """
     tables, store = document_tables(workspace), workspace.store
     keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
     inputs = [store.table(key) for key in keys]
+    if inputs[-1].manifest().parameters.get(IS_SELECTED):
+        inputs.append(store.table(SELECTION))
     units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
     table, run = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
     write_catalog(store)

@@ -32,6 +32,9 @@ INPUTS = {
 }
 
 
+SELECTION = "selection/instructions"
+
+
 class MixtureConfig(dg.Config):
     """Token budget, shares of the domains, epochs and annealing."""
 
@@ -53,6 +56,10 @@ class MixtureConfig(dg.Config):
         default=MIXTURE.validation_fraction, ge=0, lt=0.5, description="Share of each source's documents held out"
     )
     seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
+    selected_instructions: bool = Field(
+        default=False,
+        description="Read only the instruct documents that selection/instructions selected (CODEFT_PARTS=selection)",
+    )
 
     def mixture(self, *, is_sample: bool) -> Mixture:
         """Return the configured mixture."""
@@ -88,9 +95,13 @@ def mixture_plan(
     """
     plan = config.mixture(is_sample=workspace.is_sample)
     tables, store = document_tables(workspace), workspace.store
-    inputs = {name: store.table(key) for name, key in INPUTS.items()}
+    keys = INPUTS | ({"selection": SELECTION} if config.selected_instructions else {})
+    inputs = {name: store.table(key) for name, key in keys.items()}
+    if config.selected_instructions and not inputs["selection"].exists():
+        raise ValueError(f"selected_instructions: {SELECTION} is not there; set CODEFT_PARTS=selection and make it")
     units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, WEIGHTS)
-    table, run = run_stage(context, workspace, plan_documents, units, plan_stage(plan, WEIGHTS))
+    stage = plan_stage(plan, WEIGHTS, is_selected=config.selected_instructions)
+    table, run = run_stage(context, workspace, plan_documents, units, stage)
     return result(table, run, plan_metadata(table.read(), plan, WEIGHTS) | {"dagster/column_schema": _schema(table)})
 
 

@@ -2,16 +2,30 @@
 
 import importlib
 import os
+from types import ModuleType
 
 import dagster as dg
 
 VARIABLE = "CODEFT_PARTS"
-PARTS = {"preferences": ("preferences/attempts", "preferences/pairs", "preferences/preferred")}
+PARTS = {
+    "preferences": ("preferences/attempts", "preferences/pairs", "preferences/preferred"),
+    "selection": ("selection/own_tests", "selection/leaks", "selection/instructions"),
+}
 """Name of a module here -> its assets."""
 
 
 def optional_assets() -> list[dg.AssetsDefinition]:
-    """Return the assets of the parts that the environment names, divided by commas.
+    """Return the assets of the parts that are switched on."""
+    return [asset for module in _modules() for asset in module.ASSETS]
+
+
+def optional_checks() -> list[dg.AssetChecksDefinition]:
+    """Return the asset checks of the parts that are switched on."""
+    return [check for module in _modules() for check in getattr(module, "CHECKS", ())]
+
+
+def _modules() -> list[ModuleType]:
+    """Return the modules that the environment names, divided by commas.
 
     Raises:
         ValueError: there is no part of such a name.
@@ -20,5 +34,4 @@ def optional_assets() -> list[dg.AssetsDefinition]:
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         raise ValueError(f"{VARIABLE} names {unknown[0]!r}; there are {', '.join(PARTS)}, divided by commas")
-    modules = [importlib.import_module(f"{__name__}.{name}") for name in PARTS if name in names]
-    return [asset for module in modules for asset in module.ASSETS]
+    return [importlib.import_module(f"{__name__}.{name}") for name in PARTS if name in names]
