@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     _pack_options(add("pack", commands.pack, "tokenize a corpus and pack it into a recipe's rows"))
     _train_options(add("train", commands.train, "train a recipe's model on packed rows, or resume"))
     _prefer_options(add("prefer", commands.prefer, "train a checkpoint on preference pairs (DPO), or resume"))
+    _search_options(add("search-mixture", commands.search_mixture, "find shares of the sources by short runs"))
     _export_model_options(add("export-model", commands.export_model, "write a finished run as a Hub model folder"))
     _export_corpus_options(add("export-corpus", commands.export_corpus, "write a corpus as a Hub dataset folder"))
     return parser
@@ -95,6 +96,16 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _recipe_options(command)
     command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
     _run_file_options(command)
+
+
+def _search_options(command: argparse.ArgumentParser) -> None:
+    _corpus_option(command)
+    _tokenizer_folder_option(command)
+    _recipe_options(command)
+    command.add_argument("--runs", type=int, default=24, help="drawn mixtures, each a run of the recipe")
+    text = "measurement of held-out documents to make small; bits_per_byte_code counts those of code alone"
+    command.add_argument("--target", default="bits_per_byte", help=text)
+    command.add_argument("--seed", type=int, default=1, help="of the drawn mixtures")
 
 
 def _prefer_options(command: argparse.ArgumentParser) -> None:

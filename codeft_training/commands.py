@@ -15,7 +15,7 @@ from codeft_training.data.corpus import Corpus
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.data.tokenizer import adopt_tokenizer, train_tokenizer
 from codeft_training.export.model_card import stage_tables
-from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe, read_recipe
+from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe, read_recipe, values_hash
 from codeft_training.recipes import find_recipe
 from codeft_training.train.signals import StopRequest
 
@@ -141,6 +141,36 @@ def prefer(options: argparse.Namespace, reporter: Reporter) -> int:
     metadata |= {"recipe": recipe.name, "base_hash": result["base_hash"], "weights_hash": result["weights_hash"][:16]}
     metadata["model_card"] = report.markdown(_card_body(options.output / "checkpoint"))
     reporter.materialize(metadata | {"path": report.path(options.output / "checkpoint")}, result["content_hash"])
+    return 0
+
+
+def search_mixture(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Search the mixture of the sources by short runs; exit with 143 after a stop request."""
+    stop = StopRequest().install()
+    from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped
+    from codeft_training.train.mixture_search import FOUND, NATURAL, MixtureSearch
+    from codeft_training.train.mixture_search import search_mixture as search
+
+    recipe = _recipe(options)
+    if not isinstance(recipe, PretrainRecipe):
+        raise ValueError(f"recipe {recipe.name!r} fine-tunes a base model; a search trains small models from scratch")
+    folders = {"corpus": options.corpus, "tokenizer": options.tokenizer, "output": options.output}
+    try:
+        found = search(
+            MixtureSearch(**folders, recipe=recipe, num_runs=options.runs, target=options.target, seed=options.seed),
+            reporter,
+            stop,
+        )
+    except Stopped as stopped:
+        reporter.log(str(stopped))
+        return STOPPED_EXIT_CODE
+    columns = ("source", "share in the corpus", "share found")
+    rows = [(name, found["natural_shares"][name], share) for name, share in found["shares"].items()]
+    losses = {f"{kind}_{name}": found[kind][name] for kind in ("predicted", "measured") for name in (NATURAL, FOUND)}
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    table = report.markdown(markdown.table(columns, rows))
+    metadata = {"target": found["target"], **numbers, **losses, "shares": table, "path": report.path(options.output)}
+    reporter.materialize(metadata, values_hash(found["shares"]))
     return 0
 
 

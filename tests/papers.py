@@ -49,7 +49,26 @@ def leaks(files):
     return table(("source", "benchmark", "leak index"), [row for row in rows if not row[2].startswith("0.")])
 
 
-TABLES = {"strategies": strategies, "leaks": leaks}
+def mixture(files):
+    """Return the searches of `codeft_training search-mixture`: predicted and measured losses, and the cost."""
+    columns = ("runs", "number", "rank correlation", "corpus's own mixture: predicted, measured")
+    columns += ("found mixture: predicted, measured", "tokens", "seconds")
+    rows = [
+        (
+            *(found["model"], found["num_runs"], found["rank_correlation"]),
+            *(_losses(found, kind) for kind in ("natural", "found")),
+            *(found["num_tokens"], f"{found['seconds']:.0f}"),
+        )
+        for found in files
+    ]
+    return table(columns, rows)
+
+
+def _losses(found, kind):
+    return f"{found['predicted'][kind]:.3f}, {found['measured'][kind]:.3f}"
+
+
+TABLES = {"mixture": mixture, "strategies": strategies, "leaks": leaks}
 
 
 def tables(folder=MEASURED):

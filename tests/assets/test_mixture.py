@@ -11,6 +11,7 @@ from codeft_assets.curation.corpus.mixture import (
     summarize,
     target_tokens,
 )
+from codeft_assets.curation.corpus.searched import adopt_shares
 from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 
@@ -295,3 +296,16 @@ def test_a_document_with_two_fates_is_an_error():
     empty = pl.DataFrame(schema=CHOSEN)
     with pytest.raises(AssertionError, match="5 documents came in"):
         build_ledger(LISTED, SCORES, MATCHES, twice, empty)
+
+
+def test_a_searched_mixture_becomes_shares_of_domains_and_weights():
+    domains = {"web": "code", "books": "code", "proofs": "math", "new": "code", "chat": "reasoning"}
+    shares, weights = adopt_shares({"web": 0.6, "books": 0.2, "proofs": 0.2, "chat": 0.0}, domains)
+    assert shares == pytest.approx({"code": 0.8, "math": 0.2, "reasoning": 0.0})
+    assert weights == pytest.approx({"web": 0.6, "books": 0.2, "proofs": 0.2, "new": 1e-6, "chat": 1e-6})
+    capacity = pl.DataFrame({"source": [*domains], "domain": [*domains.values()], "capacity": [10_000] * 5})
+    given = allocate_tokens(capacity, 5_000, weights, Mixture(domain_shares=shares, token_budget=5_000))
+    assert [round(given[name], -1) for name in domains] == [3_000, 1_000, 1_000, 0, 0]
+    for bad, reason in (({"web": 0.0}, "no positive share"), ({"other": 1.0}, "shares of .'other'., which are no")):
+        with pytest.raises(ValueError, match=reason):
+            adopt_shares(bad, domains)

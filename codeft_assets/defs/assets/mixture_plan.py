@@ -1,6 +1,8 @@
 """The plan of the mixture, for review and changes before anything is trained."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
@@ -8,6 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, target_tokens
+from codeft_assets.curation.corpus.searched import adopt_shares
 from codeft_assets.curation.documents import FORMATS
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters, signatures
@@ -32,7 +35,8 @@ INPUTS = {
 }
 
 
-SELECTION = "selection/instructions"
+SELECTION, SEARCH = "selection/instructions", "corpus/mixture_search"
+DOMAIN_BY_SOURCE = {name: source.domain for name, source in SOURCES.items()}
 
 
 class MixtureConfig(dg.Config):
@@ -60,6 +64,10 @@ class MixtureConfig(dg.Config):
         default=False,
         description="Read only the instruct documents that selection/instructions selected (CODEFT_PARTS=selection)",
     )
+    searched_mixture: bool = Field(
+        default=False,
+        description="Take shares and weights from corpus/mixture_search (CODEFT_PARTS=mixture_search); needs a budget",
+    )
 
     def mixture(self, *, is_sample: bool) -> Mixture:
         """Return the configured mixture."""
@@ -73,6 +81,20 @@ class MixtureConfig(dg.Config):
             validation_fraction=self.validation_fraction,
             seed=self.seed,
         )
+
+
+def adopted(plan: Mixture, workspace: Workspace) -> tuple[Mixture, dict[str, float]]:
+    """Return the plan with the shares that the mixture search found, and the weights of the sources.
+
+    Raises:
+        ValueError: nothing was searched, or the plan has no budget to choose by.
+    """
+    path = workspace.store.folder(SEARCH) / "search.json"
+    if plan.token_budget is None or not path.is_file():
+        problem = "needs a token_budget" if path.is_file() else f"needs {SEARCH}; set CODEFT_PARTS=mixture_search"
+        raise ValueError(f"searched_mixture: the plan {problem}, or leave it out")
+    shares, weights = adopt_shares(json.loads(path.read_text())["shares"], DOMAIN_BY_SOURCE)
+    return replace(plan, domain_shares=shares), weights
 
 
 @dg.asset(
@@ -93,16 +115,18 @@ def mixture_plan(
     domain, source, language and format. No document is read more than four times by default, and near duplicates are on
     the same side of the split. The corpus holds exactly the documents planned here.
     """
-    plan = config.mixture(is_sample=workspace.is_sample)
+    plan, weights = config.mixture(is_sample=workspace.is_sample), WEIGHTS
+    if config.searched_mixture:
+        plan, weights = adopted(plan, workspace)
     tables, store = document_tables(workspace), workspace.store
     keys = INPUTS | ({"selection": SELECTION} if config.selected_instructions else {})
     inputs = {name: store.table(key) for name, key in keys.items()}
     if config.selected_instructions and not inputs["selection"].exists():
         raise ValueError(f"selected_instructions: {SELECTION} is not there; set CODEFT_PARTS=selection and make it")
-    units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, WEIGHTS)
-    stage = plan_stage(plan, WEIGHTS, is_selected=config.selected_instructions)
+    units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, weights)
+    stage = plan_stage(plan, weights, is_selected=config.selected_instructions)
     table, run = run_stage(context, workspace, plan_documents, units, stage)
-    return result(table, run, plan_metadata(table.read(), plan, WEIGHTS) | {"dagster/column_schema": _schema(table)})
+    return result(table, run, plan_metadata(table.read(), plan, weights) | {"dagster/column_schema": _schema(table)})
 
 
 def _schema(table: Any) -> dg.TableSchema:

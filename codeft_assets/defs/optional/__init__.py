@@ -9,6 +9,7 @@ import dagster as dg
 VARIABLE = "CODEFT_PARTS"
 PARTS = {
     "preferences": ("preferences/attempts", "preferences/pairs", "preferences/preferred"),
+    "mixture_search": ("corpus/mixture_search",),
     "selection": ("selection/own_tests", "selection/leaks", "selection/instructions"),
 }
 """Name of a module here -> its assets."""
