@@ -5,6 +5,7 @@ The graph is drawn top to bottom, unless a person chose otherwise: side by side,
 
 from __future__ import annotations
 
+import importlib
 import sys
 from typing import Any
 
@@ -17,29 +18,29 @@ _MODULE = "codeft_assets.command.web_ui"
 
 def dev() -> None:
     """Run ``dagster dev`` with this module as its web server."""
-    from dagster._cli import dev as dagster_dev
-
-    start = dagster_dev.open_ipc_subprocess
+    module: Any = importlib.import_module("dagster._cli.dev")
+    start = module.open_ipc_subprocess
 
     def start_ours(words: list[str], **options: Any) -> Any:
         return start([_MODULE if word == "dagster_webserver" else word for word in words], **options)
 
-    dagster_dev.open_ipc_subprocess = start_ours
-    dagster_dev.dev_command()
+    module.open_ipc_subprocess = start_ours
+    module.dev_command()
 
 
 def serve() -> None:
     """Run ``dagster-webserver`` with the first page at its root."""
-    import dagster_webserver.app
     from dagster_webserver.cli import main
+    from dagster_webserver.webserver import DagsterWebserver
     from starlette.responses import HTMLResponse
     from starlette.routing import Route
 
-    class Webserver(dagster_webserver.app.DagsterWebserver):
+    class Webserver(DagsterWebserver):
         def build_routes(self) -> list[Any]:
             return [Route("/", lambda _: HTMLResponse(FIRST_PAGE)), *super().build_routes()]
 
-    dagster_webserver.app.DagsterWebserver = Webserver
+    app: Any = importlib.import_module("dagster_webserver.app")
+    app.DagsterWebserver = Webserver
     main()
 
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from codeft_assets.base.report import OBSERVATION
 from codeft_assets.defs.messages import WholeLineReader
+from codeft_assets.defs.web_ui.metadata import short_key
 
 MIN_SECONDS = 2.0
 """Between two observations of the same kind: a long run must not fill the event log."""
@@ -67,7 +68,10 @@ class _ObservingHandler:
         if now - self._last.get(kind, -MIN_SECONDS) < MIN_SECONDS:
             return
         self._last[kind] = now
-        shown = {name: float(f"{value:.5g}") if isinstance(value, float) else value for name, value in values.items()}
+        shown = {
+            short_key(name): float(f"{value:.5g}") if isinstance(value, float) else value
+            for name, value in values.items()
+        }
         # all that is known so far, each number as it was last measured: the UI breaks a line where a value is missing
         self._latest |= shown
         self._context.log_event(dg.AssetObservation(asset_key=self._context.asset_key, metadata=dict(self._latest)))

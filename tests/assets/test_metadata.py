@@ -8,6 +8,7 @@ import pytest
 
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui import plots
+from codeft_assets.defs.web_ui.narrow import COLUMN_CHARS, narrow
 
 LIGHT, DARK = (255, 255, 255), (18, 22, 29)
 
@@ -105,26 +106,59 @@ def test_previews_of_documents_are_shown_in_place():
 
 
 def test_code_in_a_preview_is_no_wider_than_the_page():
-    assert max(map(len, md.excerpt("x = 1; " * 300, 5000).splitlines())) <= 64
+    assert max(map(len, md.excerpt("x = 1; " * 300, 5000).splitlines())) <= COLUMN_CHARS
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("| source | in |\n| --- | ---: |\n| a | 1 |", "| source | in |\n| --- | ---: |\n| a | 1 |"),
+        ("| a |\n| --- |\n| stdlib/xml/\\_\\_init.py |", "| a |\n| --- |\n| stdlib/~xml/\\_\\_~init.~py |"),
+        ("see stdlib/xml_a.py", "see stdlib/~xml_~a.~py"),
+        ("[stdlib/xml_a.py](https://x.org/stdlib/xml_a.py)", "[stdlib/xml_a.py](https://x.org/stdlib/xml_a.py)"),
+        ("0" * 32, "0" * 32),
+        ("x" * 60, "x" * 38 + "~" + "x" * 22),
+        ("```sql\nSELECT " + "ab, " * 20 + "\n```", "```sql\nSELECT " + "ab, " * 9 + "\n" + "ab, " * 11 + "\n```"),
+    ],
+)
+def test_text_can_be_broken_to_the_width_of_its_column(given, shown):
+    assert narrow(given).replace("\u200b", "~") == shown
+
+
+def test_a_wide_table_is_shown_with_the_columns_that_fit_and_whole_below():
+    columns = [f"a column {i}" for i in range(9)]
+    shown = md.in_reading_order({"wide": md.markdown_table(columns, [["twelve_chars"] * 9])})
+    assert shown["wide"].md_str.splitlines()[0] == "| a column 0 | a column 1 | a column 2 |"
+    assert shown["wide_all"].md_str.count("a column") == 9
+
+
+def test_a_long_path_is_shown_from_its_room_in_the_data_root_on():
+    path = "/home/someone/projects/with/a/long/name/.codeft/files/scoreboard/scoreboard.html"
+    shown = md.in_reading_order({"page": dg.MetadataValue.path(path), "short": dg.MetadataValue.path("/a/files/b")})
+    assert {key: value.path for key, value in shown.items()} == {
+        "page": "files/scoreboard/scoreboard.html",
+        "short": "/a/files/b",
+    }
 
 
 def test_of_a_long_table_the_first_rows_are_shown_in_place_and_the_whole_below_all_else():
     table = md.markdown_table(("source", "count"), ((f"source-{i}", i * 1000) for i in range(80)))
     shown = md.in_reading_order({"accounts": table, "seconds": 1.0, "path": dg.MetadataValue.path("/x")})
-    assert list(shown) == ["accounts", "path", "seconds", "accounts_whole"]
-    assert shown["accounts_whole"] == table
+    assert list(shown) == ["accounts", "path", "seconds", "accounts_all"]
+    assert shown["accounts_all"] == table
     lines = shown["accounts"].md_str.splitlines()
     assert len(shown["accounts"].md_str) < plots.INLINE_CHARS
-    assert lines[-1] == "… and more in `accounts_whole`, below"
+    assert lines[-1] == "… and more in `accounts_all`, below"
     assert lines[:-2] == table.md_str.splitlines()[: len(lines) - 2]
     assert len(lines) > 30
 
 
 @pytest.mark.parametrize("num_chars", [plots.INLINE_CHARS - 1, plots.INLINE_CHARS])
 def test_a_table_is_cut_only_where_the_web_ui_would_hide_it(num_chars):
-    table = dg.MetadataValue.md("| a |\n| --- |\n" + "| 1 |\n" * 100 + "|" + " " * (num_chars - 617) + "|\n")
+    head = "| a |\n| --- |\n" + "| 1 |\n" * 100 + "| "
+    table = dg.MetadataValue.md(head + ("word " * 99)[: num_chars - len(head) - 3] + "! |")
     assert len(table.md_str) == num_chars
-    assert ("table_whole" in md.in_reading_order({"table": table})) == (num_chars == plots.INLINE_CHARS)
+    assert ("table_all" in md.in_reading_order({"table": table})) == (num_chars == plots.INLINE_CHARS)
 
 
 def test_metadata_ordered_twice_is_the_same():
@@ -132,11 +166,11 @@ def test_metadata_ordered_twice_is_the_same():
     assert md.in_reading_order(once) == once
 
 
-def test_of_a_long_page_whole_paragraphs_and_whole_rows_are_shown():
+def test_of_a_long_page_all_paragraphs_and_whole_rows_are_shown():
     page = "# Page\n\nA paragraph.\n\n| a |\n|---|\n" + "| row |\n" * 300 + "\nMore."
     shown = md.in_reading_order({"page": dg.MetadataValue.md(page)})["page"].md_str
-    assert shown.startswith("# Page\n\nA paragraph.\n\n| a |\n|---|\n| row |\n")
-    assert shown.endswith("| row |\n\n… and more in `page_whole`, below")
+    assert shown.startswith("# Page\n\nA paragraph.\n\n| a |\n| --- |\n| row |\n")
+    assert shown.endswith("| row |\n\n… and more in `page_all`, below")
 
 
 def test_what_is_none_is_a_dash_in_a_table():

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-from collections import Counter
 from typing import Any
 
 import dagster as dg
@@ -30,8 +29,6 @@ from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
-
-_PLOTTED_REASONS = 7
 
 
 @dg.asset(
@@ -64,8 +61,10 @@ def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materi
 def _yields(table: Table, document_tables: list[Table]) -> dict[str, Any]:
     reports = {documents.key.removeprefix("documents/"): documents.manifest().report for documents in document_tables}
     yields = source_yields(table.read(["source", "fate", "stage", "num_chars"]), reports)
-    header = [field.name for field in dataclasses.fields(SourceYield)]
-    return {"yield_by_source": md.markdown_table(header, [dataclasses.astuple(found) for found in yields])}
+    first = ["source", "made", "kept", "tokens_per_minute"]  # what a narrow page has room for
+    header = [*first, *(field.name for field in dataclasses.fields(SourceYield) if field.name not in first)]
+    rows = ([getattr(found, name) for name in header] for found in yields)
+    return {"yield_by_source": md.markdown_table([name.replace("_", " ") for name in header], rows)}
 
 
 def _ledger_metadata(table: Table) -> dict[str, Any]:
@@ -78,14 +77,14 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
         "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
         "fates": stacked_bars(_shares(stages, stages), title="outcome of every document by source", unit="share"),
         "dropped_by_source": stacked_bars(
-            _shares(_few_reasons(drops), stages), title="dropped documents by source and reason", unit="share"
+            _shares(drops, stages), title="dropped documents by source and reason", unit="share"
         ),
         "accounts": md.markdown_table(
-            ("source", "in", "kept", "dropped", "by reason"),
+            ("source", "in", "kept", "dropped by reason"),
             ((name, *_row_counts(reasons[name], drops[name])) for name in reasons),
         ),
-        "one_of_each_reason": md.markdown_table(
-            ("reason", "source", "row", "detail"), dropped.select("fate", "source", "source_row", "detail").iter_rows()
+        "one_per_reason": md.markdown_table(
+            ("reason", "detail", "source", "row"), dropped.select("fate", "detail", "source", "source_row").iter_rows()
         ),
         "sql": dg.MetadataValue.md(f"```sql\n{ROW_COUNTS_SQL.strip()}\n```"),
         "dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS),
@@ -101,30 +100,16 @@ def _counts(frame: pl.DataFrame, column: pl.Expr) -> dict[str, dict[str, int]]:
     return rows
 
 
-def _few_reasons(drops: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
-    """Return the drops with all but the most frequent reasons as one: a plot has eight colors."""
-    totals = Counter[str]()
-    for row in drops.values():
-        totals.update(row)
-    shown = {reason for reason, _ in totals.most_common(_PLOTTED_REASONS)}
-    rows: dict[str, dict[str, int]] = {}
-    for name, row in drops.items():
-        rows[name] = {reason: n for reason, n in row.items() if reason in shown}
-        if others := sum(row.values()) - sum(rows[name].values()):
-            rows[name]["other reasons"] = others
-    return rows
-
-
 def _shares(rows: dict[str, dict[str, int]], all_documents: dict[str, dict[str, int]]) -> dict[str, dict[str, float]]:
     return {
         name: {part: n / sum(all_documents[name].values()) for part, n in row.items()} for name, row in rows.items()
     }
 
 
-def _row_counts(outcomes: dict[str, int], drops: dict[str, int]) -> tuple[int, int, int, str]:
+def _row_counts(outcomes: dict[str, int], drops: dict[str, int]) -> tuple[int, int, str]:
     ordered = sorted(drops.items(), key=lambda item: (-item[1], item[0]))
     named = ", ".join(f"{reason} {n:,}" for reason, n in ordered)
-    return sum(outcomes.values()), outcomes.get(KEPT, 0), sum(drops.values()), named
+    return sum(outcomes.values()), outcomes.get(KEPT, 0), named
 
 
 @dg.asset(
@@ -177,7 +162,7 @@ def _mixture_metadata(table: Table) -> dict[str, Any]:
     by_source = training.group_by("domain", "source").agg(tokens, pl.len(), pl.col("epochs").mean().round(2))
     return {
         "num_tokens_estimated": int(sum(shares("domain").values())),
-        "num_validation_documents": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
+        "num_validation": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
         "redacted": md.markdown_table(("kind", "replaced"), _redacted(frame).iter_rows()),
         "num_redacted": int(frame.select(pl.col("num_redacted").sum()).collect().item()),
         "languages": bar_plot(shares("language"), title="training tokens by language", unit="tokens, estimated"),

@@ -14,8 +14,8 @@ from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out, held_ou
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui.differences import differences
 from codeft_assets.defs.web_ui.plots import stacked_bars
-from codeft_assets.defs.web_ui.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.decontamination import match_documents, matches_stage
@@ -118,7 +118,7 @@ def _metadata(table: Table, tables: list[Table], items_table: Table) -> dict[str
     rows: dict[str, dict[str, float]] = {}
     for name, benchmark, count in strongest.group_by("source", "benchmark").len().sort("source").iter_rows():
         rows.setdefault(name, {})[benchmark] = count
-    listed = strongest.select("source", "benchmark", "task_id", "field", "view", "overlap", "num_hits").head(20)
+    listed = strongest.select("source", "task_id", "overlap", "view", "field", "num_hits", "benchmark").head(20)
     return {
         "num_documents": strongest.height,
         "by_source": stacked_bars(rows, title="documents with a benchmark item", unit="documents"),
@@ -129,7 +129,7 @@ def _metadata(table: Table, tables: list[Table], items_table: Table) -> dict[str
 
 
 def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table) -> dg.MarkdownMetadataValue:
-    """Return contaminated spans, each beside the item that it holds."""
+    """Return contaminated spans, with what differs from the item that it holds."""
     if matches_shown.is_empty():
         return dg.MetadataValue.md("no document holds a benchmark item")
     item = add_full_tasks(items_table.read()).unique(["benchmark", "task_id", "field"])
@@ -141,5 +141,5 @@ def _spans(matches_shown: pl.DataFrame, tables: list[Table], items_table: Table)
         span = text.encode()[row["span_start"] : row["span_end"]].decode(errors="replace")
         header = (f"{row['benchmark']} {row['task_id']}, {row['field']}", f"{row['source']}, {row['document_id'][:8]}")
         title = f"**overlap {row['overlap']:.2f} of {row['view']}**, bytes {row['span_start']} to {row['span_end']}"
-        parts.append(f"{title}\n\n{side_by_side(row['text'], span, header)}")
+        parts.append(f"{title}\n\n{differences(row['text'], span, header)}")
     return dg.MetadataValue.md("\n\n".join(parts))

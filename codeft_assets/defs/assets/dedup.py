@@ -11,8 +11,8 @@ from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.defs.web_ui.differences import differences
 from codeft_assets.defs.web_ui.plots import histogram, stacked_bars
-from codeft_assets.defs.web_ui.side_by_side import side_by_side
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.dedup import (
@@ -144,10 +144,10 @@ def _by_source(frame: pl.DataFrame, tables: list[Table]) -> dict[str, dict[str, 
 
 
 def _pairs_preview(pairs: pl.DataFrame, tables: list[Table]) -> dg.MarkdownMetadataValue:
-    """Return sample pairs, the kept document beside the one that is left out."""
+    """Return sample pairs, what differs between the kept document and the one that is left out."""
     parts = []
     for row in pairs.iter_rows(named=True):
         gone, kept = read_texts(tables, [row["document_id"], row["representative_id"]])
         header = (f"kept: {row['representative_id'][:8]}", f"left out: {row['document_id'][:8]}")
-        parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{side_by_side(kept, gone, header)}")
+        parts.append(f"**Jaccard {row['jaccard']:.3f}**\n\n{differences(kept, gone, header)}")
     return dg.MetadataValue.md("\n\n".join(parts) or "no near duplicates")

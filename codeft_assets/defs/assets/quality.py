@@ -128,7 +128,7 @@ def _card(card: ClassifierReport) -> dict[str, Any]:
             x_label="predicted educational value",
             y_label="share labeled 3 or more",
         ),
-        "worst_disagreements": md.markdown_table(
+        "disagreements": md.markdown_table(
             ("document", "label", "educational value", "what the label says", "it begins"), disagreements
         ),
     }
@@ -237,8 +237,8 @@ def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, An
         "kept_fraction": round(1 - dropped.height / max(frame.height, 1), 4),
         "thresholds": md.markdown_table(("source", "threshold", "educational value to reach (in Python)"), rows),
         "dropped_by_source": stacked_bars(by_source, title="dropped by source and reason", unit="documents"),
-        "one_of_each_reason": md.markdown_table(
-            ("reason", "source", "detail"), one_of_each.select("drop_reason", "source", "drop_detail").iter_rows()
+        "one_per_reason": md.markdown_table(
+            ("reason", "detail", "source"), one_of_each.select("drop_reason", "drop_detail", "source").iter_rows()
         ),
         "dagster/column_schema": md.column_schema(table, SCORE_COLUMNS),
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import resource
-import textwrap
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, auto
 from typing import Any
@@ -16,6 +15,7 @@ from codeft_assets.base import markdown
 from codeft_assets.base.markdown import cell
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.report import StageReport
+from codeft_assets.defs.web_ui.narrow import COLUMN_CHARS, narrow, wrapped
 from codeft_assets.defs.web_ui.plots import INLINE_CHARS
 from codeft_assets.store.engine import StageRun
 from codeft_assets.store.progress import StageProgress
@@ -26,10 +26,11 @@ _PREVIEW_CHARS = 390
 _PREVIEW_DOCUMENTS = 2
 _EXAMPLE_CHARS = 150
 _LOG_EVERY_SECONDS = 5.0
-_LINE_CHARS = 64
-"""Width beside keys and timestamps on a laptop's screen; code in metadata does not wrap by itself."""
-
-_WHOLE = "_whole"
+_ROOM = re.compile(r".*/((?:tables|files)/.*)")
+_LONG_KEYS = {"probe_bits_per_byte_": "bpb_"}
+"""Prefix of keys in ``metrics.jsonl`` -> one that the page has room for."""
+_PATH_CHARS = 41
+_WHOLE = "_all"
 """Ends the key of a table of which another key shows the first rows."""
 
 
@@ -54,39 +55,54 @@ _SECTION_OF_PREFIX = (
         _Section.COST,
     ),
     (
-        ("dropped", "num_dropped", "reject", "one_of_each_reason", "accounts", "num_unscored", "num_rejected"),
+        ("dropped", "num_dropped", "reject", "one_per_reason", "accounts", "num_unscored", "num_rejected"),
         _Section.DROPPED,
     ),
     (
         ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version"),
         _Section.LINEAGE,
     ),
-    (("preview", "sample", "strongest", "worst", "kept", "rejected_examples"), _Section.SAMPLE),
+    (("preview", "sample", "strongest", "disagreements", "kept", "rejected_examples"), _Section.SAMPLE),
 )
 
 
 def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``metadata`` in the order of ``_Section``, numbers with their significant digits.
 
-    Of a table that the web UI would hide behind a click, the first rows are shown, and the whole one below all else.
+    Of a text that is too long or too wide for its place the beginning is shown, and the whole one below all else.
     """
     values = {
-        key: _abbreviated(dg.MetadataValue.float(value) if isinstance(value, float) else value)
-        for key, value in _with_first_rows(metadata).items()
+        short_key(key): _abbreviated(dg.MetadataValue.float(value) if isinstance(value, float) else value)
+        for key, value in _with_beginnings(metadata).items()
     }
     return dict(sorted(values.items(), key=lambda item: _section(*item)))
 
 
-def _with_first_rows(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {}
+def short_key(key: str) -> str:
+    """Return a key of measurements as it is shown."""
+    for prefix, short in _LONG_KEYS.items():
+        key = short + key.removeprefix(prefix) if key.startswith(prefix) else key
+    return key
+
+
+def _with_beginnings(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    shown = dict(metadata)
     for key, value in metadata.items():
         text = (value.md_str or "") if isinstance(value, dg.MarkdownMetadataValue) else ""
-        shown[key] = value
-        if len(text) >= INLINE_CHARS and text.startswith(("|", "#")) and not key.endswith(_WHOLE):
+        if "](data:image" in text or key.endswith(_WHOLE):
+            continue
+        fitting = narrow(text)
+        if len(fitting) >= INLINE_CHARS or _num_cells(fitting) < _num_cells(text):
             more = f"\n\n… and more in `{key}{_WHOLE}`, below"
-            shown[key] = dg.MetadataValue.md(_beginning(text, INLINE_CHARS - len(more) - 1) + more)
-            shown[key + _WHOLE] = value
+            shown[key] = dg.MetadataValue.md(_beginning(fitting, INLINE_CHARS - len(more) - 1) + more)
+            shown[key + _WHOLE] = dg.MetadataValue.md(text.ljust(INLINE_CHARS))  # behind a click, however short
+        elif text:
+            shown[key] = dg.MetadataValue.md(fitting)
     return shown
+
+
+def _num_cells(text: str) -> int:
+    return sum(line.count("|") for line in text.split("\n") if line.startswith("|"))
 
 
 def _beginning(text: str, limit_chars: int) -> str:
@@ -123,6 +139,11 @@ def _section(key: str, value: Any) -> _Section:
 def _abbreviated(value: Any) -> Any:
     if isinstance(value, dg.FloatMetadataValue) and value.value is not None:
         return dg.MetadataValue.float(float(f"{value.value:.4g}"))
+    if isinstance(value, dg.PathMetadataValue) and len(value.path or "") > _PATH_CHARS:
+        return dg.MetadataValue.path(_ROOM.sub(r"\1", value.path or ""))  # a path is not broken; below the data root
+    if isinstance(value, dg.UrlMetadataValue) and len(value.url or "") > COLUMN_CHARS:
+        name = (value.url or "").removeprefix("https://").replace("/", "/\u200b").replace("_", "_\u200b")
+        return dg.MetadataValue.md(f"[{name}]({value.url})")
     text = value.text if isinstance(value, dg.TextMetadataValue) else value
     # a SHA-256 is wider than the page; its first half says as much to a person, the files hold all of it
     return f"{text[:32]}…" if isinstance(text, str) and re.fullmatch(r"[0-9a-f]{64}", text) else value
@@ -186,12 +207,7 @@ def excerpt(text: str, limit_chars: int = _PREVIEW_CHARS) -> str:
     shown = (
         text if len(text) <= limit_chars else f"{text[:limit_chars]}\n[…{len(text) - limit_chars:,} characters more]"
     )
-    return markdown.fence("\n".join(part for line in shown.split("\n") for part in _wrapped(line)))
-
-
-def _wrapped(line: str) -> list[str]:
-    kept = textwrap.wrap(line, _LINE_CHARS, drop_whitespace=False, replace_whitespace=False, expand_tabs=False)
-    return kept or [""]
+    return markdown.fence("\n".join(part for line in shown.split("\n") for part in wrapped(line)))
 
 
 def document_preview(

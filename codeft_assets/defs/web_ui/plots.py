@@ -17,7 +17,7 @@ INLINE_CHARS = 1000
 _INK = "#789"  # mid gray: see the contrast test
 _COLORS = ("#38c", "#c71", "#295", "#b5c", "#d55", "#882", "#399", "#a74")
 _WIDTH, _BAR_LEFT, _ROW = 380, 160, 16
-_MAX_BARS = 11
+_MAX_BARS, _MAX_PARTS = 11, 6
 _MAX_POINTS = 56
 _PLOT_HEIGHT, _PLOT_LEFT = 90, 34
 _BINS = 20
@@ -35,11 +35,33 @@ def bar_plot(values: Mapping[str, float], *, title: str, unit: str) -> dg.Markdo
 
 
 def stacked_bars(rows: Mapping[str, Mapping[str, float]], *, title: str, unit: str) -> dg.MarkdownMetadataValue:
-    """Return one horizontal bar per row, divided into its named parts."""
+    """Return one horizontal bar per row, divided into its named parts; a long plot is without the smallest rows."""
+    rows = _with_few_parts(rows)
     parts = sorted({part for row in rows.values() for part in row})
-    legend = _legend(parts, y=_ROW * len(rows) + 12)
-    height = _ROW * len(rows) + _legend_height(parts)
-    return _embed(_bars(rows, parts) + legend, title=title, unit=unit, height=height)
+    largest = sorted(rows, key=lambda name: -sum(rows[name].values()))
+    for num_shown in range(len(rows), 0, -1):
+        shown = {name: rows[name] for name in rows if name in largest[:num_shown]}
+        legend = _legend(parts, y=_ROW * num_shown + 12)
+        height = _ROW * num_shown + _legend_height(parts)
+        left_out = f"; {len(rows) - num_shown} smaller not shown" if num_shown < len(rows) else ""
+        plot = _embed(_bars(shown, parts) + legend, title=title, unit=f"{unit}{left_out}", height=height)
+        if len(plot.md_str or "") < INLINE_CHARS:
+            return plot
+    return plot if rows else _embed("", title=title, unit=unit, height=0)
+
+
+def _with_few_parts(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the rows with all but their largest parts, in total, summed up as others."""
+    totals: dict[str, float] = {}
+    for row in rows.values():
+        for part, value in row.items():
+            totals[part] = totals.get(part, 0) + value
+    kept = sorted(totals, key=lambda part: -totals[part])[: _MAX_PARTS if len(totals) <= _MAX_PARTS else _MAX_PARTS - 1]
+    found = {}
+    for name, row in rows.items():
+        others = sum(value for part, value in row.items() if part not in kept)
+        found[name] = {part: row[part] for part in row if part in kept} | ({"others": others} if others else {})
+    return found
 
 
 def histogram(values: Sequence[float], *, title: str, unit: str, mark: float | None = None) -> dg.MarkdownMetadataValue:
