@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ from codeft_assets.base.files import write_atomically
 from codeft_assets.exercises.held_out import held_out_items, practice_items, to_json_lines
 from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.exercises.views import VIEWS, WRITE, exercise_row
+
+_MOST_DRAWS = 100
+"""Exercises that are drawn for a row, at most."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,10 +37,22 @@ def main(arguments: list[str] | None = None) -> int:
         drawn = {"number": options.number, "seed": options.seed}
         write_atomically(options.practice, to_json_lines(practice_items(subset, options.practice.stem, **drawn)))
         return 0
-    for number in range(options.number):
-        views, share = {options.view: 1.0}, float(options.javascript)
-        row = exercise_row(options.seed, number, views=views, javascript_share=share, subset=subset)
+    views, share = {options.view: 1.0}, float(options.javascript)
+    draws = (
+        exercise_row(options.seed, number, views=views, javascript_share=share, subset=subset)
+        for number in range(_MOST_DRAWS * options.number)
+    )
+    rows = (row for row in draws if row["view"] == options.view)  # not every exercise can be mended or traced
+    num_written = 0
+    for row in itertools.islice(rows, options.number):
         sys.stdout.write(json.dumps(row) + "\n")
+        num_written += 1
+    if num_written < options.number:
+        sys.stderr.write(
+            f"error: {_MOST_DRAWS * options.number} exercises of subset {options.subset!r} make {num_written} rows of the "
+            f"view {options.view!r}; choose another subset or view\n"
+        )
+        return 1
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Three views of an exercise: write the body, predict the value of a call, mend a broken body.
+"""Views of an exercise: write the body, predict a value, mend a broken body, follow a call line by line.
 
 A view is a row of the source: ``text`` of a plain document, or ``prompt`` and ``response`` of an exchange.
 """
@@ -21,10 +21,11 @@ from codeft_assets.exercises.exercise import (
     run_python,
     wrap_statement,
 )
+from codeft_assets.exercises.monologue import describe_call
 from codeft_assets.exercises.subsets import ALL, Subset
 from codeft_assets.exercises.syntax import JAVASCRIPT, PYTHON
 
-WRITE, PREDICT, MEND = "write", "predict", "mend"
+WRITE, PREDICT, MEND, TRACE = "write", "predict", "mend", "trace"
 Row = dict[str, str]
 
 _FAULTS = (
@@ -116,6 +117,20 @@ def mend_view(exercise: Exercise, rng: random.Random) -> Row | None:
     }
 
 
+def trace_view(exercise: Exercise, rng: random.Random) -> Row | None:
+    """Return an exchange about the value of a call, its execution the thought; None where that is too short or long."""
+    arguments, value = rng.choice(exercise.examples)
+    thought = describe_call(python_code(exercise), exercise.signature.name, arguments)
+    if thought is None:
+        return None
+    request = rng.choice(("Follow it line by line.", "Think through each line before you answer."))
+    question = f"What does `{call_text(exercise, arguments)}` return? {request}"
+    return {
+        "prompt": f"{question}\n\n```python\n{function_text(exercise)}```",
+        "response": f"<think>\n{thought}\n</think>\n\n`{value!r}`",
+    }
+
+
 def _break(exercise: Exercise, rng: random.Random) -> tuple[str, Arguments, Any, str] | None:
     """Return code with one fault, and the first example that it fails with the wrong value."""
     faults = [(right, wrong) for right, wrong in _FAULTS if right in exercise.body]
@@ -150,6 +165,7 @@ _VIEWS: Mapping[str, Callable[[Exercise, random.Random], Row | None]] = {
     WRITE: write_view,
     PREDICT: predict_view,
     MEND: mend_view,
+    TRACE: trace_view,
 }
 VIEWS = tuple(_VIEWS)
 
@@ -163,12 +179,12 @@ def exercise_row(
         seed: With ``number`` it decides everything that is drawn.
         number: Any whole number.
         views: Relative frequency of each view.
-        javascript_share: Share of JavaScript, which is not mended: broken code has to be run.
+        javascript_share: Share of JavaScript, which is neither mended nor traced: that code has to be run.
         subset: The primitives to compose, how many, and the styles.
     """
     rng = random.Random(f"{seed}/{number}/view")  # noqa: S311  a draw, not a secret
     view = rng.choices([*views], weights=[*views.values()])[0]
-    is_javascript = rng.random() < javascript_share and view != MEND
+    is_javascript = rng.random() < javascript_share and view not in {MEND, TRACE}
     language = JAVASCRIPT.name if is_javascript else PYTHON.name
     exercise = make_exercise(seed, number, language=language, subset=subset)
     row = _VIEWS[view](exercise, rng) or write_view(exercise, rng)

@@ -27,7 +27,8 @@ _TAG = re.compile("|".join(THINK_TAGS))
 
 def split_thoughts(answer: str) -> Iterator[tuple[str, bool]]:
     """Yield the pieces of an answer with whether each belongs to a thought; each tag of a thought is a piece."""
-    searchable = _CODE.sub(lambda code: " " * len(code[0]), answer)
+    # no spaces: an answer that is nothing but code is no end of the thought before it
+    searchable = _CODE.sub(lambda code: "\0" * len(code[0]), answer)
     at = 0
     for thought in _THOUGHT.finditer(searchable):
         start, end = thought.span()

@@ -18,6 +18,8 @@ def said(answer):
         ("It is four.", "It is four."),
         ("<think>\nsum\n</think>\n\nIt is four.", "It is four."),
         ("sum\n</think>\n\nIt is four.", "It is four."),
+        ("<think>\nsum\n</think>\n\n`4`", "`4`"),
+        ("<think>\nsum\n</think>\n```python\nx = 4\n```\n", "```python\nx = 4\n```\n"),
         ("Let me see. 2 + 2.</think>It is four.", "It is four."),
         ("a<think>b</think>c<think>d</think>e", "ace"),
         ("Wait.\n<think>never closed", "Wait.\n"),
