@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export CODEFT_HOME ?= $(CURDIR)/.codeft
-export DAGSTER_HOME ?= $(CODEFT_HOME)/dagster
+# Dagster's own files need a folder, also where the data root is a URL
+export DAGSTER_HOME ?= $(if $(findstring ://,$(CODEFT_HOME)),$(CURDIR)/.codeft,$(CODEFT_HOME))/dagster
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PYTHONWARNINGS ?= ignore
 SUPPORTED := 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 14) else \

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -11,7 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from codeft_assets.store.tables import MissingTableError, Store
+from codeft_assets.store.data_root import Store
+from codeft_assets.store.tables import MissingTableError
 
 _SHOWN_CHARS = 400
 _STAGES = (

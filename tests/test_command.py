@@ -54,6 +54,8 @@ def test_settings_are_variables_and_the_environment_wins(tmp_path):
 def test_a_relative_data_root_of_the_environment_is_made_absolute_for_dagster(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert project_environment(None, {"CODEFT_HOME": "x"}, tmp_path)["DAGSTER_HOME"] == str(tmp_path / "x/dagster")
+    url = project_environment(None, {"CODEFT_HOME": "s3://bucket/x"}, tmp_path)
+    assert url["DAGSTER_HOME"] == str(tmp_path / ".codeft/dagster")
 
 
 @pytest.mark.parametrize(

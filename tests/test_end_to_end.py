@@ -20,7 +20,7 @@ from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import ROW_COUNTS_SQL
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 
 ROOT = Path(__file__).parents[1]
 TRAINING = {

@@ -17,7 +17,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages import annotation, corpus, decontamination, dedup, documents, quality
 from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from tests.test_end_to_end import CORPUS, execute
 
 ROOT = Path(__file__).parents[1]

@@ -104,8 +104,12 @@ def _delete(path: Path) -> None:
 
 
 def homes() -> tuple[Path, Path]:
-    """Return the data root and the Dagster home that the environment names, as absolute paths."""
-    home = Path(os.environ.get("CODEFT_HOME") or ".codeft").absolute()
+    """Return the data root and the Dagster home that the environment names, as absolute paths.
+
+    What lies at a URL is never removed by us; the folder of this machine is.
+    """
+    named = os.environ.get("CODEFT_HOME") or ".codeft"
+    home = Path(".codeft" if "://" in named else named).absolute()
     return home, Path(os.environ.get("DAGSTER_HOME") or home / "dagster").absolute()
 
 

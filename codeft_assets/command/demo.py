@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.store.data_root import Store
+
 EVERYTHING = 'key:"*"'
 _TERMINAL = {"loggers": {"terminal": {"config": {}}}}
 _DESCRIPTOR = "CODEFT_TERMINAL_FD"
@@ -67,9 +69,10 @@ def demo(arguments: list[str]) -> int:
     from codeft_assets.sources import SOURCES  # the user's own are read from the environment, which is complete now
 
     argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__).parse_args(arguments)
-    home = Path(os.environ["CODEFT_HOME"])
+    store = Store(os.environ["CODEFT_HOME"])
     print(
-        f"Every asset, from {len(SOURCES)} sources to the scoreboard; all that is written goes to {home}\n", flush=True
+        f"Every asset, from {len(SOURCES)} sources to the scoreboard; all that is written goes to {store.root}\n",
+        flush=True,
     )
     if failed := run_pipeline([]):
         return failed
@@ -78,13 +81,13 @@ def demo(arguments: list[str]) -> int:
     _heading("What the model learned")
     _program(
         *("codeft_eval", "progress", "--benchmark", "composed_basic"),
-        *("--metrics", str(home / "files/model/checkpoint/metrics.jsonl")),
-        *("--scores", str(home / "files/scores/composed_basic")),
+        *("--metrics", str(store.folder("model/checkpoint") / "metrics.jsonl")),
+        *("--scores", str(store.folder("scores/composed_basic"))),
     )
     _heading("How good it is")
-    print(_short_scoreboard((home / "files/scoreboard/scoreboard.md").read_text(encoding="utf-8")))
+    print(_short_scoreboard((store.folder("scoreboard") / "scoreboard.md").read_text(encoding="utf-8")))
     _heading("Next")
-    print(f"the scoreboard with every sample: {home / 'files/scoreboard/scoreboard.html'}")
+    print(f"the scoreboard with every sample: {store.folder('scoreboard') / 'scoreboard.html'}")
     print("every asset with its plots, checks and lineage: make ui, or codeft ui")
     print("your own code as a source, another threshold, a better model: README.md")
     return 0

@@ -62,8 +62,9 @@ def project_environment(file: Path | None, environment: Mapping[str, str], folde
     if file and (root / SOURCES_NAME).is_file():
         found.setdefault("CODEFT_SOURCES", str(root / SOURCES_NAME))
     found.setdefault("CODEFT_HOME", str(root / ".codeft"))
-    home = os.path.abspath(environment.get("CODEFT_HOME") or found["CODEFT_HOME"])
-    found |= {"CODEFT_HOME": home, "DAGSTER_HOME": os.path.join(home, "dagster")}
+    home = environment.get("CODEFT_HOME") or found["CODEFT_HOME"]
+    local = str(root / ".codeft") if "://" in home else os.path.abspath(home)  # Dagster's own files need a folder
+    found |= {"CODEFT_HOME": home if "://" in home else local, "DAGSTER_HOME": os.path.join(local, "dagster")}
     found |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
     return {name: value for name, value in found.items() if not environment.get(name)}
 

@@ -13,8 +13,8 @@ from codeft_assets.defs.environment import read_count
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.executors import StartExecutor, find_executor
-from codeft_assets.store.tables import Store
 from codeft_training.recipe import Recipe
 from codeft_training.recipes import find_recipe
 
@@ -43,6 +43,11 @@ class Workspace(dg.ConfigurableResource):
     def store(self) -> Store:
         """The tables and files under the data root."""
         return Store(self.root or os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Upload what a failed asset has left in folders of a remote root: journals, the state of a training."""
+        del context
+        self.store.publish()
 
     @property
     def profile_name(self) -> str:

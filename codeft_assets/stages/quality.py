@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -27,6 +26,7 @@ from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.texts import text_column
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
+from codeft_assets.store.files import located
 from codeft_assets.store.manifest import Shard
 from codeft_assets.store.tables import Table
 
@@ -61,11 +61,11 @@ def signals_stage() -> Stage:
     return Stage(name="quality/signals", code_version=code_version_of(measure_documents))
 
 
-def signals_units(tables: list[Table], classifier_file: Path, version: str) -> list[Unit]:
+def signals_units(tables: list[Table], classifier_file: str, version: str) -> list[Unit]:
     """Return one unit per shard of documents, to be scored by the classifier of this version."""
     return [
         Unit(name=unit.name, fingerprint=f"{unit.fingerprint} {version}", args=unit.args)
-        for unit in table_units(tables, str(classifier_file), version)
+        for unit in table_units(tables, classifier_file, version)
     ]
 
 
@@ -86,7 +86,7 @@ def measure_documents(table: Table, shard: Shard, classifier_file: str, version:
 @functools.lru_cache(maxsize=1)
 def _loaded(classifier_file: str, version: str) -> Classifier:
     """Return the classifier; a worker loads it once for all its shards, which takes half a second."""
-    classifier = load_classifier(Path(classifier_file))
+    classifier = load_classifier(classifier_file)
     if classifier.version != version:
         raise ValueError(
             f"{classifier_file} is version {classifier.version!r}, not {version!r}: it was trained while documents "
@@ -95,15 +95,18 @@ def _loaded(classifier_file: str, version: str) -> Classifier:
     return classifier
 
 
-def load_classifier(path: Path) -> Classifier:
-    """Return the stored classifier with its embedding.
+def load_classifier(place: str) -> Classifier:
+    """Return the classifier stored at a path or URL, with its embedding.
 
     Raises:
         ValueError: the file is missing, of another version, or holds types that could run code.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; materialize quality/classifier first")
-    return deserialize_classifier(path.read_bytes(), open_embedding=open_embedding)
+    filesystem, path = located(place)
+    try:
+        content = bytes(filesystem.cat_file(path))  # type: ignore[arg-type]
+    except FileNotFoundError as error:
+        raise ValueError(f"{place} does not exist; materialize quality/classifier first") from error
+    return deserialize_classifier(content, open_embedding=open_embedding)
 
 
 SCORE_COLUMNS = {

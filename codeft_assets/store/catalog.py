@@ -1,7 +1,8 @@
 """``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, for queries in SQL.
 
-The file holds no data. Each write replaces it as a whole, so that readers are not disturbed. Its views name files by
-absolute path, DuckDB knows no other; they refuse to answer in a copy, which would read the original's tables.
+The file holds no data; of a root on object storage it reads local copies. Each write replaces it as a whole, so that
+readers are not disturbed. Its views name files by absolute path, DuckDB knows no other; they refuse to answer in a copy,
+which would read the original's tables.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from pathlib import Path
 import duckdb
 
 from codeft_assets.base.files import replacing_file
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import Store, Table
+from codeft_assets.store.mirror import cache_folder
+from codeft_assets.store.tables import Table
 
 ROW_COUNTS_SQL = """
 SELECT coalesce(d.source, 'all sources') AS source,
@@ -30,8 +33,8 @@ ORDER BY d.source NULLS LAST
 
 
 def catalog_path(store: Store) -> Path:
-    """Return the file of a store's catalog; for a remote store, in the working folder."""
-    return Path("catalog.duckdb") if "://" in store.root else Path(store.root) / "catalog.duckdb"
+    """Return the file of a store's catalog; for a remote store, beside the local copies."""
+    return (cache_folder(store.root) if store.is_remote else Path(store.root)) / "catalog.duckdb"
 
 
 def write_catalog(store: Store) -> Path:
@@ -45,15 +48,16 @@ def write_catalog(store: Store) -> Path:
                 manifest = table.manifest()
                 for name, shards in (("", manifest.shards), ("_rejects", manifest.rejects)):
                     if shards:
-                        _create_view(connection, view_name(table.key) + name, f"FROM {_scan(table, shards)}", place)
-            _create_union_views(connection, tables, place)
+                        query = f"FROM {_scan(store, table, shards)}"
+                        _create_view(connection, view_name(table.key) + name, query, place)
+            _create_union_views(connection, store, place)
             _create_samples_view(connection, store, place)
     return path
 
 
 def _place_check(store: Store, path: Path) -> str:
     """Return a condition that fails unless the catalog is open where it was written."""
-    if "://" in store.root:
+    if store.is_remote:
         return "true"
     places = ", ".join({_quoted(str(path.absolute())), _quoted(str(path.resolve()))})
     moved = _quoted(
@@ -64,12 +68,12 @@ def _place_check(store: Store, path: Path) -> str:
     return f"(SELECT {is_here} FROM duckdb_databases())"  # noqa: S608  both parts are quoted
 
 
-def _create_union_views(connection: duckdb.DuckDBPyConnection, tables: list[Table], place: str) -> None:
+def _create_union_views(connection: duckdb.DuckDBPyConnection, store: Store, place: str) -> None:
     """Create ``documents`` and ``rejects`` over all sources."""
     for name in ("documents", "rejects"):
-        parts = [t for t in tables if t.key.startswith("documents/") and _shards(t, name)]
+        parts = [t for t in store.tables() if t.key.startswith("documents/") and _shards(t, name)]
         if parts:
-            union = " UNION ALL BY NAME ".join(f"FROM {_scan(t, _shards(t, name))}" for t in parts)
+            union = " UNION ALL BY NAME ".join(f"FROM {_scan(store, t, _shards(t, name))}" for t in parts)
             _create_view(connection, name, f"FROM ({union})", place)
 
 
@@ -103,9 +107,8 @@ OURS = "ours"
 
 def _create_samples_view(connection: duckdb.DuckDBPyConnection, store: Store, place: str) -> None:
     """One row is a sample: a benchmark's item, a model's completion, and its verdict."""
-    if "://" in store.root:
-        return
-    scores = Path(store.root).absolute() / "files" / "scores"
+    home = cache_folder(store.root) if store.is_remote else Path(store.root).absolute()
+    scores = home / "files" / "scores"
     ours = [(path, OURS, path.parts[-2]) for path in sorted(scores.glob("*/samples.jsonl"))]
     measured = scores / "reference_measured"
     theirs = [(path, path.parts[-3], path.parts[-2]) for path in sorted(measured.glob("*/*/samples.jsonl"))]
@@ -129,7 +132,7 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, p
     connection.execute(f"CREATE VIEW {name} AS {query} WHERE {place}")
 
 
-def _scan(table: Table, shards: tuple[Shard, ...]) -> str:
-    folder = table.url if "://" in table.url else str(Path(table.path()).absolute())
+def _scan(store: Store, table: Table, shards: tuple[Shard, ...]) -> str:
+    folder = store.local_table(table.key).absolute()
     paths = ", ".join(_quoted(f"{folder}/{shard.path}") for shard in shards)
     return f"read_parquet([{paths}])"

@@ -6,8 +6,9 @@ import json
 
 import polars as pl
 
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.manifest import Manifest, Shard
-from codeft_assets.store.tables import CorruptShardError, Store, Table
+from codeft_assets.store.tables import CorruptShardError, Table
 
 
 def changed_fraction(store: Store) -> float:

@@ -20,6 +20,17 @@ _log = logging.getLogger(__name__)
 _BLOCK_BYTES = 2**22
 
 
+@functools.cache
+def located(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a path or URL, and the path on it."""
+    if "://" not in url:
+        return fsspec.core.url_to_fs(url)
+    # other machines write, too: listings must not be remembered; botocore's own three attempts end within seconds
+    os.environ.setdefault("AWS_RETRY_MODE", "standard")
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+    return fsspec.core.url_to_fs(url, use_listings_cache=False)
+
+
 @contextlib.contextmanager
 def folder_lock(folder: Path, *, resource: str) -> Iterator[None]:
     """Hold ``folder/.lock``, waiting for the process that holds it; a process that dies releases it.

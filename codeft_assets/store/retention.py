@@ -17,8 +17,8 @@ from typing import Any
 import xxhash
 
 from codeft_assets.base.files import TEMPORARY_PREFIX, replacing_folder
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.files import folder_lock
-from codeft_assets.store.tables import Store
 
 CHECKPOINT = "model/checkpoint"
 KEEP_LAST = 3

@@ -9,7 +9,6 @@ at a time writes a table.
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from codeft_assets.base.files import TEMPORARY_PREFIX, is_being_written
-from codeft_assets.store.files import folder_lock, shard_hash, write_file
+from codeft_assets.store.files import folder_lock, located, shard_hash, write_file
 from codeft_assets.store.manifest import Manifest, Shard
 
 _GROUP_BYTES = 1 << 20
@@ -41,11 +40,6 @@ class CorruptShardError(ValueError):
     """A shard's bytes are not the bytes its manifest names."""
 
 
-@functools.cache
-def _located(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    return fsspec.core.url_to_fs(url)
-
-
 @dataclass(frozen=True, slots=True)
 class Table:
     """A folder of shards committed by a manifest. Picklable: workers open it by its URL."""
@@ -56,11 +50,11 @@ class Table:
     @property
     def filesystem(self) -> fsspec.AbstractFileSystem:
         """The file system the table lies on."""
-        return _located(self.url)[0]
+        return located(self.url)[0]
 
     def path(self, relative: str = "") -> str:
         """Return a path on ``filesystem``."""
-        root = _located(self.url)[1]
+        root = located(self.url)[1]
         return f"{root}/{relative}" if relative else root
 
     def exists(self) -> bool:
@@ -263,36 +257,3 @@ class Table:
 
 def _parse_hash(history_path: str) -> str:
     return Path(history_path).stem.split("-")[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Store:
-    """The data root: every table and every folder of files by its asset key."""
-
-    root: str
-    """A local path or an fsspec URL such as ``s3://bucket/codeft``."""
-
-    def table(self, key: str) -> Table:
-        """Return the table of the asset ``key``, for example ``documents/o1-journey``."""
-        return Table(f"{self.root.rstrip('/')}/tables/{key}", key)
-
-    def tables(self) -> list[Table]:
-        """Return every committed table, sorted by key."""
-        filesystem, root = fsspec.core.url_to_fs(f"{self.root.rstrip('/')}/tables")
-        manifests = filesystem.glob(f"{root}/**/manifest.json")
-        keys = sorted(str(path).removeprefix(f"{root}/").removesuffix("/manifest.json") for path in manifests)
-        return [self.table(key) for key in keys]
-
-    def folder(self, key: str) -> Path:
-        """Return a local folder for the files of the asset ``key``: models, packed rows, scores.
-
-        Raises:
-            ValueError: the root is not local; subprocesses memory-map these files.
-        """
-        if "://" in self.root:
-            raise ValueError(
-                f"asset {key!r} needs local files, the data root is {self.root!r}; set CODEFT_HOME to a folder"
-            )
-        path = Path(self.root) / "files" / key
-        path.mkdir(parents=True, exist_ok=True)
-        return path

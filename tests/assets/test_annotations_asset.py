@@ -10,7 +10,7 @@ from codeft_assets.defs import run_stage
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.annotation import annotations_stage
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from tests.assets.fake_endpoint import GOOD, NONSENSE, Endpoint, serving
 from tests.assets.test_quality_stages import write_documents
 

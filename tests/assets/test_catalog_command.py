@@ -9,8 +9,8 @@ import pytest
 from codeft_assets import catalog
 from codeft_assets.curation.report import StageReport
 from codeft_assets.store.catalog import write_catalog
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
-from codeft_assets.store.tables import Store
 
 
 def test_a_data_root_without_tables_is_named(tmp_path, monkeypatch, capsys):

@@ -21,9 +21,9 @@ from codeft_assets.stages.dedup import (
     signatures_stage,
 )
 from codeft_assets.stages.texts import TextsByPlace, read_texts
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
 from codeft_assets.store.executors import process_pool
-from codeft_assets.store.tables import Store
 
 PARAMS = DedupParams()
 SOURCES = {"one": 1, "two": 2, "three": 3}

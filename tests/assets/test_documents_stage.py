@@ -9,8 +9,8 @@ from codeft_assets.curation.ingest.row_shapes import AnyShape
 from codeft_assets.origins import FileOrigin
 from codeft_assets.source import Source
 from codeft_assets.stages.documents import documents_stage, file_units, number_repeats, read_documents
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
-from codeft_assets.store.tables import Store
 from codeft_assets.trace import trace_document
 
 

@@ -16,11 +16,12 @@ import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.report import StageReport
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import process_pool
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import CorruptShardError, MissingTableError, Store
+from codeft_assets.store.tables import CorruptShardError, MissingTableError
 
 TWO = partial(process_pool, 2)
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
@@ -110,7 +111,7 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from tests.assets import test_engine as t
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 map_shards(t.kill_at_third, t.units(sys.argv[3]), Store(sys.argv[2]).table("doubled"), stage=t.STAGE)
 """
@@ -277,7 +278,7 @@ import logging, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from tests.assets import test_engine as t
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 class Note(logging.Handler):
     def emit(self, record):

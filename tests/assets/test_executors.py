@@ -7,9 +7,9 @@ import pytest
 
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store import ray_executor
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
-from codeft_assets.store.tables import Store
 from tests.assets.test_engine import STAGE, double, fail_at_third, units
 
 

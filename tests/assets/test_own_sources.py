@@ -10,7 +10,7 @@ import pytest
 from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.row_shapes import AnyShape
 from codeft_assets.own_sources import SourcesFileError, own_sources, read_sources
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 
 EXCHANGE = [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "a + b"}]
 

@@ -21,8 +21,8 @@ from codeft_assets.stages.quality import (
     signals_stage,
     signals_units,
 )
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
-from codeft_assets.store.tables import Store
 from tests.assets.test_classifier import LESSON, TABLE, documents
 
 
@@ -74,7 +74,7 @@ def store(tmp_path):
 
 def measure(store, classifier_file, version="v1"):
     tables = [store.table(f"documents/{name}") for name in ("book", "web")]
-    units = signals_units(tables, classifier_file, version)
+    units = signals_units(tables, str(classifier_file), version)
     return map_shards(measure_documents, units, store.table("quality/signals"), stage=signals_stage())
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
 from codeft_assets.store.ray_executor import MAX_TRIES
-from codeft_assets.store.tables import Store
 from tests.assets.test_engine import STAGE, calls, double, fail_at_third, kill_at_third, units
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -140,7 +140,7 @@ def test_a_unit_that_kills_its_workers_is_named_and_the_others_are_kept(cluster,
 
 DRIVER = """
 import sys
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from tests.assets import test_ray_executor as t
 t.on_ray(t.wait_at_fourth, t.units(sys.argv[2]), Store(sys.argv[1]).table("doubled"))
 """

@@ -8,7 +8,7 @@ import pytest
 
 from codeft_assets.defs.assets.scores import leaked_items, trained_tokens
 from codeft_assets.store.catalog import write_catalog
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_eval.generation.checkpoints import checkpoint_hash
 from tests.eval.score_folders import write_scores
 

@@ -15,8 +15,8 @@ from codeft_assets.definitions import defs
 from codeft_assets.defs.automation import rules
 from codeft_assets.defs.automation.conditions import QuietFor
 from codeft_assets.store.corpus_change import changed_fraction
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
-from codeft_assets.store.tables import Store
 
 FIVE = ("a", "b", "c", "d", "e")
 MONDAY = datetime(2026, 1, 5, 12, tzinfo=UTC)

@@ -9,9 +9,9 @@ import pytest
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.automation.retention import retention, retention_sensor
 from codeft_assets.defs.workspace import Workspace
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards
 from codeft_assets.store.retention import apply_retention, keep_checkpoint, plan_retention
-from codeft_assets.store.tables import Store
 
 
 def one_row(number):

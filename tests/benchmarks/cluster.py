@@ -27,9 +27,9 @@ import polars as pl
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.dedup import sign_documents, signatures_stage
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import find_executor
-from codeft_assets.store.tables import Store
 from tests.benchmarks.dedup import installed_files
 
 ROOT = Path(__file__).parents[2]

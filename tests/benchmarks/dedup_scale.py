@@ -44,8 +44,8 @@ from codeft_assets.stages.dedup import (
     sign_documents,
     signatures_stage,
 )
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
-from codeft_assets.store.tables import Store
 from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8

@@ -26,7 +26,7 @@ from codeft_assets.exercises.views import WRITE, exercise_row
 from codeft_assets.origins import LocalCodeOrigin
 from codeft_assets.stages.doctests import LIMITS, WithDoctests
 from codeft_assets.stages.yields import source_yields
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_eval.sandbox.pool import Sandbox
 
 

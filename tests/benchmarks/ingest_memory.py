@@ -58,8 +58,8 @@ def read(folder, home):
     from codeft_assets.origins import FileOrigin
     from codeft_assets.source import Source
     from codeft_assets.stages.documents import documents_stage, file_units, read_documents
+    from codeft_assets.store.data_root import Store
     from codeft_assets.store.engine import map_shards
-    from codeft_assets.store.tables import Store
 
     origin = FileOrigin(path=folder)
     source = Source(

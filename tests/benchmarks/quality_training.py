@@ -35,7 +35,7 @@ from codeft_assets.curation.ingest.normalize import normalize_text
 from codeft_assets.curation.quality.classifier import fit_classifier, score_documents
 from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.sources import SOURCES
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_training.recipes import find_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -76,7 +76,7 @@ def steps(undisturbed, folder):
 def worker(undisturbed, folder):
     """One of two worker processes of a stage is killed."""
     script = (
-        "import sys; from tests.assets import test_engine as t; from codeft_assets.store.tables import Store;"
+        "import sys; from tests.assets import test_engine as t; from codeft_assets.store.data_root import Store;"
         "from codeft_assets.store.engine import map_shards;"
         "table = Store(sys.argv[1]).table('doubled'); log = sys.argv[1] + '/log';\n"
         "try:\n    map_shards(t.kill_at_third, t.units(log), table, stage=t.STAGE, executor=t.TWO)\n"

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from tests.hub.server import HubServer, seed_samples
 
 ROOT = Path(__file__).parents[2]

@@ -102,8 +102,8 @@ def test_code_in_a_dataset_is_not_run_and_its_paths_lead_nowhere(hub, tmp_path, 
     from codeft_assets.origins.errors import UpstreamError
     from codeft_assets.source import Source
     from codeft_assets.stages.documents import documents_stage, file_units, read_documents
+    from codeft_assets.store.data_root import Store
     from codeft_assets.store.engine import map_shards
-    from codeft_assets.store.tables import Store
 
     monkeypatch.chdir(tmp_path)
     flag = tmp_path / "ran"

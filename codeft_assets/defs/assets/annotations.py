@@ -102,6 +102,7 @@ def annotations(
     units = [shipped_unit(tuple(SOURCES.values()))] + ([request.unit()] if request else [])
     before = _totals(request)
     table, run = _run(context, workspace, units)
+    workspace.store.publish()
     return result(table, run, _metadata(table) | (_costs(config, request, before) if request else {}))
 
 

@@ -231,7 +231,7 @@ def packed(
     are the last.
     """
     store = workspace.store
-    command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", store.table("corpus/mixture").path()]
+    command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", str(store.local_table("corpus/mixture"))]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
     command += [
         "--recipe-json",

@@ -70,7 +70,8 @@ def tokenizer(
     Bytes per token by language say how well it fits each.
     """
     store = workspace.store
-    command = [sys.executable, "-m", "codeft_training", "tokenizer", "--corpus", store.table("corpus/mixture").path()]
+    command = [sys.executable, "-m", "codeft_training", "tokenizer"]
+    command += ["--corpus", str(store.local_table("corpus/mixture"))]
     command += ["--output", str(store.folder("model/tokenizer"))]
     command += [
         "--recipe-json",
@@ -131,6 +132,7 @@ def checkpoint(
         trained = {"run": _run_facts(output / "result.json")}
         write_atomically(lineage, json.dumps(corpus | trained, indent=1, sort_keys=True))
         keep_checkpoint(output)
+    workspace.store.publish()
     return done
 
 

@@ -92,6 +92,7 @@ def classifier(
     content = serialize_classifier(replace(fitted, version=version))
     path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
     write_atomically(path, content)
+    workspace.store.publish()
     card = evaluate_classifier(fitted, held_out)
     context.log.info(
         f"{config.kind.value}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels"
@@ -157,9 +158,9 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     This is the only reading of the text that quality does. What is dropped is decided in quality/scores from these
     numbers, so that a threshold or a rule can be changed without reading a text again.
     """
-    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
-    version = load_classifier(path).version
-    units = signals_units(document_tables(workspace), path, version)
+    place = workspace.store.place("quality/classifier", CLASSIFIER_FILE)
+    version = load_classifier(place).version
+    units = signals_units(document_tables(workspace), place, version)
     try:
         table, run = run_stage(context, workspace, measure_documents, units, signals_stage())
     except UpstreamError as error:

@@ -57,6 +57,7 @@ def taught(
     for name in ("count", "solutions", "seed"):
         command += [f"--{name}", str(getattr(config, name))]
     pipes.run(command=command, context=context)
+    workspace.store.publish()
     return dg.MaterializeResult(metadata=_metadata(folder))
 
 

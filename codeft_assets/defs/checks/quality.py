@@ -24,9 +24,9 @@ MINIMUM_TOKEN_YIELD = {name: 0.02 if name == "raw" else 0.5 for name in FORMATS}
 @dg.asset_check(asset=classifier, blocking=True, description=f"The AUC on held-out labels is at least {MINIMUM_AUC}.")
 def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
     """Measure the stored classifier again on the held-out labels."""
-    path = workspace.store.folder("quality/classifier") / CLASSIFIER_FILE
+    place = workspace.store.place("quality/classifier", CLASSIFIER_FILE)
     held_out = labeled(workspace.store.table("quality/annotations"), held_out=True)
-    card = evaluate_classifier(load_classifier(path), held_out)
+    card = evaluate_classifier(load_classifier(place), held_out)
     passed = card.auc is not None and card.auc >= MINIMUM_AUC
     metadata = {"num_held_out": card.num_held_out} | ({} if card.auc is None else {"auc": card.auc})
     return dg.AssetCheckResult(passed=passed, metadata=metadata)

@@ -121,6 +121,7 @@ def preferred(
         command += ["--set", f"{name}={text}"]
     done = program_result(context, pipes, command)
     write_atomically(output / "lineage.json", json.dumps(_lineage(workspace, output), indent=1, sort_keys=True))
+    workspace.store.publish()
     return done
 
 
