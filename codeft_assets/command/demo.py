@@ -71,7 +71,7 @@ def demo(arguments: list[str]) -> int:
     argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__).parse_args(arguments)
     store = Store(os.environ["CODEFT_HOME"])
     print(
-        f"Every asset, from {len(SOURCES)} sources to the scoreboard; all that is written goes to {store.root}\n",
+        f"Every asset, from {len(SOURCES)} sources to the scoreboard; all files go to {store.root}\n",
         flush=True,
     )
     if failed := run_pipeline([]):

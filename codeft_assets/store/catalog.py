@@ -1,8 +1,8 @@
 """``catalog.duckdb``: every table as a view, all documents as one, and all samples of the scores, for queries in SQL.
 
 The file holds no data; of a root on object storage it reads local copies. Each write replaces it as a whole, so that
-readers are not disturbed. Its views name files by absolute path, DuckDB knows no other; they refuse to answer in a copy,
-which would read the original's tables.
+readers are not disturbed. Its views name files by absolute path, as DuckDB knows no other, and refuse to answer in a
+copy, which would read the original's tables.
 """
 
 from __future__ import annotations
