@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         num_written += 1
     if num_written < options.number:
         sys.stderr.write(
-            f"error: {_MOST_DRAWS * options.number} exercises of subset {options.subset!r} make {num_written} rows of the "
-            f"view {options.view!r}; choose another subset or view\n"
+            f"error: {_MOST_DRAWS * options.number} exercises of subset {options.subset!r} make {num_written} rows of "
+            f"the view {options.view!r}; choose another subset or view\n"
         )
         return 1
     return 0

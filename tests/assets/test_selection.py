@@ -18,8 +18,8 @@ from codeft_assets.curation.selection.select import SelectionParams, select_docu
 from codeft_assets.stages.corpus import decide_outcomes, plan_documents
 from codeft_assets.stages.own_tests import LIMITS, run_own_tests
 from codeft_assets.stages.selection import find_leaks, leak_indices, measure_own_tests, select_instructions
+from codeft_assets.store.data_root import Store
 from codeft_assets.store.manifest import Manifest
-from codeft_assets.store.tables import Store
 from codeft_eval.sandbox.pool import Sandbox
 
 ITEMS = [json.loads(line) for line in Path("codeft_eval/data/composed.jsonl").read_text().splitlines()][:40]
