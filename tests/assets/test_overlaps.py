@@ -160,7 +160,7 @@ def test_an_attribute_keeps_its_name_in_the_shape(index):
     assert found(index, FILLER + renamed("def merge_ranges(ranges):\n" + other)).is_empty()
 
 
-def test_known_leaks_of_real_instruct_sets_are_found_and_idioms_are_not():
+def test_idioms_in_a_real_instruct_set_are_no_leaks():
     folder = Path(os.environ.get("CODEFT_DEV_DATA") or Path(__file__).parents[2].parent / "shared" / "data")
     if not (folder / "benchmarks" / "HumanEval.jsonl").is_file():
         pytest.skip(f"no development data in {folder}; set CODEFT_DEV_DATA")
@@ -176,14 +176,48 @@ def test_known_leaks_of_real_instruct_sets_are_found_and_idioms_are_not():
     instructions = json.loads((folder / "instruct" / "new_codealpaca.json").read_text())
     texts = ["\n".join(map(str, row.values())) for row in instructions]
     matches = found(build_index(items), *texts)
-    assert {"HumanEval/35", "HumanEval/13"} & set(matches["task_id"])
-    assert matches["document_id"].n_unique() < len(texts) / 500
+    assert matches["document_id"].n_unique() < len(texts) / 3000
 
 
 def test_math_questions_are_found_by_their_words():
     question = "A farmer keeps forty hens and each hen lays five eggs a week which he sells by the dozen at the market"
     items = pl.DataFrame([{"benchmark": "gsm", "task_id": "7", "kind": "math", "field": "prompt", "text": question}])
     assert set(found(build_index(items), f"Problem 12. {question}. Answer: 200")["task_id"]) == {"7"}
+
+
+EUCLID = "    while b:\n        a, b = b, a % b\n    return a\n"
+STATEMENT = "Write a function that returns the greatest number which divides both of its arguments without a rest."
+
+
+def one_task(statement, solution, kind="code"):
+    fields = {"prompt": statement, "solution": solution}
+    return build_index(
+        pl.DataFrame(
+            [
+                {"benchmark": "b", "task_id": "1", "kind": kind, "field": field, "text": text}
+                for field, text in fields.items()
+            ]
+        )
+    )
+
+
+def test_a_textbook_line_is_no_leak_unless_its_statement_stands_beside_it():
+    index = one_task(STATEMENT, EUCLID)
+    assert tasks(index, FILLER + EUCLID) == set()
+    assert tasks(index, FILLER + EUCLID.replace("a, b", "x, y").replace("b, a % b", "y, x % y")) == set()
+    half = "The greatest number which divides both of its arguments is found like this:\n\n"
+    assert tasks(index, half + EUCLID) == {"1"}
+
+
+def test_a_statement_of_words_is_found_where_one_in_seven_is_missing():
+    story = (
+        "Nora bakes thirty loaves in the morning and sells every loaf for four coins at the harbor. Her brother "
+        "carries the coins home in a bag that holds at most ninety of them. How often does he have to walk until all are home?"
+    )
+    words = story.split()
+    index = one_task(story, "Thirty times four are 120 coins, so he walks twice.", kind="math")
+    for first in range(7):
+        assert tasks(index, " ".join(word for i, word in enumerate(words) if i % 7 != first)) == {"1"}
 
 
 def test_matches_do_not_depend_on_neighbors(index):

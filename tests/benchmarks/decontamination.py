@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tests/benchmarks/decontamination.py [--megabytes 150] [--json]
 
-Leaks are the items of HumanEval (which no threshold was chosen on) and of MBPP when the development data is there
-(``CODEFT_DEV_DATA``), else of the embedded benchmark. The JSON is about the first of them.
+Leaks are the items of HumanEval, MBPP, GSM8K and MATH when the development data is there (``CODEFT_DEV_DATA``), else of
+the embedded benchmark. The JSON is about the first of them, and ``by_benchmark`` about each.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import pyarrow as pa
 from codeft_assets.curation.decontamination.overlaps import build_index, find_overlaps
 
 ROOT = Path(__file__).parents[2]
+MATH = ("GSM8K", "MATH")
 FILLER = "This page was sent in by a reader who would like to know how the following program works and why.\n\n"
 
 
@@ -45,15 +46,28 @@ def benchmarks():
         (task, f'"""{prompt}"""\n', code, tests)
         for task, prompt, code, tests in rows(folder / "mbpp.jsonl", "text", "code", "test_list")
     ]
-    return {"HumanEval": rows(folder / "HumanEval.jsonl", "prompt", "canonical_solution", "test"), "MBPP": mbpp}
+    math = {
+        name: [
+            (str(number), row[question], row[answer], "")
+            for number, row in enumerate(map(json.loads, (folder / file).read_text().splitlines()))
+        ]
+        for name, file, question, answer in (
+            ("GSM8K", "gsm8k_test.jsonl", "question", "answer"),
+            ("MATH", "math_test.jsonl", "problem", "solution"),
+        )
+    }
+    code = {"HumanEval": rows(folder / "HumanEval.jsonl", "prompt", "canonical_solution", "test"), "MBPP": mbpp}
+    return code | math
 
 
 def items(name, rows):
+    kind = "math" if name in MATH else "code"
     return pl.DataFrame(
         [
-            {"benchmark": name, "task_id": task, "kind": "code", "field": field, "text": text}
+            {"benchmark": name, "task_id": task, "kind": kind, "field": field, "text": text}
             for task, *parts in rows
             for field, text in zip(("prompt", "solution", "tests"), parts, strict=True)
+            if text
         ]
     )
 
@@ -91,10 +105,15 @@ def drop_words(text, rng):
     return " ".join(word for word in re.split(r" ", text) if rng.random() > 0.15)
 
 
-def disguises(row, rng):
+def disguises(name, row, rng):
     _, prompt, solution, _ = row
+    statement = {"statement": FILLER + prompt, "dropped": FILLER + drop_words(prompt, rng)}
+    if name in MATH:
+        whole = f"{prompt}\n\n{solution}"
+        dropped = f"{drop_words(prompt, rng)}\n\n{drop_words(solution, rng)}"
+        return {"verbatim": FILLER + whole, "reflowed": FILLER + reflow(whole), "partial": FILLER + dropped} | statement
     whole = prompt + solution
-    return {
+    return statement | {
         "verbatim": FILLER + whole,
         "crlf": FILLER + whole.replace("\n", "\r\n"),
         "reindented": FILLER + whole.replace("    ", "  "),
@@ -180,7 +199,7 @@ def false_alarms(flagged, texts, rows):
 def evaluate(name, rows, texts, num_bytes):
     rng = random.Random(1)
     index = build_index(items(name, rows))
-    planted = [disguises(row, rng) for row in rows]
+    planted = [disguises(name, row, rng) for row in rows]
 
     def tasks_of(leaks):
         matches = find(leaks, index)
@@ -235,7 +254,7 @@ def main():
         "  ~ estimated from 1,000 files; the rules other than codeFT's are written in Python: their speed is no claim"
     )
     if options.json:
-        print(json.dumps(results[0]))
+        print(json.dumps(results[0] | {"by_benchmark": dict(zip(benchmarks(), results, strict=True))}))
 
 
 if __name__ == "__main__":

@@ -130,10 +130,13 @@ def _scratch():
 
 
 @numba.njit(cache=True, nogil=True)
-def _word_grams(data, start, end, text, width, table, everything, hits):
-    """Append text, n-gram, begin and end of each n-gram of words that ``table`` holds, or of everything."""
+def _word_grams(data, start, end, text, widths, tables, everything, hits, short_hits):
+    """Append text, n-gram, begin and end of each n-gram of words, in two widths, that ``tables`` hold, or of all."""
     edges, ring, begins = _scratch()
-    leaving, state, count, at = _power(width), np.uint64(0), 0, start
+    width, short_width = widths
+    table, short_table = tables
+    leaving, short_leaving = _power(width), _power(short_width)
+    state, short_state, count, at = np.uint64(0), np.uint64(0), 0, start
     while at < end:
         stop = next_part(data, at, end, _PART_BYTES)
         for i in range(find_edges(data, at, stop, edges)):
@@ -142,11 +145,15 @@ def _word_grams(data, start, end, text, width, table, everything, hits):
                 continue
             token = hash_word(data, begin, until)
             state = _roll(state, ring, count, width, leaving, token)
+            short_state = _roll(short_state, ring, count, short_width, short_leaving, token)
             ring[count % _RING], begins[count % _RING] = token, begin
             count += 1
             gram = mix(state)  # tables read the lowest bits, which a sum of products mixes badly
             if count >= width and (everything or _holds(table, gram)):
                 hits.append((text, gram, begins[(count - width) % _RING] - start, until - start))
+            gram = mix(short_state)
+            if count >= short_width and (everything or _holds(short_table, gram)):
+                short_hits.append((text, gram, begins[(count - short_width) % _RING] - start, until - start))
         at = stop
 
 
@@ -238,16 +245,17 @@ def _columns(hits):
 
 
 @numba.njit(cache=True, nogil=True)
-def find_word_grams(data, offsets, width, table, everything):
-    """Return the n-grams of words of each text that ``table`` holds, or everything: text, n-gram, begin and end."""
-    hits = _no_hits()
+def find_word_grams(data, offsets, widths, tables, everything):
+    """Return the n-grams of words, in two widths, that ``tables`` hold, or all: text, n-gram, begin and end of each."""
+    hits, shorts = _no_hits(), _no_hits()
     for text in range(len(offsets) - 1):
         start, end = offsets[text], offsets[text + 1]
         if readable(data, end):
-            _word_grams(data, start, end, text, width, table, everything, hits)
+            _word_grams(data, start, end, text, widths, tables, everything, hits, shorts)
         else:
-            _word_grams(padded(data, start, end), 0, end - start, text, width, table, everything, hits)
-    return _columns(hits)
+            copy = padded(data, start, end)
+            _word_grams(copy, 0, end - start, text, widths, tables, everything, hits, shorts)
+    return _columns(hits), _columns(shorts)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -37,7 +37,8 @@ MATCH_COLUMNS = {
     **{name: TEXT_COLUMNS[name] for name in ("benchmark", "task_id", "field")},
     "overlap": "share of the item's distinct n-grams found in the document",
     "num_hits": "how many distinct n-grams that is",
-    "view": "words: word 5-grams; tokens: 6-grams of code tokens without comments and layout; shape: 10-grams of code "
+    "view": "words: word 5-grams; phrases: word 3-grams of a statement; tokens: 6-grams of code tokens without "
+    "comments and layout; shape: 10-grams of code "
     "tokens with identifiers and literals made alike; document: the item was made of this document",
     "span_start": "byte offset in the document where the first hit begins",
     "span_end": "byte offset where the last hit ends",
