@@ -212,8 +212,7 @@ def test_a_textbook_line_is_no_leak_unless_its_statement_stands_beside_it():
 def test_a_statement_of_words_is_found_where_one_in_seven_is_missing():
     story = (
         "Nora bakes thirty loaves in the morning and sells every loaf for four coins at the harbor. Her brother "
-        "carries the coins home in a bag that holds at most ninety of them. How often does he have to walk until all of "
-        "them are home?"
+        "carries the coins home in a bag that holds at most ninety of them. How often does he walk until all are home?"
     )
     words = story.split()
     index = one_task(story, "Thirty times four are 120 coins, so he walks twice.", kind="math")

@@ -128,6 +128,15 @@ def test_prose_is_dropped_in_a_natural_language_that_its_source_does_not_keep(na
     assert decide(natural_language=natural_language, kept=kept, **page)[0] == reason
 
 
+def test_code_in_a_language_that_was_not_detected_is_judged_as_code():
+    snippet = {"language": "text", "symbol_fraction": 0.15, "function_word_fraction": 0.04, "num_stop_words": 0}
+    assert decide(**snippet)[0] is None
+    assert decide(**snippet, page_marker=1, mean_word_chars=2)[0] is None  # so may be a page of code
+    assert decide(**snippet, code_digit_fraction=0.5)[0] == "code_digits"
+    assert decide(**snippet | {"symbol_fraction": 0.05})[0] == "prose_stop_words"
+    assert decide(domain="math", **snippet)[0] == "math_stop_words"
+
+
 def test_a_foreign_language_is_named_before_any_rule():
     found = decide(language="text", natural_language="zh", kept=("en", "de"), encoded_fraction=1.0, minimum=0.9)
     assert found == ("language", "natural_language = zh is none of en, de")
