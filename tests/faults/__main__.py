@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults import damage, kills
+from tests.faults import damage, kills, operations
 from tests.faults.world import EVERYTHING, NotRecovered, World, error_of, require, serve
 
 
@@ -30,6 +30,7 @@ def rows(undisturbed, folder):
         ("two runs at once", damage.two_at_once),
         ("reader while a table is replaced", damage.read_while_written),
         ("source changes its schema", damage.schema_changed),
+        *operations.ROWS,
     ]
     if kills.postgres_programs():
         found.append(("PostgreSQL restarted", kills.postgres))

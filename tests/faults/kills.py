@@ -174,7 +174,7 @@ def _free_port():
         return found.getsockname()[1]
 
 
-def _said(instance, run_id, text):
+def is_said(instance, run_id, text):
     return any(text in (entry.message or "") for entry in instance.all_logs(run_id))
 
 
@@ -205,7 +205,7 @@ def server(name):
         world = World(folder, undisturbed.hub, begin_from=undisturbed)
         with stack(world) as running, dg.DagsterInstance.from_config(str(world.home)) as instance:
             run_id = running.launch()
-            require(wait_until(lambda: _said(instance, run_id, STEP)), f"the run did not start: {_why(world)}")
+            require(wait_until(lambda: is_said(instance, run_id, STEP)), f"the run did not start: {_why(world)}")
             if name == "run worker":
                 os.kill(_run_worker(instance, run_id), signal.SIGKILL)
             else:
