@@ -29,6 +29,7 @@ def moved_root(undisturbed, folder):
     world = World(folder, undisturbed.hub, copy_of=undisturbed)
     catalog = [sys.executable, "-m", "codeft_assets.catalog"]
     subprocess.run(catalog, env=world.environment, cwd=ROOT, check=True, capture_output=True)
+    said = "nothing"
     world.data = world.data.rename(folder / "moved")
     world.environment["CODEFT_HOME"] = str(world.data)
     query = "SELECT count(*) FROM documents"
@@ -37,13 +38,13 @@ def moved_root(undisturbed, folder):
             connection.sql(query).fetchall()
         except duckdb.Error as error:
             said = str(error)
-    require("codeft_assets.catalog" in said, f"the catalog of the old place answered, or named no remedy: {said}")
+    require(f"{folder}/data/" in said, f"the catalog answered, or did not name the place it was written for: {said}")
     subprocess.run(catalog, env=world.environment, cwd=ROOT, check=True, capture_output=True)  # the remedy
     with duckdb.connect(str(world.data / "catalog.duckdb"), read_only=True) as connection:
         [(num_rows,)] = connection.sql(query).fetchall()
     require(num_rows > 0, "the catalog is empty after the remedy")
     world.forget("dedup/clusters", "corpus/mixture")
-    return f"its catalog names the remedy, which works; {_same(world, undisturbed)}"
+    return f"its catalog names the old place, `python -m codeft_assets.catalog` the new one; {_same(world, undisturbed)}"
 
 
 def spaces(undisturbed, folder):
