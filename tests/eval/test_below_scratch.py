@@ -73,3 +73,12 @@ def test_of_a_tool_its_own_packages_are_visible_and_never_all_of_tmp():
     assert _own_prefix("/tmp/go/bin/go") == "/tmp/go"
     assert _own_prefix("/tmp/node_modules/typescript/bin/tsc") == "/tmp/node_modules"
     assert _own_prefix("/tmp/bin/go") == _own_prefix("/tmp/go") == ""
+
+
+def test_libraries_may_lie_in_several_folders(site):
+    source = "def f():\n    import tiny.late\n    from numpy import polynomial\n    return tiny.late.VALUE"
+    program = Program(key="x", source=source, entry_point="f", test="assert f() == 7")
+    for libraries in (("tiny", "numpy"), ("numpy", "tiny")):
+        with Sandbox(num_workers=1, libraries=libraries) as sandbox:
+            [grade] = sandbox.run([program])
+        assert grade.verdict == "passed", grade

@@ -26,15 +26,8 @@ class Libraries:
     """Module names that are imported before the first program."""
     versions: dict[str, str]
     """Distribution -> version, the required ones included."""
-    site: str = ""
-    """The folder of installed packages."""
-    entries: tuple[str, ...] = ()
-    """The libraries' own files and folders in it; nothing else of it is visible."""
-
-    @property
-    def paths(self) -> list[str]:
-        """The entries' paths."""
-        return [os.path.join(self.site, entry) for entry in self.entries]
+    paths: tuple[str, ...] = ()
+    """Their own files and folders; nothing else of the folders that they are installed in is visible."""
 
 
 NO_LIBRARIES = Libraries(versions={})
@@ -55,28 +48,31 @@ def find_libraries(requirements: Sequence[str]) -> Libraries:
         installed = found[_canonical(name)].version
         if version and installed != version.strip():
             raise ValueError(f"library {requirement!r}: version {installed} is installed; pip install '{requirement}'")
-    entries = {file.parts[0] for distribution in found.values() for file in distribution.files or ()}
-    site = str(next(iter(found.values())).locate_file(""))
+    paths = {
+        os.path.join(os.path.realpath(str(distribution.locate_file(""))), file.parts[0])
+        for distribution in found.values()
+        for file in distribution.files or ()
+    }
     return Libraries(
         declared=tuple(name for one in requirements for name in _modules(one.partition("==")[0].strip(), found)),
         versions={name: distribution.version for name, distribution in sorted(found.items())},
-        site=os.path.realpath(site),
-        entries=tuple(sorted(entry for entry in entries if _is_library(site, entry))),
+        paths=tuple(sorted(filter(_is_library, paths))),
     )
 
 
 class LibraryFinder:
-    """Finds the libraries' modules, and no other of the folder that they are installed in."""
+    """Finds the libraries' modules, and no other of the folders that they are installed in."""
 
     def __init__(self, libraries: Libraries) -> None:
-        self._site = libraries.site
-        self._names = {entry.partition(".")[0] for entry in libraries.entries}
+        self._folders: dict[str, list[str]] = {}
+        for folder, entry in map(os.path.split, libraries.paths):
+            self._folders.setdefault(entry.partition(".")[0], []).append(folder)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> object:
         """Return the specification of a library's own module."""
-        if path is not None or name not in self._names:
+        if path is not None or name not in self._folders:
             return None
-        return importlib.machinery.PathFinder.find_spec(name, [self._site])
+        return importlib.machinery.PathFinder.find_spec(name, self._folders[name])
 
 
 def import_libraries(libraries: Libraries) -> None:
@@ -126,6 +122,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def _is_library(site: str, entry: str) -> bool:
+def _is_library(path: str) -> bool:
+    entry = os.path.basename(path)
     is_named = entry not in ("..", "__pycache__", "bin") and not entry.endswith((".dist-info", ".pth"))
-    return is_named and os.path.exists(os.path.join(site, entry))
+    return is_named and os.path.exists(path)
