@@ -4,8 +4,8 @@
 
 What is checked: the trace names the ledger's fate; a duplicate's kept one is itself kept and as similar as it is said
 to be; a contaminated document holds words of the item's text; a rule's value lies outside its bounds; a value below a
-minimum is below it; what is kept is in the mixture, what is over the budget is not; a reject has its row and reason; and
-rows in = documents + rejects for every source.
+minimum is below it; what is kept is in the mixture, what is over the budget is not; a reject has its row and reason;
+and rows in = documents + rejects for every source.
 """
 
 import argparse
