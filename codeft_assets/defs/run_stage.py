@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from codeft_assets.defs.failures import explained_failures
 from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order, table_metadata
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins.errors import UpstreamError
@@ -45,16 +46,17 @@ def run_stage(  # noqa: PLR0913  the stage and its callbacks
 ) -> tuple[Table, StageRun]:
     """Run the stage of the asset that is being materialized and return its table and the run's costs."""
     table = workspace.store.table("/".join(context.asset_key.path))
-    run = map_shards(
-        function,
-        units,
-        table,
-        stage=stage,
-        executor=workspace.start_executor,
-        on_progress=LoggedProgress(context.log),
-        accept=accept,
-        settle=settle and partial(settle, table),
-    )
+    with explained_failures():
+        run = map_shards(
+            function,
+            units,
+            table,
+            stage=stage,
+            executor=workspace.start_executor,
+            on_progress=LoggedProgress(context.log),
+            accept=accept,
+            settle=settle and partial(settle, table),
+        )
     report = run.manifest.report
     context.log.info(
         f"{table.key}: {report.num_in:,} in, {report.num_out:,} out, dropped {dict(report.dropped)}; "

@@ -10,6 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from codeft_assets.defs.environment import read_count
+from codeft_assets.defs.failures import explained_failures
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
@@ -70,12 +71,13 @@ class Workspace(dg.ConfigurableResource):
         Raises:
             ValueError: there is no such recipe or field, or a value is not of the field's type.
         """
-        if name:
-            return find_recipe(name, overrides)
-        if self.recipe:
-            return find_recipe(self.recipe, override_texts(self.overrides) | dict(overrides))
-        named = os.environ.get("CODEFT_RECIPE") or "smoke"
-        return find_recipe(named, _environment_overrides() | override_texts(self.overrides) | dict(overrides))
+        with explained_failures():
+            if name:
+                return find_recipe(name, overrides)
+            if self.recipe:
+                return find_recipe(self.recipe, override_texts(self.overrides) | dict(overrides))
+            named = os.environ.get("CODEFT_RECIPE") or "smoke"
+            return find_recipe(named, _environment_overrides() | override_texts(self.overrides) | dict(overrides))
 
     @property
     def is_sample(self) -> bool:

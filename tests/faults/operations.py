@@ -44,7 +44,9 @@ def moved_root(undisturbed, folder):
         [(num_rows,)] = connection.sql(query).fetchall()
     require(num_rows > 0, "the catalog is empty after the remedy")
     world.forget("dedup/clusters", "corpus/mixture")
-    return f"its catalog names the old place, `python -m codeft_assets.catalog` the new one; {_same(world, undisturbed)}"
+    return (
+        f"its catalog names the old place, `python -m codeft_assets.catalog` the new one; {_same(world, undisturbed)}"
+    )
 
 
 def spaces(undisturbed, folder):

@@ -45,9 +45,11 @@ def save(page, name, *, clip=None):
 def graph(page, url):
     """The groups of assets, in the order of the pipeline."""
     page.goto(f"{url}/asset-groups")
+    page.evaluate("localStorage.setItem('asset-graph-direction', '\"vertical\"')")  # as the first page of codeft ui
+    page.reload()
     page.locator("foreignObject").get_by_text("scores", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
     wait_until_idle(page)
-    save(page, "graph", clip={"x": 540, "y": 350, "width": 1060, "height": 300})
+    save(page, "graph", clip={"x": 540, "y": 110, "width": 1060, "height": 880})
 
 
 def metadata(page, url, name, path):
