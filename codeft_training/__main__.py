@@ -47,6 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _pack_options(add("pack", commands.pack, "tokenize a corpus and pack it into a recipe's rows"))
     _train_options(add("train", commands.train, "train a recipe's model on packed rows, or resume"))
     _prefer_options(add("prefer", commands.prefer, "train a checkpoint on preference pairs (DPO), or resume"))
+    _diffuse_options(add("diffuse", commands.diffuse, "adapt a checkpoint to diffusion on packed rows, or resume"))
+    _fill_options(add("fill", commands.fill, "fill the middle or end of a text by a checkpoint of diffuse"))
     _search_options(add("search-mixture", commands.search_mixture, "find shares of the sources by short runs"))
     _export_model_options(add("export-model", commands.export_model, "write a finished run as a Hub model folder"))
     _export_corpus_options(add("export-corpus", commands.export_corpus, "write a corpus as a Hub dataset folder"))
@@ -96,6 +98,20 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _recipe_options(command)
     command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
     _run_file_options(command)
+
+
+def _diffuse_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--base", required=True, help="folder of the checkpoint to adapt, or a Hub id")
+    command.add_argument("--packed", type=Path, required=True, help="folder of rows of its own tokenizer")
+    command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the recipe")
+
+
+def _fill_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--checkpoint", type=Path, required=True, help="folder that diffuse wrote")
+    command.add_argument("--prefix", type=Path, required=True, help="file with the text before; not empty")
+    command.add_argument("--suffix", type=Path, help="file with the text after; default: nothing")
+    command.add_argument("--tokens", type=int, required=True, help="to fill")
+    command.add_argument("--steps", type=int, default=0, help="passes; default: one a token")
 
 
 def _search_options(command: argparse.ArgumentParser) -> None:

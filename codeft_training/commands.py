@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base import markdown, report
-from codeft_assets.base.files import folder_hash
+from codeft_assets.base.files import folder_hash, write_atomically
 from codeft_assets.base.report import Reporter
 from codeft_training.data.corpus import Corpus
 from codeft_training.data.packed_rows import PackedRows
@@ -141,6 +141,38 @@ def prefer(options: argparse.Namespace, reporter: Reporter) -> int:
     metadata |= {"recipe": recipe.name, "base_hash": result["base_hash"], "weights_hash": result["weights_hash"][:16]}
     metadata["model_card"] = report.markdown(_card_body(options.output / "checkpoint"))
     reporter.materialize(metadata | {"path": report.path(options.output / "checkpoint")}, result["content_hash"])
+    return 0
+
+
+def diffuse(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Adapt a checkpoint to diffusion, or go on; exit with 143 after a stop request."""
+    stop = StopRequest().install()
+    from codeft_training.diffusion_recipe import DiffusionRecipe
+    from codeft_training.run_spec import STOPPED_EXIT_CODE, Stopped
+    from codeft_training.train.diffuse import DiffusionRun
+    from codeft_training.train.diffuse import diffuse as adapt
+
+    recipe = DiffusionRecipe().parse(_pairs("--set", options.set))
+    run = DiffusionRun(options.base, PackedRows(options.packed), options.output, recipe)
+    try:
+        result = adapt(run, reporter, stop)
+    except Stopped as stopped:
+        reporter.log(str(stopped))
+        return STOPPED_EXIT_CODE
+    metadata = {name: value for name, value in result.items() if isinstance(value, int | float)}
+    reporter.materialize(metadata | {"path": report.path(options.output / "checkpoint")}, result["weights_hash"])
+    return 0
+
+
+def fill(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Write a text whose middle, or end, an adapted checkpoint has filled."""
+    from codeft_training.train.diffuse import fill_text
+
+    prefix, suffix = options.prefix.read_text(), options.suffix.read_text() if options.suffix else ""
+    counts = {"num_tokens": options.tokens, "num_steps": options.steps or options.tokens}
+    filled = fill_text(options.checkpoint, prefix, suffix, **counts)
+    write_atomically(options.output, prefix + filled + suffix)
+    reporter.materialize({"filled": filled, "path": report.path(options.output)}, values_hash({"filled": filled}))
     return 0
 
 

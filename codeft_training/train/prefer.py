@@ -118,11 +118,13 @@ def _train(
     run: PreferenceRun, pairs: EncodedPairs, metrics: Metrics, stop: StopRequest
 ) -> tuple[PreferenceTrainer, dict[str, float]]:
     """Return the trainer at its end, and the measurements on pairs of held-out items."""
-    from codeft_training.train.dpo_trainer import PreferenceReporter, measurements
+    from codeft_training.train.dpo_trainer import measurements
     from codeft_training.train.oom import retry_line, retry_with_smaller_batch
+    from codeft_training.train.run_reporter import RunReporter
 
     def attempt(batch_pairs: int) -> tuple[PreferenceTrainer, dict[str, float]]:
-        reporter = PreferenceReporter(metrics, stop, run.recipe)
+        rate = run.recipe.learning_rate
+        reporter = RunReporter(metrics, stop, learning_rate=rate, measure=measurements)
         trainer = build_trainer(run, pairs, batch_pairs=batch_pairs, callbacks=[reporter])
         resume = latest_valid(run.work)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)

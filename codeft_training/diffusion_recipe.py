@@ -1,0 +1,78 @@
+"""A recipe of the adaptation of an autoregressive checkpoint to diffusion (DiffuLLaMA, arXiv 2410.17891)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar
+
+from codeft_training.recipe import values_hash
+from codeft_training.recipe_fields import PARSERS, require, require_types
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionRecipe:
+    """Flat fields; the last ones decide no weight."""
+
+    mask_token: str = "<|fim_pad|>"  # noqa: S105  of a vocabulary
+    """Stands where a token is hidden: one of the tokenizer that no text has."""
+    annealing_fraction: float = 0.1
+    """Share of the steps in which attention opens from causal to full, at random places."""
+    learning_rate: float = 3e-4
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    warmup_fraction: float = 0.05
+    """Share of the steps in which the rate rises; over the others it falls to a twentieth."""
+    max_steps: int = 1000
+    rows_per_step: int = 32
+    seed: int = 1
+    bf16: bool = False
+    batch_rows: int = 16
+    """Of a step, that are in memory at once."""
+    log_every_steps: int = 20
+    save_every_steps: int = 250
+
+    MONITORING: ClassVar[tuple[str, ...]] = ("batch_rows", "log_every_steps", "save_every_steps")
+
+    def __post_init__(self) -> None:
+        require_types(self)
+        whole = ("max_steps", "rows_per_step", "batch_rows", "log_every_steps", "save_every_steps")
+        require(self, "at least 1", lambda n: n >= 1, *whole)
+        require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
+        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
+        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "warmup_fraction")
+        require(self, "in 0..1", lambda x: 0 <= x <= 1, "annealing_fraction")
+        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
+        require(self, "a token", bool, "mask_token")
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields, as result files hold them."""
+        return asdict(self)
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits over the fields that decide the weights."""
+        return values_hash({name: value for name, value in self.record().items() if name not in self.MONITORING})
+
+    def openness(self, step: int) -> float:
+        """Return the share of later places that a token sees in ``step``, counted from 0."""
+        length = self.annealing_fraction * self.max_steps
+        return 1.0 if length < 1 else min((step + 1) / length, 1.0)
+
+    def parse(self, overrides: Mapping[str, str]) -> DiffusionRecipe:
+        """Return the recipe with fields replaced by values given as text.
+
+        Raises:
+            ValueError: there is no such field, or a value is not of its type or breaks its rule.
+        """
+        kinds = {entry.name: str(entry.type) for entry in fields(self)}
+        values: dict[str, Any] = {}
+        for name, text in overrides.items():
+            if name not in kinds:
+                raise ValueError(f"a recipe of diffusion has no field {name!r}; it has {[*kinds]}")
+            parser, rule = PARSERS[kinds[name]]
+            try:
+                values[name] = parser(text)
+            except ValueError as error:
+                raise ValueError(f"{name} = {text!r} must be {rule}") from error
+        return replace(self, **values)
