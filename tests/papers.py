@@ -43,6 +43,36 @@ def _points(estimate):
     return f"{100 * estimate['value']:+.1f} ({100 * estimate['low']:+.1f} to {100 * estimate['high']:+.1f})"
 
 
+def preferences(files):
+    """Return the files of `tests/benchmarks/preferences.py`: each model before, and after each recipe."""
+    columns = ("model", "recipe", "pairs, steps", "held-out margin", "chosen's log-likelihood", "benchmark")
+    columns += ("pass@1 (95 %)", "against the base", "detectable", "shown")
+    rows = []
+    for found in files:
+        rows += [
+            (found["model"], "base", *[None] * 3, name, _percent(score), *[None] * 3)
+            for name, score in found["base"].items()
+        ]
+        for recipe, made in found["models"].items():
+            held_out = made["held_out"]
+            start = (
+                found["model"],
+                recipe,
+                f"{made['num_pairs_trained']:,}, {made['last_step']}",
+                f"{held_out['margin']:.2f}",
+            )
+            start = (*start, f"{held_out['log_likelihood_chosen']:.1f}")
+            rows += [(*start, name, *_against_base(part)) for name, part in made["scores"].items()]
+    return table(columns, rows)
+
+
+def _against_base(part):
+    gap = part["against_base"]
+    is_shown = gap["p_value"] < 0.05 and abs(gap["difference"]["value"]) >= gap["detectable"]
+    shown = ("better" if gap["difference"]["value"] > 0 else "worse") if is_shown else "no difference shown"
+    return _percent(part["pass_at_1"]), _points(gap["difference"]), f"{100 * gap['detectable']:.1f}", shown
+
+
 def leaks(files):
     """Return the leak indices of sources, those of one percent and more."""
     rows = [(row["source"], row["benchmark"], f"{row['index']:.1%}") for found in files for row in found["indices"]]
@@ -68,7 +98,7 @@ def _losses(found, kind):
     return f"{found['predicted'][kind]:.3f}, {found['measured'][kind]:.3f}"
 
 
-TABLES = {"mixture": mixture, "strategies": strategies, "leaks": leaks}
+TABLES = {"strategies": strategies, "preferences": preferences, "leaks": leaks, "mixture": mixture}
 
 
 def tables(folder=MEASURED):

@@ -9,6 +9,7 @@ from codeft_training.export.model_card import hub_name
 
 _METHODS = {
     "preference": "direct preference optimization (arXiv 2305.18290), the base as the fixed reference",
+    "anchored": "direct preference optimization with the likelihood of the right completions (arXiv 2404.19733)",
     "chosen": "the likelihood of the right completions alone",
 }
 _LISTED = ("num_items", "num_items_with_pairs", "num_pairs", "mean_chars_chosen", "mean_chars_rejected", "content_hash")

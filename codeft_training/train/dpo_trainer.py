@@ -17,7 +17,7 @@ from codeft_training.preference_recipe import PreferenceRecipe
 from codeft_training.train.checkpoints import NUM_KEPT
 from codeft_training.train.trl_adapter import OwnSchedule
 
-_LOSSES = {"preference": "sigmoid", "chosen": "sft"}
+_LOSSES = {"preference": ["sigmoid"], "chosen": ["sft"], "anchored": ["sigmoid", "sft"]}
 """TRL's names."""
 _MEASURED = {"margin": "rewards/margins", "accuracy": "rewards/accuracies", "log_likelihood_chosen": "logps/chosen"}
 _MEASURED |= {"log_likelihood_rejected": "logps/rejected"}
@@ -49,7 +49,7 @@ def preference_arguments(recipe: PreferenceRecipe, folder: Path, *, num_steps: i
         per_device_eval_batch_size=size,
         gradient_accumulation_steps=recipe.pairs_per_step // size,
         beta=recipe.beta,
-        loss_type=[_LOSSES[recipe.loss]],
+        loss_type=_LOSSES[recipe.loss],
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,

@@ -143,6 +143,21 @@ def test_the_control_has_no_use_for_wrong_completions(base, pairs, tmp_path):
     assert result["last"]["log_likelihood_chosen"] > result["first"]["log_likelihood_chosen"]
 
 
+def test_the_anchored_loss_is_both_and_keeps_right_completions_likely(base, pairs, tmp_path, trained):
+    run = run_of(base, pairs, tmp_path, loss="anchored")
+    losses = []
+    for loss in ("preference", "chosen", "anchored"):
+        own = run_of(base, pairs, tmp_path, loss=loss)
+        trainer = build_trainer(own, preference_training._encoded(own), batch_pairs=3, callbacks=[])
+        batch = trainer.data_collator([trainer.train_dataset[n] for n in (0, 5, 9)])
+        losses.append(trainer.compute_loss(trainer.model, batch).item())
+    assert losses[2] == pytest.approx(losses[0] + losses[1], abs=1e-5)
+    result = prefer(run, Collected(), Unstopped())
+    assert result["held_out"]["margin"] > 0.2
+    likely = "log_likelihood_chosen"
+    assert result["held_out"][likely] > trained[1]["held_out"][likely]
+
+
 def test_card_and_result_name_base_pairs_and_what_was_left_out(trained):
     run, result, _ = trained
     card = (run.output / "checkpoint" / "README.md").read_text()
