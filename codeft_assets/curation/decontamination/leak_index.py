@@ -16,6 +16,7 @@ from codeft_assets.curation.text_buffers import text_buffers
 
 WIDTHS = range(5, 14)
 """Words an n-gram; the paper's."""
+_NOTHING = make_table(np.empty(0, dtype=np.uint64))
 OVERLAP_SCHEMA = {"document": pl.Int64, "item": pl.Int64, "overlap": pl.Float64}
 
 
@@ -62,11 +63,10 @@ def leak_index(overlaps: pl.DataFrame, num_items: int, *, best: int = 1) -> floa
 
 
 def _item_grams(items: pa.Array, width: int) -> pl.DataFrame:
-    nothing = make_table(np.empty(0, dtype=np.uint64))
-    return _grams(items, width, nothing, everything=True).rename({"text": "item"}).unique()
+    return _grams(items, width, _NOTHING, everything=True).rename({"text": "item"}).unique()
 
 
 def _grams(text: pa.Array, width: int, table: tuple[np.ndarray, np.ndarray], *, everything: bool) -> pl.DataFrame:
     data, offsets = text_buffers(text)
-    owners, grams, _, _ = find_word_grams(data, offsets, width, table, everything)
+    (owners, grams, _, _), _ = find_word_grams(data, offsets, (width, width), (table, _NOTHING), everything)
     return pl.DataFrame({"text": owners, "gram": grams}, schema={"text": pl.Int64, "gram": pl.UInt64})
