@@ -87,6 +87,8 @@ def test_every_signal_is_measured_once_and_is_a_float32():
         ("page_marker", "# Loops\nfor x in y: pass", "python", 0.0),
         ("page_marker", "In this lesson we look at loops.\n\n```python\nx = 1\n```", "python", 1.0),
         ("page_marker", 'def f():\n    """Text.\n\n```python\nx\n```\n"""', "python", 0.0),
+        ("page_marker", "A. Person 2020\n\n# Dice\n\n```py\nx\n```\nso\n```py\ny\n```", "python", 1.0),
+        ("page_marker", 'x = 1\n"""\n```python\nx\n```\n"""\n', "python", 0.0),
         ("page_marker", "const page = `\n```js\n`;", "javascript", 0.0),
         ("alpha_fraction", "поиск 12", "text", 5 / 7),
         ("alpha_fraction", "→→ab", "text", 0.5),

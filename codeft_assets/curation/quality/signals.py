@@ -41,7 +41,9 @@ _LICENSE = (
 
 _HEADING, _ONE_HEADING = r"\A\s*#{2,6} \w", r"\A\s*# \w"
 _PROSE_FIRST = r"\A\s*(?:#{1,6} |[-*>\[!<]|[A-Z][\w'’-]*,? (?:[\w'’(-]+[),]? ){3,}[^;{}=]*?[.:?!](?:\s|\z))"
-_FENCE = r"(?m)^ {0,3}(?:```|~~~)"
+_FENCE, _FLUSH_FENCE = r"(?m)^ {0,3}(?:```|~~~)", r"(?m)^(?:```|~~~)"
+_TWO_BLOCKS = 4
+"""Fences of two code blocks: a notebook that begins with its author's name; a docstring's are indented, or one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +146,13 @@ def measure_signals(text: pa.Array, language: pa.Array) -> pl.DataFrame:
 
 
 def _is_page(text: pl.Series, head: pl.Series, styles: pl.Series) -> pl.Series:
-    """Return 1 for a text that begins with a heading or with prose and has a code fence, and for headed sections."""
+    """Return 1 for a text with a heading first, with prose first and a code fence, or with two fenced blocks."""
     from codeft_assets.curation.kernels.lexemes import HASH
 
     # a line of one # is a comment in many languages, and a fence is in many a docstring
     begins = head.str.contains(_HEADING) | (head.str.contains(_ONE_HEADING) & (styles != HASH))
-    return (begins | (head.str.contains(_PROSE_FIRST) & text.str.contains(_FENCE))).cast(pl.Float32)
+    has_prose_first = head.str.contains(_PROSE_FIRST) & text.str.contains(_FENCE)
+    return (begins | has_prose_first | (text.str.count_matches(_FLUSH_FENCE) >= _TWO_BLOCKS)).cast(pl.Float32)
 
 
 def _compressed_fraction(data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
