@@ -43,7 +43,7 @@ _HEADING, _ONE_HEADING = r"\A\s*#{2,6} \w", r"\A\s*# \w"
 _PROSE_FIRST = r"\A\s*(?:#{1,6} |[-*>\[!<]|[A-Z][\w'’-]*,? (?:[\w'’(-]+[),]? ){3,}[^;{}=]*?[.:?!](?:\s|\z))"
 _FENCE, _FLUSH_FENCE = r"(?m)^ {0,3}(?:```|~~~)", r"(?m)^(?:```|~~~)"
 _TWO_BLOCKS = 4
-"""Fences of two code blocks: a notebook that begins with its author's name; a docstring's are indented, or one block."""
+"""Fences of two code blocks: a notebook that begins with its author. A docstring's are indented, or of one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
