@@ -60,7 +60,7 @@ def test_bars_name_every_value_and_sum_up_the_smallest():
 
 
 def test_a_small_value_is_still_seen():
-    assert "H161v" in svg_of(plots.bar_plot({"a": 1e9, "b": 1}, title="t", unit="u"))
+    assert "M160,24h1'" in svg_of(plots.bar_plot({"a": 1e9, "b": 1}, title="t", unit="u"))
 
 
 def test_a_hostile_name_stays_text_in_a_plot():

@@ -48,6 +48,7 @@ def graph(page, url):
     page.evaluate("localStorage.setItem('asset-graph-direction', '\"vertical\"')")  # as the first page of codeft ui
     page.reload()
     page.locator("foreignObject").get_by_text("scores", exact=True).first.wait_for(timeout=PATIENCE_MILLISECONDS)
+    page.get_by_text("fetching statuses").first.wait_for(state="hidden", timeout=PATIENCE_MILLISECONDS)
     wait_until_idle(page)
     save(page, "graph", clip={"x": 540, "y": 110, "width": 1060, "height": 880})
 

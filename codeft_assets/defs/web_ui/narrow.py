@@ -54,14 +54,18 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _fitting(rows: list[list[str]]) -> Iterator[str]:
-    num_kept, width = 0, 0.0
+    num_kept, width, second = 0, 0.0, COLUMN_CHARS
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
-        width += max(map(_widest_word, column)) + (_BETWEEN_COLUMNS if num_kept else 0)
-        if num_kept and width > COLUMN_CHARS:
+        left = COLUMN_CHARS - width - (_BETWEEN_COLUMNS if num_kept else 0)
+        widest = max(map(_widest_word, column))
+        if num_kept == 1 and left >= _LONG:  # the second column always is: values without it say nothing
+            second = widest = min(widest, int(left))
+        if num_kept and widest > left:
             break
-        num_kept += 1
+        width, num_kept = COLUMN_CHARS - left + widest, num_kept + 1
     for row in rows:
-        yield f"| {' | '.join(row[:num_kept])} |"
+        cells = [_in_runs(cell, second) if number == 1 else cell for number, cell in enumerate(row[:num_kept])]
+        yield f"| {' | '.join(cells)} |"
 
 
 def _widest_word(cell: str) -> int:
@@ -76,5 +80,11 @@ def _breakable(text: str) -> str:
 
 
 def _in_pieces(word: str) -> str:
-    pieces = _BREAK.join(_PART_END.split(word))
-    return re.sub(rf"[^\s{_BREAK}-]{{{COLUMN_CHARS - 7}}}(?=[^\s{_BREAK}-])", lambda run: run[0] + _BREAK, pieces)
+    return _in_runs(_BREAK.join(_PART_END.split(word)), COLUMN_CHARS - 7)
+
+
+def _in_runs(text: str, width: int) -> str:
+    """Return text whose words have a place to break after so many characters; links and code stay as they are."""
+    if "](" in text or "`" in text:
+        return text
+    return re.sub(rf"[^\s{_BREAK}-]{{{width}}}(?=[^\s{_BREAK}-])", lambda run: run[0] + _BREAK, text)

@@ -17,7 +17,7 @@ INLINE_CHARS = 1000
 _INK = "#789"  # mid gray: see the contrast test
 _COLORS = ("#38c", "#c71", "#295", "#b5c", "#d55", "#882", "#399", "#a74")
 _WIDTH, _BAR_LEFT, _ROW = 380, 160, 16
-_MAX_BARS, _MAX_PARTS = 11, 6
+_MAX_BARS, _MAX_PARTS = 11, 4
 _MAX_POINTS = 56
 _PLOT_HEIGHT, _PLOT_LEFT = 90, 34
 _BINS = 20
@@ -138,9 +138,9 @@ def _bars(rows: Mapping[str, Mapping[str, float]], parts: Sequence[str]) -> str:
             edges = [sum(row.get(part, 0) for part in parts[:end]) for end in (k, k + 1)]
             left, right = (round(_BAR_LEFT + edge / widest * (_WIDTH - _BAR_LEFT)) for edge in edges)
             if row.get(parts[k], 0) > 0:
-                boxes.append(f"M{left},{_ROW * i + 2}H{max(right, left + 1)}v11H{left}z")
-        paths.append(f"<path d='{''.join(boxes)}' fill='{color}'/>")
-    return names + "".join(paths)
+                boxes.append(f"M{left},{_ROW * i + 8}h{max(right - left, 1)}")  # a thick line: half a box's characters
+        paths.append(f"<path d='{''.join(boxes)}' stroke='{color}'/>")
+    return f"{names}<g stroke-width='11'>{''.join(paths)}</g>"
 
 
 def _legend_rows(names: Sequence[str]) -> list[list[int]]:
