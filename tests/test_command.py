@@ -109,6 +109,7 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     place = tmp_path / "my project"
     assert codeft("new", str(place), folder=tmp_path).returncode == 0
     (place / "code").mkdir()
+    (place / "code" / "__init__.py").write_text("raise RuntimeError('taken for the module code of Python')")
     (place / "code" / "a.py").write_text('def double(x):\n    """Return twice x."""\n    return 2 * x\n' * 4)
     (place / "sources.toml").write_text('[[source]]\nname = "my-code"\npath = "code"\n')
     done = codeft("run", "documents/my-code", folder=place / "code")

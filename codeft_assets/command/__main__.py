@@ -34,7 +34,8 @@ def _new(arguments: list[str]) -> int:
     folder = parser.parse_args(arguments).folder
     for path in create_project(folder):
         print(f"written: {path}")
-    print(f"next: cd {folder}, then codeft demo or codeft ui")
+    command = sys.argv[0] if Path(sys.argv[0]).name == "codeft" else f"{sys.executable} -m codeft_assets.command"
+    print(f"next: cd {folder}, then {command} demo or {command} ui")
     return 0
 
 

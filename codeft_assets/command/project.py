@@ -65,7 +65,8 @@ def project_environment(file: Path | None, environment: Mapping[str, str], folde
     home = environment.get("CODEFT_HOME") or found["CODEFT_HOME"]
     local = str(root / ".codeft") if "://" in home else os.path.abspath(home)  # Dagster's own files need a folder
     found |= {"CODEFT_HOME": home if "://" in home else local, "DAGSTER_HOME": os.path.join(local, "dagster")}
-    found |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore"}
+    # a user's folder that is named as a module, "code" with an __init__.py, must not take that module's place
+    found |= {"HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONWARNINGS": "ignore", "PYTHONSAFEPATH": "1"}
     return {name: value for name, value in found.items() if not environment.get(name)}
 
 
