@@ -112,7 +112,8 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     (place / "code" / "__init__.py").write_text("raise RuntimeError('taken for the module code of Python')")
     (place / "code" / "a.py").write_text('def double(x):\n    """Return twice x."""\n    return 2 * x\n' * 4)
     (place / "sources.toml").write_text('[[source]]\nname = "my-code"\npath = "code"\n')
-    done = codeft("run", "documents/my-code", folder=place / "code")
+    assert codeft("--help", folder=place / "code").returncode == 0
+    done = codeft("run", "documents/my-code", folder=place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 2     documents/my-code" in done.stdout
     assert "checks passed" in done.stdout
