@@ -106,7 +106,11 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
     report = manifest.report
     bad_fraction = report.num_dropped / max(report.num_in, 1)
     if report.num_out == 0:
-        raise dg.Failure(f"source {name!r}: none of {report.num_in} rows became a document: {dict(report.dropped)}")
+        seen = next((example for examples in report.examples.values() for example in examples), "no row at all")
+        raise dg.Failure(
+            f"source {name!r}: none of {report.num_in} rows became a document: {dict(report.dropped)}, such as {seen}; "
+            f"give its entry in sources.py what upstream has now"
+        )
     if bad_fraction > limit:
         raise dg.Failure(
             f"source {name!r}: {bad_fraction:.1%} of {report.num_in} rows are bad, more than {limit:.1%}: "
