@@ -82,8 +82,10 @@ def program_result(
     env: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
     """Run one of our programs in a process of its own; return its report with ``metadata``, read once it is done."""
-    reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
-    context.resources.workspace.store.publish()
+    try:
+        reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
+    finally:  # what a program that failed has left goes on elsewhere: journals, the state of a training
+        context.resources.workspace.store.publish()
     return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
 
 

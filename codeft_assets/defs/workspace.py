@@ -45,11 +45,6 @@ class Workspace(dg.ConfigurableResource):
         """The tables and files under the data root."""
         return Store(self.root or os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
 
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Upload what a failed asset has left in folders of a remote root: journals, the state of a training."""
-        del context
-        self.store.publish()
-
     @property
     def profile_name(self) -> str:
         """``sample`` or ``full``.

@@ -20,7 +20,7 @@ SANDBOX = "codeft_eval/sandbox/"
 """Runs programs on purpose: that is what it is for."""
 RESTRICTED = {("codeft_eval/benchmarks/livecodebench.py", "import pickle")}
 """Reads upstream's packed tests by an unpickler that refuses every class: its ``find_class`` raises."""
-OUR_OWN_TEXT = {"codeft_assets/exercises/exercise.py", "codeft_assets/exercises/meaning.py"}
+OUR_OWN_TEXT = {f"codeft_assets/exercises/{name}.py" for name in ("exercise", "meaning", "monologue")}
 """Run code that their own room has written; no row, document or model's answer reaches them."""
 
 
@@ -134,7 +134,7 @@ def test_code_in_a_dataset_is_not_run_and_its_paths_lead_nowhere(hub, tmp_path, 
     assert outside == []
 
 
-COMMANDS = ("dagster dev", "dagster-webserver", "dagster_webserver")
+COMMANDS = ("dagster dev", "dagster-webserver", "dagster_webserver", r"codeft_assets\.command\.web_ui")
 
 
 def served_commands(text):

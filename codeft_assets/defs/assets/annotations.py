@@ -101,8 +101,10 @@ def annotations(
     request = _request(config, workspace)
     units = [shipped_unit(tuple(SOURCES.values()))] + ([request.unit()] if request else [])
     before = _totals(request)
-    table, run = _run(context, workspace, units)
-    workspace.store.publish()
+    try:
+        table, run = _run(context, workspace, units)
+    finally:  # the journal holds what was paid for
+        workspace.store.publish()
     return result(table, run, _metadata(table) | (_costs(config, request, before) if request else {}))
 
 
