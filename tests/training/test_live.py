@@ -3,8 +3,8 @@
 import json
 import os
 import sys
-import time
 import threading
+import time
 
 import dagster as dg
 import pytest
