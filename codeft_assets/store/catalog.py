@@ -8,15 +8,14 @@ copy, which would read the original's tables.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
 
 from codeft_assets.base.files import replacing_file
 from codeft_assets.store.data_root import Store
-from codeft_assets.store.manifest import Shard
 from codeft_assets.store.mirror import cache_folder
-from codeft_assets.store.tables import Table
 
 ROW_COUNTS_SQL = """
 SELECT coalesce(d.source, 'all sources') AS source,
@@ -40,17 +39,14 @@ def catalog_path(store: Store) -> Path:
 def write_catalog(store: Store) -> Path:
     """Write the views of every committed table and return the file's path."""
     path = catalog_path(store)
-    tables, place = store.tables(), _place_check(store, path)
+    scans, place = _scans(store), _place_check(store, path)
     with replacing_file(path) as temporary:
         temporary.unlink(missing_ok=True)  # a killed process with the same id, as in a container, may have left one
         with duckdb.connect(str(temporary)) as connection:
-            for table in tables:
-                manifest = table.manifest()
-                for name, shards in (("", manifest.shards), ("_rejects", manifest.rejects)):
-                    if shards:
-                        query = f"FROM {_scan(store, table, shards)}"
-                        _create_view(connection, view_name(table.key) + name, query, place)
-            _create_union_views(connection, store, place)
+            for (key, kind), scan in scans.items():
+                suffix = "_rejects" if kind == "rejects" else ""
+                _create_view(connection, view_name(key) + suffix, f"FROM {scan}", place)
+            _create_union_views(connection, scans, place)
             _create_samples_view(connection, store, place)
     return path
 
@@ -68,23 +64,20 @@ def _place_check(store: Store, path: Path) -> str:
     return f"(SELECT {is_here} FROM duckdb_databases())"  # noqa: S608  both parts are quoted
 
 
-def _create_union_views(connection: duckdb.DuckDBPyConnection, store: Store, place: str) -> None:
+def _create_union_views(
+    connection: duckdb.DuckDBPyConnection, scans: Mapping[tuple[str, str], str], place: str
+) -> None:
     """Create ``documents`` and ``rejects`` over all sources."""
     for name in ("documents", "rejects"):
-        parts = [t for t in store.tables() if t.key.startswith("documents/") and _shards(t, name)]
+        parts = [scan for (key, kind), scan in scans.items() if key.startswith("documents/") and kind == name]
         if parts:
-            union = " UNION ALL BY NAME ".join(f"FROM {_scan(store, t, _shards(t, name))}" for t in parts)
+            union = " UNION ALL BY NAME ".join(f"FROM {scan}" for scan in parts)
             _create_view(connection, name, f"FROM ({union})", place)
 
 
 def view_name(key: str) -> str:
     """Return the view of a table: ``corpus/ledger`` is ``corpus_ledger``."""
     return re.sub(r"[^a-z0-9]+", "_", key.lower())
-
-
-def _shards(table: Table, name: str) -> tuple[Shard, ...]:
-    manifest = table.manifest()
-    return manifest.rejects if name == "rejects" else manifest.shards
 
 
 _SAMPLE_COLUMNS = {
@@ -132,7 +125,13 @@ def _create_view(connection: duckdb.DuckDBPyConnection, name: str, query: str, p
     connection.execute(f"CREATE VIEW {name} AS {query} WHERE {place}")
 
 
-def _scan(store: Store, table: Table, shards: tuple[Shard, ...]) -> str:
-    folder = store.local_table(table.key).absolute()
-    paths = ", ".join(_quoted(f"{folder}/{shard.path}") for shard in shards)
-    return f"read_parquet([{paths}])"
+def _scans(store: Store) -> dict[tuple[str, str], str]:
+    """Return what reads each table's ``documents``, which are its rows, and its ``rejects``, where it has some."""
+    scans = {}
+    for table in store.tables():
+        manifest, folder = table.manifest(), store.local_table(table.key).absolute()
+        for kind, shards in (("documents", manifest.shards), ("rejects", manifest.rejects)):
+            if shards:
+                paths = ", ".join(_quoted(f"{folder}/{shard.path}") for shard in shards)
+                scans[table.key, kind] = f"read_parquet([{paths}])"
+    return scans
