@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
 from codeft_training.recipe import values_hash
-from codeft_training.recipe_fields import PARSERS, require, require_types
+from codeft_training.recipe_fields import parse_values, require, require_types
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +75,15 @@ class PreferenceRecipe:
             ValueError: there is no such field, or a value is not of its type or breaks its rule.
         """
         kinds = {entry.name: str(entry.type) for entry in fields(self) if entry.name not in {"name", "about"}}
-        values: dict[str, Any] = {}
-        for name, text in overrides.items():
+        for name in overrides:
             if name not in kinds:
                 raise ValueError(
                     f"recipe {self.name!r} trains on preferences and has no field {name!r}; it has {[*kinds]}"
                 )
-            parser, rule = PARSERS[kinds[name]]
-            try:
-                values[name] = parser(text)
-            except ValueError as error:
-                raise ValueError(f"recipe {self.name!r}: {name} = {text!r} must be {rule}") from error
+        try:
+            values = parse_values(kinds, overrides)
+        except ValueError as error:
+            raise ValueError(f"recipe {self.name!r}: {error}") from error
         return replace(self, **values)
 
 

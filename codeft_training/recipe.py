@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeVar, get_type_hints
 
-from codeft_training.recipe_fields import PARSERS, field_names, require_types
+from codeft_training.recipe_fields import field_names, parse_values, require_types
 from codeft_training.recipe_groups import (
     DataConfig,
     FinetuningConfig,
@@ -98,14 +98,8 @@ class Recipe:
         overrides = {name: text for name, text in overrides.items() if name not in in_stages}
         self._require_fields(overrides)
         kinds = {entry.name: str(entry.type) for group in self._groups().values() for entry in fields(group)}
-        values: dict[str, Any] = {}
-        for name, text in overrides.items():
-            parser, rule = PARSERS[kinds[name]]
-            try:
-                values[name] = parser(text)
-            except ValueError as error:
-                raise ValueError(f"recipe {self.name!r}: {name} = {text!r} must be {rule}") from error
         try:
+            values = parse_values(kinds, overrides)
             stages = change_stages(make_stages(values.get("stages", self.schedule.stages)), in_stages)
         except ValueError as error:
             raise ValueError(f"recipe {self.name!r}: {error}") from error

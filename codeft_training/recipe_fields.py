@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -61,7 +61,7 @@ def _parse_list(text: str) -> list[Any]:
     return found
 
 
-PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "bool": (_parse_bool, "true or false"),
     "float": (float, "of type float"),
     "int": (int, "of type int"),
@@ -69,3 +69,19 @@ PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
     "tuple[Stage, ...]": (_parse_list, """JSON such as [{"name": "broad", "share": 1}]"""),
 }
 """By the annotation of a field: from text to its value, and the rule for the text."""
+
+
+def parse_values(kinds: Mapping[str, str], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the values of fields given as text, by their fields' annotations.
+
+    Raises:
+        ValueError: a text is not of its field's type.
+    """
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        parser, rule = _PARSERS[kinds[name]]
+        try:
+            values[name] = parser(text)
+        except ValueError as error:
+            raise ValueError(f"{name} = {text!r} must be {rule}") from error
+    return values
