@@ -12,7 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from codeft_training.diffusion_recipe import DiffusionRecipe
 from codeft_training.model.diffusion import attention_mask, diffusion_loss, draw_noise, hide
 from codeft_training.model.schedule import Schedule
-from codeft_training.train.checkpoints import NUM_KEPT
+from codeft_training.train.trainer_settings import trainer_settings
 from codeft_training.train.trl_adapter import OwnSchedule
 
 
@@ -53,26 +53,15 @@ class DiffusionTrainer(OwnSchedule, Trainer):
 
 def diffusion_arguments(recipe: DiffusionRecipe, folder: Path, batch_rows: int) -> TrainingArguments:
     """Return the trainer's settings of a recipe; a step has its rows, at most ``batch_rows`` in memory at once."""
-    size = next(n for n in range(min(batch_rows, recipe.rows_per_step), 0, -1) if recipe.rows_per_step % n == 0)
     return TrainingArguments(
-        output_dir=str(folder),
+        **trainer_settings(folder, per_step=recipe.rows_per_step, most=batch_rows, seed=recipe.seed),
         max_steps=recipe.max_steps,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=recipe.rows_per_step // size,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
-        adam_beta2=0.95,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.bf16,
-        use_cpu=not torch.cuda.is_available(),
         logging_steps=recipe.log_every_steps,
-        logging_nan_inf_filter=False,
+        adam_beta2=0.95,
         save_strategy="steps",
         save_steps=recipe.save_every_steps,
-        save_total_limit=NUM_KEPT,
-        report_to="none",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        disable_tqdm=True,
-        remove_unused_columns=False,
     )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PrinterCallback
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
@@ -14,7 +13,7 @@ from trl.trainer.dpo_trainer import DPOTrainer
 from codeft_training.measure.metrics import finite
 from codeft_training.model.schedule import Schedule
 from codeft_training.preference_recipe import PreferenceRecipe
-from codeft_training.train.checkpoints import NUM_KEPT
+from codeft_training.train.trainer_settings import micro_batch, trainer_settings
 from codeft_training.train.trl_adapter import OwnSchedule
 
 _LOSSES = {"preference": ["sigmoid"], "chosen": ["sft"], "anchored": ["sigmoid", "sft"]}
@@ -41,33 +40,22 @@ class PreferenceTrainer(OwnSchedule, DPOTrainer):
 
 def preference_arguments(recipe: PreferenceRecipe, folder: Path, *, num_steps: int, batch_pairs: int) -> DPOConfig:
     """Return TRL's settings of a recipe; a step has its pairs, at most ``batch_pairs`` in memory at once."""
-    size = next(n for n in range(min(batch_pairs, recipe.pairs_per_step), 0, -1) if recipe.pairs_per_step % n == 0)
     return DPOConfig(
-        output_dir=str(folder),
+        **trainer_settings(folder, per_step=recipe.pairs_per_step, most=batch_pairs, seed=recipe.seed),
         max_steps=num_steps,
-        per_device_train_batch_size=size,
-        per_device_eval_batch_size=size,
-        gradient_accumulation_steps=recipe.pairs_per_step // size,
-        beta=recipe.beta,
-        loss_type=_LOSSES[recipe.loss],
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         bf16=recipe.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        logging_steps=recipe.log_every_steps,
+        per_device_eval_batch_size=micro_batch(recipe.pairs_per_step, batch_pairs)[0],
+        beta=recipe.beta,
+        loss_type=_LOSSES[recipe.loss],
         gradient_checkpointing=False,
         max_length=None,  # a pair that is too long is left out, never cut
-        logging_steps=recipe.log_every_steps,
-        logging_nan_inf_filter=False,
         save_strategy="steps",
         save_steps=recipe.save_every_steps,
-        save_total_limit=NUM_KEPT,
-        report_to="none",
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        disable_tqdm=True,
         dataloader_num_workers=0,
-        remove_unused_columns=False,
     )
 
 

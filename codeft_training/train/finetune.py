@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.model.schedule import build_schedule
 from codeft_training.recipe import FinetuneRecipe
-from codeft_training.recipe_groups import DataConfig
 from codeft_training.run_spec import Stopped
 from codeft_training.train.callbacks.callback import Callback
-from codeft_training.train.checkpoints import ADAPTER, NUM_KEPT, TRAINER, latest_valid
+from codeft_training.train.checkpoints import ADAPTER, TRAINER, latest_valid
 from codeft_training.train.lora import added_tokens_in, lora_config, require_peft
+from codeft_training.train.trainer_settings import trainer_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -122,43 +122,24 @@ def _load_weights(model: Any, checkpoint: Path, *, is_lora: bool) -> None:
     set_peft_model_state_dict(model, load_file(checkpoint / ADAPTER[0]))
 
 
-def micro_batch(data: DataConfig, rows: int) -> tuple[int, int]:
-    """Return rows a micro-batch, at most ``rows``, and micro-batches a step, with the recipe's global batch."""
-    total = data.rows_per_step
-    fits = next(size for size in range(rows, 0, -1) if total % size == 0)
-    return fits, total // fits
-
-
 def _arguments(recipe: FinetuneRecipe, folder: Path, rows: int) -> Any:
-    import torch
     from trl.trainer.sft_config import SFTConfig
 
-    schedule, optimization = recipe.schedule, recipe.optimization
-    size, accumulation = micro_batch(recipe.data, rows)
+    optimization = recipe.optimization
     return SFTConfig(
-        output_dir=str(folder),
-        max_steps=schedule.max_steps,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=accumulation,
+        **trainer_settings(folder, per_step=recipe.data.rows_per_step, most=rows, seed=recipe.data.seed),
+        max_steps=recipe.schedule.max_steps,
         learning_rate=optimization.learning_rate,
         weight_decay=optimization.weight_decay,
-        adam_beta2=optimization.adam_beta_2,
         max_grad_norm=optimization.max_grad_norm,
         bf16=recipe.precision.bf16,
-        use_cpu=not torch.cuda.is_available(),
+        logging_steps=recipe.monitor.log_every_steps,
+        adam_beta2=optimization.adam_beta_2,
         gradient_checkpointing=False,
         packing=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        remove_unused_columns=False,  # the collator reads the only column
         train_sampling_strategy="sequential",
-        logging_steps=recipe.monitor.log_every_steps,
-        logging_nan_inf_filter=False,
         save_strategy="no",  # CheckpointCallback decides
-        save_total_limit=NUM_KEPT,
-        report_to="none",
-        seed=recipe.data.seed,
-        data_seed=recipe.data.seed,
-        disable_tqdm=True,
         dataloader_num_workers=0,
     )

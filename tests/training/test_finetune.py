@@ -11,8 +11,8 @@ from codeft_training.measure import evaluation
 from codeft_training.recipe_groups import DataConfig
 from codeft_training.train import lora
 from codeft_training.train.checkpoints import latest_valid
-from codeft_training.train.finetune import micro_batch
 from codeft_training.train.run import train
+from codeft_training.train.trainer_settings import micro_batch
 from tests.training.children import Bombs, Collected, eight_kills, finetuning_run, training_run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,7 +88,7 @@ def test_without_peft_a_recipe_that_wants_lora_says_what_to_install(made, base, 
 
 @pytest.mark.parametrize(("rows", "wanted"), [(6, (6, 2)), (5, (4, 3)), (3, (3, 4)), (1, (1, 12))])
 def test_any_micro_batch_keeps_the_global_batch(rows, wanted):
-    assert micro_batch(DataConfig(batch_rows=6, accumulation_steps=2), rows) == wanted
+    assert micro_batch(DataConfig(batch_rows=6, accumulation_steps=2).rows_per_step, rows) == wanted
 
 
 def test_out_of_memory_halves_the_micro_batch_and_goes_on_from_the_last_checkpoint(made, base, tmp_path, monkeypatch):
