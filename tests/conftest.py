@@ -1,6 +1,8 @@
 """Points the real Hub clients at a local server before anything imports them."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 
@@ -10,6 +12,7 @@ from tests.hub.server import HubServer
 
 _HUB = HubServer().__enter__()
 _CACHE = tempfile.mkdtemp(prefix="codeft-tests-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
 os.environ |= {
     "HF_ENDPOINT": _HUB.url,
     "HF_HOME": f"{_CACHE}/hf",
