@@ -22,6 +22,8 @@ os.environ |= {
     "HF_HUB_DOWNLOAD_TIMEOUT": "5",
     "CODEFT_CACHE": f"{_CACHE}/cache",
     "DAGSTER_HOME": "",
+    # three test processes and their children share two cores: the threads of one model would only wait for each other
+    "OMP_NUM_THREADS": "1",
 }
 for name in (
     "HF_TOKEN",
