@@ -121,7 +121,9 @@ def _search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--runs", type=int, default=24, help="drawn mixtures, each a run of the recipe")
     text = "measurement of held-out documents to make small; bits_per_byte_code counts those of code alone"
     command.add_argument("--target", default="bits_per_byte", help=text)
+    command.add_argument("--probe", type=Path, help="JSON lines of texts; a target may be probe_bits_per_byte_DOMAIN")
     command.add_argument("--seed", type=int, default=1, help="of the drawn mixtures")
+    command.add_argument("--seeds", type=int, default=1, help="runs of the corpus's own and of the found mixture")
 
 
 def _prefer_options(command: argparse.ArgumentParser) -> None:

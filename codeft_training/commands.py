@@ -186,13 +186,10 @@ def search_mixture(options: argparse.Namespace, reporter: Reporter) -> int:
     recipe = _recipe(options)
     if not isinstance(recipe, PretrainRecipe):
         raise ValueError(f"recipe {recipe.name!r} fine-tunes a base model; a search trains small models from scratch")
-    folders = {"corpus": options.corpus, "tokenizer": options.tokenizer, "output": options.output}
+    places = {"corpus": options.corpus, "tokenizer": options.tokenizer, "output": options.output}
+    aim = {"target": options.target, "eval_texts": options.probe, "seed": options.seed, "num_seeds": options.seeds}
     try:
-        found = search(
-            MixtureSearch(**folders, recipe=recipe, num_runs=options.runs, target=options.target, seed=options.seed),
-            reporter,
-            stop,
-        )
+        found = search(MixtureSearch(**places, recipe=recipe, num_runs=options.runs, **aim), reporter, stop)
     except Stopped as stopped:
         reporter.log(str(stopped))
         return STOPPED_EXIT_CODE

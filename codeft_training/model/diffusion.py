@@ -61,32 +61,52 @@ def diffusion_loss(logits: Tensor, ids: Tensor, noisy: Tensor, mask_id: int, sha
 
 
 @torch.no_grad()
-def fill(model: Any, ids: Tensor, mask_id: int, *, num_steps: int) -> Tensor:
-    """Return the ids with every mask filled, the surest tokens first, in at most ``num_steps`` passes.
+def fill(
+    model: Any, ids: Tensor, mask_id: int, *, num_steps: int, lengths: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the ids with every mask filled, the surest tokens first, and the mean log-likelihood of each row's tokens.
+
+    The likelihood of a token is that of the pass which chose it, so it compares fillings of one gap and bounds nothing.
 
     Args:
         model: A causal model of transformers, adapted to diffusion.
-        ids: ``[context]``; the first is no mask.
+        ids: ``[rows, context]``; the first of a row is no mask.
         mask_id: The mask.
-        num_steps: Passes; as many as there are masks fill one token each.
+        num_steps: Passes; as many as a row has masks fill one token each.
+        lengths: Tokens of each row, ``[rows]``; what follows them is padding. Without them, all are of the context.
 
     Raises:
-        ValueError: the first token is hidden, or there are no passes.
+        ValueError: a first token is hidden, or there are no passes.
     """
-    if num_steps < 1 or int(ids[0]) == mask_id:
+    if num_steps < 1 or bool((ids[:, 0] == mask_id).any()):
         raise ValueError(
             f"num_steps {num_steps} must be at least 1, and a token must stand before the first hidden one"
         )
+    rows, context = ids.shape
     ids = ids.clone().to(model.device)
-    everything = torch.ones(1, 1, len(ids), len(ids), dtype=torch.bool, device=model.device)
+    sizes = torch.full((rows,), context) if lengths is None else lengths
+    is_text = torch.arange(context, device=ids.device) < sizes.to(ids.device)[:, None]
+    seen = is_text[:, None, None, :].expand(rows, 1, context, context)
+    total, num_hidden = torch.zeros(rows, device=ids.device), (ids == mask_id).sum(1)
     for left in range(num_steps, 0, -1):
-        places = (ids == mask_id).nonzero()[:, 0]
-        if not len(places):
+        hidden = ids == mask_id
+        if not hidden.any():
             break
-        logits = model(input_ids=ids[None], attention_mask=everything, use_cache=False).logits[0].float()
-        chosen = logits[places - 1]
-        chosen[:, mask_id] = -torch.inf
-        sureness, tokens = chosen.softmax(-1).max(-1)
-        surest = sureness.topk(-(-len(places) // left)).indices
-        ids[places[surest]] = tokens[surest]
-    return ids
+        logits = model(input_ids=ids, attention_mask=seen, use_cache=False).logits
+        total += _fill_surest(ids, logits, hidden, mask_id, left)
+    return ids, total / num_hidden.clamp(min=1)
+
+
+def _fill_surest(ids: Tensor, logits: Tensor, hidden: Tensor, mask_id: int, left: int) -> Tensor:
+    """Fill the surest of each row's masks, one share of ``left``, in place; return their log-likelihoods by row."""
+    row, place = hidden.nonzero(as_tuple=True)
+    chosen = logits[row, place - 1].float()
+    chosen[:, mask_id] = -torch.inf
+    sureness, tokens = chosen.log_softmax(-1).max(-1)
+    ranked = torch.full(ids.shape, -torch.inf, device=ids.device)
+    ranked[row, place] = sureness
+    rank = ranked.argsort(1, descending=True).argsort(1)
+    is_surest = (rank < -(-hidden.sum(1, keepdim=True) // left))[row, place]
+    ids[row[is_surest], place[is_surest]] = tokens[is_surest]
+    found = torch.zeros(len(ids), device=ids.device)
+    return found.index_add_(0, row[is_surest], sureness[is_surest])

@@ -212,6 +212,6 @@ def fill_text(checkpoint: Path, prefix: str, suffix: str, *, num_tokens: int, nu
     before, after = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prefix, suffix))
     if not before:
         raise ValueError("the prefix is empty; a token must stand before the first hidden one")
-    ids = torch.tensor([*before, *[mask_id] * num_tokens, *after])
-    filled = fill(model, ids, mask_id, num_steps=num_steps)
-    return tokenizer.decode(filled[len(before) : len(before) + num_tokens], skip_special_tokens=True)
+    ids = torch.tensor([[*before, *[mask_id] * num_tokens, *after]])
+    filled, _ = fill(model, ids, mask_id, num_steps=num_steps)
+    return tokenizer.decode(filled[0, len(before) : len(before) + num_tokens], skip_special_tokens=True)

@@ -1,11 +1,11 @@
-"""Selection of instruct documents against its absence: small models at equal tokens, by seed (XCoder, arXiv 2409.03810).
+"""Selection of instruct documents (XCoder, arXiv 2409.03810) against its absence: small models at equal tokens.
 
     python tests/benchmarks/selection.py --corpus FOLDER --pool SOURCE... --seeds 1 2 3 --output F.json
 
-The pool are documents of a corpus that are taken for instructions. They are judged as ``selection/instructions`` judges
-them: own tests in the sandbox, complexity, distance. Three ways then read the same share of the pool and the same other
-documents for as many tokens: ``all`` of the pool, the ``selected`` part, and a ``drawn`` part of the same size. Measured
-are bits per byte of held-out documents of the pool (``instruct``), of those whose own tests all pass
+The pool are documents of a corpus that are taken for instructions. They are judged as ``selection/instructions``
+judges them: own tests in the sandbox, complexity, distance. Three ways then read the same share of the pool and the
+same other documents for as many tokens: ``all`` of the pool, the ``selected`` part, and a ``drawn`` part of the same
+size. Measured are bits per byte of held-out documents of the pool (``instruct``), of those whose own tests all pass
 (``instruct_passing``), of the texts of ``--probe``, and the exercises of ``composed`` that are solved. Differences are
 means over the seeds with a 95 % interval (Student, paired by seed); those of ``composed`` are paired by item. The
 outcomes stand in ``selection.parquet`` beside the file, and are not computed again; neither is a run that is finished.
@@ -144,7 +144,9 @@ def measure(given, folder, settings, way, seed):
     rates = pass_rates(read_samples(run / "composed"))
     found = {"bits_per_byte": bits, "composed": sum(rates.values()) / len(rates), "passes": passes}
     found |= {name: result[name] for name in ("num_parameters", "num_tokens_seen")}
-    print(f"{way} {seed}: {found['bits_per_byte']}, {found['composed']:.2f}, {time.monotonic() - start:.0f} s", flush=True)
+    print(
+        f"{way} {seed}: {found['bits_per_byte']}, {found['composed']:.2f}, {time.monotonic() - start:.0f} s", flush=True
+    )
     return found, rates
 
 
@@ -200,7 +202,9 @@ def prepare(given, folder):
         write_probe(divided, folder / "probe.jsonl", given.probe)
         stages = ["--set", 'stages=[{"name": "all", "share": 1.0}]']
         place, own = ("--corpus", folder / "corpus"), [*settings, *stages]
-        command(folder / "tokenizer.log", "codeft_training", "tokenizer", *place, "--output", folder / "tokenizer", *own)
+        command(
+            folder / "tokenizer.log", "codeft_training", "tokenizer", *place, "--output", folder / "tokenizer", *own
+        )
         rows = ("--tokenizer", folder / "tokenizer", "--output", folder / "packed")
         command(folder / "pack.log", "codeft_training", "pack", *place, *rows, *own)
     return facts, settings

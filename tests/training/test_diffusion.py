@@ -114,7 +114,9 @@ def hidden_lines(made, tokenizer):
 def num_filled(made, folder, num_steps):
     model, tokenizer = load(folder)
     lines = hidden_lines(made, tokenizer)
-    return sum(torch.equal(fill(model, noisy, mask_id, num_steps=num_steps), ids) for ids, noisy, mask_id in lines)
+    return sum(
+        torch.equal(fill(model, noisy[None], mask_id, num_steps=num_steps)[0][0], ids) for ids, noisy, mask_id in lines
+    )
 
 
 @pytest.mark.slow
@@ -134,13 +136,30 @@ def test_fewer_passes_fill_several_tokens_at_once_and_leave_no_mask(made):
     ids = torch.tensor([*tokenizer(FUNCTIONS[0])["input_ids"][:6], *[mask_id] * 10])
     calls = []
     model.register_forward_hook(lambda *args: calls.append(1))
-    filled = fill(model, ids, mask_id, num_steps=4)
+    filled = fill(model, ids[None], mask_id, num_steps=4)[0][0]
     assert len(calls) == 4
     assert mask_id not in filled.tolist()
     assert torch.equal(filled[:6], ids[:6])
     for bad, steps in ((ids.flip(0), 4), (ids, 0)):
         with pytest.raises(ValueError, match="must be at least 1, and a token must stand before"):
-            fill(model, bad, mask_id, num_steps=steps)
+            fill(model, bad[None], mask_id, num_steps=steps)
+
+
+def test_rows_of_different_lengths_are_filled_as_each_alone(made):
+    """Padding is seen by no token, and each row has passes of its own."""
+    model, tokenizer = load(made / "base" / "checkpoint")
+    mask_id = tokenizer.convert_tokens_to_ids(RECIPE.mask_token)
+    texts = [tokenizer(text)["input_ids"] for text in FUNCTIONS[:2]]
+    rows = [[*texts[0][:4], *[mask_id] * 7, *texts[0][11:15]], [*texts[1][:9], *[mask_id] * 3]]
+    ids = torch.full((2, 15), tokenizer.convert_tokens_to_ids("x"))
+    for row, tokens in zip(ids, rows, strict=True):
+        row[: len(tokens)] = torch.tensor(tokens)
+    together, likelihood = fill(model, ids, mask_id, num_steps=3, lengths=torch.tensor([15, 12]))
+    for number, tokens in enumerate(rows):
+        alone, own = fill(model, torch.tensor([tokens]), mask_id, num_steps=3)
+        assert torch.equal(together[number, : len(tokens)], alone[0])
+        assert likelihood[number].item() == pytest.approx(own.item(), abs=1e-4)
+    assert (likelihood < 0).all()
 
 
 def test_a_stopped_adaptation_goes_on_and_ends_in_the_same_weights(made, tmp_path):

@@ -81,6 +81,25 @@ def test_noise_gets_no_weight_from_runs_and_finished_runs_are_kept(search):
     assert not (search.output / "proxy").exists()
 
 
+def test_seeds_and_evaluation_texts_measure_what_they_name(search, tmp_path):
+    """More seeds cost two runs each; another target, or other texts, is no finished run."""
+    search_mixture(search, Collected(), Unstopped())
+    more = Collected()
+    found = search_mixture(replace(search, num_seeds=2), more, Unstopped())
+    assert [line.split()[1] for line in more.lines] == [f"{NATURAL}-2", f"{FOUND}-2"]
+    for name, losses in found["measured_by_seed"].items():
+        assert len({*losses}) == 2
+        assert found["measured"][name] == pytest.approx(sum(losses) / 2, abs=1e-5)
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text(json.dumps({"domain": "unseen", "text": "def add(a, b):\n    return a + b\n"}) + "\n")
+    other = replace(search, num_runs=4, target="probe_bits_per_byte_unseen", eval_texts=texts)
+    again = Collected()
+    assert search_mixture(other, again, Unstopped())["measured"] != found["measured"]
+    assert len(again.lines) == 6
+    with pytest.raises(ValueError, match="num_seeds 0 must be at least 1"):
+        replace(search, num_seeds=0)
+
+
 def test_a_search_is_stopped_and_goes_on(search, tmp_path):
     stop = Unstopped()
     stop.is_set = True
@@ -94,4 +113,3 @@ def test_a_search_that_cannot_work_is_refused(search, tmp_path):
         search_mixture(replace(search, output=tmp_path, target="bits_per_byte_poetry"), Collected(), Unstopped())
     with pytest.raises(ValueError, match="2 runs are too few"):
         replace(search, num_runs=2)
-    assert json.loads((search.output / "search.json").read_text())["target"] == "bits_per_byte_code"
