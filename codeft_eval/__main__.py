@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from codeft_assets.base.report import TerminalReporter, open_reporter
+from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory
 from codeft_eval import commands
 from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
@@ -40,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = _parser().parse_args(arguments)
             return options.command(options, reporter)
         except (ValueError, OSError, SandboxError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
+            reporter.fail(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not (reason := out_of_memory(error)):
+                raise
+            reporter.fail(f"{reason}; evaluate on a GPU, a smaller model, or with a smaller --batch-size")
+        return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from codeft_assets.base.report import open_reporter
+from codeft_assets.base.report import open_reporter, out_of_memory
 from codeft_training import commands
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES
@@ -27,8 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return options.run(options, reporter)
         except (ValueError, OSError, FloatingPointError) as error:
-            reporter.log(f"error: {error}")
-            return 1
+            reporter.fail(str(error))
+        except (MemoryError, RuntimeError) as error:
+            if not (reason := out_of_memory(error)):
+                raise
+            reporter.fail(f"{reason}; lower batch_rows or context_tokens, or choose a smaller model")
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

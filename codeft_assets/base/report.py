@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 OBSERVATION = "observation"
 """Key of the custom Pipes messages that hold measurements."""
+FAILURE = "failure"
+"""Key of the custom Pipes message that says why a program failed."""
 
 
 class Reporter(Protocol):
@@ -25,6 +27,10 @@ class Reporter(Protocol):
 
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         """Report the finished result."""
+        ...
+
+    def fail(self, reason: str) -> None:
+        """Report why there is no result: value, rule and remedy."""
         ...
 
 
@@ -47,6 +53,10 @@ class TerminalReporter:
             sys.stdout.write(f"{name}: {shown}\n")
         sys.stdout.write(f"data_version: {data_version}\n")
 
+    def fail(self, reason: str) -> None:
+        """Print the reason."""
+        self.log(f"error: {reason}")
+
 
 class SilentReporter:
     """Nothing but errors: for a process whose result another process reports, such as a rank above 0."""
@@ -55,9 +65,8 @@ class SilentReporter:
         self._name = name
 
     def log(self, line: str) -> None:
-        """Print errors only."""
-        if line.startswith("error"):
-            sys.stderr.write(f"{self._name}: {line}\n")
+        """Do nothing."""
+        del line
 
     def observe(self, values: Mapping[str, Any]) -> None:
         """Do nothing."""
@@ -66,6 +75,10 @@ class SilentReporter:
     def materialize(self, metadata: Mapping[str, Any], data_version: str) -> None:
         """Do nothing."""
         del metadata, data_version
+
+    def fail(self, reason: str) -> None:
+        """Print the reason."""
+        sys.stderr.write(f"{self._name}: error: {reason}\n")
 
 
 class PipesReporter:
@@ -86,6 +99,11 @@ class PipesReporter:
         """Report the asset's materialization."""
         self._context.report_asset_materialization(metadata=dict(metadata), data_version=data_version)
 
+    def fail(self, reason: str) -> None:
+        """Send the reason as a custom message, and print it: the step's output is complete by itself."""
+        self._context.report_custom_message({FAILURE: reason})
+        sys.stderr.write(f"error: {reason}\n")
+
 
 @contextmanager
 def open_reporter(*, terminal: Reporter | None = None) -> Iterator[Reporter]:
@@ -103,7 +121,21 @@ def open_reporter(*, terminal: Reporter | None = None) -> Iterator[Reporter]:
         from dagster_pipes import open_dagster_pipes
 
         with open_dagster_pipes() as context:
-            yield PipesReporter(context)
+            reporter = PipesReporter(context)
+            try:
+                yield reporter
+            except Exception as error:
+                reporter.fail(f"{type(error).__name__}: {error} (its traceback is in the stderr of this step)")
+                raise
+
+
+def out_of_memory(error: Exception) -> str:
+    """Return in one line that memory ran out, or "" for another error: of a CPU's memory torch raises RuntimeErrors."""
+    said = str(error)
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    if not known and "out of memory" not in said and "can't allocate memory" not in said:
+        return ""
+    return ": ".join(["out of memory", *said.splitlines()[:1]])
 
 
 def markdown(text: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
+from codeft_assets.base.report import open_reporter
 from codeft_assets.teachers.generate import Plan, Teacher, generate
 from codeft_assets.teachers.local_model import LocalTeacher
 
@@ -21,6 +22,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what there is, is written
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with open_reporter() as reporter:
+        try:
+            _run(options)
+        except (ValueError, OSError) as error:
+            reporter.fail(str(error))
+            return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> None:
     names = tuple(options.names.read_text(encoding="utf-8").split()) if options.names else ()
     plan = Plan(
         count=options.count,
@@ -37,7 +48,6 @@ def main(arguments: list[str] | None = None) -> int:
         from codeft_assets.teachers.judge import judge
 
         sys.stdout.write(json.dumps(judge(options.output), indent=1) + "\n")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

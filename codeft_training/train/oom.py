@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
+from codeft_assets.base.report import out_of_memory
 
 Result = TypeVar("Result")
-_CPU_MESSAGE = "can't allocate memory"  # torch raises a plain RuntimeError when the CPU's allocator fails
 
 
 def retry_with_smaller_batch(
@@ -43,9 +42,7 @@ def _attempt(work: Callable[[int], Result], rows: int) -> Result | None:
     # leaves the frame of the failed attempt, whose tensors fill the memory, before anything is tried again
     try:
         return work(rows)
-    except torch.OutOfMemoryError:
-        return None
-    except RuntimeError as error:
-        if _CPU_MESSAGE not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
         return None

@@ -6,8 +6,6 @@ import json
 import re
 import threading
 
-import pytest
-
 from codeft_assets.teachers.__main__ import main
 from tests.assets.fake_endpoint import completion, reply, serving
 
@@ -128,6 +126,6 @@ def test_a_key_never_reaches_the_disk(tmp_path, monkeypatch):
         assert b"sesame-4711" not in content
 
 
-def test_judging_without_parts_says_so(tmp_path):
-    with pytest.raises(ValueError, match="generate first"):
-        main(["--output", str(tmp_path), "--only", "judge"])
+def test_judging_without_parts_says_so(tmp_path, capsys):
+    assert main(["--output", str(tmp_path), "--only", "judge"]) == 1
+    assert "generate first" in capsys.readouterr().err

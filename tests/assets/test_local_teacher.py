@@ -51,6 +51,6 @@ def test_a_limit_in_seconds_ends_after_a_round(teacher, tmp_path):
     assert summary["num_statements"] == 2
 
 
-def test_a_folder_without_a_model_is_an_error_with_its_remedy(tmp_path):
-    with pytest.raises(ValueError, match="give a folder that save_pretrained wrote"):
-        generate(tmp_path / "none", tmp_path / "output", "--count", "1")
+def test_a_folder_without_a_model_is_an_error_with_its_remedy(tmp_path, capsys):
+    assert main(["--teacher", str(tmp_path / "none"), "--output", str(tmp_path / "output"), "--only", "generate"]) == 1
+    assert "give a folder that save_pretrained wrote" in capsys.readouterr().err

@@ -7,7 +7,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import dagster as dg
 import pytest
 
-from codeft_assets.defs.automation.alerts import WEBHOOK_VARIABLE, Alert, AlertError, alert_sensor, send
+from codeft_assets.defs.automation.alerts import (
+    UI_VARIABLE,
+    WEBHOOK_VARIABLE,
+    Alert,
+    AlertError,
+    alert_sensor,
+    send,
+)
+from codeft_assets.defs.failures import ExplainedError
 
 SECRET = "T0PSECRET/hook-4711"
 ALERT = Alert(kind="run failed", name="everything", severity="ERROR", text="why", run_id="1")
@@ -94,6 +102,38 @@ def test_a_failed_run_and_a_failed_check_are_told_once(looks, hook):
     assert looks.look() == "nothing went wrong since the last look"
     fail_check(looks.instance)  # again, in another evaluation
     assert looks.look() == "1 alerts"
+
+
+def test_an_alert_has_the_reason_and_a_link_to_the_run(looks, hook, monkeypatch):
+    monkeypatch.setenv(UI_VARIABLE, "https://codeft.example/ui/")
+    fail(looks.instance)
+    looks.look()
+    [(_, body)] = hook.received
+    [run, *_] = looks.instance.get_runs()
+    assert body["name"] == "broken"
+    assert body["url"] == f"https://codeft.example/ui/runs/{run.run_id}"
+    assert body["text"] == f"ERROR: run failed: broken: the disk is full; free space {body['url']}"
+
+
+def test_a_failure_that_explains_itself_and_one_of_a_resource_are_told_by_their_reasons(looks, hook):
+    @dg.asset
+    def explained():
+        raise ExplainedError(description="limit = -1 must be at least 0") from KeyError("x")
+
+    @dg.asset(required_resource_keys={"room"})
+    def housed():
+        pass
+
+    @dg.resource
+    def room():
+        raise ValueError("profile 'x' is not one of sample, full")
+
+    for asset in (explained, housed):
+        dg.materialize([asset], instance=looks.instance, resources={"room": room}, raise_on_error=False)
+    assert looks.look() == "2 alerts"
+    first, second = (body["text"] for _, body in hook.received)
+    assert "explained: limit = -1 must be at least 0 http://127.0.0.1:3000/runs/" in first
+    assert "profile 'x' is not one of sample, full http" in second
 
 
 def test_without_a_webhook_alerts_are_logged_only(looks, monkeypatch):

@@ -19,7 +19,7 @@ def test_a_rank_above_zero_reports_errors_only(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
     with open_reporter() as reporter:
         reporter.log("step 1")
-        reporter.log("error: out of memory")
+        reporter.fail("out of memory")
         reporter.materialize({"num_rows": 3}, "hash")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "process 1: error: out of memory\n")

@@ -1,4 +1,4 @@
-"""Alerts: every failed run and every failed check, written to the log and sent to a webhook where one is set.
+"""Alerts: every failed run and every failed check, with its reason and a link to the run, in the log and to a webhook.
 
 The webhook's URL is a secret: it comes from ``CODEFT_ALERT_WEBHOOK`` only and is never part of a log line, of metadata
 or of an error. An alert that could not be sent is sent at the next tick.
@@ -7,13 +7,17 @@ or of an error. An alert that could not be sent is sent at the next tick.
 import http.client
 import json
 import os
+import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import dagster as dg
+from dagster._utils.error import SerializableErrorInfo
 
 WEBHOOK_VARIABLE = "CODEFT_ALERT_WEBHOOK"
+UI_VARIABLE = "CODEFT_UI_URL"
+LOCAL_UI = "http://127.0.0.1:3000"
 INTERVAL_SECONDS = 60
 TIMEOUT_SECONDS = 10.0
 MAX_ALERTS = 100
@@ -33,10 +37,16 @@ class Alert:
     name: str
     severity: str
     text: str
+    """The reason."""
     run_id: str
 
+    @property
+    def url(self) -> str:
+        """The page of the run in the web UI; "" for a check that was reported without a run."""
+        return f"{(os.environ.get(UI_VARIABLE) or LOCAL_UI).rstrip('/')}/runs/{self.run_id}" if self.run_id else ""
+
     def __str__(self) -> str:
-        return f"{self.severity}: {self.kind}: {self.name}: {self.text}"
+        return " ".join(filter(None, (f"{self.severity}: {self.kind}: {self.name}: {self.text}", self.url)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +117,19 @@ def _failed_checks(
 
 def _run_alert(entry: dg.EventLogEntry) -> Alert:
     event = entry.dagster_event
-    text = _shortened((event and event.message) or "look at the run in the web UI")
-    name = (event and event.job_name) or ""
-    return Alert(kind="run failed", name=name, severity="ERROR", text=text, run_id=entry.run_id)
+    failure = event.job_failure_data if event else None
+    step = failure.first_step_failure_event if failure else None
+    error = step.step_failure_data.error if step else failure.error if failure else None
+    reason = _reason(error) if error else (event and event.message) or "look at the run in the web UI"
+    name = (step and step.step_key) or (event and event.job_name) or ""
+    return Alert(kind="run failed", name=name, severity="ERROR", text=_shortened(reason), run_id=entry.run_id)
+
+
+def _reason(error: SerializableErrorInfo) -> str:
+    """Return the message of the error that Dagster's own is about, without the name of its class."""
+    while error.cause and (error.cls_name or "").startswith("Dagster"):
+        error = error.cause
+    return re.sub(r"^[\w.]+: ", "", error.message.strip())
 
 
 def _shortened(text: str) -> str:
@@ -122,7 +142,7 @@ def send(alert: Alert, url: str) -> None:
     Raises:
         AlertError: the URL is malformed, nobody answers, or the answer is an error.
     """
-    body = json.dumps(asdict(alert) | {"text": str(alert)})
+    body = json.dumps(asdict(alert) | {"text": str(alert), "url": alert.url})
     try:
         status = _post(url, body)
     except (OSError, http.client.HTTPException) as error:
