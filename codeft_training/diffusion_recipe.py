@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
 from codeft_training.recipe import values_hash
-from codeft_training.recipe_fields import parse_values, require, require_types
+from codeft_training.recipe_fields import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    POSITIVE,
+    SEED,
+    SHARE,
+    Rule,
+    check_fields,
+    parse_values,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +43,23 @@ class DiffusionRecipe:
     save_every_steps: int = 250
 
     MONITORING: ClassVar[tuple[str, ...]] = ("batch_rows", "log_every_steps", "save_every_steps")
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "mask_token": Rule("a token", bool),
+        "annealing_fraction": SHARE,
+        "learning_rate": POSITIVE,
+        "weight_decay": AT_LEAST_0,
+        "max_grad_norm": POSITIVE,
+        "warmup_fraction": BELOW_1,
+        "max_steps": AT_LEAST_1,
+        "rows_per_step": AT_LEAST_1,
+        "seed": SEED,
+        "batch_rows": AT_LEAST_1,
+        "log_every_steps": AT_LEAST_1,
+        "save_every_steps": AT_LEAST_1,
+    }
 
     def __post_init__(self) -> None:
-        require_types(self)
-        whole = ("max_steps", "rows_per_step", "batch_rows", "log_every_steps", "save_every_steps")
-        require(self, "at least 1", lambda n: n >= 1, *whole)
-        require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
-        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
-        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "warmup_fraction")
-        require(self, "in 0..1", lambda x: 0 <= x <= 1, "annealing_fraction")
-        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
-        require(self, "a token", bool, "mask_token")
+        check_fields(self)
 
     def record(self) -> dict[str, Any]:
         """Return the fields, as result files hold them."""

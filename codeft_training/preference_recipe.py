@@ -7,7 +7,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, ClassVar
 
 from codeft_training.recipe import values_hash
-from codeft_training.recipe_fields import parse_values, require, require_types
+from codeft_training.recipe_fields import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    POSITIVE,
+    SEED,
+    Rule,
+    check_fields,
+    one_of,
+    parse_values,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +48,29 @@ class PreferenceRecipe:
     seed: int = 1
     """Of the order of pairs, and of the items whose pairs are held out."""
     bf16: bool = False
+    """Compute in bfloat16 instead of float32."""
     log_every_steps: int = 5
     save_every_steps: int = 50
 
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"loss": ("preference", "chosen", "anchored")}
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "loss": one_of("preference", "chosen", "anchored"),
+        "beta": POSITIVE,
+        "learning_rate": POSITIVE,
+        "weight_decay": AT_LEAST_0,
+        "max_grad_norm": POSITIVE,
+        "warmup_fraction": BELOW_1,
+        "pairs_per_step": AT_LEAST_1,
+        "batch_pairs": AT_LEAST_1,
+        "passes": POSITIVE,
+        "context_tokens": AT_LEAST_1,
+        "seed": SEED,
+        "log_every_steps": AT_LEAST_1,
+        "save_every_steps": AT_LEAST_1,
+    }
     MONITORING: ClassVar[tuple[str, ...]] = ("batch_pairs", "log_every_steps", "save_every_steps")
 
     def __post_init__(self) -> None:
-        require_types(self)
-        whole = ("pairs_per_step", "batch_pairs", "context_tokens", "log_every_steps", "save_every_steps")
-        require(self, "at least 1", lambda n: n >= 1, *whole)
-        require(self, "positive", lambda x: x > 0, "beta", "learning_rate", "max_grad_norm", "passes")
-        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
-        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "warmup_fraction")
-        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
-        require(self, f"one of {self.CHOICES['loss']}", self.CHOICES["loss"].__contains__, "loss")
+        check_fields(self)
 
     def record(self) -> dict[str, Any]:
         """Return the fields, as result files hold them."""

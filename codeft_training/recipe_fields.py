@@ -1,12 +1,60 @@
-"""The types of a recipe's fields: checks of values, and the way from text to a value."""
+"""The types and rules of a recipe's fields: checks of values, their words, and the way from text to a value."""
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The rule of a field's values, for the check and for people; a group has ``RULES`` by field."""
+
+    text: str
+    """Follows "must be"."""
+    holds: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
+
+
+AT_LEAST_0 = Rule("at least 0", lambda x: x >= 0)
+AT_LEAST_1 = Rule("at least 1", lambda x: x >= 1)
+POSITIVE = Rule("positive", lambda x: x > 0)
+BELOW_1 = Rule("in 0..1, without 1", lambda x: 0 <= x < 1)
+SHARE = Rule("in 0..1", lambda x: 0 <= x <= 1)
+SEED = Rule("in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32)
+
+
+def one_of(*choices: str) -> Rule:
+    """Return the rule of a field with a few values."""
+    return Rule(f"one of {choices}", choices.__contains__, choices)
+
+
+def check_fields(group: Any) -> None:
+    """Check the types of all values and the rule of each; ``1`` of a float becomes ``1.0``: one value, one hash.
+
+    Raises:
+        ValueError: a value is of another type, not finite or too large, or breaks its rule.
+    """
+    require_types(group)
+    for name, rule in group.RULES.items():
+        require(group, rule.text, rule.holds, name)
+
+
+def describe_fields(group: type) -> dict[str, str]:
+    """Return the words under each field of a group's class on one line; "" for a field without any."""
+    words = dict.fromkeys(field_names(group), "")
+    body = ast.parse(textwrap.dedent(inspect.getsource(group))).body[0].body  # type: ignore[attr-defined]
+    for entry, after in pairwise(body):
+        if isinstance(entry, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            words[entry.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr]
+    return words
 
 
 def require(group: object, rule: str, holds: Callable[[Any], bool], *names: str) -> None:
@@ -31,7 +79,7 @@ _TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def require_types(group: Any) -> None:
-    """Check that values are of their fields' types, and turn ``1`` of a float into ``1.0``: one value, one hash.
+    """Check that values are of their fields' types, and turn ``1`` of a float into ``1.0``.
 
     Raises:
         ValueError: a value is of another type, not finite or too large.

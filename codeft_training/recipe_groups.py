@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from codeft_training.recipe_fields import field_names, require, require_types
+from codeft_training.recipe_fields import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    POSITIVE,
+    SEED,
+    SHARE,
+    Rule,
+    check_fields,
+    one_of,
+)
 from codeft_training.recipe_stages import Stage, make_stages
 
 
@@ -22,10 +32,15 @@ class DataConfig:
     seed: int = 1
     """Of the order of rows, and of the first weights."""
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "context_tokens": AT_LEAST_1,
+        "batch_rows": AT_LEAST_1,
+        "accumulation_steps": AT_LEAST_1,
+        "seed": SEED,
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "context_tokens", "batch_rows", "accumulation_steps")
-        require(self, "in 0..4294967295, for NumPy", lambda n: 0 <= n < 2**32, "seed")
+        check_fields(self)
 
     @property
     def rows_per_step(self) -> int:
@@ -47,11 +62,15 @@ class OptimizationConfig:
     max_grad_norm: float = 1.0
     adam_beta_2: float = 0.95
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "learning_rate": POSITIVE,
+        "weight_decay": AT_LEAST_0,
+        "max_grad_norm": POSITIVE,
+        "adam_beta_2": BELOW_1,
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "positive", lambda x: x > 0, "learning_rate", "max_grad_norm")
-        require(self, "at least 0", lambda x: x >= 0, "weight_decay")
-        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, "adam_beta_2")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +84,20 @@ class ScheduleConfig:
     stages: tuple[Stage, ...] = ()
     """Parts of the run with a mixture and a rate each; without any, one mixture as it was packed, by the WSD above."""
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "max_steps": AT_LEAST_1,
+        "warmup_fraction": SHARE,
+        "decay_fraction": SHARE,
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "max_steps")
+        check_fields(self)
         object.__setattr__(self, "stages", make_stages(self.stages))
         self._check_stages()
-        if not (self.warmup_fraction >= 0 and 0 <= self.decay_fraction <= 1 - self.warmup_fraction):
+        if self.decay_fraction > 1 - self.warmup_fraction:
             raise ValueError(
-                f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be at least 0 "
-                f"and together at most 1"
+                f"warmup_fraction {self.warmup_fraction} and decay_fraction {self.decay_fraction} must be together at "
+                f"most 1"
             )
 
     def _check_stages(self) -> None:
@@ -99,10 +123,15 @@ class MonitorConfig:
     validation_rows: int = 48
     """Rows of held-out text a validation reads at most."""
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "log_every_steps": AT_LEAST_1,
+        "validate_every_steps": AT_LEAST_1,
+        "save_every_steps": AT_LEAST_1,
+        "validation_rows": AT_LEAST_0,
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, "log_every_steps", "validate_every_steps", "save_every_steps")
-        require(self, "at least 0", lambda n: n >= 0, "validation_rows")
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +139,12 @@ class PrecisionConfig:
     """The type that a device computes in."""
 
     bf16: bool = False
+    """Compute in bfloat16 instead of float32."""
+
+    RULES: ClassVar[Mapping[str, Rule]] = {}
 
     def __post_init__(self) -> None:
-        require_types(self)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +158,17 @@ class ModelShape:
     num_kv_heads: int = 2
     intermediate_size: int = 384
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "vocab_size": AT_LEAST_1,
+        "hidden_size": AT_LEAST_1,
+        "num_layers": AT_LEAST_1,
+        "num_heads": AT_LEAST_1,
+        "num_kv_heads": AT_LEAST_1,
+        "intermediate_size": AT_LEAST_1,
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 1", lambda n: n >= 1, *field_names(self))
+        check_fields(self)
         if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
             raise ValueError(
                 f"hidden_size {self.hidden_size} must be divisible by num_heads {self.num_heads}, and num_heads by "
@@ -152,18 +192,17 @@ class PretrainingConfig:
     parallel: str = "replicate"
     """Weights on several GPUs: the whole model on each (``replicate``) or a part of every tensor (``shard``, FSDP2)."""
 
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "optimizer": ("muon", "adamw"),
-        "attention": ("causal", "documents"),
-        "compile": ("off", "layers", "model"),
-        "parallel": ("replicate", "shard"),
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "optimizer": one_of("muon", "adamw"),
+        "z_loss": AT_LEAST_0,
+        "attention": one_of("causal", "documents"),
+        "budget_seconds": AT_LEAST_0,
+        "compile": one_of("off", "layers", "model"),
+        "parallel": one_of("replicate", "shard"),
     }
 
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "at least 0", lambda x: x >= 0, "budget_seconds", "z_loss")
-        for name, choices in self.CHOICES.items():
-            require(self, f"one of {choices}", choices.__contains__, name)
+        check_fields(self)
         if self.parallel == "shard" and (self.optimizer, self.compile) != ("adamw", "off"):
             raise ValueError(
                 "parallel = 'shard' needs optimizer = 'adamw' and compile = 'off': Muon wants whole matrices; set "
@@ -192,17 +231,17 @@ class RepetitionConfig:
     """Share of ``max_steps``, rounded up, that read a process of a program before the first row; 0.001 to 0.003 saved
     a third of the code tokens (arXiv 2601.21725)."""
 
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "weight_decay_schedule": ("coupled", "constant", "falling"),
-        "document_order": ("packed", "shuffled"),
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "weight_decay_schedule": one_of("coupled", "constant", "falling"),
+        "dropout": BELOW_1,
+        "document_order": one_of("packed", "shuffled"),
+        "ema_decay": BELOW_1,
+        "masked_inputs": BELOW_1,
+        "procedural_fraction": BELOW_1,
     }
 
     def __post_init__(self) -> None:
-        require_types(self)
-        shares = ("dropout", "ema_decay", "masked_inputs", "procedural_fraction")
-        require(self, "in 0..1, without 1", lambda x: 0 <= x < 1, *shares)
-        for name, choices in self.CHOICES.items():
-            require(self, f"one of {choices}", choices.__contains__, name)
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,11 +255,11 @@ class FinetuningConfig:
     compile: str = "off"
     """The unit of ``torch.compile``: ``layers`` (the first step takes longer) or nothing (``off``)."""
 
-    CHOICES: ClassVar[Mapping[str, tuple[str, ...]]] = {"compile": ("off", "layers")}
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "base_model": Rule("a Hub id or a folder", bool),
+        "lora_rank": AT_LEAST_0,
+        "compile": one_of("off", "layers"),
+    }
 
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "a Hub id or a folder", bool, "base_model")
-        require(self, "at least 0", lambda n: n >= 0, "lora_rank")
-        for name, choices in self.CHOICES.items():
-            require(self, f"one of {choices}", choices.__contains__, name)
+        check_fields(self)

@@ -12,9 +12,9 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from codeft_training.recipe_fields import require, require_types
+from codeft_training.recipe_fields import SHARE, Rule, check_fields
 
 ROW_COLUMNS = ("source", "domain", "format", "language", "phase")
 """What packing tells of a row; ``phase`` is ``broad`` or ``annealing``, as the corpus planned its readings."""
@@ -35,12 +35,16 @@ class Stage:
     mixture: Mapping[str, float] = field(default_factory=dict)
     """Selector -> weight; without any, all rows in their natural proportion."""
 
+    RULES: ClassVar[Mapping[str, Rule]] = {
+        "name": Rule("letters, digits, - and _", lambda text: text.replace("-", "").replace("_", "").isalnum()),
+        "share": Rule("positive and at most 1", lambda x: 0 < x <= 1),
+        "start_rate": SHARE,
+        "end_rate": SHARE,
+        "mixture": Rule("selectors with their weights, such as {'*': 1.0}", lambda x: isinstance(x, Mapping)),
+    }
+
     def __post_init__(self) -> None:
-        require_types(self)
-        require(self, "letters, digits, - and _", lambda s: s.replace("-", "").replace("_", "").isalnum(), "name")
-        require(self, "positive and at most 1", lambda x: 0 < x <= 1, "share")
-        require(self, "in 0..1", lambda x: 0 <= x <= 1, "start_rate", "end_rate")
-        require(self, "selectors with their weights, such as {'*': 1.0}", lambda x: isinstance(x, Mapping), "mixture")
+        check_fields(self)
         object.__setattr__(self, "mixture", {text: _weight(text, weight) for text, weight in self.mixture.items()})
         if self.mixture and not sum(self.mixture.values()):
             raise ValueError(f"mixture {dict(self.mixture)} must have a positive weight")

@@ -9,11 +9,13 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+from dagster._config.validate import validate_config
 
 from codeft_assets import sources
 from codeft_assets.curation.corpus.ledger import LEDGER_SCHEMA
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
-from codeft_assets.defs.workspace import Workspace, override_texts
+from codeft_assets.defs.launchpad import override_texts
+from codeft_assets.defs.workspace import Workspace
 from codeft_training.recipes import find_recipe
 from tests import names
 from tests.eval.hostile import ATTACKS
@@ -160,8 +162,8 @@ def test_every_option_and_configuration_in_a_command_exists(page):
 
 def _check_config(node, config, where):
     assert not isinstance(node, str), f"{where}: no asset is called {node}"
-    fields = node.assets_def.op.config_schema.config_type.fields
-    assert set(config) <= set(fields), where
+    read = validate_config(node.assets_def.op.config_schema.config_type, config)
+    assert read.success, f"{where}: {[error.message for error in read.errors or []]}"
     if "recipe" in config:
         find_recipe(config["recipe"], override_texts(config.get("overrides", {})))
     assert set(config.get("thresholds", {})) <= set(sources.SOURCES), where

@@ -1,38 +1,36 @@
-"""The configuration of a run: choices are enums, and every key matches something."""
+"""The configuration of a run, checked when it starts: every key matches something, and every value keeps its rule."""
 
 import difflib
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from typing import Any
 
 import dagster as dg
+from dagster._config.validate import process_config
+from pydantic import ValidationError
 
+from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.process import TAG, process_name
 from codeft_assets.defs.workspace import Workspace
-from codeft_training.recipes import RECIPES
 
 
-def choice(name: str, values: Iterable[str]) -> Any:
-    """Return an enum whose members are the texts themselves: the launchpad lists them and refuses others."""
-    return Enum(name, {value: value for value in values})
-
-
-RecipeName: Any = Enum("RecipeName", {"default": ""} | {name: name for name in sorted(RECIPES)})
-"""``default`` is the workspace's recipe."""
+class RunConfigError(dg.DagsterError, ValueError):
+    """A value or a key of the configuration is wrong; the run's row begins with it, as Dagster does not wrap it."""
 
 
 def checked_workspace(assets: Iterable[Any], others: Iterable[str]) -> Workspace:
-    """Return a workspace that refuses a run whose configuration names neither one of ``assets`` nor of ``others``.
+    """Return a workspace that refuses a run whose configuration is wrong, before anything is computed.
 
-    Dagster accepts such a key and ignores it: a run without the configured limit. The run's process is noted as a tag.
+    A key must name one of ``assets`` or of ``others``: Dagster accepts another and ignores it, a run without the
+    configured limit. The run's process is noted as a tag.
     """
-    known = {definition.node_def.name for definition in assets if isinstance(definition, dg.AssetsDefinition)}
-    known |= set(others)
+    known = {definition.op.name: definition.op for definition in assets if isinstance(definition, dg.AssetsDefinition)}
+    names = {*known, *others}
 
     class CheckedWorkspace(Workspace):
         def setup_for_execution(self, context: dg.InitResourceContext) -> None:
             if context.run:
-                check_keys(context.run.run_config, known)
+                check_keys(context.run.run_config, names)
+                check_values(context.run.run_config, known, self)
             if context.run and context.instance and (name := process_name()):
                 context.instance.add_run_tags(context.run.run_id, {TAG: name})
 
@@ -43,7 +41,7 @@ def check_keys(run_config: Mapping[str, Any], known: Iterable[str]) -> None:
     """Check that every key below ``ops`` is the name of something.
 
     Raises:
-        ValueError: one is not; the message has the name that it resembles.
+        RunConfigError: one is not; the message has the name that it resembles.
     """
     names = sorted(known)
     for key in run_config.get("ops", {}):
@@ -51,7 +49,34 @@ def check_keys(run_config: Mapping[str, Any], known: Iterable[str]) -> None:
             like = "".join(letter if letter.isalnum() else "_" for letter in key.replace("/", "__"))
             near = difflib.get_close_matches(like, names, n=1)
             meant = f", such as {near[0]!r}" if near else ""
-            raise ValueError(
+            raise RunConfigError(
                 f"the configuration names {key!r}, which is no asset; write an asset's key with two underscores for / "
                 f"and one for every other sign{meant}"
             )
+
+
+def check_values(run_config: Mapping[str, Any], known: Mapping[str, dg.OpDefinition], workspace: Workspace) -> None:
+    """Check every value below ``ops`` by the rule of its field, and that every recipe can be made.
+
+    Raises:
+        RunConfigError: a value breaks its rule.
+    """
+    for key, given in run_config.get("ops", {}).items():
+        function = known[key].compute_fn if key in known else None
+        if not (given or {}).get("config") or not getattr(function, "has_config_arg", bool)():
+            continue
+        read = process_config(known[key].config_schema.config_type, given["config"])
+        kind = function.get_config_arg().annotation  # type: ignore[union-attr]
+        try:
+            config = kind(**(read.value or {}))
+            if isinstance(config, RecipeSettings):
+                workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
+        except ValidationError as error:
+            wrong = "; ".join(f"{_path(found)} = {found['input']!r}: {found['msg']}" for found in error.errors())
+            raise RunConfigError(f"{key}: {wrong}; correct the run's configuration") from None
+        except ValueError as error:
+            raise RunConfigError(f"{key}: {error}; correct the run's configuration") from None
+
+
+def _path(error: Any) -> str:
+    return ".".join(map(str, error["loc"]))

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from codeft_assets.defs.environment import read_count
 from codeft_assets.defs.failures import explained_failures
+from codeft_assets.defs.launchpad import RecipeName, RecipeOverrides, override_texts
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
@@ -20,21 +22,30 @@ from codeft_training.recipe import Recipe
 from codeft_training.recipes import find_recipe
 
 PROFILES = ("sample", "full")
+ProfileName: Any = StrEnum("ProfileName", {"default": ""} | {name: name for name in PROFILES})
 
 
 class Workspace(dg.ConfigurableResource):
     """The data root and the profile; empty fields are taken from the environment when a run starts."""
 
     root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
-    profile: str = Field(default="", description="sample or full. Empty: $CODEFT_PROFILE, else sample")
+    profile: ProfileName = Field(  # type: ignore[valid-type]
+        default=ProfileName.default,
+        description="Where rows come from, the samples or the Hub. default: $CODEFT_PROFILE, else sample",
+    )
     samples: str = Field(default="", description="Folder of sample rows. Empty: the embedded samples")
-    recipe: str = Field(
-        default="", description="Of tokenizer, packed rows and checkpoint at once. Empty: $CODEFT_RECIPE, else smoke"
+    recipe: RecipeName = Field(  # type: ignore[valid-type]
+        default=RecipeName.default,
+        description="Of tokenizer, packed rows and checkpoint at once. default: $CODEFT_RECIPE, else smoke",
     )
-    overrides: dict[str, Any] = Field(
-        default={}, description="Fields of this recipe to replace, for example max_steps: 300"
+    overrides: RecipeOverrides = Field(  # type: ignore[valid-type]
+        default=RecipeOverrides(), description="Fields of this recipe to replace, for example max_steps: 300"
     )
-    workers: int = Field(default=0, ge=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile. Must be at least 0",
+    )
     executor: str = Field(
         default="",
         description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
@@ -52,7 +63,7 @@ class Workspace(dg.ConfigurableResource):
         Raises:
             ValueError: it is neither.
         """
-        name = self.profile or os.environ.get("CODEFT_PROFILE") or "sample"
+        name = self.profile.value or os.environ.get("CODEFT_PROFILE") or "sample"
         if name not in PROFILES:
             raise ValueError(f"profile {name!r} is not one of {PROFILES}; set CODEFT_PROFILE to one of them")
         return name
@@ -69,10 +80,11 @@ class Workspace(dg.ConfigurableResource):
         with explained_failures():
             if name:
                 return find_recipe(name, overrides)
-            if self.recipe:
-                return find_recipe(self.recipe, override_texts(self.overrides) | dict(overrides))
+            overrides = self.overrides.texts() | dict(overrides)
+            if self.recipe.value:
+                return find_recipe(self.recipe.value, overrides)
             named = os.environ.get("CODEFT_RECIPE") or "smoke"
-            return find_recipe(named, _environment_overrides() | override_texts(self.overrides) | dict(overrides))
+            return find_recipe(named, _environment_overrides() | overrides)
 
     @property
     def is_sample(self) -> bool:
@@ -117,8 +129,3 @@ def _environment_overrides() -> dict[str, str]:
     if not isinstance(overrides, dict):
         raise ValueError(f"CODEFT_RECIPE_OVERRIDES {text!r} {rule}")
     return override_texts(overrides)
-
-
-def override_texts(overrides: Mapping[str, Any]) -> dict[str, str]:
-    """Return the fields of a recipe as text: 300 is ``300``, true is ``true``, a list is JSON."""
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in overrides.items()}

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 SCORED = ("scores/embedded", "scores/composed", "scores/composed_basic", "scores/competition_math", "scoreboard")
 TRAINED = ("model/checkpoint", "scores/reference_measured", *SCORED)
 KEYS = ("model/tokenizer", "corpus/packed", *TRAINED)
-SMALL = {"batch_rows": "4", "hidden_size": "32", "num_layers": "1", "intermediate_size": "48", "log_every_steps": "2"}
-SMALL |= {"validate_every_steps": "4", "validation_rows": "4"}
+SMALL = {"batch_rows": 4, "hidden_size": 32, "num_layers": 1, "intermediate_size": 48, "log_every_steps": 2}
+SMALL |= {"validate_every_steps": 4, "validation_rows": 4}
 SOURCE_OF = {"plain": "comp-math", "chat": "code-review"}
 
 
@@ -56,7 +56,7 @@ def materialize(workspace, reference, *, max_steps, keys=KEYS):
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=selection)
     ops = {
         "model__tokenizer": {"config": {"recipe": "smoke"}},
-        "model__checkpoint": {"config": {"recipe": "smoke", "overrides": SMALL | {"max_steps": str(max_steps)}}},
+        "model__checkpoint": {"config": {"recipe": "smoke", "overrides": SMALL | {"max_steps": max_steps}}},
         **{f"scores__{name}": {"config": {"limit": 4}} for name in ("embedded", "composed", "composed_basic")},
         "scores__reference_measured": {"config": {"models": {"Qwen2.5-Coder-0.5B": reference}, "limit": 4}},
     }

@@ -29,15 +29,15 @@ TRAINING = {
             "config": {
                 "recipe": "smoke",
                 "overrides": {
-                    "max_steps": "60",
-                    "batch_rows": "4",
-                    "hidden_size": "32",
-                    "num_layers": "1",
-                    "intermediate_size": "48",
-                    "log_every_steps": "2",
-                    "validate_every_steps": "30",
-                    "save_every_steps": "10",
-                    "validation_rows": "4",
+                    "max_steps": 60,
+                    "batch_rows": 4,
+                    "hidden_size": 32,
+                    "num_layers": 1,
+                    "intermediate_size": 48,
+                    "log_every_steps": 2,
+                    "validate_every_steps": 30,
+                    "save_every_steps": 10,
+                    "validation_rows": 4,
                 },
             }
         }

@@ -13,7 +13,7 @@ from codeft_assets.annotators.calls import Totals, open_journal
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, EndpointAnnotator
 from codeft_assets.annotators.local_model import LocalModelAnnotator
 from codeft_assets.curation.quality.annotation import Agreement, measure_agreement
-from codeft_assets.defs.run_config import choice
+from codeft_assets.defs.launchpad import Settings, choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -35,7 +35,7 @@ SHIPPED_ONLY = "shipped"
 AnnotatorName: Any = choice("AnnotatorName", (SHIPPED_ONLY, "endpoint", "model"))
 
 
-class AnnotationsConfig(dg.Config):
+class AnnotationsConfig(Settings):
     """The annotator, its endpoint or model, and the sample that it labels."""
 
     annotator: AnnotatorName = Field(  # type: ignore[valid-type]

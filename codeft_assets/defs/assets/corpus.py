@@ -17,11 +17,11 @@ from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import SELECTION, mixture_plan
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
-from codeft_assets.defs.run_config import RecipeName
+from codeft_assets.defs.launchpad import FormatName, RecipeSettings, choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, program_result, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
-from codeft_assets.defs.workspace import Workspace, override_texts
+from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import IS_SELECTED, collect_mixture, decide_outcomes, ledger_stage, mixture_stage
@@ -29,6 +29,7 @@ from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.engine import Unit, table_units, whole_unit
 from codeft_assets.store.tables import Table
+from codeft_training.data.conversations import LONG_CONVERSATION_POLICIES
 
 
 @dg.asset(
@@ -187,23 +188,20 @@ _MIXTURE_COLUMNS = {
 }
 
 
-class PackedConfig(dg.Config):
-    """The length of a row, and the order of text within documents."""
+LongConversations: Any = choice("LongConversations", LONG_CONVERSATION_POLICIES)
 
-    recipe: RecipeName = Field(  # type: ignore[valid-type]
-        default=RecipeName.default, description="Its context length is used. default: the workspace's"
-    )
-    overrides: dict[str, Any] = Field(
-        default={}, description="Fields of the recipe to replace, for example context_tokens: 1024"
-    )
+
+class PackedConfig(RecipeSettings):
+    """The recipe whose length of a row is used, and the order of text within documents."""
+
     sources: list[str] = Field(default_factory=list, description="Only documents of these sources. Empty: all")
-    formats: list[str] = Field(default_factory=list, description="Only documents of these formats. Empty: all")
+    formats: list[FormatName] = Field(default_factory=list, description="Only documents of these formats. Empty: all")
     languages: list[str] = Field(default_factory=list, description="Only documents in these languages. Empty: all")
     fim_rate: float = Field(
         default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"
     )
-    long_conversations: str = Field(
-        default="split",
+    long_conversations: LongConversations = Field(  # type: ignore[valid-type]
+        default=LongConversations("split"),
         description="Conversations longer than a row: split, the question repeated; cut after the first row; or drop",
     )
 
@@ -233,13 +231,11 @@ def packed(
     store = workspace.store
     command = [sys.executable, "-m", "codeft_training", "pack", "--corpus", str(store.local_table("corpus/mixture"))]
     command += ["--tokenizer", str(store.folder("model/tokenizer")), "--output", str(packed_folder(workspace))]
-    command += [
-        "--recipe-json",
-        json.dumps(workspace.chosen_recipe(config.recipe.value, override_texts(config.overrides)).record()),
-    ]
-    command += ["--fim-rate", str(config.fim_rate), "--long-conversations", config.long_conversations]
+    recipe = workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
+    command += ["--recipe-json", json.dumps(recipe.record())]
+    command += ["--fim-rate", str(config.fim_rate), "--long-conversations", config.long_conversations.value]
     for name in ("sources", "formats", "languages"):
-        if chosen := getattr(config, name):
+        if chosen := config.model_dump(mode="json")[name]:
             command += [f"--{name}", *chosen]
     policies = {name: source.think_spans for name, source in SOURCES.items() if source.think_spans != "train"}
     command += [part for name, policy in sorted(policies.items()) for part in ("--thoughts", f"{name}={policy}")]

@@ -7,6 +7,7 @@ from pydantic import Field
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
+from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -25,7 +26,7 @@ SAMPLE_MAX_BAD_FRACTION = 0.4
 FULL_MAX_BAD_FRACTION = 0.05
 
 
-class SourceConfig(dg.Config):
+class SourceConfig(Settings):
     """Limits on the rows that are read and on the bad rows among them."""
 
     max_rows: int = Field(

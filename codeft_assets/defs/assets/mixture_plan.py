@@ -16,6 +16,7 @@ from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters, signatures
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_stage_change
+from codeft_assets.defs.launchpad import FormatName, Settings
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import stacked_bars
@@ -39,7 +40,7 @@ SELECTION, SEARCH = "selection/instructions", "corpus/mixture_search"
 DOMAIN_BY_SOURCE = {name: source.domain for name, source in SOURCES.items()}
 
 
-class MixtureConfig(dg.Config):
+class MixtureConfig(Settings):
     """Token budget, shares of the domains, epochs and annealing."""
 
     token_budget: int = Field(
@@ -53,7 +54,7 @@ class MixtureConfig(dg.Config):
     annealing_share: float = Field(
         default=MIXTURE.annealing_share, ge=0, lt=1, description="Share of the tokens read last. 0: one phase"
     )
-    annealing_formats: list[str] = Field(
+    annealing_formats: list[FormatName] = Field(
         default=list(MIXTURE.annealing_formats), description=f"What is read last: among {FORMATS}"
     )
     validation_fraction: float = Field(
@@ -77,7 +78,7 @@ class MixtureConfig(dg.Config):
             token_budget=self.token_budget or (SAMPLE_TOKEN_BUDGET if is_sample else None),
             max_epochs=self.max_epochs,
             annealing_share=self.annealing_share,
-            annealing_formats=tuple(self.annealing_formats),
+            annealing_formats=tuple(map(str, self.annealing_formats)),
             validation_fraction=self.validation_fraction,
             seed=self.seed,
         )

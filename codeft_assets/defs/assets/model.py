@@ -16,11 +16,11 @@ from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
 from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING, InTrainingScores
+from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.live import observing
-from codeft_assets.defs.run_config import RecipeName
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.web_ui.plots import line_plot
-from codeft_assets.defs.workspace import Workspace, override_texts
+from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
@@ -34,16 +34,9 @@ from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.measure.eval_texts import BITS_PREFIX
 
 
-class TokenizerConfig(dg.Config):
-    """The tokenizer: a base model's, or a vocabulary size."""
+class TokenizerConfig(RecipeSettings):
+    """The recipe whose base model's tokenizer or vocabulary size is used."""
 
-    recipe: RecipeName = Field(  # type: ignore[valid-type]
-        default=RecipeName.default,
-        description="Its base model's tokenizer or its vocabulary size is used. default: the workspace's",
-    )
-    overrides: dict[str, Any] = Field(
-        default={}, description="Fields of the recipe to replace, for example vocab_size: 4096"
-    )
     sample_megabytes: int = Field(
         default=SAMPLE_MEGABYTES, ge=1, description="Text to learn a vocabulary from, drawn from all sources"
     )
@@ -73,23 +66,10 @@ def tokenizer(
     command = [sys.executable, "-m", "codeft_training", "tokenizer"]
     command += ["--corpus", str(store.local_table("corpus/mixture"))]
     command += ["--output", str(store.folder("model/tokenizer"))]
-    command += [
-        "--recipe-json",
-        json.dumps(workspace.chosen_recipe(config.recipe.value, override_texts(config.overrides)).record()),
-    ]
+    recipe = workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
+    command += ["--recipe-json", json.dumps(recipe.record())]
     command += ["--sample-megabytes", str(config.sample_megabytes)]
     return program_result(context, pipes, command)
-
-
-class CheckpointConfig(dg.Config):
-    """A recipe and its changed fields."""
-
-    recipe: RecipeName = Field(  # type: ignore[valid-type]
-        default=RecipeName.default, description="How to train which model. default: the workspace's"
-    )
-    overrides: dict[str, Any] = Field(
-        default={}, description="Fields of the recipe to replace, for example max_steps: 300"
-    )
 
 
 @dg.asset(
@@ -104,7 +84,7 @@ class CheckpointConfig(dg.Config):
 )
 def checkpoint(
     context: dg.AssetExecutionContext,
-    config: CheckpointConfig,
+    config: RecipeSettings,
     workspace: Workspace,
     pipes: dg.PipesSubprocessClient,
 ) -> dg.MaterializeResult:
@@ -115,7 +95,7 @@ def checkpoint(
     trains, bits per byte of held-out competition math, held-out code and two benchmarks' solutions show its progress,
     and where the run is long enough to afford them, how many of the shortest items of each benchmark pass.
     """
-    recipe = workspace.chosen_recipe(config.recipe.value, override_texts(config.overrides))
+    recipe = workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
     output = workspace.store.folder("model/checkpoint")
     lineage = output / "lineage.json"
     command = [sys.executable, "-m", "codeft_training", "train", "--packed", str(packed_folder(workspace))]

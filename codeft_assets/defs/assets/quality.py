@@ -15,7 +15,7 @@ from codeft_assets.curation.quality.rankers import FITTERS
 from codeft_assets.curation.quality.thresholds import Threshold, parse_threshold
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
-from codeft_assets.defs.run_config import choice
+from codeft_assets.defs.launchpad import Settings, choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, histogram, line_plot, stacked_bars
@@ -46,7 +46,7 @@ ALL_SOURCES = "*"
 ClassifierKind: Any = choice("ClassifierKind", sorted(FITTERS))
 
 
-class ClassifierConfig(dg.Config):
+class ClassifierConfig(Settings):
     """Kind, encoder and seed of the classifier."""
 
     kind: ClassifierKind = Field(  # type: ignore[valid-type]
@@ -178,7 +178,7 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     )
 
 
-class ScoresConfig(dg.Config):
+class ScoresConfig(Settings):
     """The bar a document must reach."""
 
     thresholds: dict[str, str] = Field(

@@ -14,6 +14,7 @@ from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment, held_out
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.automation.rules import on_checkpoint_change
+from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
@@ -43,7 +44,7 @@ def score_version(benchmark: Benchmark) -> str:
     return "-".join([benchmark.name, str(benchmark.version), PROGRAM_VERSION, *(text[:12] for text in own if text)])
 
 
-class ScoreConfig(dg.Config):
+class ScoreConfig(Settings):
     """The number of items."""
 
     limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
@@ -98,7 +99,7 @@ def reference(
     return program_result(context, pipes, command)
 
 
-class MeasureConfig(dg.Config):
+class MeasureConfig(Settings):
     """Which reference models to measure."""
 
     models: dict[str, str] = Field(

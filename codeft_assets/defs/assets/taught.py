@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
@@ -21,7 +22,7 @@ OFF = (
 )
 
 
-class TaughtConfig(dg.Config):
+class TaughtConfig(Settings):
     """The teacher, and how much it writes."""
 
     teacher: str = Field(default="", description="A model's folder, or an endpoint's URL with its version. Empty: off")

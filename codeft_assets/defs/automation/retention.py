@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.retention import KEEP_LAST, RetentionPlan, apply_retention, plan_retention
@@ -10,7 +11,7 @@ from codeft_assets.store.retention import KEEP_LAST, RetentionPlan, apply_retent
 INTERVAL_SECONDS = 6 * 3600
 
 
-class RetentionConfig(dg.Config):
+class RetentionConfig(Settings):
     """Versions to keep, and whether to delete."""
 
     keep_last: int = Field(

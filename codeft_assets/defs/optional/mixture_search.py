@@ -2,7 +2,6 @@
 
 import json
 import sys
-from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,27 +9,20 @@ from pydantic import Field
 from codeft_assets.defs.assets.corpus import mixture
 from codeft_assets.defs.assets.mixture_plan import SEARCH
 from codeft_assets.defs.assets.model import tokenizer
-from codeft_assets.defs.run_config import RecipeName
+from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
-from codeft_assets.defs.workspace import Workspace, override_texts
+from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_training.measure.mixture_regression import MIN_RUNS
 
 
-class SearchConfig(dg.Config):
-    """The runs of a search and their target."""
+class SearchConfig(RecipeSettings):
+    """The runs of a search, each of the recipe and from scratch (a small model, few steps), and their target."""
 
     runs: int = Field(default=24, ge=MIN_RUNS, description="Drawn mixtures, each a run of the recipe")
     target: str = Field(
         default="bits_per_byte",
         description="Measurement of held-out documents to make small, for example bits_per_byte_code",
-    )
-    recipe: RecipeName = Field(  # type: ignore[valid-type]
-        default=RecipeName.default, description="Of each run, from scratch. default: the workspace's"
-    )
-    overrides: dict[str, Any] = Field(
-        default={},
-        description="Fields of the recipe to replace; a small model and few steps, for example max_steps: 60",
     )
     seed: int = Field(default=1, description="Of the drawn mixtures")
 
@@ -54,7 +46,7 @@ def mixture_search(
     choose; an arrow from here to the plan would be a circle, so the plan is made again by hand.
     """
     store = workspace.store
-    recipe = workspace.chosen_recipe(config.recipe.value, override_texts(config.overrides))
+    recipe = workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
     command = [sys.executable, "-m", "codeft_training", "search-mixture", "--recipe-json", json.dumps(recipe.record())]
     command += ["--corpus", store.table("corpus/mixture").path(), "--output", str(store.folder(SEARCH))]
     command += ["--tokenizer", str(store.folder("model/tokenizer"))]

@@ -12,22 +12,23 @@ from pydantic import Field
 from codeft_assets.base.files import write_atomically
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.assets.scores import PROGRAM_VERSION
-from codeft_assets.defs.run_config import choice
+from codeft_assets.defs.launchpad import Settings, choice, overrides_of
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
-from codeft_assets.defs.workspace import Workspace, override_texts
+from codeft_assets.defs.workspace import Workspace
 from codeft_assets.exercises.held_out import practice_items, to_json_lines
 from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.stages.code_version import code_version_of
 from codeft_eval.benchmarks.own_benchmarks import OWN_VARIABLE
-from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES
+from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES, PreferenceRecipe
 
 GROUP = "preferences"
 EXERCISES = "practice"
 PreferenceRecipeName = choice("PreferenceRecipeName", PREFERENCE_RECIPES)
 SubsetName = choice("SubsetName", SUBSETS)
+PreferenceOverrides: Any = overrides_of("PreferenceOverrides", {PreferenceRecipe: ""})
 
 
-class AttemptsConfig(dg.Config):
+class AttemptsConfig(Settings):
     """The exercises and the attempts at each."""
 
     exercises: int = Field(default=500, ge=2, description="Composed exercises to solve; none is held out")
@@ -87,13 +88,15 @@ def pairs(
     return program_result(context, pipes, command, env=_environment(workspace))
 
 
-class PreferredConfig(dg.Config):
+class PreferredConfig(Settings):
     """A recipe and its changed fields."""
 
     recipe: PreferenceRecipeName = Field(  # type: ignore[valid-type]
         default=PreferenceRecipeName[DPO.name], description="dpo, or chosen: right completions alone, its control"
     )
-    overrides: dict[str, Any] = Field(default={}, description="Fields of the recipe to replace, for example beta: 0.3")
+    overrides: PreferenceOverrides = Field(  # type: ignore[valid-type]
+        default=PreferenceOverrides(), description="Fields of the recipe to replace, for example beta: 0.3"
+    )
 
 
 @dg.asset(
@@ -117,7 +120,7 @@ def preferred(
     command = [sys.executable, "-m", "codeft_training", "prefer", "--base", str(_trained(workspace))]
     command += ["--pairs", str(_folder(workspace, "pairs") / "pairs.jsonl"), "--output", str(output)]
     command += ["--recipe", config.recipe.value]
-    for name, text in override_texts(config.overrides).items():
+    for name, text in config.overrides.texts().items():
         command += ["--set", f"{name}={text}"]
     done = program_result(context, pipes, command)
     write_atomically(output / "lineage.json", json.dumps(_lineage(workspace, output), indent=1, sort_keys=True))

@@ -10,6 +10,7 @@ from codeft_assets.curation.selection.select import SelectionParams
 from codeft_assets.defs.assets.decontamination import benchmark_texts, matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.quality import scores, signals
+from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
@@ -106,7 +107,7 @@ def no_source_leaks(workspace: Workspace) -> dg.AssetCheckResult:
     )
 
 
-class SelectionConfig(dg.Config):
+class SelectionConfig(Settings):
     """The bounds of the selection."""
 
     minimum_quality: float = Field(
