@@ -15,7 +15,7 @@ from codeft_assets.base import markdown
 from codeft_assets.base.markdown import cell
 from codeft_assets.curation.documents import DOCUMENT_COLUMNS
 from codeft_assets.curation.report import StageReport
-from codeft_assets.defs.web_ui.narrow import COLUMN_CHARS, narrow, wrapped
+from codeft_assets.defs.web_ui.narrow import COLUMN_CHARS, narrow, without_middle, wrapped
 from codeft_assets.defs.web_ui.plots import INLINE_CHARS
 from codeft_assets.store.engine import StageRun
 from codeft_assets.store.progress import StageProgress
@@ -92,7 +92,8 @@ def _with_beginnings(metadata: Mapping[str, Any]) -> dict[str, Any]:
         if "](data:image" in text or key.endswith(_WHOLE):
             continue
         fitting = narrow(text)
-        if len(fitting) >= INLINE_CHARS or _num_cells(fitting) < _num_cells(text):
+        is_cut = _num_cells(fitting) < _num_cells(text) or fitting.count("…") > text.count("…")
+        if len(fitting) >= INLINE_CHARS or is_cut:
             more = f"\n\n… and more in `{key}{_WHOLE}`, below"
             shown[key] = dg.MetadataValue.md(_beginning(fitting, INLINE_CHARS - len(more) - 1) + more)
             shown[key + _WHOLE] = dg.MetadataValue.md(text.ljust(INLINE_CHARS))  # behind a click, however short
@@ -142,7 +143,7 @@ def _abbreviated(value: Any) -> Any:
     if isinstance(value, dg.PathMetadataValue) and len(value.path or "") > _PATH_CHARS:
         return dg.MetadataValue.path(_ROOM.sub(r"\1", value.path or ""))  # a path is not broken; below the data root
     if isinstance(value, dg.UrlMetadataValue) and len(value.url or "") > COLUMN_CHARS:
-        name = (value.url or "").removeprefix("https://").replace("/", "/\u200b").replace("_", "_\u200b")
+        name = without_middle((value.url or "").removeprefix("https://"), _PATH_CHARS)
         return dg.MetadataValue.md(f"[{name}]({value.url})")
     text = value.text if isinstance(value, dg.TextMetadataValue) else value
     # a SHA-256 is wider than the page; its first half says as much to a person, the files hold all of it

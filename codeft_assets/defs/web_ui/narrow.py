@@ -1,7 +1,8 @@
 """Markdown for a narrow column: at a window of 1440 pixels the values of an asset's page have 380 of them.
 
-One value that cannot be broken widens the table of all, whose right side is then cut. So lines of code are wrapped,
-long words get places where they may break, and of a table the first columns are kept that fit.
+One value that cannot be broken widens the table of all, whose right side is then cut. So lines of code are wrapped, of
+a table the first columns are kept that fit, and a word that is wider than its column loses its middle. No mark is put
+into a word to break it: what is copied from the page, a drop reason or a path, must be found where it is searched.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from collections.abc import Iterator
 
 COLUMN_CHARS = 45
 """Characters of the page's fixed-width font in 380 pixels."""
-_BREAK = "\u200b"
-_LONG = 12
+_WORD_CHARS = COLUMN_CHARS - 7
+"""Of a word outside code: the page's other font is wider."""
+_LEAST = 12
+"""Characters below which a second column says nothing."""
 _BETWEEN_COLUMNS = 2.2
 """Width of the space between two columns, in characters."""
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
-_PART_END = re.compile(r"(?<=[/_.:=])(?=[^\s/_.:=\\])")
+_MARK = re.compile(r"&#?\w+;|\\.|.")
+"""A character as it is shown: an entity or a mark with its backslash is one."""
 _CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -48,9 +52,9 @@ def _lines(text: str) -> Iterator[str]:
             fence = mark[1]
             yield line
         elif line.startswith("|"):
-            rows.append([_breakable(cell.strip()) for cell in _CELL.split(line.strip())[1:-1]])
+            rows.append([_shortened(cell.strip(), _WORD_CHARS) for cell in _CELL.split(line.strip())[1:-1]])
         else:
-            yield _breakable(line)
+            yield _shortened(line, _WORD_CHARS)
 
 
 def _fitting(rows: list[list[str]]) -> Iterator[str]:
@@ -58,33 +62,31 @@ def _fitting(rows: list[list[str]]) -> Iterator[str]:
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
         left = COLUMN_CHARS - width - (_BETWEEN_COLUMNS if num_kept else 0)
         widest = max(map(_widest_word, column))
-        if num_kept == 1 and left >= _LONG:  # the second column always is: values without it say nothing
+        if num_kept == 1 and left >= _LEAST:  # the second column always is: values without it say nothing
             second = widest = min(widest, int(left))
         if num_kept and widest > left:
             break
         width, num_kept = COLUMN_CHARS - left + widest, num_kept + 1
     for row in rows:
-        cells = [_in_runs(cell, second) if number == 1 else cell for number, cell in enumerate(row[:num_kept])]
+        cells = [_shortened(cell, second) if number == 1 else cell for number, cell in enumerate(row[:num_kept])]
         yield f"| {' | '.join(cells)} |"
 
 
 def _widest_word(cell: str) -> int:
-    return 3 if set(cell) <= set("-:") else max(map(len, re.split(f"[\\s{_BREAK}-]+", cell)), default=0)
+    return 3 if set(cell) <= set("-:") else max(map(len, re.split(r"[\s-]+", cell)), default=0)
 
 
-def _breakable(text: str) -> str:
-    """Return a line whose long words may be broken after the marks in them; links, code and ids stay as they are."""
+def _shortened(text: str, width: int) -> str:
+    """Return text in which every word has ``width`` characters at most between hyphens; links and code stay."""
     if "](" in text or "`" in text:
         return text
-    return re.sub(rf"\S{{{_LONG + 1},}}", lambda word: _in_pieces(word[0]), text)
+    return re.sub(rf"[^\s-]{{{width + 1},}}", lambda word: without_middle(word[0], width), text)
 
 
-def _in_pieces(word: str) -> str:
-    return _in_runs(_BREAK.join(_PART_END.split(word)), COLUMN_CHARS - 7)
-
-
-def _in_runs(text: str, width: int) -> str:
-    """Return text whose words have a place to break after so many characters; links and code stay as they are."""
-    if "](" in text or "`" in text:
-        return text
-    return re.sub(rf"[^\s{_BREAK}-]{{{width}}}(?=[^\s{_BREAK}-])", lambda run: run[0] + _BREAK, text)
+def without_middle(word: str, width: int) -> str:
+    """Return the beginning and the end of a word that is longer than ``width`` characters."""
+    marks = _MARK.findall(word)
+    if len(marks) <= width:
+        return word
+    begin = width // 2
+    return "".join([*marks[:begin], "…", *marks[begin + 1 - width :]])
