@@ -85,7 +85,7 @@ class Table:
         Raises:
             CorruptShardError: the file is gone or its bytes changed since the commit.
         """
-        source = io.BytesIO(self._checked_bytes(shard))
+        source = pa.BufferReader(arrow_memory(self._checked_bytes(shard)))
         return pq.read_table(source, columns=None if columns is None else list(columns))
 
     def read_rows(self, shard: Shard, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
@@ -94,7 +94,7 @@ class Table:
         Raises:
             CorruptShardError: the file is gone or its bytes changed since the commit.
         """
-        file = pq.ParquetFile(io.BytesIO(self._checked_bytes(shard)))
+        file = pq.ParquetFile(pa.BufferReader(arrow_memory(self._checked_bytes(shard))))
         sizes = np.array([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
         group_of_row = np.searchsorted(np.cumsum(sizes), rows, side="right")
         groups, group_of_row = np.unique(group_of_row, return_inverse=True)
@@ -253,6 +253,13 @@ class Table:
             return []
         found = sorted(str(path) for path in self.filesystem.ls(self.path(folder), detail=False))
         return [path for path in found if all_files or not Path(path).name.startswith(TEMPORARY_PREFIX)]
+
+
+def arrow_memory(data: bytes) -> pa.Buffer:
+    """Return a copy that Arrow owns: a thread of its that still holds Python's bytes at exit aborts the process."""
+    buffer = pa.allocate_buffer(len(data))
+    memoryview(buffer).cast("B")[:] = data
+    return buffer
 
 
 def _parse_hash(history_path: str) -> str:

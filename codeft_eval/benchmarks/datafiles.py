@@ -164,7 +164,8 @@ def _parse(name: str, content: bytes) -> list[dict[str, Any]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        return pq.read_table(pa.BufferReader(content)).to_pylist()
+        # on this thread only: one of Arrow's that still holds Python's bytes at exit aborts the process
+        return pq.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False).to_pylist()
     try:
         text = content.decode()
     except UnicodeDecodeError as error:

@@ -21,7 +21,7 @@ from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, tab
 from codeft_assets.store.executors import process_pool
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import CorruptShardError, MissingTableError
+from codeft_assets.store.tables import CorruptShardError, MissingTableError, arrow_memory
 
 TWO = partial(process_pool, 2)
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
@@ -363,3 +363,12 @@ def test_a_write_that_fails_half_way_leaves_the_old_file_whole(tmp_path):
 def test_row_counts_that_do_not_reconcile_are_refused():
     with pytest.raises(AssertionError, match="3 in, 1 out, 1 dropped"):
         StageReport(num_in=3, num_out=1, dropped={"odd": 1})
+
+
+def test_arrow_reads_a_copy_and_holds_no_bytes_of_python():
+    data = bytes(range(256)) * 10
+    before = sys.getrefcount(data)
+    buffer = arrow_memory(data)
+    assert sys.getrefcount(data) == before
+    assert buffer.to_pybytes() == data
+    assert arrow_memory(b"").to_pybytes() == b""

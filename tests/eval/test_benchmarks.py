@@ -190,6 +190,22 @@ def parquet_bytes(rows):
     return sink.getvalue().to_pybytes()
 
 
+THREADS = """
+import os, sys
+from codeft_eval.benchmarks.datafiles import _parse
+import pyarrow as pa, pyarrow.parquet as pq
+content, before = open(sys.argv[1], "rb").read(), len(os.listdir("/proc/self/task"))
+assert _parse("x.parquet", content) == [{"a": 1}, {"a": 2}]
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def test_parquet_is_read_without_threads_that_may_hold_it_when_the_process_ends(tmp_path):
+    (tmp_path / "x.parquet").write_bytes(parquet_bytes([{"a": 1}, {"a": 2}]))
+    command = [sys.executable, "-c", THREADS, str(tmp_path / "x.parquet")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "0\n"
+
+
 def test_a_file_with_a_row_too_few_is_refused():
     with pytest.raises(ValueError, match="expected 9999"):
         read_rows(DataFile(name="embedded.jsonl", columns=("task_id",), num_rows=9999, origin="", is_packaged=True))
