@@ -1,4 +1,4 @@
-"""Prints what one image installs, read from pyproject.toml: a dependency is named in one place only."""
+"""Prints what an image installs, and the extras named after it, from pyproject.toml: each dependency has one place."""
 
 import sys
 import tomllib
@@ -21,4 +21,5 @@ IMAGES = {
     "eval": EXTRAS["eval"],
 }
 
-sys.stdout.write("\n".join(IMAGES[sys.argv[1]]) + "\n")
+image, *extras = sys.argv[1:]
+sys.stdout.write("\n".join([*IMAGES[image], *(line for extra in extras for line in EXTRAS[extra])]) + "\n")
