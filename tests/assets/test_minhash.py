@@ -10,7 +10,7 @@ import pytest
 from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures
 from codeft_assets.curation.dedup.shingle_sets import ShingleSets, jaccard
 from codeft_assets.curation.kernels.ngrams import word_hashes
-from codeft_assets.curation.kernels.shingles import _words, edges_scratch
+from codeft_assets.curation.kernels.shingles import _words, words_scratch
 from codeft_assets.curation.text_buffers import text_buffers
 
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
@@ -147,7 +147,7 @@ def test_all_words_of_a_text_are_hashed_as_each_alone_is_whatever_their_length()
     random.Random(3).shuffle(words)
     data, offsets = text_buffers(arrow([" ".join(words), "\0" * 100]))
     out = np.zeros(len(data), dtype=np.uint64)
-    assert _words(data, offsets[0], offsets[1], edges_scratch(), out) == len(words)
+    assert _words(data, offsets[0], offsets[1], words_scratch(len(data)), out) == len(words)
     alone = arrow(words)
     assert (out[: len(words)] == word_hashes(*text_buffers(alone))).all()
     assert len(set(out[: len(words)].tolist())) == len({word.lower() for word in words})

@@ -48,7 +48,7 @@ class ShingleSets:
         self._styles, self._width, self._max_held = styles, shingle_words, max_held
         self._begins = np.full(len(styles), -1, dtype=np.int64)
         self._ends = np.full(len(styles), -1, dtype=np.int64)
-        self._shingles, self._marks = _Numbers(), _Numbers()
+        self._flat = _Numbers()
         self._size = 0
 
     def missing(self, rows: Rows) -> Rows:
@@ -68,16 +68,14 @@ class ShingleSets:
 
     def _add(self, rows: Rows, text: pa.Array) -> None:
         data, offsets = text_buffers(text)
-        room = room_for_shingles(offsets)
-        out = self._shingles.room(room), self._marks.room(room)
-        bounds = shingle_sets(data, offsets, self._width, self._styles[rows], *out)
+        room = self._flat.room(room_for_shingles(offsets))
+        bounds = shingle_sets(data, offsets, self._width, self._styles[rows], room)
         self._begins[rows] = bounds[:-1] + self._size
         self._ends[rows] = bounds[1:] + self._size
         self._size += int(bounds[-1])
-        for numbers in (self._shingles, self._marks):
-            numbers.num_held += int(bounds[-1])
-            if self._size > self._max_held:
-                numbers.write()
+        self._flat.num_held += int(bounds[-1])
+        if self._size > 2 * self._max_held:
+            self._flat.write()
 
     def jaccard(self, left: Rows, right: Rows) -> npt.NDArray[np.float32]:
         """Return the exact Jaccard similarity of each pair of rows; 0 where the structure differs or one has none."""
@@ -85,8 +83,7 @@ class ShingleSets:
             return np.zeros(len(left), dtype=np.float32)
         order = np.argsort(right, kind="stable")
         similarity = np.empty(len(left), dtype=np.float32)
-        sets = self._shingles.all(), self._marks.all(), self._begins, self._ends
-        similarity[order] = pairwise_jaccard(*sets, left[order], right[order])
+        similarity[order] = pairwise_jaccard(self._flat.all(), self._begins, self._ends, left[order], right[order])
         return similarity
 
 

@@ -3,12 +3,12 @@
 import numba
 import numpy as np
 
-from codeft_assets.curation.kernels.shingles import edges_scratch, longest_document, shingle
+from codeft_assets.curation.kernels.shingles import longest_document, shingle, words_scratch
 from codeft_assets.curation.kernels.words import mix
 
-SHINGLES_KERNEL = "8b49329a9b68e149"
+SHINGLES_KERNEL = "42788ba0850f1ccc"
 """Hash of shingles.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-WORDS_KERNEL = "3cd5bf217994a116"
+WORDS_KERNEL = "220403d4d2216761"
 """Hash of words.py, for the same reason."""
 _PRIME, _HIGH = np.uint64(1099511628211), np.uint64(32)  # FNV's 64-bit prime
 
@@ -51,12 +51,13 @@ def band_keys(data, offsets, width, factors, num_bands):
     num_documents, num_hashes = len(offsets) - 1, len(factors)
     rows = num_hashes // num_bands
     # a word takes a byte and a separator: n bytes hold at most (n + 1) / 2 words, and no more shingles
-    edges, shingles = edges_scratch(), np.empty(longest_document(offsets) // 2 + 2, dtype=np.uint64)
+    longest = longest_document(offsets)
+    scratch, shingles = words_scratch(longest), np.empty(longest // 2 + 2, dtype=np.uint64)
     counts, sums = np.zeros(num_documents, dtype=np.uint32), np.zeros(num_documents, dtype=np.uint64)
     keys = np.zeros((num_bands, num_documents), dtype=np.uint64)
     minima = np.empty(num_hashes, dtype=np.uint32)
     for document in range(num_documents):
-        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, edges, shingles)
+        num_shingles = shingle(data, offsets[document], offsets[document + 1], width, scratch, shingles)
         counts[document] = num_shingles
         if num_shingles == 0:
             continue

@@ -5,7 +5,7 @@ tokens: words and single other characters, with comments, docstrings and layout 
 the same tokens with all literals alike and all names alike, so that renaming hides nothing; attributes (``.append``),
 keywords and built-in functions keep their names, for renaming a program's own names leaves them.
 
-Texts are read part by part and n-grams roll, so memory does not depend on a text's length.
+Texts are read part by part and n-grams roll, so memory is that of the longest text.
 """
 
 import numba
@@ -13,7 +13,7 @@ import numpy as np
 
 from codeft_assets.curation.kernels.hash_tables import find_slot, table_size
 from codeft_assets.curation.kernels.words import (
-    READ_AHEAD,
+    edges_scratch,
     find_edges,
     hash_word,
     is_word,
@@ -23,7 +23,7 @@ from codeft_assets.curation.kernels.words import (
     readable,
 )
 
-WORDS_KERNEL = "3cd5bf217994a116"
+WORDS_KERNEL = "220403d4d2216761"
 """Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
 HASH_TABLES_KERNEL = "9c66c05a05fc8fc7"
 """Hash of hash_tables.py, for the same reason."""
@@ -123,27 +123,27 @@ def _roll(state, ring, count, width, leaving, token):
 
 
 @numba.njit(cache=True, nogil=True)
-def _scratch():
-    """Return room for the edges of one part, and for the last tokens and where they begin."""
-    edges = np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
-    return edges, np.zeros(_RING, dtype=np.uint64), np.zeros(_RING, dtype=np.int64)
+def _scratch(longest):
+    """Return room for the words of one part and their edges, and for the last tokens and where they begin."""
+    folded, edges = edges_scratch(longest, _PART_BYTES)
+    return folded, edges, np.zeros(_RING, dtype=np.uint64), np.zeros(_RING, dtype=np.int64)
 
 
 @numba.njit(cache=True, nogil=True)
 def _word_grams(data, start, end, text, widths, tables, everything, hits, short_hits):
     """Append text, n-gram, begin and end of each n-gram of words, in two widths, that ``tables`` hold, or of all."""
-    edges, ring, begins = _scratch()
+    folded, edges, ring, begins = _scratch(end - start)
     width, short_width = widths
     table, short_table = tables
     leaving, short_leaving = _power(width), _power(short_width)
     state, short_state, count, at = np.uint64(0), np.uint64(0), 0, start
     while at < end:
         stop = next_part(data, at, end, _PART_BYTES)
-        for i in range(find_edges(data, at, stop, edges)):
-            begin, until = edges[2 * i], edges[2 * i + 1]
+        for i in range(find_edges(data, at, stop, folded, edges)):
+            begin, until = at + edges[2 * i], at + edges[2 * i + 1]
             if data[begin] <= 57 and _is_number(data, begin, until):  # of word bytes only digits are 57 ("9") or less
                 continue
-            token = hash_word(data, begin, until)
+            token = hash_word(folded, edges[2 * i], edges[2 * i + 1])
             state = _roll(state, ring, count, width, leaving, token)
             short_state = _roll(short_state, ring, count, short_width, short_leaving, token)
             ring[count % _RING], begins[count % _RING] = token, begin
@@ -173,7 +173,7 @@ def _code_grams(data, start, end, text, kept_words, widths, tables, everything, 
         hits: list for the n-grams of tokens.
         shape_hits: list for the n-grams of their shape.
     """
-    edges, ring, begins = _scratch()
+    folded, edges, ring, begins = _scratch(end - start)
     shape_ring = np.zeros(_RING, dtype=np.uint64)
     width, shape_width = widths
     table, shape_table = tables
@@ -181,19 +181,18 @@ def _code_grams(data, start, end, text, kept_words, widths, tables, everything, 
     state, shape_state, count, at = np.uint64(0), np.uint64(0), 0, start
     literal, identifier = mix(_LITERAL), mix(_IDENTIFIER)
     while at < end:
-        stop = next_part(data, at, end, _PART_BYTES)
-        find_edges(data, at, stop, edges)
-        word = 0
+        stop, part, word = next_part(data, at, end, _PART_BYTES), at, 0
+        find_edges(data, at, stop, folded, edges)
         while at < stop:
             begin, byte = at, data[at]
             if byte <= 32:
                 at += 1
                 continue
             if is_word(byte):
-                while edges[2 * word] < at:  # passes the words of strings and comments, which were skipped
+                while part + edges[2 * word] < at:  # passes the words of strings and comments, which were skipped
                     word += 1
-                at = edges[2 * word + 1]
-                token = hash_word(data, begin, at)
+                at = part + edges[2 * word + 1]
+                token = hash_word(folded, edges[2 * word], edges[2 * word + 1])
                 shape = token
                 if 48 <= byte <= 57:
                     shape = literal
@@ -277,6 +276,8 @@ def word_hashes(data, offsets):
     """Return the hash of each whole text as one word."""
     hashes = np.empty(len(offsets) - 1, dtype=np.uint64)
     for text in range(len(offsets) - 1):
-        copy = padded(data, offsets[text], offsets[text + 1])
-        hashes[text] = hash_word(copy, 0, offsets[text + 1] - offsets[text])
+        size = offsets[text + 1] - offsets[text]
+        folded, edges = edges_scratch(size, size)
+        find_edges(padded(data, offsets[text], offsets[text + 1]), 0, size, folded, edges)
+        hashes[text] = hash_word(folded, 0, size)
     return hashes

@@ -20,38 +20,38 @@ def _is_spaceless(data, at, spaceless):
 
 
 @numba.njit(cache=True, nogil=True)
-def count_spaceless(data, offsets, spaceless):
-    """Return the characters of each document that a script without spaces writes; none of them has two bytes.
+def space_out(data, offsets, rows, spaceless):
+    """Return the documents with a character of a script without spaces: their rows, their bytes and their offsets.
+
+    A space is written behind each such character.
 
     Args:
         data: Bytes of many texts in UTF-8.
         offsets: Document ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
-        spaceless: For each code point below 2^16 whether its script writes no spaces.
+        rows: The documents to look at.
+        spaceless: For each code point below 2^16 whether its script writes no spaces; none of them has two bytes.
     """
-    counts = np.zeros(len(offsets) - 1, dtype=np.int64)
-    for document in range(len(counts)):
-        for at in range(offsets[document], offsets[document + 1]):
-            if data[at] >= _THREE_BYTES:
-                counts[document] += _is_spaceless(data, at, spaceless)
-    return counts
-
-
-@numba.njit(cache=True, nogil=True)
-def space_out(data, offsets, counts, spaceless):
-    """Return the bytes of all documents with a space behind each such character, and their offsets."""
-    bounds = np.zeros(len(offsets), dtype=np.int64)
-    bounds[1:] = np.cumsum(np.diff(offsets) + counts)
+    size = 0
+    for row in rows:
+        size += offsets[row + 1] - offsets[row]
+    found, bounds, count, to = rows.copy(), np.zeros(len(rows) + 1, dtype=np.int64), 0, 0
     # one byte more: a space is written behind a text's last character, needed or not
-    out, to, at = np.empty(bounds[-1] + 1, dtype=np.uint8), 0, offsets[0]
-    while at < offsets[-1]:
-        if data[at] < _THREE_BYTES:
-            out[to] = data[at]
-            to, at = to + 1, at + 1
-            continue
-        length = 4 if data[at] >= _FOUR_BYTES else 3
-        for place in range(length):
-            out[to + place] = data[at + place]
-        out[to + length] = _SPACE  # the next byte takes its place if none belongs here
-        to += length + _is_spaceless(data, at, spaceless)
-        at += length
-    return out, bounds
+    out = np.empty(size + size // 3 + 1, dtype=np.uint8)
+    for row in rows:
+        at, end = offsets[row], offsets[row + 1]
+        while at < end:
+            if data[at] < _THREE_BYTES:
+                out[to] = data[at]
+                to, at = to + 1, at + 1
+                continue
+            length = 4 if data[at] >= _FOUR_BYTES else 3
+            for place in range(length):
+                out[to + place] = data[at + place]
+            out[to + length] = _SPACE  # the next byte takes its place if none belongs here
+            to += length + _is_spaceless(data, at, spaceless)
+            at += length
+        if to - bounds[count] > end - offsets[row]:
+            found[count], count = row, count + 1
+            bounds[count] = to
+        to = bounds[count]
+    return found[:count], out[:to], bounds[: count + 1]

@@ -9,46 +9,54 @@ import numpy as np
 
 from codeft_assets.curation.kernels.words import (
     AT_ONCE,
-    READ_AHEAD,
+    edges_scratch,
     find_edges,
     hash_end,
     hash_rest,
     hash_start,
-    mix,
     next_part,
     padded,
     readable,
 )
 
-WORDS_KERNEL = "3cd5bf217994a116"
+WORDS_KERNEL = "220403d4d2216761"
 """Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
-_ONE, _WORD_BITS = np.uint64(1), np.uint64(64)
+_ONE, _SHIFT, _WORD_BITS = np.uint64(1), np.uint64(33), np.uint64(64)
+_FACTOR = np.uint64(0xFF51AFD7ED558CCD)  # MurmurHash3's: hashes of words are mixed already, their sum but once
 _ROTATION = 13  # bits; prime to 64, so that no two of 64 places in a shingle rotate alike
 _USUAL_WIDTH = 5
-_PART_BYTES = 1 << 14  # a part, its edges and its hashes stay in a core's second-level cache
+PART_BYTES = 1 << 14
+"""A part, its edges and its hashes stay in a core's second-level cache."""
 _STEP = 512  # shingles: 4 kB, an eighth of the first-level cache
 
 
 @numba.njit(cache=True, nogil=True)
-def _words(data, start, end, edges, out):
-    """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number.
+def hash_words(folded, edges, num_words, long_words, out):
+    """Write the hash of each word of a part to ``out``.
 
-    The first bytes of all words of a part are hashed before the rest of the few long ones: a branch for each word would
-    often be mispredicted.
+    The first bytes of all words are hashed before the rest of the few long ones: a branch for each word would often be
+    mispredicted.
     """
-    num_words, long_words = 0, edges[len(edges) // 2 :]
+    num_long = 0
+    for i in range(num_words):
+        out[i] = hash_start(folded, edges[2 * i], edges[2 * i + 1])
+        # written for every word, counted for long ones: a store costs less than a branch that is mispredicted
+        long_words[num_long] = i
+        num_long += edges[2 * i + 1] - edges[2 * i] > AT_ONCE
+    for i in long_words[:num_long]:
+        out[i] = hash_rest(folded, edges[2 * i], edges[2 * i + 1], out[i])
+    for i in range(num_words):
+        out[i] = hash_end(out[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _words(data, start, end, scratch, out):
+    """Write the hash of each word of ``data[start:end]`` to ``out`` and return their number."""
+    num_words, (folded, edges, long_words) = 0, scratch
     while start < end:
-        stop = next_part(data, start, end, _PART_BYTES)
-        num_found, num_long, found = find_edges(data, start, stop, edges), 0, out[num_words:]
-        for i in range(num_found):
-            found[i] = hash_start(data, edges[2 * i], edges[2 * i + 1])
-            # written for every word, counted for long ones: a store costs less than a branch that is mispredicted
-            long_words[num_long] = i
-            num_long += edges[2 * i + 1] - edges[2 * i] > AT_ONCE
-        for i in long_words[:num_long]:
-            found[i] = hash_rest(data, edges[2 * i], edges[2 * i + 1], found[i])
-        for i in range(num_found):
-            found[i] = hash_end(found[i])
+        stop = next_part(data, start, end, PART_BYTES)
+        num_found = find_edges(data, start, stop, folded, edges)
+        hash_words(folded, edges, num_found, long_words, out[num_words:])
         num_words += num_found
         start = stop
     return num_words
@@ -74,7 +82,7 @@ def _combine(out, num_words, width):
                 step[i] ^= (word << left) | (word >> right)
         for i in range(size):
             # never 0, which marks a free slot in a table; MinHash reads the upper half only
-            out[first + i] = mix(step[i]) | _ONE
+            out[first + i] = ((step[i] ^ (step[i] >> _SHIFT)) * _FACTOR) | _ONE
     return num_shingles
 
 
@@ -89,7 +97,7 @@ def combine(out, num_words, width):
 
 
 @numba.njit(cache=True, nogil=True)
-def shingle(data, start, end, width, edges, out):
+def shingle(data, start, end, width, scratch, out):
     """Write the hashes of all shingles of ``data[start:end]`` to ``out`` and return their number.
 
     Args:
@@ -97,20 +105,21 @@ def shingle(data, start, end, width, edges, out):
         start: where the text begins.
         end: where it ends.
         width: words a shingle.
-        edges: scratch, ``edges_scratch()``.
+        scratch: ``words_scratch`` for the longest of the texts.
         out: at least half as many places as the text has bytes, and one more.
     """
     if readable(data, end):
-        num_words = _words(data, start, end, edges, out)
+        num_words = _words(data, start, end, scratch, out)
     else:
-        num_words = _words(padded(data, start, end), 0, end - start, edges, out)
+        num_words = _words(padded(data, start, end), 0, end - start, scratch, out)
     return combine(out, num_words, width)
 
 
 @numba.njit(cache=True, nogil=True)
-def edges_scratch():
-    """Return room for the edges of the words of one part, and in its second half for the numbers of long words."""
-    return np.empty(2 * (_PART_BYTES + READ_AHEAD), dtype=np.int64)
+def words_scratch(longest):
+    """Return room for the folded bytes of a part, the edges of its words, and the numbers of its long words."""
+    folded, edges = edges_scratch(longest, PART_BYTES)
+    return folded, edges, np.empty(len(edges), dtype=np.int64)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -11,17 +11,19 @@ import numba
 import numpy as np
 
 from codeft_assets.curation.kernels.byte_classes import FNV_OFFSET, FNV_PRIME
-from codeft_assets.curation.kernels.words import READ_AHEAD, find_edges, next_part, padded, readable
+from codeft_assets.curation.kernels.shingles import PART_BYTES, hash_words, words_scratch
+from codeft_assets.curation.kernels.words import find_edges, load_word, lowest_bit, next_part, padded, readable
 
-WORDS_KERNEL = "3cd5bf217994a116"
-"""Hash of words.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+SHINGLES_KERNEL = "42788ba0850f1ccc"
+"""Hash of shingles.py: numba keeps compiled code until this file changes, and so it must when that one does."""
+WORDS_KERNEL = "220403d4d2216761"
+"""Hash of words.py, for the same reason."""
 BYTE_CLASSES_KERNEL = "319fb8d913221b2b"
 """Hash of byte_classes.py: numba freezes its values into these kernels."""
 PROSE, CODE, INDENTED = 0, 1, 2
 """What counts between words: nothing; operators and brackets; indentation, too."""
-_PART_BYTES = 1 << 14  # as in ``shingles``
 _NEWLINE, _TAB, _SPACE, _LONGEST_UNIT = 10, 9, 32, 8
-_SHIFT = np.uint64(32)
+_SHIFT, _SPACES = np.uint64(32), np.uint64(0x2020202020202020)
 _NO_COLUMN = -1
 _COUNTED = "<>=!+-*/%&|^~()[]:?"
 _BRACES = "{}"
@@ -43,6 +45,16 @@ _FACTOR = np.where(_COUNTS, FNV_PRIME, np.uint64(1)).astype(np.uint64)
 
 
 @numba.njit(cache=True, nogil=True)
+def _skip_spaces(data, at):
+    """Return the place of the first byte from ``at`` on that is no space, eight at a time."""
+    others = load_word(data, at) ^ _SPACES  # pyright: ignore[reportCallIssue]
+    while others == 0:
+        at += 8
+        others = load_word(data, at) ^ _SPACES  # pyright: ignore[reportCallIssue]
+    return at + (lowest_bit(others) >> 3)  # pyright: ignore[reportCallIssue]
+
+
+@numba.njit(cache=True, nogil=True)
 def _mark_gap(data, at, end, values, factors):
     """Return the hash of the bytes that count in ``data[at:end]``, and the column of its last line.
 
@@ -56,8 +68,9 @@ def _mark_gap(data, at, end, values, factors):
             mark = (mark ^ values[byte]) * factors[byte]
             last = byte if byte > _SPACE else last
             continue
-        column = 0
-        while at < end and (data[at] == _SPACE or data[at] == _TAB):
+        begin, at = at, _skip_spaces(data, at)
+        column = at - begin
+        while data[at] == _TAB or data[at] == _SPACE:  # a word is next at the latest
             column += 1 if data[at] == _SPACE else _LONGEST_UNIT
             at += 1
         column = _NO_COLUMN if _CONTINUES[last] else column
@@ -78,21 +91,22 @@ def _add_indentation(marks, lines, columns):
 
 
 @numba.njit(cache=True, nogil=True)
-def _mark_gaps(data, start, end, style, scratch, marks):
-    edges, lines, columns = scratch
+def _hash_and_mark(data, start, end, style, scratch, words, marks):
+    (folded, edges, long_words), lines, columns = scratch
     num_words, num_lines, last, values, factors = 0, 0, start, _VALUE[style], _FACTOR[style]
     while start < end:
-        stop = next_part(data, start, end, _PART_BYTES)
-        num_found = find_edges(data, start, stop, edges)
+        stop = next_part(data, start, end, PART_BYTES)
+        num_found = find_edges(data, start, stop, folded, edges)
+        hash_words(folded, edges, num_found, long_words, words[num_words:])
         for i in range(num_found):
-            begin = edges[2 * i]
+            begin = start + edges[2 * i]
             if begin - last == 1 and data[last] != _NEWLINE:  # as most gaps are
                 marks[num_words + i] = (FNV_OFFSET ^ values[data[last]]) * factors[data[last]]
             else:
                 marks[num_words + i], column = _mark_gap(data, last, begin, values, factors)
                 lines[num_lines], columns[num_lines] = num_words + i, column
                 num_lines += column != _NO_COLUMN
-            last = edges[2 * i + 1]
+            last = start + edges[2 * i + 1]
         num_words += num_found
         start = stop
     if style == INDENTED:
@@ -103,8 +117,8 @@ def _mark_gaps(data, start, end, style, scratch, marks):
 
 
 @numba.njit(cache=True, nogil=True)
-def mark_gaps(data, start, end, style, scratch, marks):
-    """Write the mark of what stands before each word of ``data[start:end]`` to ``marks``; return the number of words.
+def hash_and_mark(data, start, end, style, scratch, words, marks):
+    """Write the hash of each word of ``data[start:end]``, and the mark of what stands before it; return their number.
 
     Args:
         data: Bytes of many texts.
@@ -112,16 +126,16 @@ def mark_gaps(data, start, end, style, scratch, marks):
         end: Where it ends.
         style: ``CODE`` or ``INDENTED``.
         scratch: ``marks_scratch()`` for the longest of the texts.
-        marks: At least half as many places as the text has bytes, and one more.
+        words: At least half as many places as the text has bytes, and one more.
+        marks: As many.
     """
     if readable(data, end):
-        return _mark_gaps(data, start, end, style, scratch, marks)
-    return _mark_gaps(padded(data, start, end), 0, end - start, style, scratch, marks)
+        return _hash_and_mark(data, start, end, style, scratch, words, marks)
+    return _hash_and_mark(padded(data, start, end), 0, end - start, style, scratch, words, marks)
 
 
 @numba.njit(cache=True, nogil=True)
 def marks_scratch(longest):
-    """Return room for the edges of the words of one part, and for the lines of a text of ``longest`` bytes."""
+    """Return room for the words of one part, and for the lines of a text of ``longest`` bytes."""
     num_lines = longest // 2 + 2
-    edges = np.empty(_PART_BYTES + READ_AHEAD, dtype=np.int64)
-    return edges, np.empty(num_lines, dtype=np.int32), np.empty(num_lines, dtype=np.int32)
+    return words_scratch(longest), np.empty(num_lines, dtype=np.int32), np.empty(num_lines, dtype=np.int32)
