@@ -1,17 +1,18 @@
-"""Deduplication on shards: signatures a shard at a time, then clustering of all documents that pass.
+"""Deduplication on shards: signatures a shard at a time, then the clusters of all documents that pass.
 
-Invariant: of a document that takes part, clustering holds about 60 bytes; texts are read only of candidates, a shard at
-a time.
+Clustering is five stages of bounded units (``participants.py``, ``candidates.py``), the last of which deduplicates a
+group of linked documents at a time.
+
+Invariant: the clusters are those that one look at all documents would find, and no process holds a list of these.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,11 +22,32 @@ from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
 from codeft_assets.curation.dedup.minhash import MinHashParams, compute_signatures
 from codeft_assets.curation.dedup.pairs import Rows
 from codeft_assets.curation.report import StageReport
+from codeft_assets.stages.candidates import (
+    ALONE,
+    candidate_units,
+    candidates_stage,
+    component_units,
+    components_stage,
+    count_groups,
+    gather_candidates,
+    join_components,
+    link_documents,
+    link_units,
+    links_stage,
+)
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.texts import TextsByPlace, text_column
-from codeft_assets.store.engine import ShardResult, Stage
+from codeft_assets.stages.participants import (
+    ClusterInputs,
+    list_batches,
+    list_participants,
+    participant_units,
+    participants_stage,
+)
+from codeft_assets.stages.texts import text_column
+from codeft_assets.store.data_root import Store
+from codeft_assets.store.engine import ShardResult, Stage, Step, Unit
 from codeft_assets.store.files import write_file
-from codeft_assets.store.manifest import Shard
+from codeft_assets.store.manifest import Shard, combined_hash
 from codeft_assets.store.tables import Table
 
 _TWO_TO_64 = pl.Series([1 << 64], dtype=pl.UInt128)
@@ -43,11 +65,55 @@ def sign_documents(table: Table, shard: Shard, params: MinHashParams) -> Iterato
     yield ShardResult(rows=signed.to_arrow(), report=StageReport(num_in=signed.height, num_out=signed.height))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DedupTables:
+    """The tables that clustering writes, the last of which is its result."""
+
+    participants: Table
+    links: Table
+    components: Table
+    candidates: Table
+    clusters: Table
+
+    @classmethod
+    def of(cls, store: Store) -> DedupTables:
+        """Return those of a data root."""
+        return cls(**{name: store.table(f"dedup/{name}") for name in cls.__slots__})
+
+
+def clustering_version() -> str:
+    """Return the code version of all of clustering."""
+    return code_version_of(list_participants, link_documents, join_components, gather_candidates, cluster_group)
+
+
+def clustering_steps(
+    inputs: ClusterInputs, tables: DedupTables, params: DedupParams, priorities: Mapping[str, int]
+) -> Iterator[Step]:
+    """Yield the stages of clustering; the units of each are listed once the one before is committed.
+
+    Raises:
+        ValueError: signatures, scores or matches are of other documents.
+    """
+    participants, links, components = tables.participants, tables.links, tables.components
+    bands, max_documents = params.minhash.band_columns(), params.max_documents
+    batches = list_batches(inputs, max_documents)
+    units = participant_units(inputs, batches)
+    yield Step(function=list_participants, units=units, stage=participants_stage(), output=participants)
+    units = link_units(participants, bands, params.max_keys)
+    yield Step(function=link_documents, units=units, stage=links_stage(), output=links)
+    units = component_units(participants, links, batches, max_documents)
+    yield Step(function=join_components, units=units, stage=components_stage(max_documents), output=components)
+    units = candidate_units(participants, components, batches)
+    yield Step(function=gather_candidates, units=units, stage=candidates_stage(), output=tables.candidates)
+    units = group_units(tables, params, priorities)
+    yield Step(function=cluster_group, units=units, stage=clusters_stage(params, priorities), output=tables.clusters)
+
+
 def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
-    """Identify clustering; its inputs' hashes are part of the unit."""
+    """Identify the deduplication of a group; its candidates are part of the unit."""
     return Stage(
         name="dedup/clusters",
-        code_version=code_version_of(cluster_documents),
+        code_version=code_version_of(cluster_group),
         parameters={
             **{"threshold": params.threshold, "code_threshold": params.code_threshold},
             "priorities": dict(priorities),
@@ -55,88 +121,75 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
     )
 
 
+def group_units(tables: DedupTables, params: DedupParams, priorities: Mapping[str, int]) -> list[Unit]:
+    """Return one unit per group of components; the report of the first counts the documents that are in none, too."""
+    manifest = tables.candidates.manifest()
+    num_groups = count_groups(manifest.num_rows, params.max_documents)
+    num_alone = manifest.report.dropped.get(ALONE, 0)
+    units = []
+    for group in range(num_groups):
+        candidates = Group(candidates=tables.candidates, number=group, num_alone=0 if group else num_alone)
+        cache = SimilarityCache.of(tables.clusters, params.minhash, f"{group}-of-{num_groups}")
+        fingerprint = combined_hash((manifest.content_hash, f"{group} of {num_groups}"))
+        args = (candidates, cache, params, priorities)
+        units.append(Unit(name=f"group {group} of {num_groups}", fingerprint=fingerprint, args=args))
+    return units
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterInputs:
-    """The tables that clustering reads."""
+class Group:
+    """The candidates of some components: documents that are linked to no others."""
 
-    documents: list[Table]
-    signatures: Table
-    scores: Table
-    matches: Table
+    candidates: Table
+    number: int
+    num_alone: int
+    """Documents that are linked to none, to be counted."""
+
+    def read(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Yield the group's rows, shard by shard."""
+        for shard in self.candidates.manifest().shards:
+            yield self.candidates.read_part(shard, columns, where=("group", self.number))
 
 
-def cluster_documents(
-    inputs: ClusterInputs, cache: SimilarityCache, params: DedupParams, priorities: Mapping[str, int]
+def cluster_group(
+    group: Group, cache: SimilarityCache, params: DedupParams, priorities: Mapping[str, int]
 ) -> Iterator[ShardResult]:
-    """Find the duplicates among the documents that pass quality and decontamination."""
-    participants = pl.concat(_participants(inputs, priorities))
-    places = participants["place"].to_numpy()
-    texts = TextsByPlace(inputs.documents)
-
-    bands = _Bands(signatures=inputs.signatures, names=params.minhash.band_columns(), max_keys=params.max_keys)
-
-    def band_keys(band: int) -> npt.NDArray[np.uint64]:
-        return bands.keys(band)[places]
+    """Find the duplicates among the documents of a group."""
+    bands = params.minhash.band_columns()
+    parts = [pl.DataFrame(part) for part in group.read([*_GROUP_COLUMNS, *bands])]
+    listed = pl.concat(parts).with_columns(
+        _as_number(pl.col("document_id")),
+        _as_number(pl.col("content_hash")),
+        priority=pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32),
+    )
+    begins = np.cumsum([0, *(part.height for part in parts)])
+    del parts
 
     def read_texts(rows: Rows) -> Iterator[tuple[Rows, pa.Array]]:
-        return texts.batches(places[rows])
+        order = np.argsort(rows, kind="stable")
+        bounds = np.searchsorted(rows[order], begins)
+        for number, part in enumerate(group.read(["text"])):
+            positions = order[bounds[number] : bounds[number + 1]]
+            if len(positions):
+                yield positions, text_column(part.take(pa.array(rows[positions] - begins[number])))
 
-    found = deduplicate(participants.drop("place"), band_keys, read_texts, params, cache.read())
+    keys = listed.select(bands)
+    found = deduplicate(
+        listed.drop(bands), lambda band: keys[bands[band]].to_numpy(), read_texts, params, cache.read()
+    )
     cache.write(found.similarities)
     named = found.clusters.with_columns(
         _as_hex(found.clusters[name]).alias(name) for name in ("document_id", "representative_id")
     )
-    yield ShardResult(rows=named.to_arrow(), report=found.report)
+    counts = found.report
+    report = replace(counts, num_in=counts.num_in + group.num_alone, num_out=counts.num_out + group.num_alone)
+    yield ShardResult(rows=named.to_arrow(), report=report)
 
 
-def _participants(inputs: ClusterInputs, priorities: Mapping[str, int]) -> Iterator[pl.DataFrame]:
-    """Yield of each shard the documents that take part, ids and hashes as numbers, and their place among all."""
-    matched = inputs.matches.read(["document_id"])["document_id"].unique()
-    priority = pl.col("source").replace_strict(dict(priorities), return_dtype=pl.Int32)
-    place = 0
-    for documents, signed, scored in _aligned_shards(inputs):
-        yield (
-            pl.concat([documents, signed, scored], how="horizontal")
-            .lazy()
-            .with_columns(place=pl.int_range(place, place + documents.height, dtype=pl.UInt32))
-            .filter(pl.col("drop_reason").is_null() & ~pl.col("document_id").is_in(matched.implode()))
-            .select(
-                _as_number(pl.col("document_id").str.decode("hex")),
-                _as_number(pl.col("content_hash").cast(pl.Binary)),
-                *("language", priority.alias("priority"), "educational_value", "num_chars"),
-                *("num_shingles", "shingle_sum", "place"),
-            )
-            .collect()
-        )
-        place += documents.height
-
-
-def _aligned_shards(inputs: ClusterInputs) -> Iterator[tuple[pl.DataFrame, ...]]:
-    """Yield the shards of documents with their signatures and scores, all by the same rows.
-
-    Raises:
-        ValueError: signatures or scores are of other documents.
-    """
-    shards = [(table, shard) for table in inputs.documents for shard in table.manifest().shards]
-    derived = [
-        (inputs.signatures, ["document_id", "content_hash", "num_shingles", "shingle_sum"]),
-        (inputs.scores, ["document_id", "drop_reason", "educational_value"]),
-    ]
-    columns = [[_read(table, shard, names) for shard in table.manifest().shards] for table, names in derived]
-    for number, (table, shard) in enumerate(shards):
-        documents = _read(table, shard, ["document_id", "source", "language", "num_chars"]).collect()
-        others = [found[number].collect() if number < len(found) else documents.clear() for found in columns]
-        for other, (made, _) in zip(others, derived, strict=True):
-            if not other["document_id"].equals(documents["document_id"]):
-                raise ValueError(
-                    f"table {made.key!r} holds other documents than {table.key!r} in shard {shard.path}; materialize "
-                    f"the asset {made.key!r} again, then this one"
-                )
-        yield documents, *(other.drop("document_id") for other in others)
-
-
-def _read(table: Table, shard: Shard, columns: list[str]) -> pl.LazyFrame:
-    return table.scan_shard(shard).select(columns)
+_GROUP_COLUMNS = [
+    *("document_id", "content_hash", "source", "language", "educational_value", "num_chars"),
+    *("num_shingles", "shingle_sum"),
+]
 
 
 def _as_number(sixteen_bytes: pl.Expr) -> pl.Expr:
@@ -152,23 +205,6 @@ def _as_hex(numbers: pl.Series) -> pl.Series:
     return pl.Series(sixteen_bytes).bin.encode("hex")
 
 
-@dataclass(slots=True, kw_only=True)
-class _Bands:
-    """Band keys of all documents, asked for in order: as many bands are read at a time as ``max_keys`` allows."""
-
-    signatures: Table
-    names: list[str]
-    max_keys: int
-    _held: pl.DataFrame = field(default_factory=pl.DataFrame)
-
-    def keys(self, band: int) -> npt.NDArray[np.uint64]:
-        if self.names[band] not in self._held.columns:
-            self._held = pl.DataFrame()  # before the next are read
-            at_a_time = max(self.max_keys // max(self.signatures.manifest().num_rows, 1), 1)
-            self._held = self.signatures.read(self.names[band : band + at_a_time])
-        return self._held[self.names[band]].to_numpy()
-
-
 @dataclass(frozen=True, slots=True)
 class SimilarityCache:
     """Similarities of pairs that earlier runs verified, beside the clusters' table; a lost cache is computed again."""
@@ -177,13 +213,15 @@ class SimilarityCache:
     version: str
     """Of code and parameters: the similarity of other shingles is another."""
 
+    group: str
+
     @classmethod
-    def of(cls, clusters: Table, params: MinHashParams) -> SimilarityCache:
-        """Return the cache beside ``clusters`` of the present code and ``params``."""
-        return cls(clusters, xxhash.xxh3_64_hexdigest(f"{code_version_of(cluster_documents)} {params}"))
+    def of(cls, clusters: Table, params: MinHashParams, group: str) -> SimilarityCache:
+        """Return the cache beside ``clusters`` of the present code, ``params`` and a group of components."""
+        return cls(clusters, xxhash.xxh3_64_hexdigest(f"{code_version_of(cluster_group)} {params}"), group)
 
     def _path(self) -> str:
-        return self.clusters.path(f"similarities-{self.version}.parquet")
+        return self.clusters.path(f"similarities-{self.version}-{self.group}.parquet")
 
     def read(self) -> pl.DataFrame | None:
         """Return the similarities, None if there are none that can be trusted."""

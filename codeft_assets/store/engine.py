@@ -53,9 +53,21 @@ class ShardResult:
     rows: pa.Table
     report: StageReport
     rejects: pa.Table | None = None
+    in_parts: bool = False
+    """The shard is read in parts, by ``Table.read_part``."""
 
 
 ShardFunction = Callable[..., Iterator[ShardResult]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One stage of several that follow each other."""
+
+    function: ShardFunction
+    units: Sequence[Unit]
+    stage: Stage
+    output: Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +198,8 @@ def _write_shards(results: Iterable[ShardResult], unit: Unit, output: Table, fin
     shards, rejects, reports = [], [], []
     for part, result in enumerate(results):
         name = f"{fingerprint}-{part:05d}.parquet"
-        shards.append(output.write_shard(f"shards/{name}", result.rows, unit=unit.name))
+        shard = output.write_shard(f"shards/{name}", result.rows, unit=unit.name, in_parts=result.in_parts)
+        shards.append(shard)
         if result.rejects is not None and result.rejects.num_rows:
             rejects.append(output.write_shard(f"rejects/{name}", result.rejects, unit=unit.name))
         reports.append(result.report)

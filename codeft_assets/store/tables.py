@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
@@ -102,6 +103,33 @@ class Table:
         places = rows - begins[group_of_row] + (np.cumsum(sizes[groups]) - sizes[groups])[group_of_row]
         return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
 
+    def read_part(self, shard: Shard, columns: Sequence[str], where: tuple[str, int] | None = None) -> pa.Table:
+        """Return some columns of a shard that was written ``in_parts``; no other bytes of it are read.
+
+        Args:
+            shard: The shard.
+            columns: Which columns.
+            where: A column by which its rows are sorted, and the value that they have in it; None for all rows.
+
+        Raises:
+            CorruptShardError: the file is gone, or the sum of a page that is read is wrong.
+        """
+        try:
+            with self.filesystem.open(self.path(shard.path), "rb") as opened:
+                file = pq.ParquetFile(opened, page_checksum_verification=True)
+                if where is None:
+                    return file.read(list(columns))
+                name, value = where
+                number = file.schema_arrow.get_field_index(name)
+                bounds = [file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)]
+                groups = [group for group, found in enumerate(bounds) if found and found.min <= value <= found.max]
+                rows = file.read_row_groups(groups, list(dict.fromkeys([name, *columns])))
+        except FileNotFoundError as error:
+            raise self._gone(shard) from error
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(shard, str(error)) from error
+        return rows.filter(pc.equal(rows[name], value)).select(list(columns))
+
     def _checked_bytes(self, shard: Shard) -> bytes:
         try:
             data = self._read_bytes(shard.path)
@@ -117,11 +145,13 @@ class Table:
 
     def _compare(self, shard: Shard, found: str) -> None:
         if found != shard.content_hash:
-            raise CorruptShardError(
-                f"table {self.key!r}: shard {shard.path} hashes to {found}, its manifest says {shard.content_hash}; "
-                f"delete the file {self.path(shard.path)} and materialize the asset {self.key!r} again: only its "
-                f"rows are computed again"
-            )
+            raise self._damaged(shard, f"hashes to {found}, its manifest says {shard.content_hash}")
+
+    def _damaged(self, shard: Shard, finding: str) -> CorruptShardError:
+        return CorruptShardError(
+            f"table {self.key!r}: shard {shard.path} {finding}; delete the file {self.path(shard.path)} and "
+            f"materialize the asset {self.key!r} again: only its rows are computed again"
+        )
 
     def scan(self, *, rejects: bool = False) -> pl.LazyFrame:
         """Return the table's rows (or its rejects) lazily, in the manifest's order.
@@ -158,13 +188,19 @@ class Table:
         lazy = self.scan()
         return (lazy if columns is None else lazy.select(columns)).collect()
 
-    def write_shard(self, relative: str, rows: pa.Table, *, unit: str) -> Shard:
-        """Write ``rows`` as one zstd parquet file that appears complete or not at all."""
+    def write_shard(self, relative: str, rows: pa.Table, *, unit: str, in_parts: bool = False) -> Shard:
+        """Write ``rows`` as one zstd parquet file that appears complete or not at all.
+
+        ``in_parts`` gives every page a sum, for ``read_part``.
+        """
         buffer = io.BytesIO()
         # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
         rows = rows.combine_chunks()
         rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
-        pq.write_table(rows, buffer, compression="zstd", compression_level=3, row_group_size=rows_per_group)
+        how = {"compression": "zstd", "row_group_size": rows_per_group}
+        # tables between stages hold hashes: level 1 without dictionaries takes half the CPU, and as many bytes
+        how |= {"compression_level": 1, "use_dictionary": False} if in_parts else {"compression_level": 3}
+        pq.write_table(rows, buffer, write_page_checksum=in_parts, **how)
         data = buffer.getvalue()
         write_file(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)

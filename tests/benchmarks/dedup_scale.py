@@ -36,16 +36,10 @@ from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.kernels.buckets import choose_representatives
 from codeft_assets.curation.report import StageReport
-from codeft_assets.stages.dedup import (
-    ClusterInputs,
-    SimilarityCache,
-    cluster_documents,
-    clusters_stage,
-    sign_documents,
-    signatures_stage,
-)
+from codeft_assets.stages.dedup import DedupTables, clustering_steps, sign_documents, signatures_stage
+from codeft_assets.stages.participants import ClusterInputs
 from codeft_assets.store.data_root import Store
-from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8
@@ -136,7 +130,7 @@ def score_all(table, shard):
     yield ShardResult(rows=rows.to_arrow(), report=StageReport(num_in=rows.height, num_out=rows.height))
 
 
-def no_matches():
+def no_matches(table, shard):
     yield ShardResult(
         rows=pa.table({"document_id": pa.array([], pa.string())}), report=StageReport(num_in=0, num_out=0)
     )
@@ -149,9 +143,8 @@ def write_tables(store, units_of_source):
         map_shards(function, units, table, stage=Stage(name="documents", code_version="1"))
     scored = Stage(name="quality/scores", code_version="1")
     map_shards(score_all, table_units(tables), store.table("quality/scores"), stage=scored)
-    nothing = [Unit(name="none", fingerprint="none", args=())]
     matched = Stage(name="decontamination/matches", code_version="1")
-    map_shards(no_matches, nothing, store.table("decontamination/matches"), stage=matched)
+    map_shards(no_matches, table_units(tables), store.table("decontamination/matches"), stage=matched)
 
 
 def write_synthetic_tables(folder, num_documents):
@@ -181,11 +174,9 @@ def cluster(folder):
         scores=store.table("quality/scores"),
         matches=store.table("decontamination/matches"),
     )
-    output = store.table("dedup/clusters")
-    cache = SimilarityCache.of(output, PARAMS.minhash)
-    read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
-    units = whole_unit("all documents", read, inputs, cache, PARAMS, PRIORITIES)
-    return map_shards(cluster_documents, units, output, stage=clusters_stage(PARAMS, PRIORITIES))
+    for step in clustering_steps(inputs, DedupTables.of(store), PARAMS, PRIORITIES):
+        run = map_shards(step.function, step.units, step.output, stage=step.stage)
+    return run
 
 
 def run_stage(folder, part):

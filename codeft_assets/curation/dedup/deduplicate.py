@@ -52,6 +52,12 @@ class DedupParams:
     code_threshold: float = 0.8
     """The same of two programs: pre- and postorder in 100 words share 0.7 to 0.8 of them."""
     max_keys: int = MAX_KEYS
+    """Band keys that a process holds at a time; with ``max_documents`` it bounds memory, and changes no result."""
+
+    @property
+    def max_documents(self) -> int:
+        """Documents that a process holds at a time: one takes about as much memory as 32 keys."""
+        return max(self.max_keys // 32, 1)
 
     def __post_init__(self) -> None:
         if not 0 < min(self.threshold, self.code_threshold) <= max(self.threshold, self.code_threshold) <= 1:

@@ -61,6 +61,36 @@ def _find(table, keys, key):
 
 
 @numba.njit(cache=True, nogil=True)
+def _group_bits(num_keys, part_bits):
+    """Return the bits below a part's that divide its keys into groups of a cache's size."""
+    group_bits = 0
+    while num_keys >> (part_bits + group_bits) > 1 << (_GROUP_BITS + 1):
+        group_bits += 1
+    return group_bits
+
+
+@numba.njit(cache=True, nogil=True)
+def bucket_links(keys):
+    """Return each row whose key a row before it has, and the first of these rows."""
+    keys, places, bounds = _grouped(keys, 0, 0, _group_bits(len(keys), 0))
+    table = np.empty(table_size(np.max(np.diff(bounds)), _SMALLEST_TABLE), dtype=np.int32)
+    later, first = np.empty((2, len(keys)), dtype=np.uint32)
+    count = 0
+    for group in range(len(bounds) - 1):
+        begin, end = bounds[group], bounds[group + 1]
+        slots = table[: table_size(end - begin, _SMALLEST_TABLE)]
+        slots[:] = _NONE
+        for i in range(end - begin):
+            at = _find(slots, keys[begin:end], keys[begin + i])
+            if slots[at] == _NONE:
+                slots[at] = i
+                continue
+            later[count], first[count] = places[begin + i], places[begin + slots[at]]
+            count += 1
+    return later[:count].copy(), first[:count].copy()
+
+
+@numba.njit(cache=True, nogil=True)
 def bucket_pairs(keys, part, part_bits):
     """Return pairs of rows that share a key whose upper ``part_bits`` are ``part``; ``later << 32 | earlier`` each.
 
@@ -68,10 +98,7 @@ def bucket_pairs(keys, part, part_bits):
     first and the one before it: linear in the bucket's size, so that a key shared by 10^5 rows costs 2 x 10^5 pairs
     and not 5 x 10^9.
     """
-    group_bits = 0
-    while len(keys) >> (part_bits + group_bits) > 1 << (_GROUP_BITS + 1):
-        group_bits += 1
-    keys, places, bounds = _grouped(keys, part, part_bits, group_bits)
+    keys, places, bounds = _grouped(keys, part, part_bits, _group_bits(len(keys), part_bits))
     longest = np.max(np.diff(bounds))
     table = np.empty(table_size(longest, _SMALLEST_TABLE), dtype=np.int32)
     # Of each row the one before it in its bucket; of each bucket, by its first row, its last row and its size.
