@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order,
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins.errors import UpstreamError
 from codeft_assets.sources import SOURCES
-from codeft_assets.store.engine import ShardFunction, Stage, StageRun, Unit, map_shards
+from codeft_assets.store.engine import ShardFunction, Stage, StageRun, Step, Unit, map_shards
 from codeft_assets.store.manifest import Manifest
 from codeft_assets.store.tables import Table
 
@@ -46,23 +46,41 @@ def run_stage(  # noqa: PLR0913  the stage and its callbacks
 ) -> tuple[Table, StageRun]:
     """Run the stage of the asset that is being materialized and return its table and the run's costs."""
     table = workspace.store.table("/".join(context.asset_key.path))
+    step = Step(function=function, units=units, stage=stage, output=table)
+    return table, _run_step(context, workspace, step, accept, settle and partial(settle, table))
+
+
+def run_steps(context: dg.AssetExecutionContext, workspace: Workspace, steps: Iterator[Step]) -> tuple[Table, StageRun]:
+    """Run stages that follow each other; return the table of the last, which is the asset's, and its costs."""
+    with explained_failures():
+        done = [(step.output, _run_step(context, workspace, step)) for step in steps]
+    return done[-1]
+
+
+def _run_step(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    step: Step,
+    accept: Callable[[Manifest], None] | None = None,
+    settle: Callable[[Manifest], Manifest] | None = None,
+) -> StageRun:
     with explained_failures():
         run = map_shards(
-            function,
-            units,
-            table,
-            stage=stage,
+            step.function,
+            step.units,
+            step.output,
+            stage=step.stage,
             executor=workspace.start_executor,
             on_progress=LoggedProgress(context.log),
             accept=accept,
-            settle=settle and partial(settle, table),
+            settle=settle,
         )
     report = run.manifest.report
     context.log.info(
-        f"{table.key}: {report.num_in:,} in, {report.num_out:,} out, dropped {dict(report.dropped)}; "
+        f"{step.output.key}: {report.num_in:,} in, {report.num_out:,} out, dropped {dict(report.dropped)}; "
         f"{run.num_run} units run, {run.num_skipped} reused, {run.seconds:.2f} s"
     )
-    return table, run
+    return run
 
 
 def result(table: Table, run: StageRun, metadata: dict[str, Any]) -> dg.MaterializeResult:

@@ -184,7 +184,16 @@ def gather_candidates(batch: Batch, linked: _Linked) -> Iterator[ShardResult]:
     num_alone = every.num_rows - rows.height
     dropped = {ALONE: num_alone} if num_alone else {}
     nothing = rows.clear().drop("shard", "row").with_columns(text=pl.lit("", pl.String))
-    yield ShardResult(rows=nothing.to_arrow(), report=StageReport(num_in=num_alone, num_out=0, dropped=dropped), in_parts=True)
+    yield ShardResult(
+        rows=nothing.to_arrow(), report=StageReport(num_in=num_alone, num_out=0, dropped=dropped), in_parts=True
+    )
+
+
+def linked_documents(candidates: Table, columns: list[str]) -> pl.DataFrame:
+    """Return ``document_id`` in hex and ``columns`` of all documents that are in a component."""
+    shards = candidates.manifest().shards
+    parts = [pl.DataFrame(candidates.read_part(shard, ["document_id", *columns])) for shard in shards]
+    return pl.concat(parts).with_columns(pl.col("document_id").bin.encode("hex"))
 
 
 def _in_bounded_parts(batch: Batch, rows: pl.DataFrame) -> Iterator[ShardResult]:

@@ -14,6 +14,7 @@ from codeft_assets.curation.corpus.mixture import Mixture, plan_mixture
 from codeft_assets.curation.corpus.redact import find_suspects, redact_all
 from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.report import StageReport
+from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.texts import all_documents
 from codeft_assets.store.engine import ShardResult, Stage
@@ -42,7 +43,7 @@ def plan_documents(
 
     Args:
         tables: The documents.
-        inputs: The tables ``scores``, ``matches``, ``signatures`` and ``clusters``; with ``selection`` only the
+        inputs: The tables ``scores``, ``matches``, ``candidates`` and ``clusters``; with ``selection`` only the
             instruct documents that it selected are planned.
         plan: Shares, budget, phases and seed.
         weights: Relative weight of each source within its domain.
@@ -51,11 +52,8 @@ def plan_documents(
     scores = inputs["scores"].read(["document_id", "drop_reason", "educational_value"])
     passing = ledger.documents_passing(listed, scores, inputs["matches"].read(["document_id"]))
     clusters = inputs["clusters"].read(["document_id", "representative_id"])
-    signed = inputs["signatures"].read().join(passing.select("document_id"), on="document_id", how="semi")
-    bands = [column for column in signed.columns if column.startswith("band_")]
-    grouped = passing.join(clusters, on="document_id", how="anti").join(
-        group_near_duplicates(signed, clusters, bands), on="document_id"
-    )
+    linked = linked_documents(inputs["candidates"], ["component"])
+    grouped = group_near_duplicates(passing.join(clusters, on="document_id", how="anti"), linked)
     is_alone = ~pl.col("document_id").is_in(clusters["representative_id"].implode())
     wanted = grouped.with_columns(is_alone=is_alone)
     if "selection" in inputs:

@@ -174,9 +174,7 @@ def cluster_group(
                 yield positions, text_column(part.take(pa.array(rows[positions] - begins[number])))
 
     keys = listed.select(bands)
-    found = deduplicate(
-        listed.drop(bands), lambda band: keys[bands[band]].to_numpy(), read_texts, params, cache.read()
-    )
+    found = deduplicate(listed.drop(bands), lambda band: keys[bands[band]].to_numpy(), read_texts, params, cache.read())
     cache.write(found.similarities)
     named = found.clusters.with_columns(
         _as_hex(found.clusters[name]).alias(name) for name in ("document_id", "representative_id")

@@ -158,4 +158,3 @@ def _with_short_ids(rows: pl.DataFrame) -> pl.DataFrame:
         content,
         *(pl.when(is_short).then(first_half).otherwise(name).alias(name) for name in bands),
     )
-

@@ -121,7 +121,9 @@ class Table:
                     return file.read(list(columns))
                 name, value = where
                 number = file.schema_arrow.get_field_index(name)
-                bounds = [file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)]
+                bounds = [
+                    file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)
+                ]
                 groups = [group for group, found in enumerate(bounds) if found and found.min <= value <= found.max]
                 rows = file.read_row_groups(groups, list(dict.fromkeys([name, *columns])))
         except FileNotFoundError as error:
@@ -197,10 +199,12 @@ class Table:
         # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
         rows = rows.combine_chunks()
         rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
-        how = {"compression": "zstd", "row_group_size": rows_per_group}
-        # tables between stages hold hashes: level 1 without dictionaries takes half the CPU, and as many bytes
-        how |= {"compression_level": 1, "use_dictionary": False} if in_parts else {"compression_level": 3}
-        pq.write_table(rows, buffer, write_page_checksum=in_parts, **how)
+        if in_parts:  # between stages, mostly hashes: no codec makes them smaller, no dictionary finds one twice
+            codecs = {field.name: "zstd" if _is_text(field.type) else "none" for field in rows.schema}
+            how = {"compression": codecs, "use_dictionary": False, "write_page_checksum": True}
+        else:
+            how = {"compression": "zstd", "compression_level": 3}
+        pq.write_table(rows, buffer, row_group_size=rows_per_group, **how)
         data = buffer.getvalue()
         write_file(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
@@ -296,6 +300,10 @@ def arrow_memory(data: bytes) -> pa.Buffer:
     buffer = pa.allocate_buffer(len(data))
     memoryview(buffer).cast("B")[:] = data
     return buffer
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _parse_hash(history_path: str) -> str:

@@ -10,22 +10,23 @@ from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
 from codeft_assets.defs.launchpad import Settings
-from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, run_steps
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.differences import differences
 from codeft_assets.defs.web_ui.plots import histogram, stacked_bars
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
+from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.dedup import (
-    ClusterInputs,
-    SimilarityCache,
-    cluster_documents,
-    clusters_stage,
+    DedupTables,
+    clustering_steps,
+    clustering_version,
     sign_documents,
     signatures_stage,
 )
-from codeft_assets.stages.texts import all_documents, read_texts
-from codeft_assets.store.engine import table_units, whole_unit
+from codeft_assets.stages.participants import ClusterInputs
+from codeft_assets.stages.texts import read_texts
+from codeft_assets.store.engine import table_units
 from codeft_assets.store.tables import Table
 
 PRIORITIES = {name: source.priority for name, source in SOURCES.items()}
@@ -86,7 +87,7 @@ class DedupConfig(Settings):
     group_name="dedup",
     kinds={"parquet", "numba"},
     owners=OWNERS,
-    code_version=clusters_stage(DedupParams(), PRIORITIES).code_version,
+    code_version=clustering_version(),
     automation_condition=on_stage_change(),
 )
 def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: Workspace) -> dg.MaterializeResult:
@@ -105,11 +106,8 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
         scores=store.table("quality/scores"),
         matches=store.table("decontamination/matches"),
     )
-    cache = SimilarityCache.of(store.table("dedup/clusters"), params.minhash)
-    read = [*inputs.documents, inputs.signatures, inputs.scores, inputs.matches]
-    units = whole_unit("all documents", read, inputs, cache, params, PRIORITIES)
-    stage = clusters_stage(params, PRIORITIES)
-    table, run = run_stage(context, workspace, cluster_documents, units, stage)
+    written = DedupTables.of(store)
+    table, run = run_steps(context, workspace, clustering_steps(inputs, written, params, PRIORITIES))
     frame = table.read()
     near = frame.filter(pl.col("kind") == "near_duplicate")
     return result(
@@ -117,7 +115,9 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
         run,
         {
             "pairs_between_sources": stacked_bars(
-                _by_source(frame, tables), title="duplicates by source and by the source kept", unit="documents"
+                _by_source(frame, written.candidates),
+                title="duplicates by source and by the source kept",
+                unit="documents",
             ),
             "jaccard": histogram(near["jaccard"].to_list(), title="similarity of near duplicates", unit="Jaccard"),
             "preview": _pairs_preview(_samples(near), tables),
@@ -132,8 +132,8 @@ def _samples(near: pl.DataFrame) -> pl.DataFrame:
     return ordered[sorted({0, 1, ordered.height // 2} & set(range(ordered.height)))]
 
 
-def _by_source(frame: pl.DataFrame, tables: list[Table]) -> dict[str, dict[str, float]]:
-    source = all_documents(tables, ["document_id", "source"])
+def _by_source(frame: pl.DataFrame, candidates: Table) -> dict[str, dict[str, float]]:
+    source = linked_documents(candidates, ["source"])
     named = frame.join(source, on="document_id").join(
         source.rename({"document_id": "representative_id", "source": "kept"}), on="representative_id"
     )

@@ -13,7 +13,7 @@ from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDAT
 from codeft_assets.curation.corpus.searched import adopt_shares
 from codeft_assets.curation.documents import FORMATS
 from codeft_assets.defs.assets.decontamination import matches
-from codeft_assets.defs.assets.dedup import clusters, signatures
+from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_stage_change
 from codeft_assets.defs.launchpad import FormatName, Settings
@@ -31,7 +31,7 @@ SAMPLE_TOKEN_BUDGET = 1_800_000
 INPUTS = {
     "scores": "quality/scores",
     "matches": "decontamination/matches",
-    "signatures": "dedup/signatures",
+    "candidates": "dedup/candidates",
     "clusters": "dedup/clusters",
 }
 
@@ -100,7 +100,7 @@ def adopted(plan: Mixture, workspace: Workspace) -> tuple[Mixture, dict[str, flo
 
 @dg.asset(
     key=["corpus", "mixture_plan"],
-    deps=[*document_keys(), scores, matches, signatures, clusters],
+    deps=[*document_keys(), scores, matches, clusters],
     group_name="corpus",
     kinds={"parquet"},
     owners=OWNERS,
