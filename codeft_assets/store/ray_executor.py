@@ -10,6 +10,8 @@ import functools
 import logging
 import os
 import socket
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +25,10 @@ import xxhash
 
 MAX_TRIES = 3
 """Of a unit that raises or whose worker dies. Without a bound, Marin looped over one bad shard (#4575)."""
+SLOW_FACTOR, SLOW_SECONDS = 3, 10
+"""A unit that takes so many times its siblings' median, and so long, is begun a second time where a CPU is idle
+(MapReduce's backup tasks, OSDI 2004, section 3.6)."""
+_LOOK_SECONDS = 1
 _OBJECT_STORE_BYTES = 100 * 2**20
 """Of the cluster that this process starts; Ray's own default is 30 % of the memory."""
 _CONNECT_SECONDS = 10
@@ -36,6 +42,9 @@ class _Call:
     def __init__(self, name: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.name, self.function, self.args = name, function, args
         self.num_failures = 0
+        self.begun = 0.0
+        """When its last copy was submitted."""
+        self.is_copied = False
 
 
 class _RayExecutor:
@@ -44,6 +53,7 @@ class _RayExecutor:
         self._task = ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(run_checked)
         self._waiting: deque[_Call] = deque()
         self._running: dict[Any, _Call] = {}
+        self._seconds: list[float] = []
 
     def submit(self, name: str, function: Callable[..., Any], *args: Any) -> None:
         self._waiting.append(_Call(name, function, args))
@@ -51,14 +61,18 @@ class _RayExecutor:
     def as_completed(self) -> Iterator[tuple[str, Any]]:
         try:
             while self._start_waiting():
-                (ended,), _ = self._ray.wait(list(self._running), num_returns=1)
-                call = self._running.pop(ended)
-                try:
-                    result = self._ray.get(ended)
-                except self._ray.exceptions.RayError as error:
-                    self._try_again(call, error)
-                else:
-                    yield call.name, result
+                ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
+                self._copy_stragglers()
+                for reference in ended:
+                    call = self._running.pop(reference)
+                    try:
+                        result = self._ray.get(reference)
+                    except self._ray.exceptions.RayError as error:
+                        self._try_again(call, error)
+                    else:
+                        self._seconds.append(time.monotonic() - call.begun)
+                        self._end_copies(call)
+                        yield call.name, result
         except Exception:
             if self._running:  # they commit what they finish
                 self._ray.wait(list(self._running), num_returns=len(self._running))
@@ -66,12 +80,34 @@ class _RayExecutor:
 
     def _start_waiting(self) -> bool:
         """Keep two calls per CPU in Ray: one runs, the next is there when it ends. False when none is left."""
-        room = 2 * max(1, int(self._ray.cluster_resources().get("CPU", 0)))
-        while self._waiting and len(self._running) < room:
-            call = self._waiting.popleft()
-            task = self._task.options(name=call.name)
-            self._running[task.remote(environment_hash(), call.function, *call.args)] = call
+        while self._waiting and len(self._running) < 2 * self._num_cpus():
+            self._begin(self._waiting.popleft())
         return bool(self._running)
+
+    def _num_cpus(self) -> int:
+        return max(1, int(self._ray.cluster_resources().get("CPU", 0)))
+
+    def _begin(self, call: _Call) -> None:
+        call.begun = time.monotonic()
+        task = self._task.options(name=call.name)
+        self._running[task.remote(environment_hash(), call.function, *call.args)] = call
+
+    def _copy_stragglers(self) -> None:
+        """Begin slow calls a second time on CPUs that have nothing else to do: the first copy that ends counts."""
+        if self._waiting or not self._seconds:
+            return
+        slow = max(SLOW_FACTOR * statistics.median(self._seconds), SLOW_SECONDS)
+        for call in list(self._running.values()):
+            seconds = time.monotonic() - call.begun
+            if seconds > slow and not call.is_copied and len(self._running) < self._num_cpus():
+                _log.warning("unit %s takes %.0f s and is begun a second time", call.name, seconds)
+                call.is_copied = True
+                self._begin(call)
+
+    def _end_copies(self, call: _Call) -> None:
+        for reference in [reference for reference, other in self._running.items() if other is call]:
+            del self._running[reference]
+            self._ray.cancel(reference, force=True)
 
     def _try_again(self, call: _Call, error: Any) -> None:
         """Queue the call again; a lost node is nobody's fault, everything else is bounded.
@@ -80,6 +116,8 @@ class _RayExecutor:
             Exception: the call's own, after ``MAX_TRIES``.
             RuntimeError: its worker died in each of ``MAX_TRIES``.
         """
+        if call in self._running.values():
+            return  # its copy decides
         exceptions = self._ray.exceptions
         node_is_lost = isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError)
         call.num_failures += not node_is_lost

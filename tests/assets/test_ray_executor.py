@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from codeft_assets.store import ray_executor
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
@@ -67,6 +68,13 @@ def wait_at_fourth(number, log):
         import ray
 
         Path(f"{log}.waiting").write_text(ray.get_runtime_context().get_node_id())
+        signal.pause()
+    yield from double(number, log)
+
+
+def hang_once(number, log):
+    """The first to come to the fourth unit never ends."""
+    if number == 4 and once(f"{log}.hung"):
         signal.pause()
     yield from double(number, log)
 
@@ -138,8 +146,17 @@ def test_a_unit_that_kills_its_workers_is_named_and_the_others_are_kept(cluster,
     assert calls(log) == [1, 2, 3, 4, 5]
 
 
+def test_a_unit_that_hangs_is_begun_again_elsewhere_and_the_first_to_end_counts(cluster, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(ray_executor, "SLOW_SECONDS", 1)
+    log, table = tmp_path / "log", Store(str(tmp_path)).table("doubled")
+    assert on_ray(hang_once, units(log), table).manifest.content_hash == undisturbed(tmp_path).content_hash
+    assert "unit doubled: unit 4 takes" in caplog.text
+    assert calls(log) == [1, 2, 3, 4, 5]
+
+
 DRIVER = """
 import sys
+from codeft_assets.store import ray_executor
 from codeft_assets.store.data_root import Store
 from tests.assets import test_ray_executor as t
 t.on_ray(t.wait_at_fourth, t.units(sys.argv[2]), Store(sys.argv[1]).table("doubled"))
