@@ -15,7 +15,16 @@ from codeft_assets.defs.assets.decontamination import collect_items
 from codeft_assets.defs.assets.held_out import collect_rows
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages import annotation, corpus, decontamination, dedup, documents, quality
+from codeft_assets.stages import (
+    annotation,
+    candidates,
+    corpus,
+    decontamination,
+    dedup,
+    documents,
+    participants,
+    quality,
+)
 from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
 from codeft_assets.store.data_root import Store
 from tests.test_end_to_end import CORPUS, execute
@@ -27,7 +36,9 @@ ADAPTERS = tuple(map(documents.adapter_code, SOURCES.values()))
 ORIGINS = tuple({type(WORKSPACE.origin(source)) for source in SOURCES.values()})
 ALONE = (
     *(decontamination.match_documents, corpus.plan_documents, corpus.decide_outcomes, corpus.collect_mixture),
-    *(dedup.sign_documents, dedup.cluster_documents, quality.measure_documents, quality.decide_documents),
+    *(participants.list_participants, candidates.link_documents, candidates.join_components),
+    candidates.gather_candidates,
+    *(dedup.sign_documents, dedup.cluster_group, quality.measure_documents, quality.decide_documents),
     *(collect_items, collect_rows),
 )
 ROOTS = {

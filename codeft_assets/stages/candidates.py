@@ -11,6 +11,7 @@ no group. Which group a component is in depends on the place of its first docume
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -117,7 +118,7 @@ def join_components(
     found = Components(int(begins[-1]), read_links)
     num_groups = count_groups(found.num_linked, max_documents)
     places = np.asarray(first_places, dtype=np.int64)
-    for begin, end in zip(begins[:-1], begins[1:], strict=True):
+    for begin, end in itertools.pairwise(begins):
         numbers, roots = found.members(int(begin), int(end))
         batch = np.searchsorted(begins, roots, side="right") - 1
         component = (places[batch] + roots - begins[batch]).astype(np.uint64)

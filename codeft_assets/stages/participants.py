@@ -17,6 +17,7 @@ from codeft_assets.store.engine import ShardResult, Stage, Unit
 from codeft_assets.store.manifest import Shard, combined_hash
 from codeft_assets.store.tables import Table
 
+_DOCUMENT_COLUMNS = ("document_id", "source", "language", "num_chars")
 LEFT_OUT = "left_out"
 ROW_BITS = 32
 """Of a place, its lower bits are a row of a source, the others the number of the source."""
@@ -116,8 +117,8 @@ def list_participants(batch: Batch, signatures: Table, scores: Table, matches: T
     """List the documents of a batch that take part: ids and hashes in bytes, their shard and row, their band keys."""
     parts, num_in = list[pl.DataFrame](), 0
     for number, piece in enumerate(batch.pieces):
-        documents = batch.documents.scan_shard(piece.documents).select("document_id", "source", "language", "num_chars")
-        found = _side_by_side(documents.collect(), piece, signatures, scores, matches)
+        documents = batch.documents.scan_shard(piece.documents).select(_DOCUMENT_COLUMNS).collect()
+        found = _side_by_side(documents, piece, signatures, scores, matches)
         parts.append(found.with_columns(shard=pl.lit(number, pl.UInt16)))
         num_in += piece.documents.num_rows
     rows = pl.concat(parts)
@@ -148,7 +149,7 @@ def _side_by_side(
 
 
 def _with_short_ids(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return ids as 16 bytes, and as keys of documents without shingles, which may be exact duplicates, their hashes."""
+    """Return ids as 16 bytes, and as keys of documents without shingles, which may be exact copies, their hash."""
     content = pl.col("content_hash").cast(pl.Binary)
     first_half = content.bin.slice(0, 8).bin.reinterpret(dtype=pl.UInt64, endianness="little")
     is_short = pl.col("num_shingles") == 0

@@ -206,7 +206,7 @@ def test_the_mixture_depends_on_the_code_that_redacts():
 
 def test_signatures_and_clusters_depend_on_the_kernels():
     assert {"hash_start", "band_keys"} <= names_of(dedup.sign_documents)
-    assert {"pairwise_jaccard", "text_column"} <= names_of(dedup.cluster_documents)
+    assert {"pairwise_jaccard", "text_column"} <= names_of(dedup.cluster_group)
 
 
 def test_signals_depend_on_words_vocabulary_and_classifier_and_scores_on_the_rules():

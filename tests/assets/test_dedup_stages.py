@@ -7,23 +7,20 @@ from functools import partial
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from codeft_assets.curation.dedup.deduplicate import DedupParams
+from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.report import StageReport
-from codeft_assets.stages.dedup import (
-    ClusterInputs,
-    SimilarityCache,
-    cluster_documents,
-    clusters_stage,
-    sign_documents,
-    signatures_stage,
-)
+from codeft_assets.stages.candidates import linked_documents
+from codeft_assets.stages.dedup import DedupTables, SimilarityCache, clustering_steps, sign_documents, signatures_stage
+from codeft_assets.stages.participants import ClusterInputs
 from codeft_assets.stages.texts import TextsByPlace, read_texts
 from codeft_assets.store.data_root import Store
-from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units, whole_unit
+from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import process_pool
+from codeft_assets.store.tables import CorruptShardError
 
 PARAMS = DedupParams()
 SOURCES = {"one": 1, "two": 2, "three": 3}
@@ -68,9 +65,10 @@ def score(table, shard):
     yield ShardResult(rows=rows.to_arrow(), report=StageReport(num_in=rows.height, num_out=rows.height))
 
 
-def match(ids):
-    rows = pa.table({"document_id": pa.array(ids, pa.string())})
-    yield ShardResult(rows=rows, report=StageReport(num_in=len(ids), num_out=len(ids)))
+def match(table, shard, ids):
+    rows = table.read_shard(shard, ["document_id"])
+    rows = rows.filter(pc.is_in(rows["document_id"], pa.array(ids, pa.string())))
+    yield ShardResult(rows=rows, report=StageReport(num_in=rows.num_rows, num_out=rows.num_rows))
 
 
 def units_of(shards, source, order):
@@ -101,8 +99,9 @@ class Home:
             self.store.table("quality/scores"),
             stage=Stage(name="s", code_version="1"),
         )
-        unit = [Unit(name="m", fingerprint=repr(matched), args=(list(matched),))]
-        map_shards(match, unit, self.store.table("decontamination/matches"), stage=Stage(name="m", code_version="1"))
+        found = Stage(name="m", code_version="1", parameters={"ids": list(matched)})
+        units = table_units(self.documents(), list(matched))
+        map_shards(match, units, self.store.table("decontamination/matches"), stage=found)
 
     def sign(self, workers=1):
         units = table_units(self.documents(), PARAMS.minhash)
@@ -110,17 +109,18 @@ class Home:
         output, pool = self.store.table("dedup/signatures"), partial(process_pool, workers)
         return map_shards(sign_documents, units, output, stage=stage, executor=pool)
 
-    def cluster(self):
+    def cluster(self, params=PARAMS, workers=1):
         keys = ("dedup/signatures", "quality/scores", "decontamination/matches")
         signatures, scores, matches = (self.store.table(key) for key in keys)
         inputs = ClusterInputs(documents=self.documents(), signatures=signatures, scores=scores, matches=matches)
-        output = self.store.table("dedup/clusters")
-        read = [*self.documents(), signatures, scores, matches]
-        units = whole_unit("all", read, inputs, self.cache(), PARAMS, SOURCES)
-        return map_shards(cluster_documents, units, output, stage=clusters_stage(PARAMS, SOURCES))
+        pool = partial(process_pool, workers)
+        return [
+            map_shards(step.function, step.units, step.output, stage=step.stage, executor=pool)
+            for step in clustering_steps(inputs, DedupTables.of(self.store), params, SOURCES)
+        ]
 
     def cache(self):
-        return SimilarityCache.of(self.store.table("dedup/clusters"), PARAMS.minhash)
+        return SimilarityCache.of(self.store.table("dedup/clusters"), PARAMS.minhash, "0-of-1")
 
     def clusters(self):
         return self.store.table("dedup/clusters").read()
@@ -163,6 +163,67 @@ def test_two_workers_and_shards_in_another_order_give_the_same_result(first, tmp
     assert hashes[0] == hashes[1]
 
 
+def test_units_that_hold_few_documents_find_what_one_look_at_all_finds(first, tmp_path):
+    home = Home(tmp_path / "home")
+    home.fill(texts_by_shard())
+    home.sign()
+    steps = home.cluster(DedupParams(max_keys=100))
+    assert [step.num_run for step in steps] == [6, 32, 1, 6, 64]  # batches of a shard, two parts of each band
+    assert home.clusters().sort("document_id").equals(first.clusters())
+    assert steps[-1].manifest.report == first.cluster()[-1].manifest.report
+    looked = deduplicate(*one_look(first), PARAMS).clusters
+    assert looked.equals(first.clusters())
+
+
+def one_look(home):
+    """All documents at once, as the arguments of ``deduplicate``."""
+    columns = ["document_id", "source", "language", "num_chars", "text"]
+    documents = pl.concat([table.read(columns) for table in home.documents()])
+    signed = home.store.table("dedup/signatures").read()
+    every = documents.with_columns(
+        signed["content_hash", "num_shingles", "shingle_sum"],
+        priority=pl.col("source").replace_strict(SOURCES, return_dtype=pl.Int32),
+        educational_value=pl.lit(0.5, pl.Float32),
+    )
+
+    def read_texts(rows):
+        yield np.arange(len(rows)), every["text"].gather(rows).to_arrow().cast(pa.large_string())
+
+    return every, lambda band: signed[f"band_{band}"].to_numpy(), read_texts
+
+
+def test_each_document_in_a_component_shares_a_key_or_its_text_with_another_of_it(first):
+    signed = first.store.table("dedup/signatures").read()
+    linked = linked_documents(first.store.table("dedup/candidates"), ["component"])
+    bands = [name for name in signed.columns if name.startswith("band_")]
+    keys = signed.unpivot(bands, index="document_id").filter(pl.col("value") != 0)
+    shared = keys.join(keys, on=["variable", "value"]).filter(pl.col("document_id") != pl.col("document_id_right"))
+    assert set(shared["document_id"]) == set(linked["document_id"])
+    component = dict(linked.select("document_id", "component").iter_rows())
+    assert all(component[a] == component[b] for a, b in shared["document_id", "document_id_right"].iter_rows())
+
+
+def test_copies_of_a_text_too_short_for_shingles_are_found(tmp_path):
+    shards = {(source, part): ["total += 1 + 2", f"only {source} {part}"] for source in SOURCES for part in range(2)}
+    home = run(tmp_path, shards)
+    assert home.clusters()["kind"].to_list() == ["exact_duplicate"] * 5
+
+
+@pytest.mark.parametrize("key", ["dedup/participants", "dedup/candidates"])
+def test_a_damaged_part_of_a_table_between_the_stages_is_named(first, tmp_path, key):
+    shutil.copytree(first.store.root, tmp_path / "home")
+    home = Home(tmp_path / "home")
+    shard = home.store.table(key).manifest().shards[0]
+    path = tmp_path / "home" / "tables" / key / shard.path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3] ^= 255
+    path.write_bytes(data)
+    for later in ("links", "clusters"):
+        shutil.rmtree(tmp_path / "home" / "tables" / "dedup" / later)
+    with pytest.raises(CorruptShardError, match=f"table '{key}': shard .* delete the file"):
+        home.cluster()
+
+
 def test_one_more_shard_signs_one_shard_and_ends_as_if_it_had_always_been_there(first, tmp_path):
     shutil.copytree(first.store.root, tmp_path / "home")
     more = texts_by_shard() | {("two", 2): [text_of(7), text_of(8) + " at last", text_of(5555)]}
@@ -203,7 +264,7 @@ def test_signatures_of_other_documents_are_refused(first, tmp_path):
     shutil.copytree(first.store.root, tmp_path / "home")
     home = Home(tmp_path / "home")
     home.fill(texts_by_shard() | {("one", 1): [text_of(9999)]})
-    with pytest.raises(ValueError, match=r"'dedup/signatures' holds other documents .* materialize"):
+    with pytest.raises(ValueError, match=r"'dedup/signatures' holds other documents .* materialize .* again"):
         home.cluster()
 
 

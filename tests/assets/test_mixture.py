@@ -155,24 +155,10 @@ def test_a_group_too_large_to_hold_out_is_trained_on(seed):
     assert plan.filter(pl.col("split") == "validation").height == 5
 
 
-def signatures(**keys):
-    rows = [{"document_id": name, "num_shingles": 9, "band_0": k[0], "band_1": k[1]} for name, k in keys.items()]
-    return pl.DataFrame(rows, schema_overrides={"band_0": pl.UInt64, "band_1": pl.UInt64})
-
-
-def test_a_removed_duplicate_links_the_two_it_lay_between():
-    signed = signatures(a=(1, 10), b=(1, 11), c=(2, 11), d=(3, 12), e=(4, 13))
-    removed = pl.DataFrame({"document_id": ["e"], "representative_id": ["d"]})
-    found = group_near_duplicates(signed, removed, ["band_0", "band_1"])
-    assert dict(found.iter_rows()) == {"a": "a", "b": "a", "c": "a", "d": "d", "e": "d"}
-
-
-def test_groups_do_not_depend_on_the_order_of_documents():
-    signed = signatures(**{f"{i:03d}": (i // 3, 1000 + i // 5) for i in range(100)})
-    none = pl.DataFrame(schema={"document_id": pl.String, "representative_id": pl.String})
-    shuffled = signed.sample(fraction=1, shuffle=True, seed=3)
-    first, second = (group_near_duplicates(s, none, ["band_0", "band_1"]) for s in (signed, shuffled))
-    assert first.equals(second)
+def test_a_group_is_named_by_its_smallest_id_also_that_of_a_removed_document():
+    frame = pl.DataFrame({"document_id": ["d", "c", "b"]})
+    linked = pl.DataFrame({"document_id": ["c", "a", "d"], "component": [7, 7, 9]})
+    assert group_near_duplicates(frame, linked)["group_id"].to_list() == ["d", "a", "b"]
 
 
 def test_the_plan_does_not_depend_on_the_order_of_documents():

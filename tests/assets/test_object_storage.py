@@ -1,6 +1,5 @@
 """Tables and folders on a real S3 server, through faults: the same content hash, and nothing lost."""
 
-import os
 import threading
 import time
 
@@ -15,30 +14,18 @@ from codeft_assets.store.engine import map_shards
 from codeft_assets.store.files import located
 from tests import test_end_to_end as end_to_end
 from tests.assets.test_engine import STAGE, double, units
-from tests.object_storage.faulty_proxy import FaultyProxy
+from tests.object_storage.server import s3_server
 
 pytest.importorskip("s3fs", reason="the extra `cluster` is not installed")
-moto_server = pytest.importorskip("moto.server", reason="moto[server], the S3 server of this test, is not installed")
+pytest.importorskip("moto.server", reason="moto[server], the S3 server of this test, is not installed")
 pytestmark = pytest.mark.slow
 KEY = "model/checkpoint"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @pytest.fixture(scope="module")
 def s3():
-    server = moto_server.ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    proxy = FaultyProxy(server.get_host_and_port()[1])
-    before = {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL", *CREDENTIALS)}
-    os.environ.update(CREDENTIALS, AWS_ENDPOINT_URL=proxy.url)
-    import boto3
-
-    boto3.client("s3").create_bucket(Bucket="bucket")
-    yield proxy
-    proxy.close()
-    server.stop()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
+    with s3_server() as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,12 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 @pytest.fixture(scope="module")
 def cluster():
+    with ray_nodes() as nodes:
+        yield nodes
+
+
+@contextmanager
+def ray_nodes():
     """A head that runs no units, and two nodes of one CPU."""
     os.environ["RAY_raylet_start_wait_time_s"] = "180"  # noqa: SIM112  Ray's spelling; a loaded machine is slow, not dead
     from ray.cluster_utils import Cluster
@@ -39,6 +46,7 @@ def cluster():
 
     ray.shutdown()
     cluster.shutdown()
+    del os.environ["RAY_ADDRESS"]
 
 
 def once(path):

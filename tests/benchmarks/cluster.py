@@ -1,83 +1,52 @@
-"""A stage on Ray beside the pool of processes: equal hashes, CPU, memory, and what a lost worker and node cost.
+"""Deduplication of a real corpus by the pool of processes and on Ray: equal hashes, CPU, memory, faults, one change.
 
-    PYTHONPATH=. python tests/benchmarks/cluster.py [--megabytes 20] [--json]
+    PYTHONPATH=. python tests/benchmarks/cluster.py --folders /usr/lib/python3 … [--megabytes 500] [--output F] [--json]
 
-The stage is dedup/signatures over the source files of installed packages, in units of two megabytes; the pool has two
-processes, the cluster two raylets of one CPU. CPU is that of all processes that a run started, workers' imports
-included, and without the start of the raylets, which is told apart: a cluster is there before the stage. The faults:
-a worker killed in its unit, a node removed in its, the driver killed in its. ``recovered`` counts those whose next
-table has the content hash of the pool's. Needs the extra ``cluster``.
+The corpus are the text files of installed packages below ``--folders``, dealt to eight sources in units of eight
+megabytes. A run is dedup/signatures and the five stages of dedup/clusters, by a pool of two processes, and on clusters
+of one and of two raylets of one CPU. CPU is that of all processes that a run started, workers' imports included, and
+without the start of the raylets, which is told apart: a cluster is there before the stage.
+
+- ``overhead``: units that do nothing but compute for a second, by pool and on Ray.
+- ``faults``, on the signatures: a worker killed in its unit, a driver killed in its, a unit that hangs, a node removed;
+  ``redone`` are the units that were begun more than once.
+- ``change``: a tenth of one source's documents is edited; the cost of what follows, and of all of it anew.
+
+Needs the extra ``cluster``.
 """
 
 import argparse
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import polars as pl
+import pyarrow as pa
 
-from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.report import StageReport
-from codeft_assets.stages.dedup import sign_documents, signatures_stage
+from codeft_assets.stages.dedup import DedupTables, clustering_steps, sign_documents
+from codeft_assets.stages.participants import ClusterInputs
+from codeft_assets.store import ray_executor
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import find_executor
-from tests.benchmarks.dedup import installed_files
+from tests.benchmarks.cluster_corpus import list_files, write_corpus
+from tests.benchmarks.cluster_faults import FAULTS, SIGN, meet
+from tests.benchmarks.dedup_scale import PARAMS, PRIORITIES, SOURCES
 
 ROOT = Path(__file__).parents[2]
 NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
-BYTES_PER_UNIT = 2 * 2**20
-STAGE = signatures_stage(DedupParams().minhash)
+CHANGED = SOURCES[3]
+SPINNING, SPIN_SECONDS = 12, 1.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def write_documents(texts):
-    text = pl.Series(texts)
-    rows = pl.DataFrame(
-        {
-            "document_id": text.hash(seed=1).cast(pl.String),
-            "source": ["installed"] * len(texts),
-            "language": ["python"] * len(texts),
-            "num_chars": text.str.len_chars(),
-            "content_hash": text.hash(seed=2).cast(pl.String).cast(pl.Binary),
-            "text": text,
-        }
-    )
-    yield ShardResult(rows=rows.to_arrow(), report=StageReport(num_in=rows.height, num_out=rows.height))
-
-
-def sign(fault, table, shard, *args):
-    """Sign the documents of a shard; the first process at the shard of the fault waits to be killed."""
-    marker, path = fault
-    if shard.path == path and first_at(marker):
-        import ray
-
-        Path(f"{marker}.where").write_text(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}")
-        signal.pause()
-    yield from sign_documents(table, shard, *args)
-
-
-def first_at(marker):
-    try:
-        Path(marker).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
-
-
-def await_victim(marker):
-    """Return the process and the node that wait to be killed."""
-    while len(where := Path(f"{marker}.where").read_text().split() if Path(f"{marker}.where").exists() else []) < 2:
-        time.sleep(0.1)
-    return int(where[0]), where[1]
+# -- what is measured --------------------------------------------------------------------------------------------------
 
 
 def processes():
@@ -104,126 +73,140 @@ def usage():
     return sum(known[pid][1] for pid in family), max((known[pid][2] for pid in family - {os.getpid()}), default=0.0)
 
 
-def run_stage(root, name, executor, fault=("", "")):
-    units = table_units([Store(root).table("documents/installed")], DedupParams().minhash)
-    function = partial(sign, fault) if fault[0] else sign_documents
-    table = Store(root).table(f"signatures/{name}")
-    return map_shards(function, units, table, stage=STAGE, executor=find_executor(executor, 2)).manifest.content_hash
-
-
-def measure(root, name, executor):
+def measured(run):
+    """Return what ``run`` returns, with its CPU seconds, its seconds and the largest process so far."""
     (cpu, _), start = usage(), time.monotonic()
-    content_hash = run_stage(root, name, executor)
+    found = run()
     used, peak = usage()
-    return {"hash": content_hash, "cpu": used - cpu, "seconds": time.monotonic() - start, "peak_mb": peak}
+    return found | {"cpu": used - cpu, "seconds": time.monotonic() - start, "peak_mb": peak}
 
 
-def kill_worker(cluster, marker, run):
-    with ThreadPoolExecutor(1) as other:
-        killed = other.submit(lambda: os.kill(await_victim(marker)[0], signal.SIGKILL))
-        content_hash = run()
-    killed.result()
-    return content_hash
+def deduplicate(root, name, executor):
+    """Return the content hashes of a corpus's signatures and clusters, written to ``name``, and the units run."""
+    store, out = Store(root), Store(name)
+    tables, signatures = [store.table(f"documents/{source}") for source in SOURCES], out.table("dedup/signatures")
+    units, how = table_units(tables, PARAMS.minhash), {"executor": find_executor(executor, 2)}
+    signed = map_shards(sign_documents, units, signatures, stage=SIGN, **how)
+    inputs = ClusterInputs(
+        documents=tables,
+        signatures=signatures,
+        scores=store.table("quality/scores"),
+        matches=store.table("decontamination/matches"),
+    )
+    steps = clustering_steps(inputs, DedupTables.of(out), PARAMS, PRIORITIES)
+    runs = [signed, *(map_shards(step.function, step.units, step.output, stage=step.stage, **how) for step in steps)]
+    hashes = [run.manifest.content_hash for run in (runs[0], runs[-1])]
+    return {"hash": " ".join(hashes), "run": [run.num_run for run in runs], "dropped": runs[-1].manifest.report.dropped}
 
 
-def remove_node(cluster, marker, run):
-    def remove():
-        _, node_id = await_victim(marker)
-        (node,) = [node for node in cluster.worker_nodes if node.node_id == node_id]
-        cluster.remove_node(node, allow_graceful=False)
-
-    with ThreadPoolExecutor(1) as other:
-        removed = other.submit(remove)
-        content_hash = run()
-    removed.result()
-    return content_hash
+def spin():
+    end = time.process_time() + SPIN_SECONDS
+    while time.process_time() < end:
+        pass
+    yield ShardResult(rows=pa.table({"seconds": [SPIN_SECONDS]}), report=StageReport(num_in=1, num_out=1))
 
 
-def kill_driver(cluster, marker, run):
-    folder, name = Path(marker).parent, Path(marker).name
-    driver = subprocess.Popen([sys.executable, __file__, "--driver", str(folder), name], cwd=ROOT)
-    await_victim(marker)
-    driver.kill()
-    driver.wait()
-    return run()
+def spin_all(root, executor):
+    """Return nothing: what many units of a second cost."""
+    units = [Unit(name=f"{n}", fingerprint=f"{n}", args=()) for n in range(SPINNING)]
+    table = Store(f"{root}-spin-{executor}").table("spun")
+    map_shards(spin, units, table, stage=Stage(name="spin", code_version="1"), executor=find_executor(executor, 2))
+    return {}
 
 
-FAULTS = {"worker": kill_worker, "driver": kill_driver, "node": remove_node}
-"""The node last: it does not come back."""
+# -- clusters ----------------------------------------------------------------------------------------------------------
 
 
-def fault_of(root, name):
-    shards = Store(root).table("documents/installed").manifest().shards
-    return f"{root}/{name}", shards[len(shards) // 2].path
-
-
-def on_ray(root):
-    """Return the stage's costs on two raylets of one CPU, and the content hash after each fault."""
+def start_cluster(num_nodes):
     os.environ["RAY_raylet_start_wait_time_s"] = "180"  # noqa: SIM112  Ray's spelling
-    import ray
     from ray.cluster_utils import Cluster
 
-    begin = usage()[0]
     cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
+    for _ in range(num_nodes):
         cluster.add_node(**NODE)
     os.environ["RAY_ADDRESS"] = cluster.address
-    started = usage()[0]
-    found = measure(root, "ray", "ray") | {"start_cpu": started - begin, "after": {}}
-    for name, fault in FAULTS.items():
-        run = partial(run_stage, root, name, "ray", fault_of(root, name))
-        found["after"][name] = fault(cluster, f"{root}/{name}", run)
-    ray.shutdown()
-    cluster.shutdown()
+    return cluster
+
+
+def on_ray(root, num_nodes):
+    """Return the costs of a run on so many nodes of one CPU; on two, also those of faults and of a change."""
+    begin = usage()[0]
+    cluster = start_cluster(int(num_nodes))
+    started = usage()[0] - begin
+    found = measured(partial(deduplicate, root, f"{root}-ray{num_nodes}", "ray")) | {"start_cpu": started}
+    if num_nodes == "2":
+        found["change"] = {
+            "changed": measured(partial(deduplicate, f"{root}-edited", f"{root}-ray2", "ray")),
+            "anew": measured(partial(deduplicate, f"{root}-edited", f"{root}-anew", "ray")),
+        }
+        found["overhead"] = measured(partial(spin_all, root, "ray"))
+        ray_executor.SLOW_SECONDS = 5
+        wanted = found["hash"].split()[0]
+        found["faults"] = [meet(cluster, root, what, fault, wanted) for what, fault in FAULTS.items()]
     return found
 
 
-def summary(pool, ray, megabytes):
+def by_pool(root):
+    return measured(partial(deduplicate, root, f"{root}-pool", "processes")) | {
+        "overhead": measured(partial(spin_all, root, "processes"))
+    }
+
+
+def summary(megabytes, pool, one, two):
+    change, spun = two["change"], two.pop("overhead")
     return {
-        "megabytes": megabytes,
+        "megabytes": round(megabytes),
         "pool": pool,
-        "ray": ray,
-        "equal_hash": ray["hash"] == pool["hash"],
-        "cpu_ratio_to_pool": round(ray["cpu"] / pool["cpu"], 2),
-        "faults": len(ray["after"]),
-        "recovered": sum(found == pool["hash"] for found in ray["after"].values()),
-        "peak_mb_per_process": round(ray["peak_mb"]),
+        "ray_1_node": one,
+        "ray_2_nodes": two,
+        "unit_of_a_second": {"pool_cpu": pool["overhead"]["cpu"], "ray_cpu": spun["cpu"], "units": SPINNING},
+        "wall_ratio_of_2_nodes_to_1": round(two["seconds"] / one["seconds"], 2),
+        "change_identical": change["changed"]["hash"] == change["anew"]["hash"],
+        "change_cost": round(change["changed"]["cpu"] / change["anew"]["cpu"], 3),
+        "load": os.getloadavg()[0],
+        "equal_hash": one["hash"] == two["hash"] == pool["hash"],
+        "cpu_ratio_to_pool": round(two["cpu"] / pool["cpu"], 2),
+        "faults": len(two["faults"]),
+        "recovered": sum(fault["hash_equal"] for fault in two["faults"]),
+        "peak_mb_per_process": round(max(one["peak_mb"], two["peak_mb"])),
     }
 
 
 def in_a_process_of_its_own(*arguments):
-    done = subprocess.run([sys.executable, __file__, *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    (found,) = [line for line in done.stdout.decode().splitlines() if line.startswith("{")]  # Ray prints, too
+    print(f"{arguments[0]}: {found}", file=sys.stderr)
+    return json.loads(found)
+
+
+MEASURES = {"pool": by_pool, "one": partial(on_ray, num_nodes="1"), "two": partial(on_ray, num_nodes="2")}
 
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--megabytes", type=int, default=20)
+    options.add_argument("--folders", nargs="+", default=[str(Path(pa.__file__).parents[1])])
+    options.add_argument("--megabytes", type=int, default=500)
+    options.add_argument("--output", help="file for the figures")
     options.add_argument("--json", action="store_true")
-    options.add_argument("--driver", nargs=2, help=argparse.SUPPRESS)
     options.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     options = options.parse_args()
-    if options.driver:
-        root, name = options.driver
-        run_stage(root, name, "ray", fault_of(root, name))
-        return
     if options.measure:
-        executor, root = options.measure
-        print(json.dumps(on_ray(root) if executor == "ray" else measure(root, executor, executor)))
+        name, root = options.measure
+        print(json.dumps(MEASURES[name](root)))
         return
     if find_spec("ray") is None:
         print("left out: the extra `cluster` is not installed")
         return
-    with tempfile.TemporaryDirectory() as root:
-        texts = installed_files(options.megabytes * 2**20)
-        size = len(texts) * BYTES_PER_UNIT // (options.megabytes * 2**20)
-        parts = [(n, texts[n : n + size]) for n in range(0, len(texts), size)]
-        units = [Unit(name=f"part {n}", fingerprint=str(n), args=(part,)) for n, part in parts]
-        table = Store(root).table("documents/installed")
-        map_shards(write_documents, units, table, stage=Stage(name="documents", code_version="1"))
-        pool = in_a_process_of_its_own("--measure", "processes", root)
-        ray = in_a_process_of_its_own("--measure", "ray", root)
-    found = summary(pool, ray, options.megabytes)
+    with tempfile.TemporaryDirectory() as folder:
+        files, num_bytes = list_files(options.folders, options.megabytes * 10**6)
+        root = f"{folder}/corpus"
+        write_corpus(root, files)
+        write_corpus(f"{root}-edited", files, edited=(CHANGED,))
+        found = summary(num_bytes / 1e6, *(in_a_process_of_its_own(name, root) for name in MEASURES))
+    if options.output:
+        Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found) if options.json else "\n".join(f"{key}: {value}" for key, value in found.items()))
 
 

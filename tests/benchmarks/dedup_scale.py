@@ -1,6 +1,6 @@
 """Deduplication of many documents: band keys alone, the whole stage from 1 to 10 million, and one changed source.
 
-    PYTHONPATH=. python tests/benchmarks/dedup_scale.py [--millions 1 3 10] [--json]
+    PYTHONPATH=. python tests/benchmarks/dedup_scale.py [--millions 1 3 10 30] [--output F] [--json]
 
 ``bands``: 14 keys a document, one in five documents linked to an earlier one, as in the prototype that took 15.8 CPU
 seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as tables on disk, then what the assets
@@ -19,6 +19,7 @@ Every measurement is a process of its own: CPU seconds of it and its children, a
 
 import argparse
 import json
+import os
 import random
 import resource
 import shutil
@@ -166,7 +167,11 @@ def sign(folder):
     return map_shards(sign_documents, units, store.table("dedup/signatures"), stage=signatures_stage(PARAMS.minhash))
 
 
-def cluster(folder):
+STEPS = ("participants", "links", "components", "candidates", "clusters")
+
+
+def cluster(folder, last=STEPS[-1]):
+    """Run the stages of clustering up to ``last``; what is committed is not run again."""
     store = Store(str(folder))
     inputs = ClusterInputs(
         documents=[store.table(f"documents/{name}") for name in SOURCES],
@@ -176,12 +181,15 @@ def cluster(folder):
     )
     for step in clustering_steps(inputs, DedupTables.of(store), PARAMS, PRIORITIES):
         run = map_shards(step.function, step.units, step.output, stage=step.stage)
+        if step.output.key == f"dedup/{last}":
+            break
     return run
 
 
 def run_stage(folder, part):
-    outcome = {"sign": sign, "cluster": cluster}[part](folder)
-    return {"dropped": dict(outcome.manifest.report.dropped), "hash": outcome.manifest.content_hash}
+    done = sign(folder) if part == "sign" else cluster(folder, part)
+    manifest = done.manifest
+    return {"units": done.num_run, "dropped": dict(manifest.report.dropped), "hash": manifest.content_hash}
 
 
 # -- one changed source ------------------------------------------------------------------------------------------------
@@ -283,7 +291,7 @@ def measure_bands(num_documents):
 def measure_stage(num_documents):
     with tempfile.TemporaryDirectory() as folder:
         in_a_process_of_its_own("write_synthetic_tables", folder, num_documents)
-        return {part: in_a_process_of_its_own("run_stage", folder, part) for part in ("sign", "cluster")}
+        return {part: in_a_process_of_its_own("run_stage", folder, part) for part in ("sign", *STEPS)}
 
 
 def measure_change(num_bytes):
@@ -307,28 +315,31 @@ def measure_change(num_bytes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--millions", type=float, nargs="+", default=[1, 3, 10])
-    parser.add_argument("--megabytes", type=float, default=240, help="of installed files, for one changed source")
+    parser.add_argument("--millions", type=float, nargs="+", default=[1, 3, 10, 30])
+    parser.add_argument(
+        "--megabytes", type=float, default=240, help="of installed files, for one changed source; 0: none"
+    )
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--output", help="file for the figures")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.task:
         run_task(*json.loads(options.task))
         return
-    sizes = [int(millions * 10**6) for millions in options.millions]
-    changed = measure_change(int(options.megabytes * 1e6))
-    print(f"one of {NUM_SOURCES} sources changed by a tenth: {changed}")
-    bands, stages = {}, {}
-    print(
-        f"{'documents':>12} {'bands CPU-s':>12} {'MB':>6} {'sign CPU-s':>11} {'MB':>6} {'cluster CPU-s':>14} {'MB':>6}"
-    )
-    for size in sizes:
-        bands[size], stages[size] = measure_bands(size), measure_stage(size)
-        costs = (bands[size], stages[size]["sign"], stages[size]["cluster"])
-        shown = "".join(f" {cost['seconds']:>12.1f} {cost['peak_mb']:>6}" for cost in costs)
-        print(f"{size:>12,}{shown}  {stages[size]['cluster']['dropped']}")
+    found = {"bands": {}, "stage": {}}
+    if options.megabytes:
+        found["changed"] = measure_change(int(options.megabytes * 1e6))
+        print(f"one of {NUM_SOURCES} sources changed by a tenth: {found['changed']}")
+    for size in (int(millions * 10**6) for millions in options.millions):
+        found["bands"][size], found["stage"][size] = measure_bands(size), measure_stage(size)
+        found["load"] = os.getloadavg()[0]
+        costs = {"bands": found["bands"][size]} | found["stage"][size]
+        shown = ", ".join(f"{name} {cost['seconds']} CPU-s {cost['peak_mb']} MB" for name, cost in costs.items())
+        print(f"{size:,}: {shown}", flush=True)
+        if options.output:
+            Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
     if options.json:
-        print(json.dumps({"changed": changed, "bands": bands, "stage": stages}))
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":
