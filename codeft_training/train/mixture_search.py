@@ -92,7 +92,6 @@ def search_mixture(search: MixtureSearch, reporter: Reporter, stop: StopRequest)
         name: [proxies.run(name, mixture, repetition) for repetition in range(search.num_seeds)]
         for name, mixture in ((NATURAL, natural), (FOUND, found))
     }
-    everything = [*rows, *checks[NATURAL], *checks[FOUND]]
     predicted = regression.predict(np.stack([natural, found]))
     result = {
         "target": search.target,
@@ -103,13 +102,21 @@ def search_mixture(search: MixtureSearch, reporter: Reporter, stop: StopRequest)
         "shares": {source: round(float(share), 6) for source, share in zip(sources, found, strict=True)},
         "natural_shares": {source: round(float(share), 6) for source, share in zip(sources, natural, strict=True)},
         "predicted": {name: round(float(value), 5) for name, value in zip((NATURAL, FOUND), predicted, strict=True)},
+        **_measured(rows, checks),
+    }
+    write_atomically(search.output / RESULT_FILE, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def _measured(rows: list[dict[str, Any]], checks: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return the losses of the mixtures that were repeated, and the cost of all runs."""
+    everything = rows + [row for found in checks.values() for row in found]
+    return {
         "measured": {name: round(fmean(row["loss"] for row in found), 5) for name, found in checks.items()},
         "measured_by_seed": {name: [row["loss"] for row in found] for name, found in checks.items()},
         "seconds": round(sum(row["seconds"] for row in everything), 1),
         "num_tokens": sum(row["num_tokens"] for row in everything),
     }
-    write_atomically(search.output / RESULT_FILE, json.dumps(result, indent=1) + "\n")
-    return result
 
 
 class _Proxies:
