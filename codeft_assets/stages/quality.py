@@ -19,11 +19,12 @@ from codeft_assets.curation.quality.classifier import (
     score_documents,
 )
 from codeft_assets.curation.quality.labels import LabeledDocuments
-from codeft_assets.curation.quality.rules import drop_reasons
+from codeft_assets.curation.quality.rules import QUALITY_RULES, drop_reasons
 from codeft_assets.curation.quality.signals import SIGNALS
 from codeft_assets.curation.quality.thresholds import OTHER_LANGUAGES, MinimumByLanguage, Threshold, minimum_by_language
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
+from codeft_assets.stages.opencoder import OTHER_RULES, with_preset
 from codeft_assets.stages.texts import text_column
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.files import located
@@ -132,7 +133,10 @@ def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str
 
 
 def scores_units(
-    measured: Table, minimum: Mapping[str, MinimumByLanguage], languages: Mapping[str, tuple[str, ...]]
+    measured: Table,
+    minimum: Mapping[str, MinimumByLanguage],
+    languages: Mapping[str, tuple[str, ...]],
+    verdicts: Table | None = None,
 ) -> list[Unit]:
     """Return one unit per shard of the measurements, in their order: what is wanted of a source re-decides it only.
 
@@ -140,27 +144,31 @@ def scores_units(
         measured: The signals.
         minimum: Educational value to reach in each source, by language.
         languages: Natural languages that each source keeps; empty for all.
+        verdicts: Those of OpenCoder's rules, where they take the place of ours for code.
     """
-    units = []
+    units, preset = [], f" {verdicts.manifest().content_hash}" if verdicts else ""
     for number, shard in enumerate(measured.manifest().shards):
         source = shard.unit.split("/")[1]  # documents/<source>/…
         # numbered, because files without documents all have one and the same shard
         wanted = minimum[source], languages[source]
-        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {wanted}"
-        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, *wanted)))
+        name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {wanted}{preset}"
+        units.append(Unit(name=name, fingerprint=fingerprint, args=(measured, shard, *wanted, verdicts)))
     return units
 
 
 def decide_documents(
-    table: Table, shard: Shard, minimum: MinimumByLanguage, languages: tuple[str, ...]
+    table: Table, shard: Shard, minimum: MinimumByLanguage, languages: tuple[str, ...], verdicts: Table | None = None
 ) -> Iterator[ShardResult]:
-    """Decide by the source's natural languages, the quality rules and its minimum by language."""
+    """Decide by the source's natural languages, the quality rules, or OpenCoder's for code, and its minimum."""
     measured = pl.DataFrame(table.read_shard(shard)).with_columns(
         minimum_educational_value=pl.col("language").replace_strict(
             minimum, default=minimum.get(OTHER_LANGUAGES), return_dtype=pl.Float32
         )
     )
-    decided = measured.hstack(drop_reasons(measured, natural_languages=languages))
+    rules = OTHER_RULES if verdicts else QUALITY_RULES
+    decided = measured.hstack(drop_reasons(measured, rules=rules, natural_languages=languages))
+    if verdicts:
+        decided = with_preset(decided, verdicts)
     dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
     report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
     yield ShardResult(rows=decided.select("document_id", "source", *SCORE_COLUMNS).to_arrow(), report=report)

@@ -125,6 +125,7 @@ QUALITY_RULES: tuple[QualityRule, ...] = (
     ),
 )
 """All rules; the first one that a document breaks, in this order, is its drop reason."""
+CODE_RULE_NAMES = frozenset(name for name, *_ in _CODE_RULES)
 
 
 def drop_reasons(

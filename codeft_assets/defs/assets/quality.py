@@ -178,6 +178,9 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     )
 
 
+OPENCODER = "quality/opencoder"
+
+
 class ScoresConfig(Settings):
     """The bar a document must reach."""
 
@@ -185,6 +188,11 @@ class ScoresConfig(Settings):
         default={},
         description="By source (* for all others): a minimum such as 0.3, a share of its lowest documents to drop such "
         "as 20%, or none. Left out: the catalogue's. Another threshold reads no text",
+    )
+    opencoder_rules: bool = Field(
+        default=False,
+        description="Judge code by OpenCoder's rules in place of ours: the asset quality/opencoder, which "
+        "CODEFT_PARTS=opencoder adds, must have been materialized",
     )
 
     def chosen(self) -> dict[str, Threshold]:
@@ -219,7 +227,8 @@ def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: W
     """
     wanted, measured = config.chosen(), workspace.store.table("quality/signals")
     languages = {name: source.natural_languages for name, source in SOURCES.items()}
-    units = scores_units(measured, minimum_values(measured, wanted), languages)
+    verdicts = workspace.store.table(OPENCODER) if config.opencoder_rules else None
+    units = scores_units(measured, minimum_values(measured, wanted), languages, verdicts)
     table, run = run_stage(context, workspace, decide_documents, units, scores_stage())
     return result(table, run, _scores_metadata(table, wanted))
 

@@ -10,6 +10,7 @@ VARIABLE = "CODEFT_PARTS"
 PARTS = {
     "preferences": ("preferences/attempts", "preferences/pairs", "preferences/preferred"),
     "mixture_search": ("corpus/mixture_search",),
+    "opencoder": ("quality/opencoder",),
     "selection": ("selection/own_tests", "selection/leaks", "selection/instructions"),
 }
 """Name of a module here -> its assets."""
