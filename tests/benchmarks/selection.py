@@ -49,6 +49,11 @@ SETTINGS = {
     "budget_seconds": 0, "weight_decay": 0.1, "validate_every_steps": 260, "save_every_steps": 100000,
     "log_every_steps": 20, "decay_fraction": 0,
 }  # fmt: skip
+FINETUNING = {
+    "context_tokens": 512, "batch_rows": 32, "accumulation_steps": 1, "max_steps": 48, "learning_rate": 1e-4,
+    "weight_decay": 0.01, "validate_every_steps": 48, "save_every_steps": 100000, "log_every_steps": 8,
+    "decay_fraction": 0, "bf16": "true", "validation_rows": 16,
+}  # fmt: skip
 
 
 def judge(texts):
@@ -131,7 +136,9 @@ def measure(given, folder, settings, way, seed):
     if not (run / "composed" / "scores.json").is_file():
         run.mkdir(parents=True, exist_ok=True)
         pool = "|".join(f"pool-{kind}" for kind in WAYS[way])
-        mixture = {f"source={pool}": given.share, f"source={'|'.join(given.others)}": 1 - given.share}
+        mixture = {f"source={pool}": given.share}
+        if given.share < 1:
+            mixture[f"source={'|'.join(given.others)}"] = 1 - given.share
         stages = json.dumps([{"name": "all", "share": 1.0, "end_rate": 0.05, "mixture": mixture}])
         place = ("--packed", folder / "packed", "--tokenizer", folder / "tokenizer", "--probe", folder / "probe.jsonl")
         own = [*settings, "--set", f"stages={stages}", "--set", f"seed={seed}"]
@@ -172,15 +179,17 @@ def parse():
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a mixture")
     parser.add_argument("--pool", nargs="+", required=True, metavar="SOURCE", help="taken for instructions")
     parser.add_argument("--share", type=float, default=0.3, help="of a run's tokens that are of the pool")
+    parser.add_argument("--base", type=Path, help="checkpoint to fine-tune on the pool alone")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--workers", type=int, default=3, help="runs at once")
     parser.add_argument("--probe", type=Path, help="JSON lines of more texts with domain, context and text")
-    parser.add_argument("--recipe", default="h200-10min")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe")
     parser.add_argument("--limit", type=int, help="only the first exercises")
     parser.add_argument("--only-select", action="store_true", help="end with the outcomes")
     parser.add_argument("--output", type=Path, required=True, help="the JSON file")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.share = 1.0 if given.base else given.share
+    return given
 
 
 def prepare(given, folder):
@@ -195,8 +204,10 @@ def prepare(given, folder):
     facts["dropped"] = dict(outcomes["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
     print(facts, flush=True)
     given.others = sorted(set(corpus["source"]) - set(given.pool))
-    changes = [f"{name}={value}" for name, value in SETTINGS.items()] + given.set
-    settings = ["--recipe", given.recipe, *(part for change in changes for part in ("--set", change))]
+    chosen = FINETUNING | {"base_model": given.base} if given.base else SETTINGS
+    changes = [f"{name}={value}" for name, value in chosen.items()] + given.set
+    recipe = "qwen2.5-0.5b-sft" if given.base else "h200-10min"
+    settings = ["--recipe", recipe, *(part for change in changes for part in ("--set", change))]
     if not (given.only_select or (folder / "packed" / "manifest.json").is_file()):
         write_corpus(corpus, divided, folder / "corpus")
         write_probe(divided, folder / "probe.jsonl", given.probe)
@@ -222,7 +233,8 @@ def main():
         runs = dict(zip(jobs, found, strict=True))
     first = runs[jobs[0]][0]
     report = {
-        "model": f"{first['num_parameters'] / 1e6:.1f}M parameters, {first['num_tokens_seen']:,} tokens",
+        "model": f"{first['num_parameters'] / 1e6:.1f}M parameters, {first['num_tokens_seen']:,} tokens, "
+        + (f"fine-tuned from {given.base.name}" if given.base else "from scratch"),
         "pool": facts | {"sources": given.pool, "share": given.share},
         "seeds": given.seeds,
         "ways": {way: {str(seed): runs[way, seed][0] for seed in given.seeds} for way in WAYS},
