@@ -68,12 +68,14 @@ def file_units(source: Source, origin: Origin, upstream: Upstream, max_rows: int
 
 def read_documents(source: Source, origin: Origin, upstream: Upstream, max_rows: int | None) -> Iterator[ShardResult]:
     """Read the rows of the files of ``upstream``, at most ``max_rows``, and turn them into documents and rejects."""
+    shards = adapt_rows(_rows(origin, upstream, max_rows), source.adapter, source.provenance(upstream.revision))
     start = time.monotonic()
-    rows = _rows(origin, upstream, max_rows)
-    for accepted, rejected, report in adapt_rows(rows, source.adapter, source.provenance(upstream.revision)):
-        now = time.monotonic()
-        yield ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=now - start))
-        start = now
+    for accepted, rejected, report in shards:
+        seconds, start = time.monotonic() - start, time.monotonic()
+        result = ShardResult(rows=accepted, rejects=rejected, report=replace(report, seconds=seconds))
+        del accepted, rejected
+        yield result
+        del result  # memory holds one shard, not the one before it, too
 
 
 def read_with_doctests(

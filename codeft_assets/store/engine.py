@@ -195,14 +195,15 @@ def run_unit(function: ShardFunction, unit: Unit, output: Table, fingerprint: st
 
 
 def _write_shards(results: Iterable[ShardResult], unit: Unit, output: Table, fingerprint: str) -> _UnitCommit:
-    shards, rejects, reports = [], [], []
-    for part, result in enumerate(results):
-        name = f"{fingerprint}-{part:05d}.parquet"
+    shards, rejects, reports, iterator = [], [], [], iter(results)
+    while (result := next(iterator, None)) is not None:
+        name = f"{fingerprint}-{len(shards):05d}.parquet"
         shard = output.write_shard(f"shards/{name}", result.rows, unit=unit.name, in_parts=result.in_parts)
         shards.append(shard)
         if result.rejects is not None and result.rejects.num_rows:
             rejects.append(output.write_shard(f"rejects/{name}", result.rejects, unit=unit.name))
         reports.append(result.report)
+        del result  # before the next one is made: memory holds one
     return _UnitCommit(shards=tuple(shards), rejects=tuple(rejects), report=merge_reports(reports))
 
 

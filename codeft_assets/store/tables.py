@@ -30,7 +30,7 @@ from codeft_assets.store.manifest import Manifest, Shard
 
 _GROUP_BYTES = 1 << 20
 """About the bytes that are decompressed to read one row; a page of parquet is as large, so nothing is lost."""
-_MIN_GROUP_ROWS = 64
+_MIN_GROUP_ROWS = 16
 
 
 class MissingTableError(ValueError):
@@ -196,15 +196,15 @@ class Table:
         ``in_parts`` gives every page a sum, for ``read_part``.
         """
         buffer = io.BytesIO()
-        # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
-        rows = rows.combine_chunks()
         rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
+        how = {"compression": "zstd", "compression_level": 3}
         if in_parts:  # between stages, mostly hashes: no codec makes them smaller, no dictionary finds one twice
             codecs = {field.name: "zstd" if _is_text(field.type) else "none" for field in rows.schema}
             how = {"compression": codecs, "use_dictionary": False, "write_page_checksum": True}
-        else:
-            how = {"compression": "zstd", "compression_level": 3}
-        pq.write_table(rows, buffer, row_group_size=rows_per_group, **how)
+        with pq.ParquetWriter(buffer, rows.schema, **how) as writer:
+            for first in range(0, max(rows.num_rows, 1), rows_per_group):
+                # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
+                writer.write_table(rows.slice(first, rows_per_group).combine_chunks(), rows_per_group)
         data = buffer.getvalue()
         write_file(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)

@@ -1,11 +1,16 @@
 """Documents of a whole source: ids that survive another division into files, and limits that are what they say."""
 
+import functools
 import json
+import random
+import tracemalloc
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from codeft_assets.curation.ingest.row_shapes import AnyShape
+from codeft_assets.curation.ingest.rows import adapt_rows
 from codeft_assets.origins import FileOrigin
 from codeft_assets.source import Source
 from codeft_assets.stages.documents import documents_stage, file_units, number_repeats, read_documents
@@ -98,3 +103,26 @@ def test_a_rejected_row_can_be_traced_by_its_id(tmp_path):
     assert f"rejected row {reject['document_id']}" in said
     assert "source_row: a.jsonl#1" in said
     assert "reason: empty_text" in said
+
+
+@pytest.mark.parametrize("row_bytes", [2_000, 200_000])
+def test_a_worker_holds_one_shard_however_long_its_rows(tmp_path, monkeypatch, row_bytes):
+    limit, noise = 8_000_000, random.Random(1)
+    monkeypatch.setattr(
+        "codeft_assets.stages.documents.adapt_rows", functools.partial(adapt_rows, bytes_per_shard=limit)
+    )
+    write(tmp_path / "few", a=["one"])
+    ingest(tmp_path / "few", tmp_path / "idle")  # imports what reading needs
+    write(tmp_path / "rows", a=[noise.randbytes(row_bytes // 2).hex() for _ in range(28_000_000 // row_bytes)])
+    pool, usual = pa.proxy_memory_pool(pa.default_memory_pool()), pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        _, run = ingest(tmp_path / "rows", tmp_path / "home")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(usual)
+    assert len(run.manifest.shards) == 4
+    assert pool.max_memory() < 1.8 * limit  # what is being compressed beside it
+    assert peak < 1.1 * limit  # its compressed bytes, and the strings of a part of it

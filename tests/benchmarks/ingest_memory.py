@@ -3,8 +3,8 @@
     PYTHONPATH=. python tests/benchmarks/ingest_memory.py [--megabytes 100] [--row-bytes 3000 30000 300000] [--json]
 
 Each file is read by a fresh process, as a worker of the pool is: rows -> documents -> shards on disk. The rows are
-exchanges, whose text is held twice, as turns and as one text. ``grown_mb`` is the peak of the process over its size
-once everything is imported; ``times_setting`` divides it by ``BYTES_PER_SHARD``.
+exchanges, whose text is held twice, as turns and as one text. ``grown_mb`` is the peak of the process over that of an
+idle worker, one that has read a file of two rows; ``times_setting`` divides it by ``WORKER_BYTES``.
 """
 
 import argparse
@@ -52,8 +52,16 @@ def peak_kilobytes():
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
-def read(folder, home):
-    """Ingest the folder in this process; print its peak and its size before in kB, the shards and the seconds."""
+def read(few_rows, rows, home):
+    """Ingest two folders in this process; print its peaks in kB, the shards, rows and seconds of the second."""
+    ingest(few_rows, f"{home}/first")
+    before, start = peak_kilobytes(), time.monotonic()
+    manifest = ingest(rows, home)
+    seconds = time.monotonic() - start
+    print(json.dumps([before, peak_kilobytes(), len(manifest.shards), manifest.report.num_out, seconds]))
+
+
+def ingest(folder, home):
     from codeft_assets.curation.ingest.row_shapes import AnyShape
     from codeft_assets.origins import FileOrigin
     from codeft_assets.source import Source
@@ -68,20 +76,18 @@ def read(folder, home):
     )  # fmt: skip
     units = file_units(source, origin, origin.resolve(), None)
     table = Store(home).table("documents/ours")
-    before, start = peak_kilobytes(), time.monotonic()
-    run = map_shards(read_documents, units, table, stage=documents_stage(source, None))
-    rows = run.manifest.report.num_out
-    print(json.dumps([before, peak_kilobytes(), len(run.manifest.shards), rows, time.monotonic() - start]))
+    return map_shards(read_documents, units, table, stage=documents_stage(source, None)).manifest
 
 
 def measure(kind, row_bytes, megabytes):
-    from codeft_assets.curation.ingest.rows import BYTES_PER_SHARD
+    from codeft_assets.curation.ingest.rows import WORKER_BYTES
 
     with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder) / "rows"
-        rows.mkdir()
-        write_file(rows / f"a.{kind}", kind, row_bytes, megabytes * 1_000_000 // row_bytes)
-        command = [sys.executable, __file__, "--read", str(rows), f"{folder}/home"]
+        few, rows = Path(folder) / "few", Path(folder) / "rows"
+        for place, num_rows in ((few, 2), (rows, megabytes * 1_000_000 // row_bytes)):
+            place.mkdir()
+            write_file(place / f"a.{kind}", kind, row_bytes, num_rows)
+        command = [sys.executable, __file__, "--read", str(few), str(rows), f"{folder}/home"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     before, peak, num_shards, num_rows, seconds = json.loads(done.stdout.splitlines()[-1])
     grown = (peak - before) * 1024
@@ -92,7 +98,7 @@ def measure(kind, row_bytes, megabytes):
         "num_shards": num_shards,
         "base_mb": round(before * 1024 / 1e6),
         "grown_mb": round(grown / 1e6),
-        "times_setting": round(grown / BYTES_PER_SHARD, 2),
+        "times_setting": round(grown / WORKER_BYTES, 2),
         "mb_per_second": round(megabytes / seconds, 1),
     }
 
@@ -102,7 +108,7 @@ def main():
     parser.add_argument("--megabytes", type=int, default=100, help="text in a file")
     parser.add_argument("--row-bytes", type=int, nargs="+", default=[3_000, 30_000, 300_000])
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
-    parser.add_argument("--read", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--read", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.read:
         return read(*options.read)

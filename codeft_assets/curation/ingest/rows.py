@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,17 @@ import pyarrow as pa
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, content_hash, document_id, storable
 from codeft_assets.curation.ingest.drafts import Adapter, BadRowError, Draft, Reject, Row
 from codeft_assets.curation.ingest.normalize import detect_language
-from codeft_assets.curation.report import MAX_EXAMPLES, StageReport
+from codeft_assets.curation.report import MAX_EXAMPLES, StageReport, merge_reports
 
 ROWS_PER_SHARD = 20_000
-BYTES_PER_SHARD = 64 * 2**20
-"""Of text in memory, turns counted beside the text. A shard ends at whichever bound comes first, so a worker's memory
-does not depend on the length of rows: it grows by 6 to 7 times this, tests/benchmarks/ingest_memory.py."""
+WORKER_BYTES = 256 * 2**20
+"""What reading adds to the memory of an idle worker at most, with rows of 3 kB as with rows of 300 kB: a shard, the page
+of Parquet and the row that are read, what is compressed, and what the allocators keep. Measured: 0.55 to 0.9 of it
+(tests/benchmarks/ingest_memory.py)."""
+BYTES_PER_SHARD = WORKER_BYTES // 4
+"""Of its columns in memory, turns beside the text. A shard ends at whichever bound comes first."""
+_BATCHES_PER_SHARD = 16
+"""Python's strings become columns so often: they never hold more than a small part of a shard."""
 MAX_REJECT_CHARS = 4_000
 """Characters of the row that a reject keeps: enough to see the fault."""
 _SCHEMA_CHECK_ROWS = 20
@@ -55,6 +59,16 @@ class _Piece:
     """Names it within the source: its name upstream, else its content."""
     made: Draft | Reject
 
+    def num_bytes(self) -> int:
+        """Return about how many bytes its columns take."""
+        if isinstance(self.made, Reject):
+            return len(self.made.text)
+        return len(self.made.text) + sum(len(turn.content) for turn in self.made.messages or ())
+
+
+Shard = tuple[pa.Table, pa.Table, StageReport]
+"""Documents, rejects, and their counts."""
+
 
 def adapt_rows(
     rows: Iterable[tuple[str, Row | Reject]],
@@ -63,33 +77,49 @@ def adapt_rows(
     *,
     rows_per_shard: int = ROWS_PER_SHARD,
     bytes_per_shard: int = BYTES_PER_SHARD,
-) -> Iterator[tuple[pa.Table, pa.Table, StageReport]]:
-    """Yield ``(documents, rejects, report)`` as soon as ``rows_per_shard`` or ``bytes_per_shard`` is reached.
+) -> Iterator[Shard]:
+    """Yield a shard as soon as ``rows_per_shard`` documents and rejects or ``bytes_per_shard`` are reached.
+
+    The shard that was yielded is not held while the next one is read.
 
     Raises:
         SchemaChangedError: the first rows all lack the column that the catalogue names.
     """
-    iterator, is_first = iter(rows), True
-    while pieces := _next_pieces(iterator, adapter, provenance.id_column, rows_per_shard, bytes_per_shard):
-        if is_first:
-            _check_columns(provenance.source, [piece.made for piece in pieces[:_SCHEMA_CHECK_ROWS]])
-        is_first = False
-        yield _shard(pieces, provenance)
+    pieces = _pieces(rows, adapter, provenance.id_column)
+    first = list(itertools.islice(pieces, _SCHEMA_CHECK_ROWS))
+    _check_columns(provenance.source, [piece.made for piece in first])
+    pieces = itertools.chain(iter(first), pieces)
+    del first
+    yield from iter(lambda: _next_shard(pieces, provenance, rows_per_shard, bytes_per_shard), None)
 
 
-def _next_pieces(
-    rows: Iterator[tuple[str, Row | Reject]], adapter: Adapter, id_column: str, num_rows: int, num_bytes: int
-) -> list[_Piece]:
-    pieces: list[_Piece] = []
-    for source_row, row in itertools.islice(rows, num_rows):
+def _pieces(rows: Iterable[tuple[str, Row | Reject]], adapter: Adapter, id_column: str) -> Iterator[_Piece]:
+    for source_row, row in rows:
         for made in _adapt(row, adapter):
             place = f"{source_row}/{made.part}" if made.part else source_row
-            pieces.append(_Piece(storable(place), _key(row, made, id_column), _cut(made)))
-            turns = made.messages or () if isinstance(made, Draft) else ()
-            num_bytes -= sys.getsizeof(made.text) + sum(sys.getsizeof(turn.content) for turn in turns)
+            yield _Piece(storable(place), _key(row, made, id_column), _cut(made))
+
+
+def _next_shard(pieces: Iterator[_Piece], provenance: Provenance, num_rows: int, num_bytes: int) -> Shard | None:
+    taken, parts, batch_bytes = itertools.islice(pieces, num_rows), [], num_bytes // _BATCHES_PER_SHARD
+    while num_bytes > 0 and (batch := _take(taken, batch_bytes)):
+        parts.append(_columns(batch, provenance))
+        num_bytes -= parts[-1][0].nbytes + parts[-1][1].nbytes
+    if not parts:
+        return None
+    documents, rejects, reports = zip(*parts, strict=True)
+    return pa.concat_tables(documents), pa.concat_tables(rejects), merge_reports(reports)
+
+
+def _take(pieces: Iterator[_Piece], num_bytes: int) -> list[_Piece]:
+    """Return the next pieces, as many as reach ``num_bytes``."""
+    taken: list[_Piece] = []
+    for piece in pieces:
+        taken.append(piece)
+        num_bytes -= piece.num_bytes()
         if num_bytes <= 0:
             break
-    return pieces
+    return taken
 
 
 def _adapt(row: Row | Reject, adapter: Adapter) -> Sequence[Draft | Reject]:
@@ -140,7 +170,7 @@ def _as_text(row: Row) -> str:
         return f"an object nested too deeply, with {sorted(row)}"
 
 
-def _shard(pieces: Sequence[_Piece], provenance: Provenance) -> tuple[pa.Table, pa.Table, StageReport]:
+def _columns(pieces: Sequence[_Piece], provenance: Provenance) -> Shard:
     documents, rejects, examples = [], [], {}
     for piece in pieces:
         if isinstance(made := piece.made, Draft):
