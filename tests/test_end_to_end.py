@@ -21,6 +21,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.store.catalog import ROW_COUNTS_SQL
 from codeft_assets.store.data_root import Store
+from tests import patience
 
 ROOT = Path(__file__).parents[1]
 TRAINING = {
@@ -253,7 +254,7 @@ def cli(home, tmp_path, *arguments):
 
 def finish(process, kill_when=""):
     """Read the log to its end; kill the process without a word when a line says ``kill_when``."""
-    watchdog = threading.Timer(240, process.kill)
+    watchdog = threading.Timer(patience.SECONDS, process.kill)
     watchdog.start()
     lines = []
     for line in process.stdout:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import patience
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
 FILES = sorted(path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
@@ -86,3 +88,25 @@ def test_words_say_what_a_thing_is(name):
         if HIDING.search(line)
     }
     assert found == {}
+
+
+WAITS = ("run", "communicate", "join", "check_call", "check_output", "Timer")
+"""Calls whose limit is wall time; a Timer's is its first argument."""
+
+
+def test_no_test_takes_a_slow_host_for_a_hung_process():
+    short = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if "benchmarks" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in WAITS
+        for limit in [*(key.value for key in node.keywords if key.arg == "timeout"), *_timer_of_a_kill(node)]
+        if isinstance(limit, ast.Constant) and limit.value < patience.SECONDS
+    ]
+    assert short == [], "wait for tests.patience.SECONDS"
+
+
+def _timer_of_a_kill(call):
+    is_watchdog = getattr(call.func, "attr", "") == "Timer" and "kill" in ast.unparse(call)
+    return call.args[:1] if is_watchdog else []

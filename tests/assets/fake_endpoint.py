@@ -17,6 +17,8 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+from tests import patience
+
 GOOD, SLOW, BUSY, BROKEN, CUT, NONSENSE, NO_JSON = "good", "slow", "429", "500", "cut", "nonsense", "no json"
 # faults of the first calls about a document; after its list a document is answered well
 TROUBLES = (
@@ -159,7 +161,7 @@ def kill_half_way(endpoint, url, journal_path, num):
     """Annotate in a process of its own that is killed by SIGKILL as soon as half the documents are labeled."""
     process = annotate_in_a_process(url, journal_path, num)
     endpoint.on_label = lambda num_labeled: num_labeled == num // 2 and process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=patience.SECONDS)
     endpoint.on_label = lambda num_labeled: None
     return process.returncode
 

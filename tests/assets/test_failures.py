@@ -10,6 +10,7 @@ import yaml
 from codeft_assets.defs.failures import explained_failures
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.files import folder_lock
+from tests import patience
 from tests.test_make import ROOT
 
 
@@ -47,7 +48,7 @@ def test_a_run_that_waits_for_another_says_so_in_its_events(tmp_path):
         run = threading.Thread(target=dg.materialize, args=([written],), kwargs={"instance": instance})
         run.start()
         pause, said = threading.Event(), []
-        for _ in range(600):
+        for _ in range(10 * patience.SECONDS):
             if said := [message for message in _messages(instance) if "dedup/clusters" in message]:
                 break
             pause.wait(0.1)

@@ -19,6 +19,7 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Grade
 from codeft_eval.sandbox.provider import Isolation
 from codeft_eval.sandbox.selection import PROVIDERS
+from tests import patience
 
 STATEMENT = 'def double(x):\n    """Return twice x, number {n}.\n\n    >>> double(2)\n    4\n    """'
 RIGHT = "    return 2 * x"
@@ -123,9 +124,9 @@ def test_a_killed_judge_leaves_no_process(tmp_path):
         await_verdicts(tmp_path, judge)
         started = processes_below(judge.pid, 1)
         judge.kill()
-        judge.communicate(timeout=60)  # ends with the last process that holds the pipes
+        judge.communicate(timeout=patience.SECONDS)  # ends with the last process that holds the pipes
     assert started
-    deadline = time.monotonic() + 60  # those without the pipes end a moment later, on a busy machine more than one
+    deadline = time.monotonic() + patience.SECONDS  # those without the pipes end a moment later
     while (left := [pid for pid in started if is_running(pid)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []

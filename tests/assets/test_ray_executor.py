@@ -17,6 +17,7 @@ from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
 from codeft_assets.store.ray_executor import MAX_TRIES
+from tests import patience
 from tests.assets.test_engine import STAGE, calls, double, fail_at_third, kill_at_third, units
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -115,8 +116,8 @@ def committed(table, count):
     return len(list(Path(table.path("units")).glob("[!.]*.json"))) == count
 
 
-def wait_until(holds, seconds=200):
-    end = time.monotonic() + seconds
+def wait_until(holds):
+    end = time.monotonic() + patience.SECONDS
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.2)

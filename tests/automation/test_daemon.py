@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from tests import patience
 from tests.hub.server import HubServer, seed_samples
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,7 @@ STAGES = {
     "corpus/mixture",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * patience.SECONDS)]
 
 
 class Daemon:
@@ -74,14 +75,14 @@ class Daemon:
         return dg.DagsterInstance.from_config(str(self.home))
 
 
-def wait_until(claim, seconds, what):
+def wait_until(claim, what):
     """Look twice a second until ``claim`` holds."""
     pause = threading.Event()
-    for _ in range(seconds * 2):
+    for _ in range(2 * patience.SECONDS):
         if claim():
             return
         pause.wait(0.5)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {patience.SECONDS} s: {what}")
 
 
 def num_ticks(instance):
@@ -129,12 +130,12 @@ def daemon(served, tmp_path_factory):
 def test_only_a_change_runs_anything_and_it_runs_once(daemon, served):
     with daemon.instance() as instance:
         before = set(runs(instance))
-        wait_until(lambda: num_ticks(instance) >= 2, 120, "two observation ticks")
+        wait_until(lambda: num_ticks(instance) >= 2, "two observation ticks")
         assert set(runs(instance)) == before  # also not at the daemon's first look after a command-line run
 
         served.commit("GAIR/o1-journey", {"README.md": "edited"})
         looked = num_ticks(instance)
-        wait_until(lambda: num_ticks(instance) >= looked + 2, 120, "two ticks after an edited README")
+        wait_until(lambda: num_ticks(instance) >= looked + 2, "two ticks after an edited README")
         assert set(runs(instance)) == before
 
         repo = served.repos["GAIR/o1-journey"]
@@ -147,9 +148,9 @@ def test_only_a_change_runs_anything_and_it_runs_once(daemon, served):
             keys = materialized(instance, [run.run_id for run in new])
             return "corpus/mixture" in keys and all(run.is_finished for run in new)
 
-        wait_until(settled, 180, f"the corpus after a change: {(daemon.home / 'daemon.log').read_text()[-2000:]}")
+        wait_until(settled, f"the corpus after a change: {(daemon.home / 'daemon.log').read_text()[-2000:]}")
         looked = num_ticks(instance)
-        wait_until(lambda: num_ticks(instance) >= looked + 2, 60, "two more ticks")
+        wait_until(lambda: num_ticks(instance) >= looked + 2, "two more ticks")
         after = {run_id: run for run_id, run in runs(instance).items() if run_id not in before}
         assert all(run.is_success for run in after.values())
         assert sorted(materialized(instance, after)) == sorted(["documents/o1-journey", *STAGES])

@@ -14,6 +14,7 @@ from codeft_assets.base.markdown import cell
 from codeft_assets.curation.report import StageReport
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui import plots
+from tests import patience
 
 ROOT = Path(__file__).parents[2]
 ASSET = dg.AssetKey("hostile")
@@ -104,7 +105,7 @@ def test_no_script_runs_and_no_stranger_is_asked_in_the_web_ui(tmp_path):
             page.on("request", lambda request: asked.append(request.url))
             page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
             page.goto(f"http://127.0.0.1:{port}/assets/hostile?view=overview")
-            page.get_by_text("preview_b").first.wait_for(timeout=60_000)
+            page.get_by_text("preview_b").first.wait_for(timeout=1000 * patience.SECONDS)
             page.wait_for_load_state("networkidle")
             for link in page.get_by_text("Show Markdown").all()[:12]:
                 link.click()
@@ -137,7 +138,7 @@ def wait_for(url):
     import threading
     import urllib.request
 
-    for _ in range(300):
+    for _ in range(3 * patience.SECONDS):
         try:
             urllib.request.urlopen(url, timeout=2)
             return

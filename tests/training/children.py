@@ -9,6 +9,7 @@ import socket
 from codeft_training.data.packed_rows import PackedRows
 from codeft_training.recipes import RECIPES
 from codeft_training.run_spec import TrainingRun
+from tests import patience
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(
@@ -119,7 +120,7 @@ def together(run, size):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(timeout=120)
+        process.join(timeout=patience.SECONDS)
         process.kill()
     assert [process.exitcode for process in processes] == [0] * size
 

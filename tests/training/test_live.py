@@ -12,6 +12,7 @@ import pytest
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.messages import program_client
 from codeft_training.measure.metrics import Metrics
+from tests import patience
 from tests.training.children import Collected
 
 MEASURING = """
@@ -38,7 +39,7 @@ def observations(instance):
 
 
 def test_measurements_are_observations_while_the_process_still_runs(tmp_path, monkeypatch):
-    fifo, gave_up = tmp_path / "fifo", threading.Timer(60, lambda: fifo.write_text(""))
+    fifo, gave_up = tmp_path / "fifo", threading.Timer(patience.SECONDS, lambda: fifo.write_text(""))
     os.mkfifo(fifo)
     monkeypatch.setenv("CODEFT_TEST_FIFO", str(fifo))
     gave_up.start()

@@ -10,6 +10,7 @@ import pytest
 
 from codeft_training.train import signals
 from codeft_training.train.checkpoints import latest_valid
+from tests import patience
 from tests.training.children import Bombs, Collected, finetuning_run, training_run
 from tests.training.test_train import ROOT, command
 
@@ -29,7 +30,7 @@ def orphaned(made, output, *, processes=1):
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}, start_new_session=True,
     )  # fmt: skip
     group = parent.pid
-    watchdog = threading.Timer(150, os.killpg, (group, signal.SIGKILL))
+    watchdog = threading.Timer(patience.SECONDS, os.killpg, (group, signal.SIGKILL))
     watchdog.start()
     lines = []
     for line in parent.stderr:  # the child writes to the same pipe: it ends only when the child has ended
@@ -59,7 +60,7 @@ def test_a_process_that_does_not_stop_leaves_after_its_grace(monkeypatch):
     monkeypatch.setattr(signals.os, "_exit", lambda code: (left.append(code), gone.set()))
     stop = signals.StopRequest()
     stop._watch(parent_id=-1)  # no process has this id: the parent is gone
-    assert gone.wait(5)
+    assert gone.wait(patience.SECONDS)
     assert stop.is_set
     assert left == [1]
 

@@ -15,6 +15,7 @@ import pytest
 from codeft_training.recipes import find_recipe
 from codeft_training.train.checkpoints import MARKER, is_valid, latest_valid, mark_complete
 from codeft_training.train.inputs import check_inputs
+from tests import patience
 from tests.training.children import finetuning_run, training_run
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def kill_at_step(made, output, step, sign, **changes):
         command(made, output, **changes), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=ROOT,
         env=environment,
     )  # fmt: skip
-    watchdog = threading.Timer(120, process.kill)
+    watchdog = threading.Timer(patience.SECONDS, process.kill)
     watchdog.start()
     lines = []
     for line in process.stderr:

@@ -12,8 +12,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests import patience
+
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 300
+START_SECONDS = patience.SECONDS
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
@@ -30,7 +32,7 @@ def _answers(url):
 
 
 def wait_until_served(url, process):
-    """Return once ``url`` answers; a process that ended, or five minutes, is an error."""
+    """Return once ``url`` answers; a process that ended, or ten minutes, is an error."""
     pause = threading.Event()
     for _ in range(START_SECONDS * 2):
         if _answers(url):

@@ -8,13 +8,14 @@ import urllib.request
 
 import pytest
 
+from tests import patience
 from tests.webui.server import ROOT, free_port, wait_until_served
 
 pytestmark = pytest.mark.slow
 
 
 def body(url):
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=patience.SECONDS) as answer:
         return answer.read().decode()
 
 
@@ -29,6 +30,6 @@ def test_the_root_leads_to_the_graph_and_dagster_serves_the_rest(tmp_path):
         root, graph = (body(f"http://127.0.0.1:{port}{path}") for path in ("/", "/asset-groups"))
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(60)
+        process.wait(patience.SECONDS)
     assert 'location.replace("/asset-groups")' in root
     assert "_next" in graph
