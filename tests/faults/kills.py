@@ -142,7 +142,7 @@ class Stack:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.port + 1}/graphql", body, {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             return json.load(answer)
 
     def launch(self):
