@@ -16,11 +16,14 @@ from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.texts import all_documents
-from codeft_assets.store.engine import ShardResult, Stage
-from codeft_assets.store.manifest import Shard
+from codeft_assets.stages.texts import IdRange, all_documents
+from codeft_assets.store.engine import ShardResult, Stage, Unit, whole_unit
+from codeft_assets.store.manifest import Shard, combined_hash
 from codeft_assets.store.tables import Table
 
+MAX_OUTCOMES = 1 << 20
+"""Documents whose outcomes a unit decides."""
+_LEFT_OUT_COLUMNS = ["document_id", "drop_reason", "drop_detail"]
 IS_SELECTED = "is_selected"
 """Parameter of a plan that was made of what the selection selected."""
 
@@ -68,7 +71,7 @@ def plan_documents(
 
 def not_selected(selection: Table) -> pl.DataFrame:
     """Return ``document_id``, ``drop_reason`` and ``drop_detail`` of the documents that a selection leaves out."""
-    return selection.read(["document_id", "drop_reason", "drop_detail"]).drop_nulls("drop_reason")
+    return selection.read(_LEFT_OUT_COLUMNS).drop_nulls("drop_reason")
 
 
 def ledger_stage() -> Stage:
@@ -76,16 +79,38 @@ def ledger_stage() -> Stage:
     return Stage(name="corpus/ledger", code_version=code_version_of(decide_outcomes))
 
 
-def decide_outcomes(
-    tables: list[Table], scores: Table, matches: Table, clusters: Table, plan: Table, selection: Table | None = None
-) -> Iterator[ShardResult]:
-    """Give every document its one outcome; ``selection`` is given where the plan was made of what it selected."""
+def ledger_units(tables: list[Table], inputs: Mapping[str, Table]) -> list[Unit]:
+    """Return one unit for every ``MAX_OUTCOMES`` documents, by ranges of their ids: the ledger is sorted by id."""
+    num_documents = sum(table.manifest().num_rows for table in tables)
+    (whole,) = whole_unit("all documents", [*tables, *inputs.values()])
+    return [
+        Unit(
+            name=f"documents {ids.name}",
+            fingerprint=combined_hash((whole.fingerprint, ids.name)),
+            args=(ids, tables, inputs),
+        )
+        for ids in IdRange.divide(num_documents, MAX_OUTCOMES)
+    ]
+
+
+def decide_outcomes(ids: IdRange, tables: list[Table], inputs: Mapping[str, Table]) -> Iterator[ShardResult]:
+    """Give documents their one outcome.
+
+    Args:
+        ids: Which documents.
+        tables: The documents.
+        inputs: The tables ``scores``, ``matches``, ``clusters`` and ``plan``, and ``selection`` where the plan was made
+            of what it selected.
+    """
     columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
-    listed = all_documents(tables, columns)
-    quality_scores = scores.read(["document_id", "drop_reason", "drop_detail", "educational_value"])
-    chosen = plan.read(["document_id", "split", "epochs", "annealing_epochs"])
-    left_out = not_selected(selection) if selection else ledger.EVERYTHING_SELECTED
-    outcomes, report = ledger.build_ledger(listed, quality_scores, matches.read(), clusters.read(), chosen, left_out)
+    listed = pl.concat([ids.read(table, columns) for table in tables])
+    scores = ids.read(inputs["scores"], ["document_id", "drop_reason", "drop_detail", "educational_value"])
+    chosen = ids.read(inputs["plan"], ["document_id", "split", "epochs", "annealing_epochs"])
+    left_out = ledger.EVERYTHING_SELECTED
+    if "selection" in inputs:
+        left_out = ids.read(inputs["selection"], _LEFT_OUT_COLUMNS).drop_nulls("drop_reason")
+    drops = ids.read(inputs["matches"]), ids.read(inputs["clusters"])
+    outcomes, report = ledger.build_ledger(listed, scores, *drops, chosen, left_out)
     yield ShardResult(rows=outcomes.to_arrow(), report=report)
 
 

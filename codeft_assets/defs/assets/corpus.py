@@ -24,12 +24,26 @@ from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.corpus import IS_SELECTED, collect_mixture, decide_outcomes, ledger_stage, mixture_stage
+from codeft_assets.stages.corpus import (
+    IS_SELECTED,
+    collect_mixture,
+    decide_outcomes,
+    ledger_stage,
+    ledger_units,
+    mixture_stage,
+)
 from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
-from codeft_assets.store.engine import Unit, table_units, whole_unit
+from codeft_assets.store.engine import Unit, table_units
 from codeft_assets.store.tables import Table
 from codeft_training.data.conversations import LONG_CONVERSATION_POLICIES
+
+LEDGER_INPUTS = {
+    "scores": "quality/scores",
+    "matches": "decontamination/matches",
+    "clusters": "dedup/clusters",
+    "plan": "corpus/mixture_plan",
+}
 
 
 @dg.asset(
@@ -49,11 +63,10 @@ def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materi
     and dropped add up to the documents that came in, per source and in total.
     """
     tables, store = document_tables(workspace), workspace.store
-    keys = ("quality/scores", "decontamination/matches", "dedup/clusters", "corpus/mixture_plan")
-    inputs = [store.table(key) for key in keys]
-    if inputs[-1].manifest().parameters.get(IS_SELECTED):
-        inputs.append(store.table(SELECTION))
-    units = whole_unit("all documents", [*tables, *inputs], tables, *inputs)
+    inputs = {name: store.table(key) for name, key in LEDGER_INPUTS.items()}
+    if inputs["plan"].manifest().parameters.get(IS_SELECTED):
+        inputs["selection"] = store.table(SELECTION)
+    units = ledger_units(tables, inputs)
     table, run = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
     write_catalog(store)
     return result(table, run, _ledger_metadata(table) | _yields(table, tables))
