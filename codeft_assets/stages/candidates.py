@@ -37,7 +37,7 @@ MAX_TEXT_BYTES = 1 << 26
 
 def links_stage() -> Stage:
     """Identify the links; a unit is a range of keys."""
-    return Stage(name="dedup/links", code_version=code_version_of(link_documents))
+    return Stage(name="steps/links", code_version=code_version_of(link_documents))
 
 
 def link_units(participants: Table, bands: list[str], max_keys: int) -> list[Unit]:
@@ -90,7 +90,7 @@ def _keys_of_part(
 def components_stage(max_documents: int) -> Stage:
     """Identify the components; ``max_documents`` is about the largest group, unless one component is larger."""
     return Stage(
-        name="dedup/components",
+        name="steps/components",
         code_version=code_version_of(join_components),
         parameters={"max_documents": max_documents},
     )
@@ -146,7 +146,7 @@ def _mixed(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def candidates_stage() -> Stage:
     """Identify the gathering of the linked documents."""
-    return Stage(name="dedup/candidates", code_version=code_version_of(gather_candidates))
+    return Stage(name="steps/candidates", code_version=code_version_of(gather_candidates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

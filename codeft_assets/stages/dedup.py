@@ -44,7 +44,7 @@ from codeft_assets.stages.participants import (
     participants_stage,
 )
 from codeft_assets.stages.texts import text_column
-from codeft_assets.store.data_root import Store
+from codeft_assets.store.data_root import STEPS, Store
 from codeft_assets.store.engine import ShardResult, Stage, Step, Unit
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard, combined_hash
@@ -78,7 +78,8 @@ class DedupTables:
     @classmethod
     def of(cls, store: Store) -> DedupTables:
         """Return those of a data root."""
-        return cls(**{name: store.table(f"dedup/{name}") for name in cls.__slots__})
+        *steps, clusters = cls.__slots__
+        return cls(clusters=store.table(f"dedup/{clusters}"), **{name: store.table(f"{STEPS}{name}") for name in steps})
 
 
 def clustering_version() -> str:

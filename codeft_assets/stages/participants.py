@@ -97,7 +97,7 @@ def _of_other_documents(table: Table, finding: str) -> ValueError:
 
 def participants_stage() -> Stage:
     """Identify the choice of the documents that take part."""
-    return Stage(name="dedup/participants", code_version=code_version_of(list_participants))
+    return Stage(name="steps/participants", code_version=code_version_of(list_participants))
 
 
 def participant_units(inputs: ClusterInputs, batches: list[Batch]) -> list[Unit]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import duckdb
 
 from codeft_assets.base.files import replacing_file
-from codeft_assets.store.data_root import Store
+from codeft_assets.store.data_root import STEPS, Store
 from codeft_assets.store.mirror import cache_folder
 
 ROW_COUNTS_SQL = """
@@ -129,6 +129,8 @@ def _scans(store: Store) -> dict[tuple[str, str], str]:
     """Return what reads each table's ``documents``, which are its rows, and its ``rejects``, where it has some."""
     scans = {}
     for table in store.tables():
+        if table.key.startswith(STEPS):
+            continue
         manifest, folder = table.manifest(), store.local_table(table.key).absolute()
         for kind, shards in (("documents", manifest.shards), ("rejects", manifest.rejects)):
             if shards:

@@ -10,6 +10,10 @@ from codeft_assets.store.mirror import local_copy, open_mirror, publish
 from codeft_assets.store.tables import Table
 
 
+STEPS = "steps/"
+"""Keys of tables between the stages of one asset: nobody asks them questions, so they are not in the catalog."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """The data root: every table and every folder of files by its asset key."""

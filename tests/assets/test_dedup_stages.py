@@ -194,7 +194,7 @@ def one_look(home):
 
 def test_each_document_in_a_component_shares_a_key_or_its_text_with_another_of_it(first):
     signed = first.store.table("dedup/signatures").read()
-    linked = linked_documents(first.store.table("dedup/candidates"), ["component"])
+    linked = linked_documents(first.store.table("steps/candidates"), ["component"])
     bands = [name for name in signed.columns if name.startswith("band_")]
     keys = signed.unpivot(bands, index="document_id").filter(pl.col("value") != 0)
     shared = keys.join(keys, on=["variable", "value"]).filter(pl.col("document_id") != pl.col("document_id_right"))
@@ -209,7 +209,7 @@ def test_copies_of_a_text_too_short_for_shingles_are_found(tmp_path):
     assert home.clusters()["kind"].to_list() == ["exact_duplicate"] * 5
 
 
-@pytest.mark.parametrize("key", ["dedup/participants", "dedup/candidates"])
+@pytest.mark.parametrize("key", ["steps/participants", "steps/candidates"])
 def test_a_damaged_part_of_a_table_between_the_stages_is_named(first, tmp_path, key):
     shutil.copytree(first.store.root, tmp_path / "home")
     home = Home(tmp_path / "home")
@@ -218,8 +218,8 @@ def test_a_damaged_part_of_a_table_between_the_stages_is_named(first, tmp_path, 
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 255
     path.write_bytes(data)
-    for later in ("links", "clusters"):
-        shutil.rmtree(tmp_path / "home" / "tables" / "dedup" / later)
+    for later in ("steps/links", "dedup/clusters"):
+        shutil.rmtree(tmp_path / "home" / "tables" / later)
     with pytest.raises(CorruptShardError, match=f"table '{key}': shard .* delete the file"):
         home.cluster()
 

@@ -146,7 +146,7 @@ def test_the_plan_follows_the_selection_and_the_ledger_has_the_reason(tables):
     (made,) = select_instructions([documents], inputs, SelectionParams())
     selection = commit(store, "selection/instructions", made.rows)
     nothing_linked = pl.DataFrame(schema={"document_id": pl.Binary, "component": pl.UInt64})
-    read = {**inputs, "candidates": commit(store, "dedup/candidates", nothing_linked)}
+    read = {**inputs, "candidates": commit(store, "steps/candidates", nothing_linked)}
     weights = dict.fromkeys(planted(), 1.0)
     (plain,) = plan_documents([documents], read, Mixture(validation_fraction=0.0), weights)
     (chosen,) = plan_documents([documents], read | {"selection": selection}, Mixture(validation_fraction=0.0), weights)
@@ -244,7 +244,7 @@ def test_the_most_complex_ones_are_taken_when_only_some_are_wanted():
 def test_outcomes_decided_in_parts_are_those_of_the_whole(tables, monkeypatch):
     store, documents, inputs = tables
     nothing_linked = pl.DataFrame(schema={"document_id": pl.Binary, "component": pl.UInt64})
-    read = {**inputs, "candidates": commit(store, "dedup/candidates", nothing_linked)}
+    read = {**inputs, "candidates": commit(store, "steps/candidates", nothing_linked)}
     (planned,) = plan_documents([documents], read, Mixture(token_budget=100), dict.fromkeys(planted(), 1.0))
     read["plan"] = commit(store, "corpus/mixture_plan", planned.rows)
     (whole,) = ledger_units([documents], read)

@@ -181,7 +181,7 @@ def cluster(folder, last=STEPS[-1]):
     )
     for step in clustering_steps(inputs, DedupTables.of(store), PARAMS, PRIORITIES):
         run = map_shards(step.function, step.units, step.output, stage=step.stage)
-        if step.output.key == f"dedup/{last}":
+        if step.output.key.endswith(f"/{last}"):
             break
     return run
 

@@ -31,7 +31,7 @@ SAMPLE_TOKEN_BUDGET = 1_800_000
 INPUTS = {
     "scores": "quality/scores",
     "matches": "decontamination/matches",
-    "candidates": "dedup/candidates",
+    "candidates": "steps/candidates",
     "clusters": "dedup/clusters",
 }
 
