@@ -9,7 +9,6 @@ from codeft_assets.store.files import located
 from codeft_assets.store.mirror import local_copy, open_mirror, publish
 from codeft_assets.store.tables import Table
 
-
 STEPS = "steps/"
 """Keys of tables between the stages of one asset: nobody asks them questions, so they are not in the catalog."""
 
