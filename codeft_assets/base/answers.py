@@ -31,6 +31,12 @@ CREATE TABLE IF NOT EXISTS answers (
 );
 CREATE INDEX IF NOT EXISTS answers_by_key ON answers (kind, key);
 """
+_ABSORB = """
+INSERT INTO answers (kind, key, value) SELECT kind, key, value FROM other.answers AS theirs WHERE NOT EXISTS (
+    SELECT 1 FROM main.answers AS ours
+    WHERE ours.kind = theirs.kind AND ours.key = theirs.key AND ours.value = theirs.value
+) ORDER BY number;
+"""
 
 
 class AnswerStore:
@@ -110,6 +116,22 @@ class AnswerStore:
     def all(self, kind: str) -> Iterator[tuple[bytes | str, bytes | str]]:
         """Yield every ``(key, value)`` of a kind, oldest first."""
         yield from self._open.execute("SELECT key, value FROM answers WHERE kind = ? ORDER BY number", (kind,))
+
+    def absorb(self, path: Path) -> None:
+        """Append the answers of the store at ``path`` that this one lacks; nothing where there is no such file.
+
+        Raises:
+            ValueError: the file is no answer store.
+            OSError: it cannot be read, or this one not be written.
+        """
+        if not path.is_file():
+            return
+        with AnswerStore(path), explain_write_errors(self.path, also=(sqlite3.OperationalError,)):
+            self._open.execute("ATTACH DATABASE ? AS other", (str(path),))
+            try:
+                self._open.execute(_ABSORB)
+            finally:
+                self._open.execute("DETACH DATABASE other")
 
     def count(self, kind: str) -> int:
         """Return the number of answers of a kind."""

@@ -160,3 +160,21 @@ def test_an_sqlite_file_with_other_tables_is_named(tmp_path):
         connection.execute("CREATE TABLE answers (other TEXT)")
     with pytest.raises(ValueError, match=r"a\.sqlite is not an answer store: .*; move it away"):
         AnswerStore(tmp_path / "a.sqlite").__enter__()
+
+
+def test_a_store_absorbs_what_it_lacks_of_another_and_the_same_only_once(tmp_path):
+    with AnswerStore(tmp_path / "part.sqlite") as part:
+        part.put("answer", [("k", "mine"), ("theirs", "1")])
+        part.put("seconds", [("0", "2.5")])
+    with AnswerStore(tmp_path / "whole.sqlite") as whole:
+        whole.put("answer", [("k", "mine"), ("k", "later")])
+        whole.put("seconds", [("0", "1.5")])
+        for _ in range(2):
+            whole.absorb(tmp_path / "part.sqlite")
+        whole.absorb(tmp_path / "absent.sqlite")
+        assert list(whole.all("answer")) == [("k", "mine"), ("k", "later"), ("theirs", "1")]
+        assert [value for _, value in whole.all("seconds")] == ["1.5", "2.5"]
+    (tmp_path / "text.sqlite").write_text("no store " * 100)
+    with AnswerStore(tmp_path / "whole.sqlite") as whole, pytest.raises(ValueError, match="is not an answer store"):
+        whole.absorb(tmp_path / "text.sqlite")
+    assert not (tmp_path / "absent.sqlite").exists()

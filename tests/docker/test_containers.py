@@ -1,5 +1,6 @@
 """The images, as far as no engine is needed: linted, valid, non-root, pinned, health-checked, without secrets."""
 
+import json
 import re
 import subprocess
 import sys
@@ -145,3 +146,45 @@ def test_a_missing_secret_says_what_to_do(tmp_path):
 def test_a_service_neither_fills_the_disk_with_its_log_nor_takes_all_memory_unasked(name):
     assert SERVICES[name]["logging"] == {"driver": "json-file", "options": {"max-size": "10m", "max-file": "3"}}
     assert SERVICES[name]["mem_limit"]
+
+
+def test_what_pip_would_install_is_taken_from_the_lock_with_its_hashes():
+    wanted = {"install": [{"metadata": {"name": name}} for name in ("Dagster_Postgres", "torch", "six")]}
+    done = subprocess.run(
+        [sys.executable, "docker/locked.py"],
+        input=json.dumps(wanted),
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    names = re.findall(r"^(\S+)==", done.stdout, re.MULTILINE)
+    assert names == ["dagster-postgres", "six"]  # torch is in no lock: it comes from the index of the machine
+    entries = done.stdout.strip().split("\n")
+    assert all("--hash=sha256:" in line for line in entries if not line.endswith(" \\") or line.startswith(" "))
+    assert len(entries) > len(names)
+
+
+def test_everything_but_torch_is_installed_by_its_hash():
+    script = (DOCKER / "install.sh").read_text()
+    assert "pip install --require-hashes --no-deps --requirement locked.txt" in script
+    (unhashed,) = set(re.findall(r"pip install [^&\n]*", DOCKERFILE))
+    assert "--requirement torch.txt" in unhashed
+    assert DOCKERFILE.count("pip check") == 4
+
+
+@pytest.mark.parametrize("name", ["ray-head", "ray-worker"])
+def test_the_nodes_of_the_cluster_are_one_image_with_one_token(name):
+    service = SERVICES[name]
+    assert service["profiles"] == ["cluster"]
+    assert service["image"] == SERVICES["ray-head"]["image"]
+    assert service["build"]["args"]["EXTRAS"] == "cluster"
+    assert "ray_token" in service["secrets"]
+    assert service["environment"]["RAY_AUTH_MODE"] == "token"
+    assert service["volumes"] == SERVICES["code-server"]["volumes"]
+    assert "ports" not in service
+
+
+def test_the_head_runs_no_units():
+    assert "--num-cpus 0" in SERVICES["ray-head"]["command"][-1]
+    assert SERVICES["ray-worker"]["deploy"]["replicas"] == 2
