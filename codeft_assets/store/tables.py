@@ -9,7 +9,6 @@ at a time writes a table.
 from __future__ import annotations
 
 import contextlib
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import xxhash
 from fsspec.implementations.local import LocalFileSystem
 
 from codeft_assets.base.files import TEMPORARY_PREFIX, is_being_written
+from codeft_assets.store import parquet
 from codeft_assets.store.files import folder_lock, located, shard_hash, write_file
 from codeft_assets.store.manifest import Manifest, Shard
-
-_GROUP_BYTES = 1 << 20
-"""About the bytes that are decompressed to read one row; a page of parquet is as large, so nothing is lost."""
-_MIN_GROUP_ROWS = 16
 
 
 class MissingTableError(ValueError):
@@ -86,8 +80,7 @@ class Table:
         Raises:
             CorruptShardError: the file is gone or its bytes changed since the commit.
         """
-        source = pa.BufferReader(arrow_memory(self._checked_bytes(shard)))
-        return pq.read_table(source, columns=None if columns is None else list(columns))
+        return parquet.read_columns(self._checked_bytes(shard), columns)
 
     def read_rows(self, shard: Shard, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Return some rows of a shard by their sorted numbers; only the row groups that hold one are decompressed.
@@ -95,13 +88,7 @@ class Table:
         Raises:
             CorruptShardError: the file is gone or its bytes changed since the commit.
         """
-        file = pq.ParquetFile(pa.BufferReader(arrow_memory(self._checked_bytes(shard))))
-        sizes = np.array([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
-        group_of_row = np.searchsorted(np.cumsum(sizes), rows, side="right")
-        groups, group_of_row = np.unique(group_of_row, return_inverse=True)
-        begins = (np.cumsum(sizes) - sizes)[groups]
-        places = rows - begins[group_of_row] + (np.cumsum(sizes[groups]) - sizes[groups])[group_of_row]
-        return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
+        return parquet.read_rows(self._checked_bytes(shard), rows, columns)
 
     def read_part(self, shard: Shard, columns: Sequence[str], where: tuple[str, int] | None = None) -> pa.Table:
         """Return some columns of a shard that was written ``in_parts``; no other bytes of it are read.
@@ -116,21 +103,11 @@ class Table:
         """
         try:
             with self.filesystem.open(self.path(shard.path), "rb") as opened:
-                file = pq.ParquetFile(opened, page_checksum_verification=True)
-                if where is None:
-                    return file.read(list(columns))
-                name, value = where
-                number = file.schema_arrow.get_field_index(name)
-                bounds = [
-                    file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)
-                ]
-                groups = [group for group, found in enumerate(bounds) if found and found.min <= value <= found.max]
-                rows = file.read_row_groups(groups, list(dict.fromkeys([name, *columns])))
+                return parquet.read_part(opened, columns, where)
         except FileNotFoundError as error:
             raise self._gone(shard) from error
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(shard, str(error)) from error
-        return rows.filter(pc.equal(rows[name], value)).select(list(columns))
 
     def _checked_bytes(self, shard: Shard) -> bytes:
         try:
@@ -195,17 +172,7 @@ class Table:
 
         ``in_parts`` gives every page a sum, for ``read_part``.
         """
-        buffer = io.BytesIO()
-        rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
-        how = {"compression": "zstd", "compression_level": 3}
-        if in_parts:  # between stages, mostly hashes: no codec makes them smaller, no dictionary finds one twice
-            codecs = {field.name: "zstd" if _is_text(field.type) else "none" for field in rows.schema}
-            how = {"compression": codecs, "use_dictionary": False, "write_page_checksum": True}
-        with pq.ParquetWriter(buffer, rows.schema, **how) as writer:
-            for first in range(0, max(rows.num_rows, 1), rows_per_group):
-                # combine_chunks: the bytes, and so the hash, must not depend on how the rows were batched
-                writer.write_table(rows.slice(first, rows_per_group).combine_chunks(), rows_per_group)
-        data = buffer.getvalue()
+        data = parquet.to_parquet(rows, in_parts=in_parts)
         write_file(self.filesystem, self.path(relative), data)
         return Shard(path=relative, num_rows=rows.num_rows, content_hash=xxhash.xxh3_128_hexdigest(data), unit=unit)
 
@@ -293,17 +260,6 @@ class Table:
             return []
         found = sorted(str(path) for path in self.filesystem.ls(self.path(folder), detail=False))
         return [path for path in found if all_files or not Path(path).name.startswith(TEMPORARY_PREFIX)]
-
-
-def arrow_memory(data: bytes) -> pa.Buffer:
-    """Return a copy that Arrow owns: a thread of its that still holds Python's bytes at exit aborts the process."""
-    buffer = pa.allocate_buffer(len(data))
-    memoryview(buffer).cast("B")[:] = data
-    return buffer
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def _parse_hash(history_path: str) -> str:

@@ -21,7 +21,8 @@ from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, tab
 from codeft_assets.store.executors import process_pool
 from codeft_assets.store.files import write_file
 from codeft_assets.store.manifest import Shard
-from codeft_assets.store.tables import CorruptShardError, MissingTableError, arrow_memory
+from codeft_assets.store.parquet import arrow_memory
+from codeft_assets.store.tables import CorruptShardError, MissingTableError
 
 TWO = partial(process_pool, 2)
 STAGE = Stage(name="double", code_version="1", parameters={"factor": 2})
