@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from enum import StrEnum
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import dagster as dg
-from pydantic import Field, create_model
+from pydantic import BeforeValidator, Field, create_model
 
 from codeft_assets.curation.documents import FORMATS
 from codeft_training.recipe import FinetuneRecipe, PretrainRecipe, Recipe
@@ -71,9 +71,10 @@ def override_texts(overrides: Mapping[str, Any]) -> dict[str, str]:
 
 
 def overrides_of(name: str, groups: Mapping[type, str]) -> Any:
-    """Return a class of overrides with all fields of the groups of a recipe, each with its type, choices and rule.
+    """Return the type of overrides with all fields of the groups of a recipe, each with its type, choices and rule.
 
-    The words of a group are added to each of its fields. A field of two groups is that of the first.
+    The words of a group are added to each of its fields. A field of two groups is that of the first. The type is
+    optional for the scaffold of all defaults, which leaves out an empty shape that is not; nobody gets a None.
     """
     found: dict[str, Any] = {}
     for group, words in groups.items():
@@ -81,9 +82,12 @@ def overrides_of(name: str, groups: Mapping[type, str]) -> Any:
         for entry in fields(group):
             rule = group.RULES.get(entry.name)  # type: ignore[attr-defined]
             kind = choice(f"{name}_{entry.name}", rule.choices) if rule and rule.choices else _TYPES[str(entry.type)]
-            said = " ".join(filter(None, (described[entry.name], rule and f"Must be {rule.text}.", words)))
+            said = " ".join(
+                filter(None, (described[entry.name].replace("``", ""), rule and f"Must be {rule.text}.", words))
+            )
             found.setdefault(entry.name, (kind | None, Field(default=None, description=said)))
-    return create_model(name, __base__=Overrides, **{name: found[name] for name in found if name not in _WORDS})
+    shape = create_model(name, __base__=Overrides, **{name: found[name] for name in found if name not in _WORDS})
+    return Annotated[shape | None, BeforeValidator(lambda given: shape() if given is None else given)]
 
 
 def _groups() -> dict[type, str]:
@@ -109,7 +113,8 @@ class RecipeSettings(Settings):
         default=RecipeName.default, description="How to train which model. default: the workspace's recipe"
     )
     overrides: RecipeOverrides = Field(  # type: ignore[valid-type]
-        default=RecipeOverrides(),
+        default={},
+        validate_default=True,
         description="Fields of the recipe to replace, for example max_steps: 300; null leaves a field as it is. "
         "Numbers stand without quotes, and 3e-3 as 0.003 or 3.0e-3",
     )

@@ -39,7 +39,7 @@ class Workspace(dg.ConfigurableResource):
         description="Of tokenizer, packed rows and checkpoint at once. default: $CODEFT_RECIPE, else smoke",
     )
     overrides: RecipeOverrides = Field(  # type: ignore[valid-type]
-        default=RecipeOverrides(), description="Fields of this recipe to replace, for example max_steps: 300"
+        default={}, validate_default=True, description="Fields of this recipe to replace, for example max_steps: 300"
     )
     workers: int = Field(
         default=0,

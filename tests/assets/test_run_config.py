@@ -2,7 +2,9 @@
 
 import dagster as dg
 import pytest
+import yaml
 from dagster._config.validate import validate_config
+from dagster._core.snap.snap_to_yaml import default_values_yaml_from_type_snap
 from pydantic import Field
 
 from codeft_assets.definitions import defs
@@ -38,7 +40,11 @@ def test_choices_are_enums(node):
 @pytest.mark.parametrize("node", ["model__checkpoint", "model__tokenizer", "corpus__packed"])
 def test_overrides_are_in_the_scaffold_with_every_field_of_every_recipe(node):
     wanted = {name for recipe in RECIPES.values() for name in recipe.values()}
-    assert fields(node)["overrides"].default_value == dict.fromkeys(wanted)
+    assert {*fields(node)["overrides"].config_type.inner_type.fields} == wanted
+    schema = JOB.run_config_schema.config_type
+    scaffold = yaml.safe_load(default_values_yaml_from_type_snap(schema.schema_snapshot, schema.snapshot))
+    assert scaffold["ops"][node]["config"]["overrides"] == {}
+    assert scaffold["resources"]["workspace"]["config"]["overrides"] == {}
 
 
 def while_typing(**overrides):
@@ -64,7 +70,7 @@ def test_names_types_and_choices_are_checked_while_typing(overrides, said):
 
 
 def test_the_editor_shows_the_rule_of_every_number():
-    found = fields("model__checkpoint")["overrides"].config_type.fields
+    found = fields("model__checkpoint")["overrides"].config_type.inner_type.fields
     for name, rule in OptimizationConfig.RULES.items():
         assert f"Must be {rule.text}." in found[name].description
     assert "Of a recipe that fine-tunes a base model." in found["lora_rank"].description
@@ -152,3 +158,8 @@ def test_values_of_a_recipe_need_no_quotes():
     assert texts == {"max_steps": "300", "learning_rate": "0.001", "name": "a"}
     recipe = Workspace(recipe="smoke", overrides={"max_steps": 300}).chosen_recipe("", {})
     assert recipe == find_recipe("smoke", {"max_steps": "300"})
+
+
+def test_overrides_that_are_null_are_none():
+    assert RecipeSettings(overrides=None).overrides.texts() == Workspace(overrides=None).overrides.texts() == {}
+    assert RecipeSettings(overrides={"bf16": True, "max_steps": None}).overrides.texts() == {"bf16": "true"}

@@ -95,7 +95,7 @@ class PreferredConfig(Settings):
         default=PreferenceRecipeName[DPO.name], description="dpo, or chosen: right completions alone, its control"
     )
     overrides: PreferenceOverrides = Field(  # type: ignore[valid-type]
-        default=PreferenceOverrides(), description="Fields of the recipe to replace, for example beta: 0.3"
+        default={}, validate_default=True, description="Fields of the recipe to replace, for example beta: 0.3"
     )
 
 
