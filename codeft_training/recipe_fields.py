@@ -48,12 +48,12 @@ def check_fields(group: Any) -> None:
 
 
 def describe_fields(group: type) -> dict[str, str]:
-    """Return the words under each field of a group's class on one line; "" for a field without any."""
+    """Return the words under each field of a group's class on one line, without code marks; "" where there are none."""
     words = dict.fromkeys(field_names(group), "")
     body = ast.parse(textwrap.dedent(inspect.getsource(group))).body[0].body  # type: ignore[attr-defined]
     for entry, after in pairwise(body):
         if isinstance(entry, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            words[entry.target.id] = " ".join(str(after.value.value).split())  # type: ignore[union-attr]
+            words[entry.target.id] = " ".join(str(after.value.value).replace("``", "").split())  # type: ignore[union-attr]
     return words
 
 

@@ -82,9 +82,7 @@ def overrides_of(name: str, groups: Mapping[type, str]) -> Any:
         for entry in fields(group):
             rule = group.RULES.get(entry.name)  # type: ignore[attr-defined]
             kind = choice(f"{name}_{entry.name}", rule.choices) if rule and rule.choices else _TYPES[str(entry.type)]
-            said = " ".join(
-                filter(None, (described[entry.name].replace("``", ""), rule and f"Must be {rule.text}.", words))
-            )
+            said = " ".join(filter(None, (described[entry.name], rule and f"Must be {rule.text}.", words)))
             found.setdefault(entry.name, (kind | None, Field(default=None, description=said)))
     shape = create_model(name, __base__=Overrides, **{name: found[name] for name in found if name not in _WORDS})
     return Annotated[shape | None, BeforeValidator(lambda given: shape() if given is None else given)]
