@@ -81,6 +81,8 @@ def _add_run(subparsers: Any) -> None:
     run.add_argument(
         "--engine", choices=list(ENGINES), help="default: graphs on a GPU if it runs the model, else batches"
     )
+    run.add_argument("--part", type=_part, help="K/N: the K-th of N parts of the items, for N runs at a time")
+    run.add_argument("--parts", type=Path, nargs="+", help="outputs of the parts: their answers and verdicts are used")
     run.add_argument("--num-samples", type=int, default=1, help="completions per item, for pass@k; needs a temperature")
     run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
     run.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampling; 1: all tokens")
@@ -199,6 +201,13 @@ def _named(text: str) -> tuple[str, str]:
     if not mark or not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, mark, count = text.partition("/")
+    if not (mark and number.isdigit() and count.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N, such as 1/4")
+    return int(number), int(count)
 
 
 def _named_path(text: str) -> tuple[str, Path]:

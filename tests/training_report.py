@@ -4,7 +4,8 @@
     python -m tests.training_report           write the page's tables and picture again
 
 FOLDER has a folder for each model (`result.json`, `metrics.jsonl`, and the folder of each score), `small` and `cpu`
-with the results of small models by corpus and seed (`s.CORPUS.SEED.json`), and `ledger.json`, `overlap.json`,
+with the results of small models by corpus and seed (`s.CORPUS.SEED.json`), `large` with those of the size of A
+(`CORPUS.SEED`, a folder each, scores inside), and `ledger.json`, `overlap.json`,
 `options.json`, `teacher.json`, `generation.json`, `train_gpu.json`, `finetune.json`, `smoke.json`, `demo.json` and
 `commands.json`.
 """
@@ -43,6 +44,7 @@ SIZES = {
     "large": "46M, 0.21 billion tokens, one H200",
 }
 AT_FULL_SIZE = {"curated": "A", "raw": "C"}
+LARGE_SCORES = ("humaneval", "humaneval20", "composed")
 FILES = ("ledger", "overlap", "options", "teacher", "generation", "train_gpu", "finetune", "smoke")
 UNSEEN = "probe_bits_per_byte_unseen_code"
 WAYS = {
@@ -65,8 +67,9 @@ def collect(folder):
     report = {name: _read(folder / f"{name}.json") for name in FILES}
     report |= {"models": {name: _model(folder / name) for name in MODELS}, "commands": commands}
     report["ablation"] = {size: _small(folder / size) for size in ("cpu", "small")}
+    report["large"] = _large(folder)
     report["ablation"]["large"] = {
-        corpus: {"0": _read(folder / model / "result.json")["probe"][UNSEEN]} for corpus, model in AT_FULL_SIZE.items()
+        corpus: {seed: run["unseen"] for seed, run in runs.items()} for corpus, runs in report["large"].items()
     }
     report["overlap"] = {name: _overlap(folder, report["overlap"], name) for name in MODELS}
     passed = {name: report["models"][name]["scores"]["humaneval"] for name in MODELS}
@@ -78,7 +81,7 @@ def collect(folder):
         "low": None if gap["high"] is None else round(-gap["high"], 5),
         "high": None if gap["low"] is None else round(-gap["low"], 5),
         "n": gap["n"],
-        "of": "seeds of the model of 10.5M; at 46M, one seed, the sign is the other one (see ablation)",
+        "of": "seeds of the model of 10.5M; at 46M the sign is the other one (see ablation)",
         "command": commands["small"],
     }
     demo = _read(folder / "demo.json")
@@ -126,6 +129,19 @@ def _small(folder):
     return found
 
 
+def _large(folder):
+    """Return corpus -> seed -> bits per byte of unseen code, and scores, of models of A's size."""
+    runs = {(corpus, "1"): folder / model for corpus, model in AT_FULL_SIZE.items()}
+    runs |= {tuple(path.name.split(".")): path for path in sorted((folder / "large").iterdir())}
+    found = {}
+    for (corpus, seed), path in runs.items():
+        scores = {name: _read(path / name / "scores.json") for name in LARGE_SCORES}
+        run = {"unseen": _read(path / "result.json")["probe"][UNSEEN]}
+        run |= {name: {key: score[key] for key in ("num_passed", "num_scored")} for name, score in scores.items()}
+        found.setdefault(corpus, {})[seed] = run
+    return found
+
+
 def _overlap(folder, shared, model):
     """Return, for each kind of exercise, the score on the items that share no 8-gram with it."""
     verdicts = {row["task_id"]: row["verdict"] == "passed" for row in read_samples(folder / model / "humaneval")}
@@ -154,6 +170,7 @@ def tables(report):
         "corpus": _corpus(report),
         "stages": _stages(report),
         "ablation": _ablation(report),
+        "seeds": _seeds(report),
         "teacher": _teacher(report),
         "options": _options(report),
         "demo": _demo(report),
@@ -242,6 +259,21 @@ def _gap(found, gap):
     return f"{mean}: {gap['mean']:+.4f} ({bounds})"
 
 
+def _seeds(report):
+    names = ("unseen", *LARGE_SCORES)
+    rows = [
+        (CORPORA[corpus], *(", ".join(_figure(run[name]) for run in runs.values()) for name in names))
+        for corpus, runs in report["large"].items()
+    ]
+    return table(("corpus", "unseen code, bits per byte", *(SCORES[name] for name in LARGE_SCORES)), rows)
+
+
+def _figure(found):
+    if isinstance(found, float):
+        return f"{found:.3f}"
+    return f"{found['num_passed']:,} of {found['num_scored']:,}"
+
+
 def _teacher(report):
     found = report["teacher"]
     rows = [
@@ -295,7 +327,8 @@ def _training_speed(report):
 
 def _finetuning_speed(report):
     found = report["finetune"]
-    titles = {"ours": "ours, documents kept apart", "trl": "TRL's SFTTrainer", "bare": "bare loop, fused AdamW"}
+    titles = {"ours": "ours, documents kept apart, layers compiled", "ours_eager": "ours, documents kept apart"}
+    titles |= {"trl": "TRL's SFTTrainer", "bare": "bare loop, fused AdamW"}
     rows = [
         (title, f"{found[way]['tokens_per_second']:,}", f"{found[way]['gpu_gib']:.1f}") for way, title in titles.items()
     ]

@@ -1,10 +1,15 @@
-"""Worker processes that end with the process that started them."""
+"""Processes that end with the process that started them."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 import threading
 import time
+
+_PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent_id: int) -> None:
@@ -16,3 +21,9 @@ def die_with_parent(parent_id: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Ask the kernel for a SIGTERM when the thread that starts this process ends: give it as ``preexec_fn``."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

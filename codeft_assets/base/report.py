@@ -1,17 +1,23 @@
-"""Progress and results of a program: to Dagster Pipes when it was started that way, else to the terminal."""
+"""Progress and results of a program: to Dagster Pipes when it was started that way, else to the terminal.
+
+``whole_lines`` is the other end: it reads what a program writes.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 OBSERVATION = "observation"
 """Key of the custom Pipes messages that hold measurements."""
 FAILURE = "failure"
 """Key of the custom Pipes message that says why a program failed."""
+_PAUSE_SECONDS = 0.05
 
 
 class Reporter(Protocol):
@@ -146,3 +152,18 @@ def markdown(text: str) -> dict[str, str]:
 def path(value: object) -> dict[str, str]:
     """Return a path as a metadata value."""
     return {"type": "path", "raw_value": str(value)}
+
+
+def whole_lines(path: Path, is_over: Callable[[], bool]) -> Iterator[bytes]:
+    """Yield the lines of a file that grows, each once it has its end, until ``is_over`` and all is read."""
+    rest = b""
+    with path.open("rb") as file:
+        while True:
+            was_over = is_over()  # asked before the last read, which then sees all that was written
+            found = file.read()
+            *lines, rest = (rest + found).split(b"\n")
+            yield from lines
+            if was_over:
+                return
+            if not found:
+                time.sleep(_PAUSE_SECONDS)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 
 from codeft_assets.base.report import OBSERVATION
 from codeft_assets.defs.messages import WholeLineReader
+from codeft_assets.defs.ray_programs import ProgramClient, RayProgramClient
 from codeft_assets.defs.web_ui.metadata import short_key
 
 MIN_SECONDS = 2.0
@@ -20,12 +22,14 @@ Values = Mapping[str, Any]
 
 
 def observing(
-    pipes: dg.PipesSubprocessClient, context: dg.AssetExecutionContext, transform: Callable[[Values], Values] = dict
-) -> dg.PipesSubprocessClient:
+    pipes: ProgramClient, context: dg.AssetExecutionContext, transform: Callable[[Values], Values] = dict
+) -> ProgramClient:
     """Return a client like ``pipes`` that observes the asset each time its process reports measurements.
 
     ``transform`` maps measurements to the values that are shown; the process does not wait for it.
     """
+    if isinstance(pipes, RayProgramClient):
+        return replace(pipes, wrap=lambda handler: _ObservingHandler(handler, context, transform))
     return dg.PipesSubprocessClient(
         env=pipes.env,
         cwd=pipes.cwd,

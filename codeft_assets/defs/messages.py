@@ -12,8 +12,7 @@ import signal
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,11 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster_pipes import PipesDefaultMessageWriter
 
-from codeft_assets.base.report import FAILURE
+from codeft_assets.base.report import FAILURE, whole_lines
 from codeft_assets.defs.failures import ExplainedError
 
 TERMINATION_SECONDS = 120
 """A training run that is asked to end saves its state first."""
-_PAUSE_SECONDS = 0.05
 
 
 class WholeLineReader(dg.PipesMessageReader):
@@ -93,18 +91,3 @@ def _forward(path: Path, is_over: threading.Event, handler: Any) -> None:
     except:
         handler.report_pipes_framework_exception("reader of messages", sys.exc_info())
         raise
-
-
-def whole_lines(path: Path, is_over: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield the lines of a file that grows, each once it has its end, until ``is_over`` and all is read."""
-    rest = b""
-    with path.open("rb") as file:
-        while True:
-            was_over = is_over()  # asked before the last read, which then sees all that was written
-            found = file.read()
-            *lines, rest = (rest + found).split(b"\n")
-            yield from lines
-            if was_over:
-                return
-            if not found:
-                time.sleep(_PAUSE_SECONDS)

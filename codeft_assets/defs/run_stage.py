@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from codeft_assets.defs.failures import explained_failures
+from codeft_assets.defs.ray_programs import ProgramClient, RayProgramClient
 from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order, table_metadata
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins.errors import UpstreamError
@@ -93,7 +95,7 @@ def result(table: Table, run: StageRun, metadata: dict[str, Any]) -> dg.Material
 
 def program_result(
     context: dg.AssetExecutionContext,
-    pipes: dg.PipesSubprocessClient,
+    pipes: ProgramClient,
     command: Sequence[str],
     metadata: Callable[[], dict[str, Any]] = dict,
     *,
@@ -105,6 +107,32 @@ def program_result(
     finally:  # what a program that failed has left goes on elsewhere: journals, the state of a training
         context.resources.workspace.store.publish()
     return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
+
+
+def in_parts(
+    context: dg.AssetExecutionContext,
+    pipes: ProgramClient,
+    num_parts: int,
+    command: Callable[[Path, int], Sequence[str]],
+    *,
+    env: Mapping[str, str] | None = None,
+) -> list[Path]:
+    """Run a program's parts at the same time on the cluster, and return their folders for the run of the whole.
+
+    Args:
+        context: Of the asset, under whose key the folders lie.
+        pipes: What runs them; on this machine there are no parts, as one program uses all of it.
+        num_parts: How many.
+        command: Folder and number of a part, from 0 on -> its command.
+        env: Variables of the programs.
+    """
+    if num_parts == 1 or not isinstance(pipes, RayProgramClient):
+        return []
+    key = "/".join(context.asset_key.path)
+    store = context.resources.workspace.store
+    folders = [store.folder(f"parts/{key}/{number + 1}-of-{num_parts}") for number in range(num_parts)]
+    pipes.run_parts(context, [command(folder, number) for number, folder in enumerate(folders)], env)
+    return folders
 
 
 def upstream_failure(error: UpstreamError) -> Exception:

@@ -13,6 +13,7 @@ from pydantic import Field
 from codeft_assets.defs.environment import read_count
 from codeft_assets.defs.failures import explained_failures
 from codeft_assets.defs.launchpad import RecipeName, RecipeOverrides, override_texts
+from codeft_assets.defs.ray_programs import ProgramClient, RayProgramClient
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
 from codeft_assets.source import Source
@@ -49,6 +50,9 @@ class Workspace(dg.ConfigurableResource):
     executor: str = Field(
         default="",
         description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
+    )
+    gpus: int = Field(
+        default=0, ge=0, description="GPUs of one machine that training uses. 0: $CODEFT_GPUS, else one if there is any"
     )
 
     @property
@@ -108,7 +112,29 @@ class Workspace(dg.ConfigurableResource):
         Raises:
             ValueError: there is no executor of the configured name.
         """
-        return find_executor(self.executor or os.environ.get("CODEFT_EXECUTOR") or "processes", self.num_workers)
+        return find_executor(self._executor_name, self.num_workers)
+
+    @property
+    def num_gpus(self) -> int | None:
+        """GPUs that training uses; None: one where there is any.
+
+        Raises:
+            ValueError: ``CODEFT_GPUS`` is no whole number.
+        """
+        return self.gpus or read_count("CODEFT_GPUS", 0) or None
+
+    def program_client(self, local: dg.PipesSubprocessClient, num_gpus: int | None = None) -> ProgramClient:
+        """Return what runs the programs that use a GPU: the Ray cluster that runs the units, else ``local``.
+
+        Through ``ray://`` a program runs here: Ray's client streams no messages.
+        """
+        if self._executor_name != "ray":
+            return local
+        return RayProgramClient(workers=self.num_workers, root=self.store.root, num_gpus=num_gpus)
+
+    @property
+    def _executor_name(self) -> str:
+        return self.executor or os.environ.get("CODEFT_EXECUTOR") or "processes"
 
     def origin(self, source: Source) -> Origin:
         """Return where the rows of ``source`` come from under this profile."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,14 @@ def publish(root: str) -> None:
     for url, mirror in sorted(_OPENED.items()):
         if url.startswith(f"{root.rstrip('/')}/files/"):
             mirror.push()
+
+
+def copies_named_by(root: str, words: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the keys of the folders and of the tables whose local copies ``words`` name, for another machine."""
+    words, tables = list(words), f"{cache_folder(root)}/tables/"
+    opened = [mirror for url, mirror in sorted(_OPENED.items()) if url.startswith(f"{root.rstrip('/')}/files/")]
+    named = [mirror.key for mirror in opened if any(f"{mirror.folder}/" in f"{word}/" for word in words)]
+    return tuple(named), tuple(word.removeprefix(tables) for word in words if word.startswith(tables))
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,6 +151,16 @@ def ray_cluster(address: str, workers: int, _num_calls: int) -> Iterator[_RayExe
         ValueError: Ray is not installed.
         ConnectionError: there is no cluster at the address.
     """
+    yield _RayExecutor(connected_ray(address, workers))
+
+
+def connected_ray(address: str, workers: int) -> Any:
+    """Return Ray, with this process connected to the cluster at the address, or to one that it starts.
+
+    Raises:
+        ValueError: Ray is not installed.
+        ConnectionError: nothing answers there.
+    """
     try:
         ray = import_module("ray")
     except ImportError as error:
@@ -158,16 +168,11 @@ def ray_cluster(address: str, workers: int, _num_calls: int) -> Iterator[_RayExe
             f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
         ) from error
     if not ray.is_initialized():
-        connect(ray, address, workers)
-    yield _RayExecutor(ray)
+        _connect(ray, address, workers)
+    return ray
 
 
-def connect(ray: Any, address: str, workers: int) -> None:
-    """Connect this process to the cluster at the address, or start one.
-
-    Raises:
-        ConnectionError: nothing answers there.
-    """
+def _connect(ray: Any, address: str, workers: int) -> None:
     if address == "ray":
         address = os.environ.get("RAY_ADDRESS") or "local"
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -35,6 +35,7 @@ def _run(options: argparse.Namespace) -> None:
     names = tuple(options.names.read_text(encoding="utf-8").split()) if options.names else ()
     plan = Plan(
         count=options.count,
+        first=options.first,
         seed=options.seed,
         num_statements=options.statements,
         num_solutions=options.solutions,
@@ -42,12 +43,12 @@ def _run(options: argparse.Namespace) -> None:
         names=names,
     )
     if options.only != "judge":
-        summary = generate(_teacher(options), plan, options.output, seconds=options.seconds)
+        summary = generate(_teacher(options), plan, options.output, seconds=options.seconds, parts=options.parts)
         sys.stdout.write(json.dumps(summary) + "\n")
     if options.only != "generate":
         from codeft_assets.teachers.judge import judge
 
-        sys.stdout.write(json.dumps(judge(options.output), indent=1) + "\n")
+        sys.stdout.write(json.dumps(judge(options.output, options.parts), indent=1) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, required=True, help="folder of the journal and the results")
     parser.add_argument("--only", choices=("generate", "judge"), help="one half; by default both")
     parser.add_argument("--count", type=int, default=1000, help="statements to ask for")
+    parser.add_argument("--first", type=int, default=0, help="number of the first: for several machines at a time")
+    parser.add_argument(
+        "--parts", type=Path, nargs="+", default=[], help="outputs of such runs: what they made is used"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of tasks and samples: equal seeds ask for the same")
     parser.add_argument("--statements", type=int, default=4, help="samples of each task")
     parser.add_argument("--solutions", type=int, default=4, help="samples of each statement's body")

@@ -48,6 +48,8 @@ class Plan:
 
     count: int
     """Statements."""
+    first: int = 0
+    """The number of the first one: runs of consecutive numbers are parts of one run."""
     seed: int = 0
     num_statements: int = 4
     """For each task: samples of one prompt, which is read once."""
@@ -59,13 +61,14 @@ class Plan:
     """Functions' names to start from."""
 
     def __post_init__(self) -> None:
-        if min(self.count, self.num_statements, self.num_solutions, self.round_statements) < 1:
+        if min(self.count, self.num_statements, self.num_solutions, self.round_statements, self.first + 1) < 1:
             raise ValueError(f"{self}: counts must be at least 1")
 
     def rounds(self) -> Iterator[list[tuple[Task, int]]]:
         """Yield the tasks of each round with the numbers of their samples."""
-        for start in range(0, self.count, self.round_statements):
-            numbers = range(start, min(start + self.round_statements, self.count))
+        last = self.first + self.count
+        for start in range(self.first, last, self.round_statements):
+            numbers = range(start, min(start + self.round_statements, last))
             tasks = {
                 number: draw_task(self.seed, number, NUM_STATEMENT_SHOTS, self.names)
                 for number in range(numbers[0] // self.num_statements, numbers[-1] // self.num_statements + 1)
@@ -73,8 +76,12 @@ class Plan:
             yield [(tasks[number // self.num_statements], number % self.num_statements) for number in numbers]
 
 
-def generate(teacher: Teacher, plan: Plan, folder: Path, *, seconds: float = float("inf")) -> dict[str, Any]:
+def generate(
+    teacher: Teacher, plan: Plan, folder: Path, *, seconds: float = float("inf"), parts: Sequence[Path] = ()
+) -> dict[str, Any]:
     """Write the parts ``generated-*.jsonl.gz`` and return the summary, which is written beside them.
+
+    Answers in the journals of ``parts``, folders of runs of some of the numbers, are not asked for again.
 
     No round is begun that would end after ``seconds``, by the time that the one before took.
 
@@ -85,6 +92,8 @@ def generate(teacher: Teacher, plan: Plan, folder: Path, *, seconds: float = flo
     begin = round_begin = time.monotonic()
     seen: set[str] = set()
     with open_calls(folder / JOURNAL) as journal:
+        for part in parts:
+            journal.store.absorb(part / JOURNAL)
         for number, samples in enumerate(plan.rounds()):
             rows = _write_round(teacher, plan, samples, journal, seen)
             _write_part(folder, f"{number:03}", rows)

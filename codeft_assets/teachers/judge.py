@@ -40,8 +40,10 @@ _PASSES = 2
 _log = logging.getLogger(__name__)
 
 
-def judge(folder: Path) -> dict[str, Any]:
+def judge(folder: Path, parts: Sequence[Path] = ()) -> dict[str, Any]:
     """Write ``exercises.jsonl.gz`` and ``rejects.jsonl.gz`` beside the parts; return the yield, which is written too.
+
+    Verdicts in the folders ``parts``, of runs of some of the rows, are used.
 
     Raises:
         SandboxError: no isolation works here.
@@ -52,6 +54,8 @@ def judge(folder: Path) -> dict[str, Any]:
     if not total:
         raise ValueError(f"{folder} holds no generated-*.jsonl.gz; generate first")
     with AnswerStore(folder / VERDICTS) as store, _processes() as pool:
+        for part in parts:
+            store.absorb(part / VERDICTS)
         try:
             for _ in range(_PASSES):
                 for found in _in_processes(pool, _tasks(folder, store)):

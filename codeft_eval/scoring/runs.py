@@ -22,6 +22,7 @@ from codeft_eval.scoring.graders import open_grader
 from codeft_eval.scoring.infilling import with_infilling_tokens
 from codeft_eval.scoring.lm_eval_runs import score_task, with_task_limits
 from codeft_eval.scoring.options import Options
+from codeft_eval.scoring.parts import KnownGrades, items_of_part
 from codeft_eval.scoring.phases import PhaseTimer
 from codeft_eval.scoring.prompting import prompt_items, protocol_outputs
 from codeft_eval.scoring.replays import prepare_replay
@@ -42,7 +43,15 @@ def run_protocols(
     outputs = protocol_outputs(with_task_limits(benchmark), checkpoint, name, output)
     if name == ALL_PROTOCOLS and len(outputs) == 1:
         shutil.rmtree(output / CHAT, ignore_errors=True)
-    return {folder: run_checkpoint(checkpoint, benchmark, folder, options, protocol) for protocol, folder in outputs}
+    return {
+        folder: run_checkpoint(checkpoint, benchmark, folder, _beside(options, folder.relative_to(output)), protocol)
+        for protocol, folder in outputs
+    }
+
+
+def _beside(options: Options, folder: Path) -> Options:
+    """Return the options of a protocol's folder: the parts of its run stand in folders of the same name."""
+    return replace(options, parts=[part / folder for part in options.parts])
 
 
 def run_checkpoint(
@@ -68,7 +77,11 @@ def run_checkpoint(
         protocol=chosen.words,
         prompt_end=prompt_end,
     )
-    with _open_context(benchmark, asked, identity, output, options) as context, _open_answers(context) as answers:
+    asked = items_of_part(asked, options.part, benchmark)
+    with (
+        _open_context(benchmark, asked, identity, output, options) as context,
+        _open_answers(context, options.parts) as answers,
+    ):
         model = CachingLM(load_language_model(checkpoint, settings), answers, settings, _hooks(context))
         if benchmark.lm_eval_task:
             return score_task(model, benchmark, items, identity, output, context.timer)
@@ -119,7 +132,7 @@ def _open_context(
             benchmark=benchmark,
             items=items,
             identity=identity,
-            grader=grader,
+            grader=KnownGrades(grader, options.parts, benchmark, identity) if options.parts else grader,
             timer=PhaseTimer(),
             output=output,
             log=options.log,
@@ -128,8 +141,8 @@ def _open_context(
 
 
 @contextmanager
-def _open_answers(context: EvalContext) -> Iterator[AnswerStore]:
-    """Yield the store of one model under one protocol.
+def _open_answers(context: EvalContext, parts: Sequence[Path] = ()) -> Iterator[AnswerStore]:
+    """Yield the store of one model under one protocol, with what the runs of parts have in theirs.
 
     Its name holds a hash of both, so answers of another checkpoint, prompt, batch size or code are never found.
     """
@@ -141,7 +154,10 @@ def _open_answers(context: EvalContext) -> Iterator[AnswerStore]:
         **{name: getattr(context.identity, name) for name in _ASKED},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    with AnswerStore(context.output / f"generations-{digest}.sqlite") as answers:
+    name = f"generations-{digest}.sqlite"
+    with AnswerStore(context.output / name) as answers:
+        for part in parts:
+            answers.absorb(part / name)
         yield answers
 
 

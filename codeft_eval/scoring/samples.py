@@ -63,6 +63,12 @@ def read_samples(folder: Path) -> Iterable[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
+def grade_of(row: Mapping[str, Any]) -> Grade:
+    """Return the verdict in a line of the file."""
+    names = ("verdict", "reason", "detail", "stderr")
+    return Grade(key=row["task_id"], isolation=row["tier"], **{name: row[name] for name in names})
+
+
 def pass_rates(samples: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Return item -> the share of its samples that passed; an item without a verdict is missing, never 0."""
     counts: dict[str, list[bool]] = {}

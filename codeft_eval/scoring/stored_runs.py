@@ -9,13 +9,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from codeft_eval.benchmarks.benchmark import BASE_PROTOCOLS, CONTINUATION, Benchmark, Item
 from codeft_eval.benchmarks.catalogue import data_sha256, get_benchmark, load_items
 from codeft_eval.sandbox.programs import Grade
 from codeft_eval.scoring.prompting import without_end
-from codeft_eval.scoring.samples import SAMPLES_FILE, read_samples
+from codeft_eval.scoring.samples import SAMPLES_FILE, grade_of, read_samples
 from codeft_eval.scoring.scores import AS_WRITTEN, Score, read_score
 from codeft_eval.strategies.attempts import Attempt, Problem, without_tests
 
@@ -79,7 +78,7 @@ def read_runs(folders: Sequence[Path], num_tokens: Callable[[str], int] | None =
         scores=scores,
         items=tuple(items),
         problems=tuple(Problem(without_tests(item), tuple(attempts[item.task_id])) for item in items),
-        grades={(row["task_id"], row["completion"]): _grade(row) for row in rows},
+        grades={(row["task_id"], row["completion"]): grade_of(row) for row in rows},
         unit="tokens" if num_tokens else "bytes",
     )
 
@@ -105,8 +104,3 @@ def _check(folder: Path, score: Score, first: Score) -> None:
 
 def _is_other(item: Item) -> bool:
     return item.language != "python" or item.form != CONTINUATION or not item.test or bool(item.source_suffix)
-
-
-def _grade(row: Mapping[str, Any]) -> Grade:
-    names = ("verdict", "reason", "detail", "stderr")
-    return Grade(key=row["task_id"], isolation=row["tier"], **{name: row[name] for name in names})

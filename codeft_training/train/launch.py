@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from codeft_assets.base.processes import end_with_parent
 from codeft_training.run_spec import STOPPED_EXIT_CODE
 from codeft_training.train.signals import StopRequest
-
-_PR_SET_PDEATHSIG = 1
 
 
 def launch(arguments: Sequence[str], num_processes: int) -> int:
@@ -20,7 +17,7 @@ def launch(arguments: Sequence[str], num_processes: int) -> int:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={num_processes}"]
     process = subprocess.Popen(
         [*command, "-m", "codeft_training", *arguments],
-        preexec_fn=_die_with_parent,
+        preexec_fn=end_with_parent,
     )
     while process.poll() is None:
         if stop.is_set:
@@ -36,9 +33,3 @@ def _poll(process: subprocess.Popen[bytes]) -> None:
         process.wait(timeout=0.2)
     except subprocess.TimeoutExpired:
         return
-
-
-def _die_with_parent() -> None:
-    # the thread that starts torchrun is our main thread, so its death is the process's
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -4,7 +4,8 @@ import sys
 
 import dagster as dg
 
-from codeft_assets.defs.messages import program_client, whole_lines
+from codeft_assets.base.report import whole_lines
+from codeft_assets.defs.messages import program_client
 
 PROGRAM = """
 from dagster_pipes import open_dagster_pipes

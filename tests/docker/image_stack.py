@@ -1,6 +1,6 @@
 """compose.yaml's services in the images that build_images.sh built: real containers, by runc, over Debian's PostgreSQL.
 
-    python -m tests.docker.image_stack [--cluster] [--job everything]
+    python -m tests.docker.image_stack [--cluster] [--job everything | --assets KEY ... [--data FOLDER] [--config JSON]]
 
 Each process has its image's root, user and variables, a process namespace and a cgroup with compose's memory limit, no
 capabilities, and the volume; the network is the machine's, so ports differ as in stack.py. ``--cluster`` is the profile
@@ -10,6 +10,7 @@ of that name: a Ray head that serves the code, and two workers. Needs root, buil
 
 import argparse
 import contextlib
+import json
 import os
 import re
 import secrets
@@ -169,6 +170,9 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--cluster", action="store_true", help="the profile cluster")
     options.add_argument("--job", default="everything", help="the job to run")
+    options.add_argument("--assets", nargs="+", help="assets to materialize instead")
+    options.add_argument("--config", type=json.loads, help="the run's configuration, as JSON")
+    options.add_argument("--data", type=Path, help="a data root to begin with, which is copied")
     options = options.parse_args()
     code_server = "ray-head" if options.cluster else "code-server"
     others = ["ray-worker-1", "ray-worker-2"] if options.cluster else []
@@ -178,30 +182,39 @@ def main():
         planted = Planted(folder)
         here = ImageStack(folder, planted, code_server)
         with planted.service(), postgres(here.ports["postgres"], planted.path(PASSWORD)) as here.database:
+            if options.data:
+                shutil.copytree(options.data, here.data, dirs_exist_ok=True)
             here.give_to_user()
             try:
-                return run(here, services, options.job)
+                return run(here, services, options)
             finally:
                 here.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(here, services, job):
+def run(here, services, options):
     claims = []
     for name in services:
         here.start(name)
         claims.append(check(f"{name} is healthy; {here.facts(name)}", here.await_health(name, 240)))
-    run_id = here.launch(job=job)["run"]["runId"]
+    asked = here.launch(options.assets, job="__ASSET_JOB" if options.assets else options.job, config=options.config)
+    run_id = asked["run"]["runId"]
     status = here.finish(run_id, 2400)
-    claims.append(check(f"{job} in the containers: {status}", status == "SUCCESS"))
+    claims.append(
+        check(f"{' '.join(options.assets or [options.job])} in the containers: {status}", status == "SUCCESS")
+    )
     claims.append(check("daemon is healthy", here.await_health("daemon", 60)))
-    refusal = here.launch(job=job, name="webserver-readonly")["__typename"]
+    refusal = here.launch(job="everything", name="webserver-readonly")["__typename"]
     claims.append(check(f"the read-only web UI refuses a run: {refusal}", refusal == "UnauthorizedError"))
     owners = {path.stat().st_uid for path in (here.data / "tables").rglob("manifest.json")}
     claims.append(check(f"tables belong to user {owners}", owners == {UID}))
+    found = subprocess.run(
+        ["grep", "-rhoE", "on the Ray cluster: .*", here.data / "logs"], capture_output=True, text=True, check=False
+    )
+    print(found.stdout[:1000])
     board = here.data / "files/scoreboard/scoreboard.md"
-    print(board.read_text() if board.is_file() else "no scoreboard")
+    print(board.read_text() if board.is_file() else "no scoreboard was asked for")
     return 0 if all(claims) else 1
 
 

@@ -15,7 +15,7 @@ from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.automation.rules import on_checkpoint_change
 from codeft_assets.defs.launchpad import Settings
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, in_parts, program_result
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.catalog import write_catalog
@@ -45,9 +45,10 @@ def score_version(benchmark: Benchmark) -> str:
 
 
 class ScoreConfig(Settings):
-    """The number of items."""
+    """The number of items, and of programs that share them."""
 
     limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
+    parts: int = Field(default=1, ge=1, description="Programs of the Ray cluster that generate and judge at a time")
 
 
 def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
@@ -76,9 +77,17 @@ def build_score_asset(benchmark: Benchmark) -> dg.AssetsDefinition:
         command = [sys.executable, "-m", "codeft_eval", "run", "--benchmark", benchmark.name]
         command += ["--protocol", ALL_PROTOCOLS]
         command += ["--checkpoint", str(store.folder("model/checkpoint") / "checkpoint")]
-        command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
         command += ["--limit", str(config.limit)] if config.limit else []
-        return program_result(context, pipes, command, env=benchmark_environment(workspace))
+        client, env = workspace.program_client(pipes), benchmark_environment(workspace)
+        num_parts = 1 if benchmark.lm_eval_task else config.parts  # lm-eval runs its own tasks whole
+        parts = in_parts(
+            *(context, client, num_parts),
+            lambda folder, number: [*command, "--output", str(folder), "--part", f"{number + 1}/{num_parts}"],
+            env=env,
+        )
+        command += ["--parts", *map(str, parts)] if parts else []
+        command += ["--output", str(store.folder(f"scores/{benchmark.name}"))]
+        return program_result(context, client, command, env=env)
 
     return scores
 
@@ -131,7 +140,7 @@ def reference_measured(
     command += ["--benchmark", *(benchmark.name for benchmark in PRESENT), "--protocol", ALL_PROTOCOLS]
     command += ["--limit", str(config.limit)] if config.limit else []
     command += ["--local-only"] if workspace.is_sample else []
-    return program_result(context, pipes, command, env=benchmark_environment(workspace))
+    return program_result(context, workspace.program_client(pipes), command, env=benchmark_environment(workspace))
 
 
 @dg.asset(

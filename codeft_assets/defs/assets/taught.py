@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from codeft_assets.defs.launchpad import Settings
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, in_parts
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.own_sources import TAUGHT_KEY
@@ -29,6 +29,7 @@ class TaughtConfig(Settings):
     model: str = Field(default="", description="The name that an endpoint serves")
     count: int = Field(default=1000, ge=1, description="Statements to ask for")
     solutions: int = Field(default=4, ge=1, description="Solutions to ask for, of each statement")
+    parts: int = Field(default=1, ge=1, description="Programs of the Ray cluster that write and judge at a time")
     seed: int = Field(default=0, description="Of topics and samples")
 
 
@@ -53,11 +54,21 @@ def taught(
     if not config.teacher:
         return dg.MaterializeResult(metadata={"state": "off", "how_to_turn_it_on": dg.MetadataValue.md(OFF)})
     folder = workspace.store.folder(TAUGHT_KEY)
-    command = [sys.executable, "-m", "codeft_assets.teachers", "--output", str(folder)]
-    command += ["--teacher", config.teacher, "--model", config.model]
-    for name in ("count", "solutions", "seed"):
+    command = [sys.executable, "-m", "codeft_assets.teachers", "--teacher", config.teacher, "--model", config.model]
+    for name in ("solutions", "seed"):
         command += [f"--{name}", str(getattr(config, name))]
-    pipes.run(command=command, context=context)
+    client = workspace.program_client(pipes)
+    num_parts = min(config.parts, config.count)
+    bounds = [config.count * number // num_parts for number in range(num_parts + 1)]
+    parts = in_parts(
+        *(context, client, num_parts),
+        lambda part, number: [
+            *(*command, "--output", str(part), "--first", str(bounds[number])),
+            *("--count", str(bounds[number + 1] - bounds[number])),
+        ],
+    )
+    command += ["--parts", *map(str, parts)] if parts else []
+    client.run(command=[*command, "--output", str(folder), "--count", str(config.count)], context=context)
     workspace.store.publish()
     return dg.MaterializeResult(metadata=_metadata(folder))
 

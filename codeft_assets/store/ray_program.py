@@ -1,0 +1,165 @@
+"""One of our programs on a node of a Ray cluster: training, generation, judging.
+
+Invariant: the program sees what it would see on the machine of the asset. On a shared data root these are the same
+paths; of a root on object storage the node has copies, and publishes what the program wrote, also where it failed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagster_pipes import DAGSTER_PIPES_MESSAGES_ENV_VAR, PipesDefaultMessageWriter, encode_param
+
+from codeft_assets.base.processes import end_with_parent
+from codeft_assets.base.report import whole_lines
+from codeft_assets.store.data_root import Store
+from codeft_assets.store.mirror import cache_folder, copies_named_by
+from codeft_assets.store.ray_executor import environment_hash, run_checked
+
+TERMINATION_SECONDS = 120
+"""A training run that is asked to end saves its state first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A command of ours, and what it needs of the node."""
+
+    name: str
+    command: tuple[str, ...]
+    """Without the interpreter, which is the node's."""
+    env: Mapping[str, str]
+    """Besides the node's own."""
+    root: str
+    """The data root."""
+    num_gpus: int | None
+    """All of one node; None: one where the cluster has any."""
+    cache: str = ""
+    """Folder of the copies of a remote data root on the machine that wrote the command."""
+    folders: tuple[str, ...] = ()
+    """Keys of the folders of files that the command names, of a remote root."""
+    tables: tuple[str, ...] = ()
+    """Keys of the tables that it names."""
+
+
+class ProgramFailedError(RuntimeError):
+    """A program ended with an error, or its node or its process was lost."""
+
+
+def describe_program(
+    name: str, command: Sequence[str], env: Mapping[str, str], root: str, num_gpus: int | None
+) -> Program:
+    """Return the program for a node: of a remote data root with the keys of what ``command`` and ``env`` name."""
+    assert command[0] == sys.executable, "our programs are Python's"
+    words = tuple(command[1:])
+    facts = {"name": name, "command": words, "env": dict(env), "root": root, "num_gpus": num_gpus}
+    if not Store(root).is_remote:
+        return Program(**facts)
+    folders, tables = copies_named_by(root, [*words, *env.values()])
+    return Program(**facts, cache=str(cache_folder(root)), folders=folders, tables=tables)
+
+
+def start_program(ray: Any, program: Program) -> Any:
+    """Start the program where its GPUs are free, and return the stream of the lines that it reports.
+
+    Raises:
+        ValueError: no node has as many GPUs.
+    """
+    most = max((int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
+    wanted = min(1, most) if program.num_gpus is None else program.num_gpus
+    if wanted > most:  # Ray itself would wait for such a node
+        raise ValueError(
+            f"{program.name} asks for {wanted} GPUs of one node, and no node of the Ray cluster has more than {most}; "
+            f"start one with ray start --num-gpus {wanted}, or set CODEFT_GPUS to at most {most}"
+        )
+    task = ray.remote(num_cpus=1, num_gpus=wanted, max_retries=0, num_returns="streaming")(_run_checked)
+    return task.options(name=program.name).remote(environment_hash(), program)
+
+
+def reported_lines(ray: Any, program: Program, stream: Any) -> Iterator[bytes]:
+    """Yield what the program reports until it has ended.
+
+    Raises:
+        ProgramFailedError: it failed, or its process or its node was lost.
+    """
+    errors = ray.exceptions
+    try:
+        for line in stream:
+            yield ray.get(line)
+    except errors.RayTaskError as error:
+        raise error.cause from error
+    except errors.RayError as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise ProgramFailedError(
+            f"{program.name} lost its process or its node ({first_line}); run the asset again: a training goes on from "
+            f"its last state on the data root, and answers that came are kept"
+        ) from error
+
+
+def _run_checked(driver_environment: str, program: Program) -> Iterator[bytes]:
+    # Ray streams what a generator function yields, and sends values into it, which other iterators do not take
+    for line in run_checked(driver_environment, run_program, program):  # noqa: UP028
+        yield line
+
+
+def run_program(program: Program) -> Iterator[bytes]:
+    """Run the program on this node and yield the lines that it reports, each once it is written.
+
+    Raises:
+        ProgramFailedError: it ended with an error.
+    """
+    command, env = _for_this_node(program)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "messages"
+        path.touch()
+        written_to = {PipesDefaultMessageWriter.FILE_PATH_KEY: str(path)}
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | env | {DAGSTER_PIPES_MESSAGES_ENV_VAR: encode_param(written_to)},
+            preexec_fn=end_with_parent,
+        )
+        try:
+            yield from whole_lines(path, lambda: process.poll() is not None)
+        finally:  # also where the driver cancels the task
+            process.terminate()
+            _wait(process)
+            Store(program.root).publish()
+    if process.returncode:
+        raise ProgramFailedError(_failure(program.name, process.returncode))
+
+
+def _for_this_node(program: Program) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment with this node's folders, which hold the copies then."""
+    store = Store(program.root)
+    for key in program.folders:
+        store.folder(key)
+    for key in program.tables:
+        store.local_table(key)
+    if not program.cache:
+        return list(program.command), dict(program.env)
+    here = str(cache_folder(program.root))
+    command = [word.replace(program.cache, here) for word in program.command]
+    return command, {name: value.replace(program.cache, here) for name, value in program.env.items()}
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(TERMINATION_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _failure(name: str, code: int) -> str:
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    return (
+        f"{name} {how} on node {os.uname().nodename}; its own words are in the run's output; run the asset again: what "
+        f"it has saved is used"
+    )
