@@ -127,9 +127,10 @@ def mixture_stage() -> Stage:
 
 def collect_mixture(table: Table, shard: Shard, outcomes: Table) -> Iterator[ShardResult]:
     """Collect the kept documents of a shard, their secrets replaced by placeholders."""
-    kept_rows = outcomes.scan().filter(pl.col("fate") == ledger.KEPT)
-    chosen = kept_rows.select("document_id", "split", "epochs", "annealing_epochs").collect()
     rows = pl.DataFrame(table.read_shard(shard))
+    is_ours = (pl.col("fate") == ledger.KEPT) & pl.col("document_id").is_in(rows["document_id"].implode())
+    parts = [outcomes.scan_shard(part).filter(is_ours) for part in outcomes.manifest().shards]
+    chosen = pl.concat([part.select("document_id", "split", "epochs", "annealing_epochs").collect() for part in parts])
     kept = rows.join(chosen, on="document_id", how="inner", maintain_order="left")
     clean = redact_documents(kept)
     report = StageReport(

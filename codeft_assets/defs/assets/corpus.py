@@ -150,10 +150,14 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
 def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
     """Return a unit per shard whose fingerprint covers the outcomes of its source's documents only."""
     planned = ["document_id", "split", "epochs", "annealing_epochs"]
-    by_source = {}
-    for (source,), part in ledger_table.read([*planned, "source", "fate"]).group_by("source"):
-        kept = part.filter(pl.col("fate") == KEPT).select(planned).sort("document_id")
-        by_source[source] = xxhash.xxh3_128_hexdigest(kept.write_csv())
+    digests: dict[Any, xxhash.xxh3_128] = {}
+    for shard in ledger_table.manifest().shards:  # sorted by id
+        rows = ledger_table.scan_shard(shard).select(*planned, "source", "fate").collect()
+        for (source,), part in rows.group_by("source", maintain_order=True):
+            kept = part.filter(pl.col("fate") == KEPT).select(planned)
+            is_first = source not in digests
+            digests.setdefault(source, xxhash.xxh3_128()).update(kept.write_csv(include_header=is_first))
+    by_source = {source: digest.hexdigest() for source, digest in digests.items()}
     return [
         Unit(
             name=unit.name,
