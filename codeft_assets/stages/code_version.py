@@ -33,6 +33,7 @@ _NOT_COMPUTING = (
     "codeft_assets.store.engine",
     "codeft_assets.store.files",
     "codeft_assets.store.manifest",
+    "codeft_assets.store.parquet",
     "codeft_assets.source",
     "codeft_assets.sources",
     "codeft_assets.store.tables",

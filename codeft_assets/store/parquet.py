@@ -21,7 +21,7 @@ def to_parquet(rows: pa.Table, *, in_parts: bool) -> bytes:
     """Return ``rows`` as a zstd parquet file; ``in_parts`` gives every page a sum, for ``read_part``."""
     buffer = io.BytesIO()
     rows_per_group = max(rows.num_rows * _GROUP_BYTES // max(rows.nbytes, 1), _MIN_GROUP_ROWS)
-    how = {"compression": "zstd", "compression_level": 3}
+    how: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
     if in_parts:  # between stages, mostly hashes: no codec makes them smaller, no dictionary finds one twice
         codecs = {field.name: "zstd" if _is_text(field.type) else "none" for field in rows.schema}
         how = {"compression": codecs, "use_dictionary": False, "write_page_checksum": True}
@@ -48,13 +48,13 @@ def read_rows(data: bytes, rows: npt.NDArray[np.int64], columns: Sequence[str]) 
     return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
 
 
-def read_part(opened: Any, columns: Sequence[str], where: tuple[str, int] | None) -> pa.Table:
+def read_part(opened: Any, columns: Sequence[str], where: tuple[str, int] | None, *, is_remote: bool) -> pa.Table:
     """Return columns of a file that was written ``in_parts``, of the rows that have a value in a sorted column.
 
     Raises:
         ArrowException | OSError: the sum of a page that is read is wrong.
     """
-    file = pq.ParquetFile(opened, page_checksum_verification=True)
+    file = pq.ParquetFile(opened, page_checksum_verification=True, pre_buffer=is_remote)
     if where is None:
         return file.read(list(columns))
     name, value = where

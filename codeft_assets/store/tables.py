@@ -102,8 +102,10 @@ class Table:
             CorruptShardError: the file is gone, or the sum of a page that is read is wrong.
         """
         try:
-            with self.filesystem.open(self.path(shard.path), "rb") as opened:
-                return parquet.read_part(opened, columns, where)
+            is_remote = not isinstance(self.filesystem, LocalFileSystem)
+            how = {"cache_type": "none"} if is_remote else {}  # fsspec reads ahead, Arrow knows what it needs
+            with self.filesystem.open(self.path(shard.path), "rb", **how) as opened:
+                return parquet.read_part(opened, columns, where, is_remote=is_remote)
         except FileNotFoundError as error:
             raise self._gone(shard) from error
         except (pa.ArrowException, OSError) as error:
