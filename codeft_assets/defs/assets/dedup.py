@@ -4,6 +4,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
+from codeft_assets.curation.dedup.candidates import MAX_KEYS
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.defs.assets.decontamination import matches
@@ -79,6 +80,11 @@ class DedupConfig(Settings):
         default=0.7, gt=0, le=1, description="Smallest Jaccard similarity of word 5-shingles at which a document goes"
     )
     code_threshold: float = Field(default=0.8, gt=0, le=1, description="The same of two programs in one language")
+    max_keys: int = Field(
+        default=MAX_KEYS,
+        ge=1 << 16,
+        description="Band keys that a process holds, at about 40 bytes each: bounds memory, changes no result",
+    )
 
 
 @dg.asset(
@@ -98,7 +104,7 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     duplicates, nor are two that differ in operators, in brackets or, in Python, in indentation. Kept is the copy of
     the source with the lowest priority number, then of the highest educational value, then the longest.
     """
-    params = DedupParams(threshold=config.threshold, code_threshold=config.code_threshold)
+    params = DedupParams(**config.model_dump())
     tables, store = document_tables(workspace), workspace.store
     inputs = ClusterInputs(
         documents=tables,
