@@ -53,7 +53,8 @@ def describe_fields(group: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(group))).body[0].body  # type: ignore[attr-defined]
     for entry, after in pairwise(body):
         if isinstance(entry, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            words[entry.target.id] = " ".join(str(after.value.value).replace("``", "").split())  # type: ignore[union-attr]
+            said = str(after.value.value).replace("``", "")
+            words[entry.target.id] = " ".join(said.split())  # type: ignore[union-attr]
     return words
 
 

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeProcessError
+from dagster._utils.error import SerializableErrorInfo
 
 from codeft_assets.origins.errors import UpstreamError
 
 
-class ExplainedError(dg.Failure, ValueError):
-    """A wrong value, with the rule and the remedy; the rows of step and run begin with them."""
+class ExplainedError(DagsterUserCodeProcessError, dg.Failure, ValueError):
+    """A wrong value, with the rule and the remedy: all that the rows of step and run show.
+
+    Dagster hands on the information of such an error as it is, here without a frame, and does not wrap it.
+    """
+
+    def __init__(self, description: str) -> None:
+        """Explain an error; it is not retried."""
+        info = SerializableErrorInfo(message=description, stack=[], cls_name=type(self).__name__)
+        super().__init__(description, user_code_process_error_infos=[info])
+        self.allow_retries = False
 
 
 @contextmanager
 def explained_failures() -> Iterator[None]:
-    """Raise a wrong value as a failure that explains itself; an upstream's has its own handling."""
+    """Raise a wrong value as a failure that explains itself; an upstream's has its own handling.
+
+    The frames go to the output of the step: the value may be wrong by a fault of ours.
+    """
     try:
         yield
-    except UpstreamError:
+    except (UpstreamError, ExplainedError):
         raise
     except ValueError as error:
-        raise ExplainedError(description=str(error), allow_retries=False) from error
+        traceback.print_exception(error)
+        raise ExplainedError(str(error)) from error

@@ -43,8 +43,7 @@ class WholeLineReader(dg.PipesMessageReader):
                 yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(path)}
         except DagsterPipesExecutionError as error:
             said = [message[FAILURE] for message in handler.get_custom_messages() if FAILURE in message]
-            reason = said[-1] if said else _reason(str(error))
-            raise ExplainedError(description=reason, allow_retries=False) from None
+            raise ExplainedError(said[-1] if said else _reason(str(error))) from None
 
     def no_messages_debug_text(self) -> str:
         """Say where messages were looked for."""

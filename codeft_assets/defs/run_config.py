@@ -8,13 +8,10 @@ import dagster as dg
 from dagster._config.validate import process_config
 from pydantic import ValidationError
 
+from codeft_assets.defs.failures import ExplainedError
 from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.process import TAG, process_name
 from codeft_assets.defs.workspace import Workspace
-
-
-class RunConfigError(dg.DagsterError, ValueError):
-    """A value or a key of the configuration is wrong; the run's row begins with it, as Dagster does not wrap it."""
 
 
 def checked_workspace(assets: Iterable[Any], others: Iterable[str]) -> Workspace:
@@ -41,7 +38,7 @@ def check_keys(run_config: Mapping[str, Any], known: Iterable[str]) -> None:
     """Check that every key below ``ops`` is the name of something.
 
     Raises:
-        RunConfigError: one is not; the message has the name that it resembles.
+        ExplainedError: one is not; the message has the name that it resembles.
     """
     names = sorted(known)
     for key in run_config.get("ops", {}):
@@ -49,7 +46,7 @@ def check_keys(run_config: Mapping[str, Any], known: Iterable[str]) -> None:
             like = "".join(letter if letter.isalnum() else "_" for letter in key.replace("/", "__"))
             near = difflib.get_close_matches(like, names, n=1)
             meant = f", such as {near[0]!r}" if near else ""
-            raise RunConfigError(
+            raise ExplainedError(
                 f"the configuration names {key!r}, which is no asset; write an asset's key with two underscores for / "
                 f"and one for every other sign{meant}"
             )
@@ -59,7 +56,7 @@ def check_values(run_config: Mapping[str, Any], known: Mapping[str, dg.OpDefinit
     """Check every value below ``ops`` by the rule of its field, and that every recipe can be made.
 
     Raises:
-        RunConfigError: a value breaks its rule.
+        ExplainedError: a value breaks its rule.
     """
     for key, given in run_config.get("ops", {}).items():
         function = known[key].compute_fn if key in known else None
@@ -73,9 +70,9 @@ def check_values(run_config: Mapping[str, Any], known: Mapping[str, dg.OpDefinit
                 workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
         except ValidationError as error:
             wrong = "; ".join(f"{_path(found)} = {found['input']!r}: {found['msg']}" for found in error.errors())
-            raise RunConfigError(f"{key}: {wrong}; correct the run's configuration") from None
+            raise ExplainedError(f"{key}: {wrong}; correct the run's configuration") from None
         except ValueError as error:
-            raise RunConfigError(f"{key}: {error}; correct the run's configuration") from None
+            raise ExplainedError(f"{key}: {error}; correct the run's configuration") from None
 
 
 def _path(error: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from codeft_assets.defs.failures import explained_failures
+from codeft_assets.defs.failures import ExplainedError, explained_failures
 from codeft_assets.defs.ray_programs import ProgramClient, RayProgramClient
 from codeft_assets.defs.web_ui.metadata import LoggedProgress, in_reading_order, table_metadata
 from codeft_assets.defs.workspace import Workspace
@@ -139,4 +139,4 @@ def upstream_failure(error: UpstreamError) -> Exception:
     """Return the exception to raise: failures of the network are retried, others are not."""
     if error.retryable:
         return dg.RetryRequested(max_retries=MAX_NETWORK_RETRIES, seconds_to_wait=RETRY_WAIT_SECONDS)
-    return dg.Failure(description=str(error), allow_retries=False)
+    return ExplainedError(str(error))

@@ -19,7 +19,7 @@ def misspelled(workspace: Workspace):
     workspace.chosen_recipe("smoke", {"vocab_sise": "3"})
 
 
-def test_the_rows_of_step_and_run_begin_with_the_reason(tmp_path):
+def test_the_rows_of_step_and_run_are_the_reason_and_the_frames_are_in_the_output(tmp_path, capfd):
     with dg.DagsterInstance.ephemeral() as instance:
         done = dg.materialize(
             [misspelled],
@@ -29,8 +29,13 @@ def test_the_rows_of_step_and_run_begin_with_the_reason(tmp_path):
         )
         [failed] = [e for e in done.all_events if e.event_type is dg.DagsterEventType.STEP_FAILURE]
         [ended] = [e for e in done.all_events if e.event_type is dg.DagsterEventType.RUN_FAILURE]
-    for error in (failed.step_failure_data.error, ended.job_failure_data.error or failed.step_failure_data.error):
-        assert "recipe 'smoke' trains from scratch and has no field 'vocab_sise'" in error.message.splitlines()[0]
+    for error in (
+        failed.step_failure_data.error,
+        ended.job_failure_data.first_step_failure_event.step_failure_data.error,
+    ):
+        assert error.message.startswith("recipe 'smoke' trains from scratch and has no field 'vocab_sise'")
+        assert (error.stack, error.cause, error.context) == ([], None, None)
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_a_run_that_waits_for_another_says_so_in_its_events(tmp_path):

@@ -136,7 +136,7 @@ def test_a_value_out_of_its_range_ends_the_run_before_anything_is_computed(confi
         assert not [e for e in done.all_events if e.event_type is dg.DagsterEventType.STEP_START]
     error = ended.job_failure_data.error
     assert reason in error.message.splitlines()[0]
-    assert error.cause is None
+    assert (error.stack, error.cause) == ([], None)
 
 
 def run(config):

@@ -118,7 +118,7 @@ def test_an_alert_has_the_reason_and_a_link_to_the_run(looks, hook, monkeypatch)
 def test_a_failure_that_explains_itself_and_one_of_a_resource_are_told_by_their_reasons(looks, hook):
     @dg.asset
     def explained():
-        raise ExplainedError(description="limit = -1 must be at least 0") from KeyError("x")
+        raise ExplainedError("limit = -1 must be at least 0") from KeyError("x")
 
     @dg.asset(required_resource_keys={"room"})
     def housed():

@@ -55,8 +55,7 @@ def test_a_training_that_fails_gives_its_reason(made, tmp_path, case):
     program, changes, reason = CASES[case]
     error = failure_of([*program, *options(made, tmp_path / "run", **changes)])
     assert reason in error.message.splitlines()[0]
-    assert error.cause is None
-    assert error.context is None
+    assert (error.stack, error.cause, error.context) == ([], None, None)
     assert "External execution process failed" not in error.to_string()
 
 
