@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._utils.error import SerializableErrorInfo
 
@@ -19,10 +21,11 @@ class ExplainedError(DagsterUserCodeProcessError, dg.Failure, ValueError):
     Dagster hands on the information of such an error as it is, here without a frame, and does not wrap it.
     """
 
-    def __init__(self, description: str) -> None:
-        """Explain an error; it is not retried."""
+    def __init__(self, description: str, metadata: Mapping[str, Any] | None = None) -> None:
+        """Explain an error, with ``metadata`` below it; it is not retried."""
         info = SerializableErrorInfo(message=description, stack=[], cls_name=type(self).__name__)
         super().__init__(description, user_code_process_error_infos=[info])
+        self.metadata = normalize_metadata(metadata or {})
         self.allow_retries = False
 
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
+from codeft_assets.defs.failures import ExplainedError
 from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
 from codeft_assets.defs.web_ui import metadata as md
@@ -108,16 +109,15 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
     bad_fraction = report.num_dropped / max(report.num_in, 1)
     if report.num_out == 0:
         seen = next((example for examples in report.examples.values() for example in examples), "no row at all")
-        raise dg.Failure(
+        raise ExplainedError(
             f"source {name!r}: none of {report.num_in} rows became a document: {dict(report.dropped)}, such as {seen}; "
             f"give its entry in sources.py what upstream has now"
         )
     if bad_fraction > limit:
-        raise dg.Failure(
+        raise ExplainedError(
             f"source {name!r}: {bad_fraction:.1%} of {report.num_in} rows are bad, more than {limit:.1%}: "
             f"{dict(report.dropped)}; fix the adapter in sources.py or raise max_bad_fraction",
             metadata={"examples": md.examples_preview(report)},
-            allow_retries=False,
         )
 
 

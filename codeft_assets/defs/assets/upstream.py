@@ -16,6 +16,7 @@ import dagster as dg
 
 from codeft_assets.defs.automation.rules import OBSERVATION_INTERVAL_SECONDS, POLL_VARIABLE
 from codeft_assets.defs.environment import loaded_number, read_number
+from codeft_assets.defs.failures import ExplainedError
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.origins import Upstream
 from codeft_assets.origins.errors import UnreachableUpstreamError, UpstreamError
@@ -83,7 +84,7 @@ def build_upstream_asset(source: Source) -> dg.AssetsDefinition:
         try:
             upstream = workspace.origin(source).resolve()
         except UpstreamError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
+            raise ExplainedError(str(error)) from error
         return dg.ObserveResult(
             data_version=dg.DataVersion(upstream.fingerprint),
             metadata=_metadata(source, upstream),
