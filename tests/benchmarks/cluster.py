@@ -167,7 +167,8 @@ def summary(megabytes, pool, one, two):
         "equal_hash": one["hash"] == two["hash"] == pool["hash"],
         "cpu_ratio_to_pool": round(two["cpu"] / pool["cpu"], 2),
         "faults": len(two["faults"]),
-        "recovered": sum(fault["hash_equal"] for fault in two["faults"]),
+        "recovered": (recovered := sum(fault["hash_equal"] for fault in two["faults"])),
+        "lost": len(two["faults"]) - recovered,
         "peak_mb_per_process": round(max(one["peak_mb"], two["peak_mb"])),
     }
 
@@ -207,6 +208,7 @@ def main():
         found = summary(num_bytes / 1e6, *(in_a_process_of_its_own(name, root) for name in MEASURES))
     if options.output:
         Path(options.output).write_text(json.dumps(found, indent=1) + "\n")
+    print(f"{found['faults']} faults, {found['recovered']} recovered, {found['lost']} lost", file=sys.stderr)
     print(json.dumps(found) if options.json else "\n".join(f"{key}: {value}" for key, value in found.items()))
 
 
