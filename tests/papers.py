@@ -7,8 +7,12 @@ A file is named by its kind and its model, `KIND_MODEL.json`; a kind's table has
 
 import json
 import re
+from dataclasses import asdict
+from statistics import fmean
 
 from codeft_assets.base.markdown import table
+from codeft_eval.statistics.comparison import unpaired
+from tests.benchmarks.optimization_options import interval
 from tests.walk import ROOT
 
 PAGE, MEASURED = ROOT / "docs/papers.md", ROOT / "docs/measured"
@@ -82,12 +86,12 @@ def leaks(files):
 def mixture(files):
     """Return the searches of `codeft_training search-mixture`: predicted and measured losses, and the cost."""
     columns = ("runs", "number", "rank correlation", "corpus's own mixture: predicted, measured")
-    columns += ("found mixture: predicted, measured", "tokens", "seconds")
+    columns += ("found mixture: predicted, measured", "found minus own, by seed (95 %)", "tokens", "seconds")
     rows = [
         (
             *(found["model"], found["num_runs"], found["rank_correlation"]),
             *(_losses(found, kind) for kind in ("natural", "found")),
-            *(found["num_tokens"], f"{found['seconds']:.0f}"),
+            *(_by_seed(found), f"{found['num_tokens']:,}", f"{found['seconds']:.0f}"),
         )
         for found in files
     ]
@@ -98,15 +102,89 @@ def _losses(found, kind):
     return f"{found['predicted'][kind]:.3f}, {found['measured'][kind]:.3f}"
 
 
-TABLES = {"strategies": strategies, "preferences": preferences, "leaks": leaks, "mixture": mixture}
+def _by_seed(found):
+    losses = found.get("measured_by_seed", {"found": []})
+    if len(losses["found"]) < 2:
+        return None
+    return _interval(interval([ours - own for ours, own in zip(losses["found"], losses["natural"], strict=True)]))
+
+
+def _interval(gap):
+    return f"{gap['mean']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f})"
+
+
+def shares(files):
+    """Return the mixtures of each search: the corpus's own and the found one."""
+    rows = [
+        (found["model"], source, f"{own:.1%}", f"{found['shares'][source]:.1%}")
+        for found in files
+        for source, own in found["natural_shares"].items()
+        if own > 0.01
+    ]
+    return table(("runs", "source", "own share", "found share"), rows)
+
+
+def selection(files):
+    """Return the files of `tests/benchmarks/selection.py`: means over the seeds, and differences."""
+    columns = ("model", "selected", "passes", "measured", "all", "selected", "drawn")
+    rows = []
+    for found in files:
+        pool, passes = found["pool"], [_passes(found, way) for way in ("all", "selected", "drawn")]
+        start = (found["model"], f"{pool['selected']:,} of {pool['documents']:,}", ", ".join(passes))
+        for name in next(iter(found["ways"]["all"].values()))["bits_per_byte"]:
+            gaps = [_interval(gap["bits_per_byte"][name]) for gap in found["differences"].values()]
+            values = [_mean(found, way, lambda run, name=name: run["bits_per_byte"][name]) for way in found["ways"]]
+            rows.append((*start, f"bits per byte, {name}", *(f"{value:.3f}" for value in values), *gaps))
+        gaps = [_points(gap["composed"]["difference"]) for gap in found["differences"].values()]
+        values = [_mean(found, way, lambda run: run["composed"]) for way in found["ways"]]
+        rows.append((*start, "composed, pass@1", *(f"{100 * value:.1f} %" for value in values), *gaps))
+    return table((*columns, "selected minus all (95 %)", "selected minus drawn (95 %)"), rows)
+
+
+def _mean(found, way, value):
+    return fmean(value(run) for run in found["ways"][way].values())
+
+
+def _passes(found, way):
+    return f"{max(next(iter(found['ways'][way].values()))['passes'].values()):.1f}"
+
+
+def infilling(files):
+    """Return the files of `tests/benchmarks/infilling.py`, diffusion beside FIM as it fills best; unpaired."""
+    fim = {name.removeprefix("FIM, suffix first"): _counts(rate) for name, rate in _ways(files) if "suffix first" in name}
+    rows = []
+    for name, rate in _ways(files):
+        other = fim.get(", length given" if "length given" in name else "")
+        is_compared = other and not name.startswith("FIM, suffix first")
+        gap = _points(asdict(unpaired(_counts(rate), other))["difference"]) if is_compared else None
+        rows.append((name, _percent(rate), gap))
+    return table(("way", "lines right (95 %)", "minus FIM, suffix first (95 %)"), rows)
+
+
+def _ways(files):
+    return [(name, rate) for found in files for name, rate in found["rates"].items()]
+
+
+def _counts(rate):
+    return round(rate["value"] * rate["n"]), rate["n"]
+
+
+TABLES = {
+    "strategies": strategies,
+    "preferences": preferences,
+    "selection": selection,
+    "leaks": leaks,
+    "mixture": mixture,
+    "infilling": infilling,
+}
 
 
 def tables(folder=MEASURED):
     """Return kind -> its table, of the kinds that have files."""
     files = {kind: sorted(folder.glob(f"{kind}_*.json")) for kind in TABLES}
-    return {
-        kind: TABLES[kind]([json.loads(path.read_text()) for path in paths]) for kind, paths in files.items() if paths
-    }
+    found = {kind: [json.loads(path.read_text()) for path in paths] for kind, paths in files.items() if paths}
+    made = {kind: TABLES[kind](contents) for kind, contents in found.items()}
+    return made | ({"shares": shares(found["mixture"])} if "mixture" in found else {})
 
 
 def render(page, found):

@@ -5,9 +5,11 @@
 The checkpoint is trained on twice with the same documents, batch, rate and number of tokens: by the ordinary objective
 with every other document reordered for filling gaps (FIM), and by diffusion. Each then fills one missing line of
 held-out Python: left-to-right up to a line break, or as many tokens as the line has (``length given``); diffusion in
-several numbers of passes with the length given, and with the length that it finds likeliest itself. A line counts where
-its text is that of the document but for spaces at its end. Intervals are Wilson's, differences paired by line and
-clustered by document.
+several numbers of passes with the length given, and with the length that it finds likeliest itself. FIM is asked in
+both orders that it is trained in: prefix first, and suffix first, where the prefix stands right before the gap. A line
+counts where its text is that of the document but for spaces at its end. Intervals are Wilson's, differences paired by
+line and clustered by document. ``--fim`` measures a checkpoint that was trained before, suffix first alone, and
+``--every`` only some of the gaps.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from codeft_training.data.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX
 
 MAX_LINE, MOST_A_DOCUMENT, MIN_CHARACTERS = 32, 4, 8
 LEFT_TO_RIGHT, FIM, DIFFUSION = "left to right, no suffix", "FIM", "diffusion"
+PREFIX_FIRST, SUFFIX_FIRST, END = "FIM, prefix first", "FIM, suffix first", "<|endoftext|>"
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ class Filler:
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype).eval().to(self.device)
         self.mask_id, self.batch = self.tokenizer.convert_tokens_to_ids("<|fim_pad|>"), batch
+        tokens = enumerate(self.tokenizer.batch_decode([[n] for n in range(len(self.tokenizer))]))
+        self.line_ends = [n for n, text in tokens if "\n" in text or text == END]
 
     def write(self, prompts):
         """Return the tokens that are written greedily after each prompt, as long as a line may be."""
@@ -102,6 +107,7 @@ class Filler:
             ids = torch.tensor([[self.mask_id] * (width - len(row)) + row for row in part], device=self.device)
             seen = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in part], device=self.device)
             settings = {"max_new_tokens": MAX_LINE, "do_sample": False, "pad_token_id": self.mask_id}
+            settings["eos_token_id"] = self.line_ends
             with torch.no_grad():
                 written += self.model.generate(input_ids=ids, attention_mask=seen, **settings)[:, width:].tolist()
         return written
@@ -126,7 +132,7 @@ class Filler:
 
     def text(self, ids, length=MAX_LINE):
         """Return what was written up to an end of text."""
-        return self.tokenizer.decode(ids[:length]).split("<|endoftext|>")[0]
+        return self.tokenizer.decode(ids[:length]).split(END)[0]
 
 
 def is_right(text, gap):
@@ -148,18 +154,29 @@ def own_lengths(filler, gaps, num_steps):
 def measure(given, gaps, models):
     """Return way -> gap -> whether the line is right."""
     found = {}
-    for name, checkpoint in (("before", given.base), ("after FIM", models[FIM])):
+    sides = [] if given.fim else [("before", given.base), ("after FIM", models[FIM])]
+    for name, checkpoint in sides:
         filler = Filler(checkpoint, given.batch)
         written = filler.write([gap.prefix for gap in gaps])
         texts = [filler.text(ids).split("\n")[0] for ids in written]
         found[f"{LEFT_TO_RIGHT}, {name}"] = {
             gap.key: is_right(text, gap) for gap, text in zip(gaps, texts, strict=True)
         }
+    filler = Filler(models[FIM], given.batch)
     before, after, middle = (filler.tokenizer.convert_tokens_to_ids(t) for t in (FIM_PREFIX, FIM_SUFFIX, FIM_MIDDLE))
-    written = filler.write([[before, *gap.prefix, after, *gap.suffix, middle] for gap in gaps])
-    pairs = list(zip(gaps, written, strict=True))
-    found[FIM] = {gap.key: is_right(filler.text(ids).split("\n")[0], gap) for gap, ids in pairs}
-    found[f"{FIM}, length given"] = {gap.key: is_right(filler.text(ids, len(gap.line)), gap) for gap, ids in pairs}
+    prompts = {
+        PREFIX_FIRST: [[before, *gap.prefix, after, *gap.suffix, middle] for gap in gaps],
+        SUFFIX_FIRST: [[before, after, *gap.suffix, middle, *gap.prefix] for gap in gaps],
+    }
+    if given.fim:
+        del prompts[PREFIX_FIRST]
+    for name, chosen in prompts.items():
+        pairs = list(zip(gaps, filler.write(chosen), strict=True))
+        found[name] = {gap.key: is_right(filler.text(ids).split("\n")[0], gap) for gap, ids in pairs}
+        found[f"{name}, length given"] = {gap.key: is_right(filler.text(ids, len(gap.line)), gap) for gap, ids in pairs}
+        print(name, sum(found[name].values()), flush=True)
+    if DIFFUSION not in models:
+        return found
     filler = Filler(models[DIFFUSION], given.batch)
     for num_steps in given.passes:
         filled = filler.fill(gaps, [len(gap.line) for gap in gaps], num_steps)
@@ -210,8 +227,9 @@ def report_of(gaps, found):
     for way, right in found.items():
         rates[way] = asdict(proportion(sum(right.values()), len(right)))
         by_source = {name: [ok for key, ok in right.items() if sources[key] == name] for name in set(sources.values())}
+        rates[way]["right"] = [key for key, ok in right.items() if ok]
         rates[way]["by_source"] = {name: [sum(oks), len(oks)] for name, oks in sorted(by_source.items())}
-        against = f"{FIM}, length given" if "length given" in way else FIM
+        against = f"{SUFFIX_FIRST}, length given" if "length given" in way else SUFFIX_FIRST
         if way != against:
             gap = asdict(paired(right, found[against], lambda key: key.split("/")[0]))
             kept = ("n", "difference", "detectable", "p_value")
@@ -234,15 +252,19 @@ def main():
     parser.add_argument("--gaps", type=int, default=150, help="of each source, at most")
     parser.add_argument("--own-length", type=int, default=200, help="gaps of which diffusion finds the length, too")
     parser.add_argument("--batch", type=int, default=64, help="gaps filled at once")
+    parser.add_argument("--fim", type=Path, help="checkpoint that was trained before: measure it, train nothing")
+    parser.add_argument("--every", type=int, default=1, help="measure each k-th gap")
     parser.add_argument("--output", type=Path, required=True, help="the JSON file")
     given, start = parser.parse_args(), time.monotonic()
     from transformers import AutoTokenizer
 
     folder = given.output.with_suffix("")
     gaps = find_gaps(given.corpus, AutoTokenizer.from_pretrained(given.base), number=given.gaps, context=given.context)
-    models = train(given, folder)
+    gaps = gaps[:: given.every]
+    models = {FIM: given.fim} if given.fim else train(given, folder)
     trained = time.monotonic()
-    facts = {name: json.loads((path.parent / "result.json").read_text()) for name, path in models.items()}
+    made = {} if given.fim else models
+    facts = {name: json.loads((path.parent / "result.json").read_text()) for name, path in made.items()}
     kept = ("num_tokens_seen", "num_parameters", "first_loss", "final_loss", "seconds")
     report = {
         "model": given.name or given.base.resolve().name,

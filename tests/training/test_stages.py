@@ -53,7 +53,7 @@ def packed(corpus, made, tmp_path_factory):
 @pytest.fixture(scope="module")
 def base(made, tmp_path_factory):
     output = tmp_path_factory.mktemp("base")
-    train(training_run(made, output, max_steps=2), Collected())
+    train(training_run(made, output, max_steps=2, num_layers=2), Collected())
     return output / "checkpoint"
 
 
@@ -130,6 +130,33 @@ def test_a_run_reads_what_its_stages_say(packed, made, tmp_path):
     read = [source[row] for row in order.rows(0, 96, begins).tolist()]
     assert set(read[:48]) == {"plain"}
     assert read[48:72].count("chat") == 18
+    assert set(read[72:]) == {"chat"}
+
+
+@pytest.mark.parametrize("engine", [training_run, finetuning_run])
+def test_a_model_of_two_layers_sees_the_documents_of_a_stage_only_after_it_begins(
+    packed, made, base, tmp_path, engine, monkeypatch
+):
+    """The rows that are embedded while a run trains, and no order that a file promises."""
+    import torch.nn.functional as F  # noqa: N812
+
+    bases, embed, seen = (base,) if engine is finetuning_run else (), F.embedding, []
+
+    def record(ids, *rest, **options):
+        if torch.is_grad_enabled():
+            seen.extend(row.tobytes() for row in ids.reshape(-1, 64).numpy().astype(int)[:, :20])
+        return embed(ids, *rest, **options)
+
+    shape = {} if bases else {"num_layers": 2}
+    run = replace(engine(made, *bases, tmp_path, **shape, **STAGES), packed=packed)
+    monkeypatch.setattr(F, "embedding", record)
+    train(run, Collected())
+    groups, tokens = read_groups(packed.manifest()["splits"]["train"]), packed.tokens("train")
+    places = [(group.columns["source"], row) for group in groups for row in group.rows.tolist()]
+    source = {tokens[row].astype(int)[:20].tobytes(): name for name, row in places}
+    read = [source[row] for row in seen]
+    assert len(read) == 96
+    assert set(read[:48]) == {"plain"}
     assert set(read[72:]) == {"chat"}
 
 

@@ -1,7 +1,7 @@
 """Measurements of one file of code by the definitions of OpenCoder's filters (arXiv 2411.04905, appendix A).
 
-Written anew after the definitions in its published filters (OpenCoder-llm/opc_data_filtering, 44b857e8). Comments are
-told from code by Pygments, so this takes a hundred times the time of the vectorized signals; it runs where the preset
+Written anew after the definitions in its published filters (OpenCoder-llm/opc_data_filtering, 44b857e8). Pygments
+separates comments from code, so this takes a hundred times the time of the vectorized signals; it runs where the preset
 is switched on. Lines are counted with blank ones (``raw``), or without comments and blank ones (``code``).
 """
 
@@ -73,17 +73,17 @@ class File:
 
 
 def read_file(text: str, language: str) -> File:
-    """Return a file whose comments are told from its code; in a language that Pygments does not know, all is code."""
+    """Return a file with its comments apart from its code; in a language that Pygments does not know, all is code."""
     from pygments.lexers import get_lexer_by_name
     from pygments.token import Comment, Literal
     from pygments.util import ClassNotFound
 
-    told_apart = {Comment.Multiline, Comment.Single, Comment.Hashbang, Comment.Special, Literal.String.Doc}
+    separated = {Comment.Multiline, Comment.Single, Comment.Hashbang, Comment.Special, Literal.String.Doc}
     try:
         tokens = list(get_lexer_by_name(language).get_tokens(text))
     except ClassNotFound:
         return File(text, language, text, "")
-    parts = ["".join(value for kind, value in tokens if (kind in told_apart) is wanted) for wanted in (False, True)]
+    parts = ["".join(value for kind, value in tokens if (kind in separated) is wanted) for wanted in (False, True)]
     return File(text, language, *parts)
 
 
@@ -211,7 +211,7 @@ def _measure_strings(file: File) -> dict[str, float | None]:
 
 @without_warnings()
 def measure_python(file: File) -> dict[str, float | None]:
-    """Return what is measured of Python alone; without a syntax tree, what lines tell."""
+    """Return what is measured of Python alone; without a syntax tree, of its lines."""
     lines = file.code_lines
     imports = sum("import" in line.lower() for line in lines)
     found: dict[str, float | None] = {

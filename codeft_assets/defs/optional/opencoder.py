@@ -22,7 +22,7 @@ def opencoder(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mat
     """One row is a file of raw code with the first of OpenCoder's rules that it breaks, if any (arXiv 2411.04905).
 
     Nothing is dropped here: quality/scores takes these verdicts in place of our rules for code where
-    ``opencoder_rules`` is set. Comments are told from code by a lexer, so a megabyte takes about two CPU-seconds.
+    ``opencoder_rules`` is set. A lexer separates comments from code, so a megabyte takes about two CPU-seconds.
     """
     table, run = run_stage(context, workspace, judge_code, table_units(document_tables(workspace)), opencoder_stage())
     reasons = table.read(["preset_reason"])["preset_reason"].drop_nulls()
