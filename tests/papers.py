@@ -151,11 +151,11 @@ def _passes(found, way):
 
 def infilling(files):
     """Return the files of `tests/benchmarks/infilling.py`, diffusion beside FIM as it fills best; unpaired."""
-    fim = {name.removeprefix("FIM, suffix first"): _counts(rate) for name, rate in _ways(files) if "suffix first" in name}
-    rows = []
+    best, rows = "FIM, suffix first", []
+    fim = {name.removeprefix(best): _counts(rate) for name, rate in _ways(files) if name.startswith(best)}
     for name, rate in _ways(files):
         other = fim.get(", length given" if "length given" in name else "")
-        is_compared = other and not name.startswith("FIM, suffix first")
+        is_compared = other and not name.startswith(best)
         gap = _points(asdict(unpaired(_counts(rate), other))["difference"]) if is_compared else None
         rows.append((name, _percent(rate), gap))
     return table(("way", "lines right (95 %)", "minus FIM, suffix first (95 %)"), rows)

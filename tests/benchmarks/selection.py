@@ -13,6 +13,7 @@ outcomes stand in ``selection.parquet`` beside the file, and are not computed ag
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -67,19 +68,28 @@ def judge(texts):
     return pl.DataFrame([counts, pl.Series("quality", [own.share for own in found], pl.Float64)])
 
 
+def cpu_seconds(start, end):
+    """Return the CPU-seconds of this process, and of those of its children that have ended."""
+    return sum(after - before for before, after in zip(start[:4], end[:4], strict=True))
+
+
 def select(pool, path):
     """Return the outcome of each document of the pool; what is in the file is not computed again."""
     if path.is_file():
         return pl.read_parquet(path)
-    text = pool["text"].cast(pl.String).to_arrow().cast("large_string")
+    start, text = os.times(), pool["text"].cast(pl.String).to_arrow().cast("large_string")
     signals = measure_signals(text, pool["language"].cast(pl.String).to_arrow().cast("large_string"))
     # the corpus is decontaminated: nothing leaks
     measured = pool.select("document_id", "source").with_columns(complexity(signals), leak=pl.lit(0.0))
+    judging = os.times()
     measured = pl.concat([measured, judge(pool["text"].to_list())], how="horizontal")
+    judged = os.times()
     size = min(NUM_DIMENSIONS, len(pool))
     vectors = fit_embedding(text[:MAX_FITTED], seed=1, num_dimensions=size).vectors(text)
     rows, report = select_documents(measured, np.asarray(vectors, dtype=np.float32), SelectionParams())
-    print(report, flush=True)
+    seconds = {"own tests": cpu_seconds(judging, judged), "all else": cpu_seconds(start, os.times())}
+    seconds["all else"] -= seconds["own tests"]
+    print(report, {name: round(value, 1) for name, value in seconds.items()}, "CPU-seconds", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     rows.write_parquet(path)
     return rows

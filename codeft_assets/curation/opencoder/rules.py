@@ -1,9 +1,9 @@
 """OpenCoder's bounds on its measurements, by language, as its published filters have them; data, one line a rule.
 
-The filters: OpenCoder-llm/opc_data_filtering, ``pipeline/code_filter_config.py`` at 44b857e8 (arXiv 2411.04905, appendix
-A). A rule's name is its drop reason. Left out are what counts functions, variables and classes of C, C++, C#, Go, Java
-and JavaScript by patterns, preprocessor lines, the parsers of JavaScript and HTML, and Go's test files: documents have
-no names. Of files without logic theirs keeps a fifth at random; here none is kept.
+The filters: OpenCoder-llm/opc_data_filtering, ``pipeline/code_filter_config.py`` at 44b857e8 (arXiv 2411.04905,
+appendix A). A rule's name is its drop reason. Left out are what counts functions, variables and classes of C, C++, C#,
+Go, Java and JavaScript by patterns, preprocessor lines, the parsers of JavaScript and HTML, and Go's test files:
+documents have no names. Of files without logic theirs keeps a fifth at random; here none is kept.
 """
 
 from __future__ import annotations
