@@ -12,6 +12,7 @@ from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.errors import DagsterUserCodeProcessError
 from dagster._utils.error import SerializableErrorInfo
 
+from codeft_assets.base.report import FAILURE
 from codeft_assets.origins.errors import UpstreamError
 
 
@@ -27,6 +28,12 @@ class ExplainedError(DagsterUserCodeProcessError, dg.Failure, ValueError):
         super().__init__(description, user_code_process_error_infos=[info])
         self.metadata = normalize_metadata(metadata or {})
         self.allow_retries = False
+
+
+def explain_program(handler: Any, otherwise: str) -> ExplainedError:
+    """Return the failure of a program: the reason that it sent to Dagster's ``handler``, else ``otherwise``."""
+    said = [message[FAILURE] for message in handler.get_custom_messages() if FAILURE in message]
+    return ExplainedError(said[-1] if said else otherwise)
 
 
 @contextmanager

@@ -21,8 +21,8 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster_pipes import PipesDefaultMessageWriter
 
-from codeft_assets.base.report import FAILURE, whole_lines
-from codeft_assets.defs.failures import ExplainedError
+from codeft_assets.base.report import whole_lines
+from codeft_assets.defs.failures import explain_program
 
 TERMINATION_SECONDS = 120
 """A training run that is asked to end saves its state first."""
@@ -42,8 +42,7 @@ class WholeLineReader(dg.PipesMessageReader):
             with _forwarding(handler) as path:
                 yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(path)}
         except DagsterPipesExecutionError as error:
-            said = [message[FAILURE] for message in handler.get_custom_messages() if FAILURE in message]
-            raise ExplainedError(said[-1] if said else _reason(str(error))) from None
+            raise explain_program(handler, _reason(str(error))) from None
 
     def no_messages_debug_text(self) -> str:
         """Say where messages were looked for."""

@@ -14,9 +14,10 @@ from typing import Any
 
 import dagster as dg
 
+from codeft_assets.defs.failures import ExplainedError, explain_program
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.ray_executor import connected_ray
-from codeft_assets.store.ray_program import describe_program, reported_lines, start_program
+from codeft_assets.store.ray_program import ProgramFailedError, describe_program, reported_lines, start_program
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class RayProgramClient(dg.PipesClient):
         Raises:
             ValueError: no node has so many GPUs, or Ray is not installed.
             ConnectionError: there is no cluster.
-            ProgramFailedError: the program failed, or its node was lost.
+            ExplainedError: the program failed, by the reason that it gave, or its node was lost.
         """
         from dagster._core.pipes.client import PipesClientCompletedInvocation
 
@@ -54,8 +55,11 @@ class RayProgramClient(dg.PipesClient):
             given = {**(env or {}), **session.get_bootstrap_env_vars()}
             handler = self.wrap(reader.handler)
             with self._started(ray, context, [command], given) as [lines]:
-                for line in lines:
-                    handler.handle_message(json.loads(line))
+                try:
+                    for line in lines:
+                        handler.handle_message(json.loads(line))
+                except ProgramFailedError as error:
+                    raise explain_program(reader.handler, str(error)) from None
         return PipesClientCompletedInvocation(session)
 
     def run_parts(
@@ -67,9 +71,12 @@ class RayProgramClient(dg.PipesClient):
             Exception: as ``run``, of the first that fails; the others are asked to end.
         """
         with self._started(connected_ray("ray", self.workers), context, commands, env or {}) as streams:
-            for lines in streams:
-                for _ in lines:
-                    pass
+            try:
+                for lines in streams:
+                    for _ in lines:
+                        pass
+            except ProgramFailedError as error:
+                raise ExplainedError(str(error)) from None
 
     @contextmanager
     def _started(

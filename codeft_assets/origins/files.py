@@ -19,7 +19,7 @@ from fsspec.implementations.local import LocalFileSystem
 from codeft_assets.base.files import file_hash
 from codeft_assets.curation.documents import storable
 from codeft_assets.curation.ingest.drafts import Reject, Row
-from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
+from codeft_assets.curation.ingest.programming_languages import LANGUAGE_BY_SUFFIX
 from codeft_assets.origins.errors import (
     EmptyUpstreamError,
     MissingUpstreamError,

@@ -15,7 +15,8 @@ from codeft_assets.curation.documents import (
 from codeft_assets.curation.ingest.adapters import PlainText, PromptResponse, whole_object
 from codeft_assets.curation.ingest.drafts import Reject
 from codeft_assets.curation.ingest.free_text import olympiad_text
-from codeft_assets.curation.ingest.normalize import detect_language, language_from_path, normalize_text
+from codeft_assets.curation.ingest.normalize import normalize_text
+from codeft_assets.curation.ingest.programming_languages import detect_language, language_from_path
 from codeft_assets.curation.ingest.rows import Provenance, SchemaChangedError, adapt_rows
 
 UNPARSED = Reject(part="", reason="malformed_json", detail="no JSON", text="{oops")

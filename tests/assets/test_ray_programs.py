@@ -12,10 +12,11 @@ import pytest
 
 from codeft_assets.base.answers import AnswerStore
 from codeft_assets.definitions import defs
+from codeft_assets.defs.failures import ExplainedError
 from codeft_assets.defs.messages import program_client
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.ray_executor import connected_ray
-from codeft_assets.store.ray_program import Program, ProgramFailedError, reported_lines, start_program
+from codeft_assets.store.ray_program import Program, reported_lines, start_program
 from tests.assets.fake_endpoint import serving
 from tests.assets.test_endpoint_teacher import GOOD, SYNTAX, Teacher
 from tests.assets.test_ray_executor import NODE, wait_until
@@ -124,9 +125,7 @@ def test_a_killed_training_is_an_error_with_its_name_and_goes_on_from_its_state(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(
-        ProgramFailedError, match=r"model/checkpoint of run \w+ (was ended by SIGKILL|lost its process)"
-    ):
+    with pytest.raises(ExplainedError, match=r"model/checkpoint of run \w+ (was ended by SIGKILL|lost its process)"):
         train(root, "ray")
     killer.join()
     wait_until(lambda: training_process(root) is None)

@@ -19,7 +19,8 @@ import pyarrow as pa
 import xxhash
 
 from codeft_assets.annotators.shipped_labels import labeled_documents
-from codeft_assets.curation.ingest.normalize import detect_language, language_from_path, normalize_text
+from codeft_assets.curation.ingest.normalize import normalize_text
+from codeft_assets.curation.ingest.programming_languages import detect_language, language_from_path
 from codeft_assets.curation.quality.classifier import fit_classifier, score_documents
 from codeft_assets.curation.quality.rules import drop_reasons
 from codeft_assets.curation.quality.thresholds import OTHER_LANGUAGES, Threshold, minimum_by_language

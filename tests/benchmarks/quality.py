@@ -24,7 +24,7 @@ import polars as pl
 import pyarrow as pa
 
 from codeft_assets.annotators.shipped_labels import labeled_documents
-from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
+from codeft_assets.curation.ingest.programming_languages import LANGUAGE_BY_SUFFIX
 from codeft_assets.curation.quality.classifier import fit_classifier, predict_values, score_documents
 from codeft_assets.curation.quality.classifier_report import evaluate_classifier, rank_correlation, ranking_auc
 from codeft_assets.curation.quality.embedding import fit_embedding

@@ -19,8 +19,8 @@ from codeft_assets.curation.ingest.drafts import (
     first_column,
     optional_column,
 )
-from codeft_assets.curation.ingest.normalize import language_from_path
 from codeft_assets.curation.ingest.notebooks import is_notebook, notebook
+from codeft_assets.curation.ingest.programming_languages import language_from_path
 from codeft_assets.curation.ingest.turns import row_turns
 
 

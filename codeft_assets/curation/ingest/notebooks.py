@@ -8,7 +8,8 @@ from typing import Any
 
 from codeft_assets.base.markdown import fence
 from codeft_assets.curation.ingest.drafts import BadRowError, Draft
-from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_FENCE, normalize_text
+from codeft_assets.curation.ingest.normalize import normalize_text
+from codeft_assets.curation.ingest.programming_languages import LANGUAGE_BY_FENCE
 
 MAX_OUTPUT_CHARS = 2000
 """Of one cell's text: longer outputs are logs and tables."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from codeft_assets.curation.ingest.adapters import PromptResponse
 from codeft_assets.curation.ingest.drafts import Draft, Row, conversation, first_column
-from codeft_assets.curation.ingest.normalize import language_from_path
 from codeft_assets.curation.ingest.notebooks import is_notebook, notebook
+from codeft_assets.curation.ingest.programming_languages import language_from_path
 from codeft_assets.curation.ingest.turns import row_turns
 
 MESSAGES = ("messages", "conversations", "conversation", "dialog")

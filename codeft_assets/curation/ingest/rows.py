@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA, REJECT_SCHEMA, content_hash, document_id, storable
 from codeft_assets.curation.ingest.drafts import Adapter, BadRowError, Draft, Reject, Row
-from codeft_assets.curation.ingest.normalize import detect_language
+from codeft_assets.curation.ingest.programming_languages import detect_language
 from codeft_assets.curation.report import MAX_EXAMPLES, StageReport, merge_reports
 
 ROWS_PER_SHARD = 20_000
 WORKER_BYTES = 256 * 2**20
-"""What reading adds to the memory of an idle worker at most, with rows of 3 kB as with rows of 300 kB: a shard, the
-page of Parquet and the row that are read, what is compressed, and what the allocators keep. Measured: 0.55 to 0.9 of it
+"""What reading adds to the memory of an idle worker at most, with rows of 3 kB as with rows of 300 kB: a shard, the row
+and the page of Parquet that are read, what is compressed, and what the allocators keep. Measured: 0.55 to 0.9 of it
 (tests/benchmarks/ingest_memory.py)."""
 BYTES_PER_SHARD = WORKER_BYTES // 4
 """Of its columns in memory, turns beside the text. A shard ends at whichever bound comes first."""

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-from codeft_assets.curation.ingest.normalize import detect_language, language_from_path, normalize_text
+from codeft_assets.curation.ingest.normalize import normalize_text
+from codeft_assets.curation.ingest.programming_languages import detect_language, language_from_path
 
 MAX_LABEL = 5
 GOOD_LABEL, POOR_LABEL = 3, 1

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from codeft_assets.curation.documents import DOMAINS, FORMATS
-from codeft_assets.curation.ingest.normalize import LANGUAGE_BY_SUFFIX
+from codeft_assets.curation.ingest.programming_languages import LANGUAGE_BY_SUFFIX
 from codeft_assets.curation.quality.natural_language import UNKNOWN
 from codeft_assets.curation.quality.signals import SIGNAL_NAMES
 
