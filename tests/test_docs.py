@@ -134,8 +134,10 @@ def is_known(span, page):
 @functools.cache
 def _deployed():
     """Return the variables, volumes and folders of the containers, and the variables of make."""
-    text = "".join(path.read_text() for path in (ROOT / "Makefile", *sorted((ROOT / "docker").iterdir())))
-    return frozenset(re.findall(r"\b[A-Z][A-Z_]+\b|(?<=^  )\w+(?=:)|(?<=[ :])/data/\w+", text, re.MULTILINE))
+    files = [ROOT / "Makefile", *(path for path in sorted((ROOT / "docker").rglob("*")) if path.is_file())]
+    text = "".join(path.read_text() for path in files)
+    keys = r"(?<=^  )[\w-]+(?=:)|(?<=profiles: \[)\w+|(?<=[{ ])[\w./-]+(?=: \"?\d)"
+    return frozenset(re.findall(rf"\b[A-Z][A-Z_]+\b|{keys}|(?<=[ :])/data/\w+", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES)

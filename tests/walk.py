@@ -22,7 +22,8 @@ from tests.hub.server import HubServer, seed_samples
 ROOT = Path(__file__).parents[1]
 NAMES = (
     *("architecture", "concepts", "tune_the_filter", "train_on_a_gpu", "training_report", "evaluate_and_compare"),
-    *("papers", "your_own_benchmark", "extend", "operate", "from_a_laptop_to_a_cluster", "faq", "add_a_source"),
+    *("papers", "your_own_benchmark", "extend", "operate", "from_a_laptop_to_a_cluster", "kubernetes"),
+    *("internet_scale", "faq", "add_a_source"),
 )
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in NAMES))
 """In the order of a walk: the last one changes the catalogue."""

@@ -104,8 +104,8 @@ def reported_lines(ray: Any, program: Program, stream: Any) -> Iterator[bytes]:
 
 
 def _run_checked(driver_environment: str, program: Program) -> Iterator[bytes]:
-    # Ray streams what a generator function yields, and sends values into it, which other iterators do not take
-    for line in run_checked(driver_environment, run_program, program):  # noqa: UP028
+    # Ray streams what a generator function yields, not a generator that a function returns
+    for line in run_checked(driver_environment, run_program, program):  # noqa: UP028  Ray sends values, no list takes them
         yield line
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 import dagster as dg
-from dagster._utils.error import SerializableErrorInfo
+from dagster_shared.error import SerializableErrorInfo
 
 WEBHOOK_VARIABLE = "CODEFT_ALERT_WEBHOOK"
 UI_VARIABLE = "CODEFT_UI_URL"
