@@ -48,7 +48,7 @@ def test_units_wait_for_a_store_that_is_away_for_a_minute(s3, store, tmp_path):
     assert set(calls(tmp_path / "log")) == {1, 2, 3, 4, 5}
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_everything_from_sources_to_scoreboard_on_s3_by_ray(store, tmp_path, monkeypatch):
     monkeypatch.setenv("CODEFT_EXECUTOR", "ray")
     everything = dg.AssetSelection.all() - dg.AssetSelection.groups("upstream")
