@@ -110,6 +110,7 @@ class Filler:
             settings["eos_token_id"] = self.line_ends
             with torch.no_grad():
                 written += self.model.generate(input_ids=ids, attention_mask=seen, **settings)[:, width:].tolist()
+            print(f"written {len(written)} of {len(prompts)}", flush=True)
         return written
 
     def fill(self, gaps, lengths, num_steps):
