@@ -212,7 +212,9 @@ class PackedConfig(RecipeSettings):
     """The recipe whose length of a row is used, and the order of text within documents."""
 
     sources: list[str] = Field(default_factory=list, description="Only documents of these sources. Empty: all")
-    formats: list[FormatName] = Field(default_factory=list, description="Only documents of these formats. Empty: all")
+    formats: list[FormatName] = Field(  # type: ignore[valid-type]
+        default_factory=list, description="Only documents of these formats. Empty: all"
+    )
     languages: list[str] = Field(default_factory=list, description="Only documents in these languages. Empty: all")
     fim_rate: float = Field(
         default=0.0, ge=0, le=1, description="Share of plain code that is reordered, to learn filling in the middle"

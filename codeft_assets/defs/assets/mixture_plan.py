@@ -54,7 +54,7 @@ class MixtureConfig(Settings):
     annealing_share: float = Field(
         default=MIXTURE.annealing_share, ge=0, lt=1, description="Share of the tokens read last. 0: one phase"
     )
-    annealing_formats: list[FormatName] = Field(
+    annealing_formats: list[FormatName] = Field(  # type: ignore[valid-type]
         default=list(MIXTURE.annealing_formats), description=f"What is read last: among {FORMATS}"
     )
     validation_fraction: float = Field(
