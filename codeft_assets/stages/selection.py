@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from codeft_assets.curation.corpus.ledger import documents_passing
 from codeft_assets.curation.decontamination.leak_index import is_counted, item_overlaps, leak_index
-from codeft_assets.curation.decontamination.overlaps import add_full_tasks
+from codeft_assets.curation.decontamination.overlaps import COMPOSED, add_full_tasks
 from codeft_assets.curation.quality.embedding import fit_embedding
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.selection.select import (
@@ -96,7 +96,7 @@ def leak_items(benchmark_texts: pl.DataFrame) -> pl.DataFrame:
     """
     foreign = benchmark_texts.filter(pl.col("document_id") == "")
     full = add_full_tasks(foreign.unique(["benchmark", "task_id", "field"], keep="first", maintain_order=True))
-    is_item = (pl.col("field") == "full") | ((pl.col("kind") != "code") & (pl.col("field") == "prompt"))
+    is_item = (pl.col("field") == "full") | (~pl.col("kind").is_in(("code", COMPOSED)) & (pl.col("field") == "prompt"))
     return full.filter(is_item).select("benchmark", "task_id", "text")
 
 

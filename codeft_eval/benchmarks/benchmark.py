@@ -143,6 +143,8 @@ class Benchmark:
     name: str
     title: str
     kind: Literal["code", "math", "text"]
+    is_composed: bool = False
+    """The program that made its items makes rows of a source, too: decontamination looks for the same programs."""
     languages: tuple[str, ...]
     protocol: str
     """In words: how a model is asked without a chat template."""

@@ -116,8 +116,9 @@ def benchmark_texts(name: str) -> list[dict[str, str]]:
 
 def row_texts(benchmark: Benchmark, rows: Rows) -> list[dict[str, str]]:
     """Return the texts of ``rows`` as ``benchmark_texts`` does those of the benchmark's file."""
+    kind = "composed" if benchmark.is_composed else benchmark.kind
     return [
-        {"benchmark": benchmark.name, "task_id": item.task_id, "kind": benchmark.kind, "field": field, "text": text}
+        {"benchmark": benchmark.name, "task_id": item.task_id, "kind": kind, "field": field, "text": text}
         for item in benchmark.read_items(rows)
         for field, text in _texts(item)
         if text.strip()

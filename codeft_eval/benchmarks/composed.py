@@ -12,6 +12,7 @@ def _composed(name: str, title: str, subset: str) -> Benchmark:
         name=name,
         title=title,
         kind="code",
+        is_composed=True,
         languages=("python",),
         protocol=PROTOCOL,
         version=1,

@@ -225,3 +225,33 @@ def test_matches_do_not_depend_on_neighbors(index):
     alone = found(index, leak)
     among = found(index, leak, "nothing here", FILLER)
     assert alone.equals(among)
+
+
+COMPOSED_PROMPT = """def descending_positive(nums: list[int]) -> list[int]:
+    \"\"\"Return the numbers in `nums` that are positive in descending order.\"\"\"
+"""
+COMPOSED_SOLUTION = "    return sorted([n for n in nums if n > 0], reverse=True)\n"
+
+
+def composed_index(kind):
+    item = {"benchmark": "composed", "task_id": "composed/1", "kind": kind}
+    fields = {"prompt": COMPOSED_PROMPT, "solution": COMPOSED_SOLUTION}
+    return build_index(pl.DataFrame([item | {"field": name, "text": text} for name, text in fields.items()]))
+
+
+def test_the_same_program_with_other_names_and_numbers_is_a_leak_of_a_composed_exercise():
+    text = "def descending_above(xs):\n    return sorted([x for x in xs if x > 20], reverse=True)\n"
+    assert tasks(composed_index("composed"), text) == {"composed/1"}
+    assert tasks(composed_index("code"), text) == set()  # any program for such an exercise
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def all_positive(nums):\n    return all(n > 0 for n in nums)\n",
+        "def ascending_even(nums):\n    return sorted([n for n in nums if n % 2 == 0])\n",
+        "def descending_length(words):\n    return sorted(len(word) for word in words)[::-1]\n",
+    ],
+)
+def test_a_part_of_a_composed_exercise_is_no_leak(text):
+    assert tasks(composed_index("composed"), text) == set()

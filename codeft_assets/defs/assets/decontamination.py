@@ -28,7 +28,7 @@ from codeft_eval.benchmarks.catalogue import all_benchmarks, is_available
 TEXT_COLUMNS = {
     "benchmark": "the benchmark",
     "task_id": "the item's id in it",
-    "kind": "code, math or text",
+    "kind": "code, composed (made by a program, as rows of a source are), math or text",
     "field": "prompt, solution, tests or answer",
     "text": "the text that must not be in the corpus",
     "document_id": "the document of ours that the item was made of, where it was: held out whatever its text",
