@@ -84,11 +84,11 @@ class Workspace(dg.ConfigurableResource):
         with explained_failures():
             if name:
                 return find_recipe(name, overrides)
-            overrides = {**self.overrides.texts(), **overrides}
+            chosen = self.overrides.texts() | dict(overrides)
             if self.recipe.value:
-                return find_recipe(self.recipe.value, overrides)
+                return find_recipe(self.recipe.value, chosen)
             named = os.environ.get("CODEFT_RECIPE") or "smoke"
-            return find_recipe(named, {**_environment_overrides(), **overrides})
+            return find_recipe(named, _environment_overrides() | chosen)
 
     @property
     def is_sample(self) -> bool:

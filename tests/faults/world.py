@@ -128,8 +128,10 @@ def kill(process):
 
 def error_of(log):
     """Return the line of a log that says what went wrong and what to do."""
-    raised, row = r"^(?:[\w.]+(?:Error|Failure)): (.*)$", r"_FAILURE - .* failed\..*\n\n(?:[\w.]+: )?(.*)$"
-    said = [first or second for first, second in re.findall(f"{raised}|{row}", log, re.MULTILINE)]
+    said = re.findall(
+        r"^(?:[\w.]+(?:Error|Failure)): (.*)$|_FAILURE - .* failed\..*\n\n(?:[\w.]+: )?(.*)$", log, re.MULTILINE
+    )
+    said = [first or second for first, second in said]
     ours = [line for line in said if not line.startswith("Error occurred while executing")]
     return (ours or said or ["no error"])[-1]
 
