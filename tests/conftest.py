@@ -36,6 +36,7 @@ for name in (
     "JINA_API_KEY",
     "CODEFT_WORKERS",
     "CODEFT_EXECUTOR",
+    "CODEFT_GPUS",
     "RAY_ADDRESS",
 ):
     os.environ.pop(name, None)
