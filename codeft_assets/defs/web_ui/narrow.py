@@ -16,7 +16,7 @@ COLUMN_CHARS = 45
 _WORD_CHARS = COLUMN_CHARS - 7
 """Of a word outside code: the page's other font is wider."""
 _LEAST = 12
-"""Characters below which a second column says nothing."""
+"""Characters below which a column of long words says nothing."""
 _BETWEEN_COLUMNS = 2.2
 """Width of the space between two columns, in characters."""
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
@@ -58,17 +58,19 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _fitting(rows: list[list[str]]) -> Iterator[str]:
-    num_kept, width, second = 0, 0.0, COLUMN_CHARS
+    widths: list[int] = []
+    used = 0.0
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
-        left = COLUMN_CHARS - width - (_BETWEEN_COLUMNS if num_kept else 0)
+        left = COLUMN_CHARS - used - (_BETWEEN_COLUMNS if widths else 0)
         widest = max(map(_widest_word, column))
-        if num_kept == 1 and left >= _LEAST:  # the second column always is: values without it say nothing
-            second = widest = min(widest, int(left))
-        if num_kept and widest > left:
+        if left >= _LEAST:
+            widest = min(widest, int(left))  # its longest words lose their middle
+        if widths and widest > left:
             break
-        width, num_kept = COLUMN_CHARS - left + widest, num_kept + 1
+        used = COLUMN_CHARS - left + widest
+        widths.append(widest)
     for row in rows:
-        cells = [_shortened(cell, second) if number == 1 else cell for number, cell in enumerate(row[:num_kept])]
+        cells = [_shortened(cell, width) for cell, width in zip(row, widths, strict=False)]
         yield f"| {' | '.join(cells)} |"
 
 
