@@ -15,7 +15,7 @@ COLUMN_CHARS = 45
 """Characters of the page's fixed-width font in 380 pixels."""
 _WORD_CHARS = COLUMN_CHARS - 7
 """Of a word outside code: the page's other font is wider."""
-_LEAST = 12
+_LEAST = 8
 """Characters below which a column of long words says nothing."""
 _BETWEEN_COLUMNS = 2.2
 """Width of the space between two columns, in characters."""
