@@ -1,4 +1,4 @@
-"""Deduplication of many documents: band keys alone, the whole stage from 1 to 10 million, and one changed source.
+"""Deduplication of many documents: band keys alone, all stages from 1 to 30 million, and one changed source.
 
     PYTHONPATH=. python tests/benchmarks/dedup_scale.py [--millions 1 3 10 30] [--output F] [--json]
 
@@ -7,12 +7,8 @@ seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as t
 dedup/signatures and dedup/clusters run; a quarter of the documents are duplicates. ``changed``: installed packages as
 eight sources; a tenth of one source's documents is edited, then both assets run again, and anew from nothing.
 
-Measured on two Zen 4 cores: bands of 1, 3 and 10 million documents 0.7, 1.5 and 4.6 CPU seconds, 326, 447 and 679 MB;
-stage 1, 3 and 10 million: signatures 3.1, 7.6 and 29.0 CPU seconds at 430 MB, whatever the number, clusters 2.8, 7.7
-and 35.8 CPU seconds, 1.0, 1.6 and 3.7 GB. A tenth of one of eight sources (240 MB) changed: 4.9 times cheaper,
-identical. On paper, as a straight line: clusters of the 110 million of the full catalogue take 7 CPU minutes and about
-36 GB, besides reading the texts of candidates once. What grows with the corpus is the listing of documents;
-signatures, grouping (``max_keys``) and shingle sets (on disk) do not.
+Figures: docs/measured/dedup_scale.json, discussed in docs/from_a_laptop_to_a_cluster.md. Each stage of clustering is
+measured apart, as its units run: signatures, participants, links, components, candidates, clusters.
 
 Every measurement is a process of its own: CPU seconds of it and its children, and its largest resident size.
 """
