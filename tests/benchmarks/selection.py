@@ -28,7 +28,7 @@ from codeft_assets.base.files import write_atomically
 from codeft_assets.curation.quality.embedding import fit_embedding
 from codeft_assets.curation.quality.signals import measure_signals
 from codeft_assets.curation.selection.select import SelectionParams, complexity, select_documents
-from codeft_assets.stages.own_tests import LIMITS, run_own_tests
+from codeft_assets.stages.own_tests import LIMITS, OwnTests, run_own_tests
 from codeft_assets.stages.selection import MAX_FITTED, NUM_DIMENSIONS
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.scoring.samples import pass_rates, read_samples
@@ -57,9 +57,10 @@ FINETUNING = {
 }  # fmt: skip
 
 
-def judge(texts):
+def judge(texts, *, runs_tests):
     """Return num_tests and quality of each text: the share of its own tests that pass, null where it states none."""
-    found = []
+    found = [] if runs_tests else [OwnTests(0, None)] * len(texts)
+    texts = texts if runs_tests else []
     with Sandbox(limits=LIMITS) as sandbox:
         for first in range(0, len(texts), 2000):
             found += run_own_tests(texts[first : first + 2000], sandbox)
@@ -73,7 +74,7 @@ def cpu_seconds(start, end):
     return sum(after - before for before, after in zip(start[:4], end[:4], strict=True))
 
 
-def select(pool, path):
+def select(pool, path, *, runs_tests=True):
     """Return the outcome of each document of the pool; what is in the file is not computed again."""
     if path.is_file():
         return pl.read_parquet(path)
@@ -82,7 +83,7 @@ def select(pool, path):
     # the corpus is decontaminated: nothing leaks
     measured = pool.select("document_id", "source").with_columns(complexity(signals), leak=pl.lit(0.0))
     judging = os.times()
-    measured = pl.concat([measured, judge(pool["text"].to_list())], how="horizontal")
+    measured = pl.concat([measured, judge(pool["text"].to_list(), runs_tests=runs_tests)], how="horizontal")
     judged = os.times()
     size = min(NUM_DIMENSIONS, len(pool))
     vectors = fit_embedding(text[:MAX_FITTED], seed=1, num_dimensions=size).vectors(text)
@@ -195,7 +196,8 @@ def parse():
     parser.add_argument("--probe", type=Path, help="JSON lines of more texts with domain, context and text")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="of the recipe")
     parser.add_argument("--limit", type=int, help="only the first exercises")
-    parser.add_argument("--only-select", action="store_true", help="end with the outcomes")
+    parser.add_argument("--only-select", action="store_true", help="end with the outcomes and their CPU-seconds")
+    parser.add_argument("--no-tests", action="store_true", help="select without running own tests")
     parser.add_argument("--output", type=Path, required=True, help="the JSON file")
     given = parser.parse_args()
     given.share = 1.0 if given.base else given.share
@@ -207,7 +209,7 @@ def prepare(given, folder):
     shards = [given.corpus / shard["path"] for shard in Corpus(given.corpus).manifest()["shards"]]
     corpus = pl.concat([pl.read_parquet(path) for path in shards])
     pool = corpus.filter(pl.col("source").is_in(given.pool))
-    outcomes = select(pool, folder / "selection.parquet")
+    outcomes = select(pool, folder / "selection.parquet", runs_tests=not given.no_tests)
     divided = divide(pool, outcomes)
     facts = {"documents": len(pool), "selected": int(divided["is_selected"].sum()), "bytes": divided["size"].sum()}
     facts["selected_bytes"] = divided.filter("is_selected")["size"].sum()
