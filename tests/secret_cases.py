@@ -88,6 +88,7 @@ def _secrets():  # noqa: PLR0915  a list
 
 SECRETS = tuple(_secrets())
 HARMLESS = (
+    "LayoutLMv3TokenizerFast = LayoutLMv3Tokenizer",
     *("attention = softmax(q@k.transpose(-2, -1))", "x = a@b.T", "scores = q@k.mT @ v", "y = self.w@x.flatten()"),
     *("<img src='logo@2x.png'>", "background: url(icon@3x.svg)", "pip install foo==1.2.3.4", "numpy>=1.26.4.2"),
     *(

@@ -32,7 +32,12 @@ def is_random(value: str) -> bool:
     counts = Counter(value)
     entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
     mixed = any(c.isdigit() for c in value) and any(c.isalpha() for c in value)
-    return mixed and entropy >= _MIN_ENTROPY_BITS and not _WORDY.fullmatch(value)
+    return mixed and entropy >= _MIN_ENTROPY_BITS and not _WORDY.fullmatch(value) and not _is_class_name(value)
+
+
+def _is_class_name(value: str) -> bool:
+    """Return whether most of an identifier is capitalized words, as of LayoutLMv3TokenizerFast: chance makes few."""
+    return value.isidentifier() and 2 * sum(map(len, re.findall(r"[A-Z][a-z]{3,}", value))) > len(value)
 
 
 def is_key(match: re.Match[str]) -> bool:
