@@ -93,16 +93,16 @@ def _measure(
 
 
 def measured_table(models: Sequence[MeasuredReference]) -> str:
-    """Return the measured scores as a Markdown table, and why others are missing."""
+    """Return the measured scores as a Markdown table, and below it why others are missing."""
     columns = ("model", "from", "benchmark", "pass@1 (95 %)", "n")
     rows: list[tuple[object, ...]] = []
     for model in models:
         source = f"{model.location} {model.revision[:12]}".strip()
-        if model.unreachable:
-            rows.append((model.name, source, None, f"not measured: {model.unreachable}", None))
         for score in model.scores:
             found = score.metrics.get(PASS_AT_1)
             if found:
                 shown = f"{100 * found.value:.1f} % ({100 * found.low:.1f}–{100 * found.high:.1f})"
                 rows.append((model.name, source, score.title, shown, found.n))
-    return markdown.table(columns, rows, numeric=columns[3:])
+    table = [markdown.table(columns, rows, numeric=columns[3:])] if rows else []
+    missing = [f"{model.name} was not measured: {model.unreachable}" for model in models if model.unreachable]
+    return "\n\n".join([*table, *map(markdown.escape, missing)])
