@@ -29,6 +29,8 @@ UID = 10001
 IMAGES = {"webserver": "server", "webserver-readonly": "server", "daemon": "server"}
 OCI = {"BUILDAH_ISOLATION": "oci", "STORAGE_DRIVER": os.environ.get("STORAGE_DRIVER", "overlay")}
 RAY_TOKEN = "ray_token"
+ERRORS = """query($id: ID!) { logsForRun(runId: $id) { ... on EventConnection { events {
+  ... on ExecutionStepFailureEvent { stepKey error { message errorChain { error { message } } } } } } } }"""
 
 
 class ImageStack(Stack):
@@ -204,6 +206,9 @@ def run(here, services, options):
     claims.append(
         check(f"{' '.join(options.assets or [options.job])} in the containers: {status}", status == "SUCCESS")
     )
+    for event in here.post(ERRORS, id=run_id)["data"]["logsForRun"]["events"]:
+        if event:
+            print(event["stepKey"], event["error"]["message"], event["error"]["errorChain"])
     claims.append(check("daemon is healthy", here.await_health("daemon", 60)))
     refusal = here.launch(job="everything", name="webserver-readonly")["__typename"]
     claims.append(check(f"the read-only web UI refuses a run: {refusal}", refusal == "UnauthorizedError"))
