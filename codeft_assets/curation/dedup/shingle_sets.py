@@ -41,6 +41,17 @@ def jaccard(text: pa.Array, left: Rows, right: Rows, shingle_words: int) -> npt.
     return sets.jaccard(left, right)
 
 
+def jaccard_as_judged(
+    text: pa.Array, language: pl.Series, left: Rows, right: Rows, shingle_words: int
+) -> npt.NDArray[np.float32]:
+    """Return the similarity of each pair as deduplication judges it: 0 also for programs in two languages."""
+    sets = ShingleSets(structure_styles(language), shingle_words)
+    sets.add(np.arange(len(text)), text)
+    name, is_code = language.to_numpy(), (language != "text").to_numpy()
+    is_translated = (name[left] != name[right]) & is_code[left] & is_code[right]
+    return np.where(is_translated, np.float32(0), sets.jaccard(left, right))
+
+
 class ShingleSets:
     """Shingle sets of some documents, by row number; ``styles`` says of each document what counts between its words."""
 

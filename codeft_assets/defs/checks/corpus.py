@@ -13,7 +13,7 @@ from codeft_assets.curation.dedup import minhash
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.curation.dedup.pairs import Rows
-from codeft_assets.curation.dedup.shingle_sets import jaccard
+from codeft_assets.curation.dedup.shingle_sets import jaccard_as_judged
 from codeft_assets.defs.assets.corpus import ledger, mixture
 from codeft_assets.defs.assets.held_out import SOURCE
 from codeft_assets.defs.web_ui import metadata as md
@@ -42,7 +42,7 @@ def every_document_has_one_fate(workspace: Workspace) -> dg.AssetCheckResult:
 
 
 def _mixture_texts(workspace: Workspace) -> pl.DataFrame:
-    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "text").collect()
+    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "language", "text").collect()
     return frame.sample(min(_CHECKED_DOCUMENTS, frame.height), seed=3, shuffle=True)
 
 
@@ -64,7 +64,7 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
     rows = _mixture_texts(workspace)
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
-    similarity = jaccard(text, later, earlier, _MORE_SENSITIVE.shingle_words)
+    similarity = jaccard_as_judged(text, rows["language"], later, earlier, _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     metadata = {"num_checked": rows.height, "num_candidate_pairs": len(later), "num_duplicate_pairs": num_found}
     return dg.AssetCheckResult(passed=num_found == 0, metadata=metadata)
@@ -77,7 +77,7 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
 )
 def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     """Look for near duplicates across the split again, with other and more sensitive signatures."""
-    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "text", "split").collect()
+    frame = workspace.store.table("corpus/mixture").scan().select("language", "text", "split").collect()
     by_split = [frame.filter(pl.col("split") == split) for split in (VALIDATION, TRAIN)]
     halves = [part.sample(min(_CHECKED_DOCUMENTS, part.height), seed=3, shuffle=True) for part in by_split]
     rows = pl.concat(halves)
@@ -85,7 +85,8 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
     crossing = is_validation[later] != is_validation[earlier]
-    similarity = jaccard(text, later[crossing], earlier[crossing], _MORE_SENSITIVE.shingle_words)
+    pairs = later[crossing], earlier[crossing]
+    similarity = jaccard_as_judged(text, rows["language"], *pairs, _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": int(crossing.sum())}
     return dg.AssetCheckResult(passed=num_found == 0, metadata={**checked, "num_duplicate_pairs": num_found})
