@@ -168,11 +168,16 @@ def connected_ray(address: str, workers: int) -> Any:
             f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
         ) from error
     if not ray.is_initialized():
-        _connect(ray, address, workers)
+        connect(ray, address, workers)
     return ray
 
 
-def _connect(ray: Any, address: str, workers: int) -> None:
+def connect(ray: Any, address: str, workers: int) -> None:
+    """Connect this process to the cluster at the address, or to one that it starts.
+
+    Raises:
+        ConnectionError: nothing answers there.
+    """
     if address == "ray":
         address = os.environ.get("RAY_ADDRESS") or "local"
     host, _, port = address.removeprefix("ray://").rpartition(":")

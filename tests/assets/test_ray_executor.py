@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,37 +16,18 @@ from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
 from codeft_assets.store.ray_executor import MAX_TRIES
-from tests import patience
+from tests.assets.raylets import ray_nodes, wait_until
 from tests.assets.test_engine import STAGE, calls, double, fail_at_third, kill_at_third, units
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
-NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
 @pytest.fixture(scope="module")
 def cluster():
     with ray_nodes() as nodes:
         yield nodes
-
-
-@contextmanager
-def ray_nodes():
-    """A head that runs no units, and two nodes of one CPU."""
-    os.environ["RAY_raylet_start_wait_time_s"] = "180"  # noqa: SIM112  Ray's spelling; a loaded machine is slow, not dead
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "include_dashboard": False})
-    for _ in range(2):
-        cluster.add_node(**NODE)
-    os.environ["RAY_ADDRESS"] = cluster.address
-    yield cluster
-    import ray
-
-    ray.shutdown()
-    cluster.shutdown()
-    del os.environ["RAY_ADDRESS"]
 
 
 def once(path):
@@ -114,13 +94,6 @@ def waiting(log):
 
 def committed(table, count):
     return len(list(Path(table.path("units")).glob("[!.]*.json"))) == count
-
-
-def wait_until(holds):
-    end = time.monotonic() + patience.SECONDS
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
 
 
 def undisturbed(folder):

@@ -12,8 +12,8 @@ from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
 from tests import test_end_to_end as end_to_end
+from tests.assets.raylets import ray_nodes
 from tests.assets.test_engine import STAGE, calls, double, units
-from tests.assets.test_ray_executor import ray_nodes
 from tests.object_storage.server import s3_server
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")

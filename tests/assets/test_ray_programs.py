@@ -18,8 +18,8 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.ray_executor import connected_ray
 from codeft_assets.store.ray_program import Program, reported_lines, start_program
 from tests.assets.fake_endpoint import serving
+from tests.assets.raylets import NODE, wait_until
 from tests.assets.test_endpoint_teacher import GOOD, SYNTAX, Teacher
-from tests.assets.test_ray_executor import NODE, wait_until
 from tests.assets.test_train_and_score import SMALL, write_corpus
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
