@@ -29,6 +29,8 @@ COLUMNS = (
     "note",
 )
 _REFERENCE = COLUMNS.index("reference")
+_FIRST = ("benchmark", "ours ± s.e. (95 %)", "ours ÷ theirs (95 %)", "reference", "theirs")
+"""Columns of the Markdown that come first: a narrow page shows no more than three."""
 CHANGE_COLUMNS = ("benchmark", "n", "gained", "lost", "difference", "p (Holm)")
 ABOUT = (
     "*published*: the authors' figure, by their harness; *measured*: by this harness, under the same protocol. "
@@ -94,8 +96,8 @@ def to_markdown(board: Scoreboard) -> str:
     rows = [[*cells(row)[:-1], f"({notes.index(row.note) + 1})"] for row in board.rows]
     for row, source in zip(rows, board.rows, strict=True):
         row[_REFERENCE] = f"{row[_REFERENCE]}, {source.provenance}" if source.reference_model else "none"
-    columns = [name for name in COLUMNS if name != "whose figure"]
-    shown = [[cell for name, cell in zip(COLUMNS, row, strict=True) if name in columns] for row in rows]
+    columns = [*_FIRST, *(name for name in COLUMNS if name not in (*_FIRST, "whose figure"))]
+    shown = [[row[COLUMNS.index(name)] for name in columns] for row in rows]
     parts = ["# Scoreboard", f"{markdown.escape(show_checkpoint(board))}, {show_tokens(board.num_tokens)}"]
     parts += [f"> **{markdown.escape(warning)}**" for warning in board.warnings]
     top = headline(board)

@@ -60,7 +60,7 @@ def test_the_page_leads_from_an_empty_file_to_a_row_of_the_scoreboard(tmp_path):
     printed = "\n".join(outputs)
     assert "my_functions: 2 items, 0 unexpected" in printed
     assert "sums: 2 items, 0 unexpected" in printed
-    assert "| my functions | raw" in printed
+    assert "| my functions |" in printed
     assert "scores/my_functions" in printed
 
 
