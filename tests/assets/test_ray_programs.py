@@ -24,7 +24,7 @@ from tests.assets.test_train_and_score import SMALL, write_corpus
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # several starts of torch in a test
-LONG = SMALL | {"max_steps": "90", "save_every_steps": "3", "validate_every_steps": "45", "log_every_steps": "10"}
+LONG = SMALL | {"max_steps": 90, "save_every_steps": 3, "validate_every_steps": 45, "log_every_steps": 10}
 
 
 @pytest.fixture(scope="module")
