@@ -59,7 +59,7 @@ def test_a_model_labels_a_sample_beside_the_shipped_labels_and_is_paid_once(stor
     assert first["num_calls"] == first["num_calls_all_runs"] == num_calls
     assert first["num_malformed_answers_all_runs"] >= 2
     assert first["dollars_all_runs"] == pytest.approx(first["input_tokens_all_runs"] * 10 / 1e6)
-    assert "odd/row 3" in first["left_out_all"]  # the key left_out shows the first rows
+    assert "odd/row 3" in first.get("left_out_all", first["left_out"])  # a table that fits has no second key
     assert first["agreement"] == 1  # the fake endpoint says the same twice
     assert (again["num_calls"], again["units_run"]) == (0, 0)
     assert more["num_calls"] == sum(endpoint.calls.values()) - num_calls <= NUM  # only the second readings are new

@@ -14,6 +14,8 @@ from pathlib import Path
 from codeft_eval.sandbox.provider import SandboxError
 
 SLACK_SECONDS = 20.0
+_START_SECONDS = 120.0
+"""A worker imports the libraries of a benchmark first; a busy machine is slow, not refused."""
 _CLOSE_SECONDS = 5.0
 _PACKAGE_ROOT = Path(__file__).parents[3]
 _START = "import sys; sys.path.insert(0, sys.argv.pop(3)); from codeft_eval.sandbox.{module} import main; main()"
@@ -33,7 +35,7 @@ class WorkerProcess:
         """
         self._module = module
         self.control, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control.settimeout(SLACK_SECONDS)
+        self.control.settimeout(_START_SECONDS)
         # -I would ignore the hash seed; without site (-S), no installed package is on the path.
         command = [sys.executable, "-S", "-s", "-P", "-c", _START.format(module=module)]
         with its_end:
@@ -48,6 +50,7 @@ class WorkerProcess:
             )
         self.pid = self._process.pid
         self._await_ready()
+        self.control.settimeout(SLACK_SECONDS)
 
     def close(self) -> bytes:
         """End the worker and everything it forked; return its error output."""
