@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+TERMINATION_SECONDS = 120
+"""A training run that is asked to end saves its state first."""
 _PR_SET_PDEATHSIG = 1
 
 

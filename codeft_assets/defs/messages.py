@@ -21,11 +21,9 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError
 from dagster_pipes import PipesDefaultMessageWriter
 
+from codeft_assets.base.processes import TERMINATION_SECONDS
 from codeft_assets.base.report import whole_lines
 from codeft_assets.defs.failures import explain_program
-
-TERMINATION_SECONDS = 120
-"""A training run that is asked to end saves its state first."""
 
 
 class WholeLineReader(dg.PipesMessageReader):

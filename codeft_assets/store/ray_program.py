@@ -18,14 +18,11 @@ from typing import Any
 
 from dagster_pipes import DAGSTER_PIPES_MESSAGES_ENV_VAR, PipesDefaultMessageWriter, encode_param
 
-from codeft_assets.base.processes import end_with_parent
+from codeft_assets.base.processes import TERMINATION_SECONDS, end_with_parent
 from codeft_assets.base.report import whole_lines
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.mirror import cache_folder, copies_named_by
 from codeft_assets.store.ray_executor import environment_hash, run_checked
-
-TERMINATION_SECONDS = 120
-"""A training run that is asked to end saves its state first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

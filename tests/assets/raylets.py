@@ -3,6 +3,7 @@
 import os
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests import patience
 
@@ -32,3 +33,12 @@ def wait_until(holds):
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.2)
+
+
+def once(path):
+    """True for the first process that asks."""
+    try:
+        Path(path).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True

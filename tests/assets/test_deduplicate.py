@@ -45,6 +45,10 @@ def arrow(texts):
     return pa.array(texts, pa.large_string())
 
 
+def prose(texts):
+    return pl.Series(["text"] * len(texts))
+
+
 def frame(texts, priorities=None, languages=None):
     rows = pl.DataFrame(
         {
@@ -91,7 +95,7 @@ def corpus(num_bases=150):
 def test_jaccard_equals_that_of_python_sets():
     texts = [*corpus(30), "short one", "Grüße aus Köln, wo es regnet und schneit", "a b c d e", "a b c d e"]
     left = np.arange(0, len(texts) - 1)
-    measured = jaccard(arrow(texts), left, left + 1, MinHashParams().shingle_words)
+    measured = jaccard(arrow(texts), prose(texts), left, left + 1, MinHashParams().shingle_words)
     expected = [similarity(texts[i], texts[i + 1]) for i in left]
     assert measured == pytest.approx(expected, abs=1e-6)
 

@@ -4,6 +4,7 @@ import random
 import re
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -33,6 +34,10 @@ def arrow(texts):
     return pa.array(texts, pa.large_string())
 
 
+def prose(texts):
+    return pl.Series(["text"] * len(texts))
+
+
 def noise(seed, size):
     rng = random.Random(seed)
     return "".join(rng.choices(ALPHABET, weights=[8] * 11 + [4, 2, 2] + [1] * (len(ALPHABET) - 14), k=size))
@@ -41,7 +46,7 @@ def noise(seed, size):
 def similarities(texts, width=5):
     left = np.repeat(np.arange(len(texts)), len(texts))
     right = np.tile(np.arange(len(texts)), len(texts))
-    measured = jaccard(arrow(texts), left, right, width)
+    measured = jaccard(arrow(texts), prose(texts), left, right, width)
     sets = [shingles_of(text, width) for text in texts]
     expected = [len(sets[i] & sets[j]) / max(len(sets[i] | sets[j]), 1) for i, j in zip(left, right, strict=True)]
     return measured, expected
@@ -137,7 +142,7 @@ def test_shingle_sets_in_memory_and_on_disk_give_the_same_similarity(max_held):
         assert len(sets.missing(rows)) == len(rows)
         sets.add(rows, arrow([texts[i] for i in rows]))
     left, right = np.repeat(np.arange(10), 10), np.tile(np.arange(10), 10)
-    expected = jaccard(arrow(texts), left, right, 5)
+    expected = jaccard(arrow(texts), prose(texts), left, right, 5)
     assert (sets.jaccard(left, right) == expected).all()
     assert len(sets.missing(np.arange(10))) == 0
 

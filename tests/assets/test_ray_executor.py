@@ -16,7 +16,7 @@ from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
 from codeft_assets.store.ray_executor import MAX_TRIES
-from tests.assets.raylets import ray_nodes, wait_until
+from tests.assets.raylets import once, ray_nodes, wait_until
 from tests.assets.test_engine import STAGE, calls, double, fail_at_third, kill_at_third, units
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed")
@@ -28,15 +28,6 @@ ROOT = Path(__file__).parents[2]
 def cluster():
     with ray_nodes() as nodes:
         yield nodes
-
-
-def once(path):
-    """True for the first process that asks."""
-    try:
-        Path(path).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def kill_once(number, log):

@@ -14,6 +14,7 @@ from codeft_assets.stages.dedup import sign_documents, signatures_stage
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards, table_units
 from codeft_assets.store.executors import find_executor
+from tests.assets.raylets import once
 from tests.benchmarks.dedup_scale import PARAMS, SOURCES
 
 ROOT = Path(__file__).parents[2]
@@ -24,20 +25,12 @@ def sign(log, fault_at, table, shard, *args):
     """Sign the documents of a shard, note it; the first process at the shard of the fault waits for it."""
     with open(log, "a") as file:
         file.write(f"{shard.path}\n")
-    if shard.path == fault_at and first_at(f"{log}.begun"):
+    if shard.path == fault_at and once(f"{log}.begun"):
         import ray
 
         Path(f"{log}.where").write_text(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}")
         signal.pause()
     yield from sign_documents(table, shard, *args)
-
-
-def first_at(marker):
-    try:
-        Path(marker).touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    return True
 
 
 def await_victim(log):

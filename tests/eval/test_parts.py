@@ -15,13 +15,6 @@ from tests.eval.checkpoints import write_checkpoint
 from tests.eval.test_runs import FIVE, SHORT, digest
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint")

@@ -30,13 +30,6 @@ SHORT = replace(BENCHMARKS["embedded"], max_new_tokens=12)
 FIVE = Options(limit=5, batch_size=2)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     return write_checkpoint(tmp_path_factory.mktemp("model") / "checkpoint")

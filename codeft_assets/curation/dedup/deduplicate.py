@@ -21,7 +21,7 @@ import pyarrow as pa
 from codeft_assets.curation.dedup.candidates import MAX_KEYS, BandKeys, candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.curation.dedup.pairs import Pairs, Rows, distinct_pairs, pack_pairs, unpack_pairs
-from codeft_assets.curation.dedup.shingle_sets import ShingleSets, structure_styles
+from codeft_assets.curation.dedup.shingle_sets import PROSE_LANGUAGE, ShingleSets, are_comparable, structure_styles
 from codeft_assets.curation.kernels.buckets import bucket_pairs, choose_representatives
 from codeft_assets.curation.kernels.structure import PROSE
 from codeft_assets.curation.report import StageReport
@@ -39,7 +39,6 @@ MAX_ROUNDS = 6
 CLUSTER_COLUMNS = ("document_id", "representative_id", "kind", "jaccard")
 SIMILARITY_SCHEMA = {"later": pl.UInt64, "earlier": pl.UInt64, "jaccard": pl.Float32}
 """Cached similarities, by the larger (``later``) and the smaller hash of content and language of the two documents."""
-_PROSE_LANGUAGE = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +265,7 @@ class _Languages:
 
     def __init__(self, language: pl.Series, params: DedupParams) -> None:
         self._hash = language.hash(seed=1).to_numpy()
-        self._is_code = (language != _PROSE_LANGUAGE).to_numpy()
+        self._is_code = (language != PROSE_LANGUAGE).to_numpy()
         self._params = params
 
     def salt(self, rows: Rows) -> npt.NDArray[np.uint64] | None:
@@ -276,9 +275,7 @@ class _Languages:
 
     def comparable(self, pairs: Pairs) -> Pairs:
         """Return the pairs that are not in two programming languages."""
-        later, earlier = unpack_pairs(pairs)
-        is_same = self._hash[later] == self._hash[earlier]
-        return pairs[is_same | ~self._is_code[later] | ~self._is_code[earlier]]
+        return pairs[are_comparable(self._hash, self._is_code, *unpack_pairs(pairs))]
 
     def thresholds(self, pairs: Pairs) -> Similarity:
         """Return the smallest similarity of a duplicate for each pair."""

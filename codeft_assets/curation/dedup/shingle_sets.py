@@ -10,7 +10,7 @@ temporary file (about 1.6 bytes per byte of text) without a name, so that even a
 from __future__ import annotations
 
 import tempfile
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,12 @@ from codeft_assets.curation.kernels.structure import CODE, INDENTED, PROSE
 from codeft_assets.curation.scripts import separate_words
 from codeft_assets.curation.text_buffers import text_buffers
 
+Mask = npt.NDArray[np.bool_]
+
 MAX_HELD = 1 << 21
 """Shingles of sixteen bytes, with their marks, that are held in memory before they are written to the files."""
-STYLE_BY_LANGUAGE = {"text": PROSE, "python": INDENTED}
+PROSE_LANGUAGE = "text"
+STYLE_BY_LANGUAGE = {PROSE_LANGUAGE: PROSE, "python": INDENTED}
 """What counts between the words of a language; operators and brackets where it is not named."""
 
 
@@ -34,22 +37,19 @@ def structure_styles(language: pl.Series) -> npt.NDArray[np.int8]:
     return language.replace_strict(STYLE_BY_LANGUAGE, default=CODE, return_dtype=pl.Int8).to_numpy()
 
 
-def jaccard(text: pa.Array, left: Rows, right: Rows, shingle_words: int) -> npt.NDArray[np.float32]:
-    """Return the exact Jaccard similarity of the words of each pair of texts, whatever their structure."""
-    sets = ShingleSets(np.full(len(text), PROSE, dtype=np.int8), shingle_words)
-    sets.add(np.arange(len(text)), text)
-    return sets.jaccard(left, right)
+def are_comparable(language: npt.NDArray[Any], is_code: npt.NDArray[np.bool_], left: Rows, right: Rows) -> Mask:
+    """Return which pairs are not in two programming languages; ``language`` may be hashes of names."""
+    return (language[left] == language[right]) | ~is_code[left] | ~is_code[right]
 
 
-def jaccard_as_judged(
+def jaccard(
     text: pa.Array, language: pl.Series, left: Rows, right: Rows, shingle_words: int
 ) -> npt.NDArray[np.float32]:
-    """Return the similarity of each pair as deduplication judges it: 0 also for programs in two languages."""
+    """Return the similarity of each pair as deduplication judges it: exact, and 0 for programs in two languages."""
     sets = ShingleSets(structure_styles(language), shingle_words)
     sets.add(np.arange(len(text)), text)
-    name, is_code = language.to_numpy(), (language != "text").to_numpy()
-    is_translated = (name[left] != name[right]) & is_code[left] & is_code[right]
-    return np.where(is_translated, np.float32(0), sets.jaccard(left, right))
+    comparable = are_comparable(language.to_numpy(), (language != PROSE_LANGUAGE).to_numpy(), left, right)
+    return np.where(comparable, sets.jaccard(left, right), np.float32(0))
 
 
 class ShingleSets:

@@ -13,7 +13,7 @@ from codeft_assets.curation.dedup import minhash
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.curation.dedup.pairs import Rows
-from codeft_assets.curation.dedup.shingle_sets import jaccard_as_judged
+from codeft_assets.curation.dedup.shingle_sets import jaccard
 from codeft_assets.defs.assets.corpus import ledger, mixture
 from codeft_assets.defs.assets.held_out import SOURCE
 from codeft_assets.defs.web_ui import metadata as md
@@ -64,7 +64,7 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
     rows = _mixture_texts(workspace)
     text = rows["text"].to_arrow().cast(pa.large_string())
     later, earlier = _candidates(text)
-    similarity = jaccard_as_judged(text, rows["language"], later, earlier, _MORE_SENSITIVE.shingle_words)
+    similarity = jaccard(text, rows["language"], later, earlier, _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     metadata = {"num_checked": rows.height, "num_candidate_pairs": len(later), "num_duplicate_pairs": num_found}
     return dg.AssetCheckResult(passed=num_found == 0, metadata=metadata)
@@ -86,7 +86,7 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     later, earlier = _candidates(text)
     crossing = is_validation[later] != is_validation[earlier]
     pairs = later[crossing], earlier[crossing]
-    similarity = jaccard_as_judged(text, rows["language"], *pairs, _MORE_SENSITIVE.shingle_words)
+    similarity = jaccard(text, rows["language"], *pairs, _MORE_SENSITIVE.shingle_words)
     num_found = int((similarity >= _SURELY_DUPLICATE).sum())
     checked = {"num_held_out": halves[0].height, "num_training": halves[1].height, "num_pairs": int(crossing.sum())}
     return dg.AssetCheckResult(passed=num_found == 0, metadata={**checked, "num_duplicate_pairs": num_found})
