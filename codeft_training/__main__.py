@@ -12,7 +12,7 @@ from codeft_training import commands
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
 from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES
 from codeft_training.recipes import RECIPES, SMOKE
-from codeft_training.train.launch import launch
+from codeft_training.train.launch import Nodes, launch
 
 # before transformers or trl are imported: nothing of a run goes to the network unless the recipe names a Hub model
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -20,9 +20,15 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
-    if getattr(options, "processes", 1) > 1 and "RANK" not in os.environ:
-        return launch(arguments if arguments is not None else sys.argv[1:], options.processes)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.run is commands.train and "RANK" not in os.environ:
+        try:
+            nodes = Nodes(options.nodes, options.node_rank, options.rendezvous)
+        except ValueError as error:
+            parser.error(str(error))
+        if nodes.size > 1 or options.processes > 1:
+            return launch(arguments if arguments is not None else sys.argv[1:], options.processes, nodes)
     with open_reporter() as reporter:
         try:
             return options.run(options, reporter)
@@ -100,7 +106,10 @@ def _train_options(command: argparse.ArgumentParser) -> None:
     _tokenizer_folder_option(command)
     command.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
     _recipe_options(command)
-    command.add_argument("--processes", type=int, default=1, help="processes that share the run, one for each GPU")
+    command.add_argument("--processes", type=int, default=1, help="of this machine, one for each GPU")
+    command.add_argument("--nodes", type=int, default=1, help="machines that share the run: the command runs on each")
+    command.add_argument("--node-rank", type=int, default=0, help="which of the machines this is; 0 writes the files")
+    command.add_argument("--rendezvous", default="", metavar="HOST:PORT", help="a free port of the machine of rank 0")
     _run_file_options(command)
 
 

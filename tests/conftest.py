@@ -37,6 +37,7 @@ for name in (
     "CODEFT_WORKERS",
     "CODEFT_EXECUTOR",
     "CODEFT_GPUS",
+    "CODEFT_NODES",
     "RAY_ADDRESS",
 ):
     os.environ.pop(name, None)

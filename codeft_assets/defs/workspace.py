@@ -52,7 +52,12 @@ class Workspace(dg.ConfigurableResource):
         description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
     )
     gpus: int = Field(
-        default=0, ge=0, description="GPUs of one machine that training uses. 0: $CODEFT_GPUS, else one if there is any"
+        default=0, ge=0, description="GPUs of a machine that training uses. 0: $CODEFT_GPUS, else one if there is any"
+    )
+    nodes: int = Field(
+        default=0,
+        ge=0,
+        description="Nodes of the Ray cluster that training uses, on each so many GPUs. 0: $CODEFT_NODES, else one",
     )
 
     @property
@@ -123,14 +128,32 @@ class Workspace(dg.ConfigurableResource):
         """
         return self.gpus or read_count("CODEFT_GPUS", 0) or None
 
-    def program_client(self, local: dg.PipesSubprocessClient, num_gpus: int | None = None) -> ProgramClient:
+    @property
+    def num_nodes(self) -> int:
+        """Nodes of the Ray cluster that training uses.
+
+        Raises:
+            ValueError: ``CODEFT_NODES`` is no whole number, or there are several and the executor is not ``ray``.
+        """
+        num_nodes = self.nodes or read_count("CODEFT_NODES", 0) or 1
+        if num_nodes > 1 and self._executor_name != "ray":
+            raise ValueError(
+                f"training on {num_nodes} nodes needs the executor ray, not {self._executor_name!r}; set "
+                f"CODEFT_EXECUTOR=ray and RAY_ADDRESS, or nodes to 1"
+            )
+        return num_nodes
+
+    def program_client(
+        self, local: dg.PipesSubprocessClient, num_gpus: int | None = None, num_nodes: int = 1
+    ) -> ProgramClient:
         """Return what runs the programs that use a GPU: the Ray cluster that runs the units, else ``local``.
 
         Through ``ray://`` a program runs here: Ray's client streams no messages.
         """
         if self._executor_name != "ray":
             return local
-        return RayProgramClient(workers=self.num_workers, root=self.store.root, num_gpus=num_gpus)
+        root, workers = self.store.root, self.num_workers
+        return RayProgramClient(workers=workers, root=root, num_gpus=num_gpus, num_nodes=num_nodes)
 
     @property
     def _executor_name(self) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,8 @@ class Program:
     """Keys of the folders of files that the command names, of a remote root."""
     tables: tuple[str, ...] = ()
     """Keys of the tables that it names."""
+    publishes: bool = True
+    """Whether the node publishes what is in its copies when the program has ended."""
 
 
 class ProgramFailedError(RuntimeError):
@@ -63,41 +68,108 @@ def describe_program(
     return Program(**facts, cache=str(cache_folder(root)), folders=folders, tables=tables)
 
 
-def start_program(ray: Any, program: Program) -> Any:
-    """Start the program where its GPUs are free, and return the stream of the lines that it reports.
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A program that runs on a node."""
+
+    name: str
+    stream: Any
+    """Ray's generator of the lines that it reports."""
+
+
+def start_program(ray: Any, program: Program, placement: Mapping[str, Any] | None = None) -> Started:
+    """Start the program where its GPUs are free.
+
+    Args:
+        ray: The module, connected.
+        program: What to start.
+        placement: Of ``reserved_nodes``; without it, any node.
 
     Raises:
         ValueError: no node has as many GPUs.
     """
-    most = max((int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]), default=0)
-    wanted = min(1, most) if program.num_gpus is None else program.num_gpus
-    if wanted > most:  # Ray itself would wait for such a node
-        raise ValueError(
-            f"{program.name} asks for {wanted} GPUs of one node, and no node of the Ray cluster has more than {most}; "
-            f"start one with ray start --num-gpus {wanted}, or set CODEFT_GPUS to at most {most}"
-        )
-    task = ray.remote(num_cpus=1, num_gpus=wanted, max_retries=0, num_returns="streaming")(_run_checked)
-    return task.options(name=program.name).remote(environment_hash(), program)
+    place = placement or {"num_gpus": wanted_gpus(ray, program.name, program.num_gpus)}
+    task = ray.remote(num_cpus=1, max_retries=0, num_returns="streaming")(_run_checked)
+    stream = task.options(name=program.name, **place).remote(environment_hash(), program)
+    return Started(program.name, stream)
 
 
-def reported_lines(ray: Any, program: Program, stream: Any) -> Iterator[bytes]:
-    """Yield what the program reports until it has ended.
+def wanted_gpus(ray: Any, name: str, num_gpus: int | None, num_nodes: int = 1) -> int:
+    """Return how many GPUs a program asks of each of its nodes, of which ``num_gpus`` is None for one if there are any.
 
     Raises:
-        ProgramFailedError: it failed, or its process or its node was lost.
+        ValueError: fewer than ``num_nodes`` nodes have as many; Ray itself would wait for them.
     """
-    errors = ray.exceptions
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    by_node = sorted((int(node.get("GPU", 0)) for node in nodes if node.get("CPU", 0) >= 1), reverse=True)
+    if num_nodes > max(1, len(by_node)):
+        raise ValueError(
+            f"{name} asks for {num_nodes} nodes, and the Ray cluster has {len(by_node)} with a CPU; start others with "
+            f"ray start --address, or set CODEFT_NODES to at most {len(by_node)}"
+        )
+    most = by_node[num_nodes - 1] if by_node else 0
+    wanted = min(1, most) if num_gpus is None else num_gpus
+    if wanted > most:
+        where = "one node, and no node" if num_nodes == 1 else f"{num_nodes} nodes each, and not so many nodes"
+        raise ValueError(
+            f"{name} asks for {wanted} GPUs of {where} of the Ray cluster has more than {most}; "
+            f"start one with ray start --num-gpus {wanted}, or set CODEFT_GPUS to at most {most}"
+        )
+    return wanted
+
+
+@contextmanager
+def reserved_nodes(ray: Any, name: str, num_gpus: int | None, num_nodes: int) -> Iterator[tuple[list[Any], str]]:
+    """Wait for nodes that are free at once; yield the options of Ray's task on each, and a free host:port of the first.
+
+    Raises:
+        ValueError: the cluster has not so many nodes, or not so many GPUs on each.
+    """
+    strategies = import_module("ray.util.scheduling_strategies")  # no type checker finds it where the extra is not
+    wanted = wanted_gpus(ray, name, num_gpus, num_nodes)
+    bundle = {"CPU": 1} | ({"GPU": wanted} if wanted else {})
+    group = ray.util.placement_group([bundle] * num_nodes, strategy="STRICT_SPREAD", name=name)
     try:
-        for line in stream:
-            yield ray.get(line)
-    except errors.RayTaskError as error:
-        raise error.cause from error
-    except errors.RayError as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise ProgramFailedError(
-            f"{program.name} lost its process or its node ({first_line}); run the asset again: a training goes on from "
-            f"its last state on the data root, and answers that came are kept"
-        ) from error
+        ray.get(group.ready())
+        placements = [
+            {"num_gpus": wanted, "scheduling_strategy": strategies.PlacementGroupSchedulingStrategy(group, number)}
+            for number in range(num_nodes)
+        ]
+        yield placements, ray.get(ray.remote(num_cpus=1)(_free_endpoint).options(**placements[0]).remote())
+    finally:
+        ray.util.remove_placement_group(group)
+
+
+def _free_endpoint() -> str:
+    ray = import_module("ray")
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+
+def reported_lines(ray: Any, programs: Sequence[Started]) -> Iterator[tuple[int, bytes | None]]:
+    """Yield what programs report: the number of the program and the line, None once it has ended.
+
+    Raises:
+        ProgramFailedError: one of them failed, or its process or its node was lost; the first that did.
+    """
+    errors, running = ray.exceptions, dict(enumerate(programs))
+    while running:
+        [ready], _ = ray.wait([program.stream for program in running.values()], num_returns=1)
+        number = next(number for number, program in running.items() if program.stream is ready)
+        try:
+            yield number, ray.get(next(ready))
+        except StopIteration:
+            del running[number]
+            yield number, None
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except errors.RayError as error:
+            first_line = str(error).strip().split("\n")[0]
+            raise ProgramFailedError(
+                f"{running[number].name} lost its process or its node ({first_line}); run the asset again: a training "
+                f"goes on from its last state on the data root, and answers that came are kept"
+            ) from error
 
 
 def _run_checked(driver_environment: str, program: Program) -> Iterator[bytes]:
@@ -127,7 +199,8 @@ def run_program(program: Program) -> Iterator[bytes]:
         finally:  # also where the driver cancels the task
             process.terminate()
             _wait(process)
-            Store(program.root).publish()
+            if program.publishes:
+                Store(program.root).publish()
     if process.returncode:
         raise ProgramFailedError(_failure(program.name, process.returncode))
 

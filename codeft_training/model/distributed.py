@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,22 @@ class DistributedContext:
         count = torch.tensor([float(flag)], device=self.device)
         self.all_reduce([count])
         return bool(count.item())
+
+    def broadcast(self, value: T) -> T:
+        """Return rank 0's value in all processes; it must be picklable."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, device=self.device)
+        return values[0]
+
+    def broadcast_tensor(self, tensor: Tensor) -> Tensor:
+        """Return rank 0's tensor in all processes, which give one of its shape and type."""
+        if self.size == 1:
+            return tensor
+        tensor = tensor.to(self.device).contiguous()
+        dist.broadcast(tensor, src=0)
+        return tensor
 
     def barrier(self) -> None:
         """Return when every process is here."""

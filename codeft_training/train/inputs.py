@@ -35,7 +35,7 @@ def check_inputs(run: TrainingRun) -> None:
 
 def _check_processes(run: TrainingRun) -> None:
     if isinstance(run.recipe, FinetuneRecipe) and "RANK" in os.environ:
-        raise ValueError("a base model is fine-tuned by one process; leave --processes at 1")
+        raise ValueError("a base model is fine-tuned by one process; leave --processes and --nodes at 1")
     is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
     if isinstance(run.recipe, PretrainRecipe) and run.recipe.pretraining.parallel == "shard" and is_alone:
         raise ValueError(

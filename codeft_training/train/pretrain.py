@@ -122,22 +122,23 @@ class Pretrainer:
         return self.state.micro_rows
 
     def resume(self) -> None:
-        """Restore the latest valid checkpoint, if there is one."""
+        """Restore the latest valid checkpoint of rank 0's folder in all processes, if there is one."""
         folder = latest_valid(self._folder) if self._context.is_main else None
-        self._context.barrier()  # rank 0 deletes incomplete checkpoints before the others look
-        folder = folder if self._context.is_main else latest_valid(self._folder)
-        if folder is not None:
+        if self._context.broadcast(folder is not None):
             self._restore(folder)
         self._clock = time.monotonic() - self.state.seconds
         self._callbacks.on_train_begin(self)
 
-    def _restore(self, folder: Path) -> None:
-        weights, optimizer, state = load_checkpoint(folder)
+    def _restore(self, folder: Path | None) -> None:
+        """Restore a checkpoint that rank 0 reads: other nodes may have none, or another."""
+        weights, optimizer, state = load_checkpoint(folder) if folder is not None else ({}, {}, {})
         for saved, current in ((weights, self._weights()), (optimizer, self._optimizer.tensors())):
             for name, tensor in current.items():
-                copy_into_sharded(tensor, saved[name])
-        restored = TrainState.from_checkpoint(state)
-        if restored.best_step and not is_valid(checkpoint_path(self._folder, restored.best_step)):
+                value = saved[name].to(tensor.dtype) if saved else torch.empty(tensor.shape, dtype=tensor.dtype)
+                copy_into_sharded(tensor, self._context.broadcast_tensor(value))
+        restored = TrainState.from_checkpoint(self._context.broadcast(state))
+        is_damaged = restored.best_step and not is_valid(checkpoint_path(self._folder, restored.best_step))
+        if self._context.broadcast(bool(is_damaged)):
             restored = restored.without_best()  # its checkpoint was damaged: what is not there cannot be kept
         # memory may have been the reason for fewer rows, then or now
         self.state = replace(restored, micro_rows=min(restored.micro_rows, self._recipe.data.batch_rows))
@@ -247,6 +248,8 @@ class Pretrainer:
             return self.model
         optimizer = self._optimizer.tensors()
         if not is_last:
+            if not self._context.is_main:
+                return self.model  # the folder of another node has no checkpoints; rank 0 alone exports
             weights, optimizer, _ = load_checkpoint(checkpoint_path(self._folder, best))
         if self.state.best_is_average:
             weights = {name: optimizer[f"{PREFIX}{name}"] for name in weights}

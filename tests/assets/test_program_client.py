@@ -26,3 +26,14 @@ def test_the_launchs_number_of_gpus_comes_before_the_environments(monkeypatch):
     monkeypatch.setenv("CODEFT_GPUS", "many")
     with pytest.raises(ValueError, match=r"CODEFT_GPUS='many' is not a number"):
         _ = Workspace().num_gpus
+
+
+def test_several_nodes_need_the_cluster_that_has_them(monkeypatch, tmp_path):
+    assert Workspace().num_nodes == 1
+    monkeypatch.setenv("CODEFT_NODES", "2")
+    assert (Workspace(executor="ray").num_nodes, Workspace(executor="ray", nodes=3).num_nodes) == (2, 3)
+    with pytest.raises(ValueError, match=r"training on 2 nodes needs the executor ray, not 'processes'; set CODEFT_EX"):
+        _ = Workspace().num_nodes
+    client = Workspace(root=str(tmp_path), executor="ray").program_client(program_client(), 1, 2)
+    assert isinstance(client, RayProgramClient)
+    assert client.num_nodes == 2

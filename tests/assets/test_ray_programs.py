@@ -44,10 +44,10 @@ def ray():
     cluster.shutdown()
 
 
-def materialize(root, key, executor="local", **config):
+def materialize(root, key, executor="local", settings=None, **config):
     job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection={dg.AssetKey(key.split("/"))})
     resources = {
-        "workspace": Workspace(root=str(root), profile="sample", workers=1, executor=executor),
+        "workspace": Workspace(root=str(root), profile="sample", workers=1, executor=executor, **(settings or {})),
         "pipes": program_client(),
     }
     run_config = {"ops": {key.replace("/", "__"): {"config": config}}} if config else {}
@@ -57,8 +57,8 @@ def materialize(root, key, executor="local", **config):
     return event.materialization
 
 
-def train(root, executor="local"):
-    return materialize(root, "model/checkpoint", executor, recipe="smoke", overrides=LONG)
+def train(root, executor="local", **settings):
+    return materialize(root, "model/checkpoint", executor, settings, recipe="smoke", overrides=LONG)
 
 
 def files(folder):
@@ -98,14 +98,15 @@ def test_a_training_on_the_cluster_leaves_the_files_and_the_metadata_of_one_here
     assert without_samples[0] == without_samples[1]
 
 
-def training_process(root):
-    """Return the id of the process that trains below ``root``, or None."""
+def training_process(root, node_rank="0"):
+    """Return the id of the process that a node was asked to start below ``root``, or None."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        if words[1:4] == ["-m", "codeft_training", "train"] and any(word.startswith(str(root)) for word in words):
+        is_here = words[1:4] == ["-m", "codeft_training", "train"] and any(word.startswith(str(root)) for word in words)
+        if is_here and (node_rank == "0" or words[words.index("--node-rank") + 1] == node_rank):
             return int(folder.name)
     return None
 
@@ -190,9 +191,8 @@ def test_programs_that_need_the_only_gpu_take_turns(ray, tmp_path):
         return Program(name=name, command=command, env={}, root=str(tmp_path), num_gpus=None)
 
     programs = [program(name) for name in ("a", "b")]
-    streams = [start_program(ray, program) for program in programs]
-    for one, stream in zip(programs, streams, strict=True):
-        assert not list(reported_lines(ray, one, stream))
+    started = [start_program(ray, program) for program in programs]
+    assert sorted(reported_lines(ray, started)) == [(0, None), (1, None)]
     (_, begun_a, ended_a), (_, begun_b, ended_b) = spans = [(tmp_path / name).read_text().split() for name in "ab"]
     assert [span[0] for span in spans] == ["0", "0"]
     assert float(ended_a) <= float(begun_b) or float(ended_b) <= float(begun_a)
@@ -202,3 +202,42 @@ def test_more_gpus_than_a_node_has_are_refused_at_once(ray, tmp_path):
     program = Program(name="big", command=("-c", ""), env={}, root=str(tmp_path), num_gpus=2)
     with pytest.raises(ValueError, match=r"asks for 2 GPUs of one node, and no node .* more than 1; .*CODEFT_GPUS"):
         start_program(ray, program)
+
+
+@pytest.fixture(scope="module")
+def in_two_processes(ray, prepared, tmp_path_factory):
+    """The root after a training in two processes of this machine: the model is the same, sums of floats are not."""
+    root = shutil.copytree(prepared, tmp_path_factory.mktemp("two") / "root")
+    train(root, gpus=2)
+    return root
+
+
+def test_a_training_on_two_nodes_leaves_the_weights_of_two_processes(prepared, in_two_processes, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "root")
+    train(root, "ray", nodes=2)
+    assert weights(root) == weights(in_two_processes)
+
+
+def test_a_node_whose_program_dies_ends_the_others_and_the_next_run_goes_on(prepared, in_two_processes, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "root")
+
+    def kill():
+        wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and training_process(root))
+        os.kill(training_process(root, "1"), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ExplainedError, match=r"model/checkpoint of run \w+, part \d (was ended by|ended with code)"):
+        train(root, "ray", nodes=2)
+    killer.join()
+    wait_until(lambda: training_process(root) is None)
+    train(root, "ray", nodes=2)
+    assert weights(root) == weights(in_two_processes)
+
+
+def test_more_nodes_than_the_cluster_has_are_refused_at_once(prepared, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "root")
+    with pytest.raises(ValueError, match=r"asks for 3 nodes, and the Ray cluster has 2 with a CPU; .*CODEFT_NODES"):
+        train(root, "ray", nodes=3)
+    with pytest.raises(ValueError, match=r"asks for 1 GPUs of 2 nodes each, and not so many nodes"):
+        train(root, "ray", nodes=2, gpus=1)

@@ -111,18 +111,24 @@ def train_in_place(run, rank, size, port):
     train(run, Collected())
 
 
-def together(run, size):
-    """Run one training in ``size`` processes."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [SERVER.Process(target=train_in_place, args=(run, rank, size, port)) for rank in range(size)]
+        return free.getsockname()[1]
+
+
+def together(*runs):
+    """Run one training in as many processes, each with its own view of it."""
+    port = free_port()
+    processes = [
+        SERVER.Process(target=train_in_place, args=(run, rank, len(runs), port)) for rank, run in enumerate(runs)
+    ]
     for process in processes:
         process.start()
     for process in processes:
         process.join(timeout=patience.SECONDS)
         process.kill()
-    assert [process.exitcode for process in processes] == [0] * size
+    assert {process.exitcode for process in processes} == {0}
 
 
 def killed_at_random(run, rng):

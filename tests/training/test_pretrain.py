@@ -86,7 +86,7 @@ def test_eight_kills_at_random_moments_change_no_bit_of_a_fine_tuned_model(made,
 def test_two_processes_reproduce_the_losses_of_one(made, tmp_path, parallel):
     changes = {"parallel": parallel, "optimizer": "muon" if parallel == "replicate" else "adamw", "max_steps": 6}
     train(training_run(made, tmp_path / "one", **(changes | {"parallel": "replicate"})), Collected())
-    together(training_run(made, tmp_path / "two", **changes), size=2)
+    together(*[training_run(made, tmp_path / "two", **changes)] * 2)
     for (step, loss), (other_step, other) in zip(losses(tmp_path / "one"), losses(tmp_path / "two"), strict=True):
         assert step == other_step
         assert loss == pytest.approx(other, abs=1e-5)

@@ -106,7 +106,7 @@ def test_two_processes_do_the_same_as_one(made, tmp_path, parallel):
     changes = {name: value for name, value in OPTIONS.items() if name != "dropout"}
     changes |= {"parallel": parallel, "optimizer": "adamw", "max_steps": 6, "validate_every_steps": 2}
     one = train(training_run(made, tmp_path / "one", **(changes | {"parallel": "replicate"})), Collected())
-    together(training_run(made, tmp_path / "two", **changes), size=2)
+    together(*[training_run(made, tmp_path / "two", **changes)] * 2)
     two = json.loads((tmp_path / "two" / "result.json").read_text())
     assert one["kept"] == two["kept"]
     for key in ("bits_per_byte", "ema_bits_per_byte"):
@@ -122,7 +122,7 @@ def test_two_processes_do_the_same_as_one(made, tmp_path, parallel):
 @pytest.mark.parametrize("parallel", ["replicate", "shard"])
 def test_dropout_trains_in_two_processes(made, tmp_path, parallel):
     changes = {"parallel": parallel, "optimizer": "adamw", "max_steps": 6, "dropout": 0.1}
-    together(training_run(made, tmp_path, **changes), size=2)
+    together(*[training_run(made, tmp_path, **changes)] * 2)
     assert json.loads((tmp_path / "result.json").read_text())["final_loss"] < 6
 
 

@@ -212,5 +212,5 @@ def test_a_run_that_does_not_fit_on_the_disk_is_refused_before_it_begins(made, t
 
 def test_fine_tuning_by_several_processes_is_refused(made, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
-    with pytest.raises(ValueError, match="fine-tuned by one process; leave --processes at 1"):
+    with pytest.raises(ValueError, match="fine-tuned by one process; leave --processes and --nodes at 1"):
         check_inputs(finetuning_run(made, "a-model", tmp_path))

@@ -102,10 +102,10 @@ def checkpoint(
     command += ["--tokenizer", str(workspace.store.folder("model/tokenizer")), "--output", str(output)]
     command += ["--recipe-json", json.dumps(recipe.record())]
     command += ["--lineage", str(lineage), "--probe", str(write_eval_texts(workspace, output))]
-    num_gpus = workspace.num_gpus
+    num_gpus, num_nodes = workspace.num_gpus, workspace.num_nodes
     command += ["--processes", str(num_gpus)] if num_gpus else []
     scores = InTrainingScores(context)
-    client = observing(workspace.program_client(pipes, num_gpus), context, scores.score_entry)
+    client = observing(workspace.program_client(pipes, num_gpus, num_nodes), context, scores.score_entry)
     metrics = output / "metrics.jsonl"
     with folder_lock(output, resource="model/checkpoint"):
         corpus = _lineage(workspace)
