@@ -22,7 +22,6 @@ MODEL = dg.AssetSelection.groups("model", "scores") | PACKED
 
 ASSETS = with_code_references([*dg.load_assets_from_package_module(assets), *optional_assets()])
 CHECKS = [*dg.load_asset_checks_from_package_module(checks), *optional_checks()]
-NAMES = [node.name for node in retention.nodes]
 
 defs = dg.Definitions(
     assets=ASSETS,
@@ -38,7 +37,7 @@ defs = dg.Definitions(
         *(alert_sensor, retention_sensor, housekeeping_sensor, lost_runs_sensor),
     ],
     resources={
-        "workspace": checked_workspace([*ASSETS, *CHECKS], NAMES),
+        "workspace": checked_workspace([*ASSETS, *CHECKS], retention.nodes),
         "pipes": program_client(),
     },
     loggers={"terminal": terminal},

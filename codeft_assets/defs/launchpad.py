@@ -38,14 +38,14 @@ def choice(name: str, values: Iterable[str]) -> Any:
     return StrEnum(name, {value: value for value in values})
 
 
-class Settings(dg.Config):
-    """The configuration of an asset; a field with bounds says them."""
+class SaysBounds:
+    """A configuration of which each field with bounds says them."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         """Write the bounds of each field into its description, which the editor shows."""
-        super().__pydantic_init_subclass__(**kwargs)
-        for field in cls.model_fields.values():
+        super().__pydantic_init_subclass__(**kwargs)  # type: ignore[misc]
+        for field in cls.model_fields.values():  # type: ignore[attr-defined]
             rule = bounds(field.metadata)
             if rule and not (field.description or "").endswith(rule):
                 field.description = f"{field.description}. Must be {rule}"
@@ -102,17 +102,3 @@ FormatName: Any = choice("FormatName", FORMATS)
 RecipeName: Any = StrEnum("RecipeName", {"default": ""} | {name: name for name in sorted(RECIPES)})
 """``default`` is the workspace's recipe."""
 RecipeOverrides: Any = overrides_of("RecipeOverrides", _groups())
-
-
-class RecipeSettings(Settings):
-    """A recipe and its changed fields."""
-
-    recipe: RecipeName = Field(  # type: ignore[valid-type]
-        default=RecipeName.default, description="How to train which model. default: the workspace's recipe"
-    )
-    overrides: RecipeOverrides = Field(  # type: ignore[valid-type]
-        default={},
-        validate_default=True,
-        description="Fields of the recipe to replace, for example max_steps: 300; null leaves a field as it is. "
-        "Numbers stand without quotes, and 3e-3 as 0.003 or 3.0e-3",
-    )

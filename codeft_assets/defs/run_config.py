@@ -1,32 +1,40 @@
 """The configuration of a run, checked when it starts: every key matches something, and every value keeps its rule."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
 from dagster._config.validate import process_config
+from dagster._core.definitions.dependency import Node
 from pydantic import ValidationError
 
-from codeft_assets.defs.failures import ExplainedError
-from codeft_assets.defs.launchpad import RecipeSettings
+from codeft_assets.defs.failures import ExplainedError, explained_failures
 from codeft_assets.defs.process import TAG, process_name
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.workspace import Workspace
 
 
-def checked_workspace(assets: Iterable[Any], others: Iterable[str]) -> Workspace:
+def checked_workspace(assets: Iterable[Any], nodes: Iterable[Node]) -> Workspace:
     """Return a workspace that refuses a run whose configuration is wrong, before anything is computed.
 
-    A key must name one of ``assets`` or of ``others``: Dagster accepts another and ignores it, a run without the
-    configured limit. The run's process is noted as a tag.
+    A key must name one of ``assets`` or of the ``nodes`` of other jobs: Dagster accepts another and ignores it, a run
+    without the configured limit. The run's process is noted as a tag.
     """
     known = {definition.op.name: definition.op for definition in assets if isinstance(definition, dg.AssetsDefinition)}
-    names = {*known, *others}
+    known |= {node.name: node.definition for node in nodes if isinstance(node.definition, dg.OpDefinition)}
 
     class CheckedWorkspace(Workspace):
+        def __init__(self, **given: Any) -> None:
+            with explained("workspace"):
+                super().__init__(**given)
+
         def setup_for_execution(self, context: dg.InitResourceContext) -> None:
             if context.run:
-                check_keys(context.run.run_config, names)
+                with explained_failures():
+                    self.check()
+                check_keys(context.run.run_config, known)
                 check_values(context.run.run_config, known, self)
             if context.run and context.instance and (name := process_name()):
                 context.instance.add_run_tags(context.run.run_id, {TAG: name})
@@ -53,7 +61,7 @@ def check_keys(run_config: Mapping[str, Any], known: Iterable[str]) -> None:
 
 
 def check_values(run_config: Mapping[str, Any], known: Mapping[str, dg.OpDefinition], workspace: Workspace) -> None:
-    """Check every value below ``ops`` by the rule of its field, and that every recipe can be made.
+    """Check every value below ``ops`` by the rule of its field, and by those of its configuration.
 
     Raises:
         ExplainedError: a value breaks its rule.
@@ -64,15 +72,22 @@ def check_values(run_config: Mapping[str, Any], known: Mapping[str, dg.OpDefinit
             continue
         read = process_config(known[key].config_schema.config_type, given["config"])
         kind = function.get_config_arg().annotation  # type: ignore[union-attr]
-        try:
+        with explained(key):
             config = kind(**(read.value or {}))
-            if isinstance(config, RecipeSettings):
-                workspace.chosen_recipe(config.recipe.value, config.overrides.texts())
-        except ValidationError as error:
-            wrong = "; ".join(f"{_path(found)} = {found['input']!r}: {found['msg']}" for found in error.errors())
-            raise ExplainedError(f"{key}: {wrong}; correct the run's configuration") from None
-        except ValueError as error:
-            raise ExplainedError(f"{key}: {error}; correct the run's configuration") from None
+            if isinstance(config, Settings):
+                config.check(workspace)
+
+
+@contextmanager
+def explained(key: str) -> Iterator[None]:
+    """Raise a wrong value below ``key`` as an error that explains itself."""
+    try:
+        yield
+    except ValidationError as error:
+        wrong = "; ".join(f"{_path(found)} = {found['input']!r}: {found['msg']}" for found in error.errors())
+        raise ExplainedError(f"{key}: {wrong}; correct the run's configuration") from None
+    except ValueError as error:
+        raise ExplainedError(f"{key}: {error}; correct the run's configuration") from None
 
 
 def _path(error: Any) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from codeft_assets.defs.environment import read_count
 from codeft_assets.defs.failures import explained_failures
-from codeft_assets.defs.launchpad import RecipeName, RecipeOverrides, override_texts
+from codeft_assets.defs.launchpad import RecipeName, RecipeOverrides, SaysBounds, override_texts
 from codeft_assets.defs.ray_programs import ProgramClient, RayProgramClient
 from codeft_assets.origins import Origin, SampleOrigin
 from codeft_assets.origins.sample import SAMPLES_FOLDER
@@ -26,7 +26,7 @@ PROFILES = ("sample", "full")
 ProfileName: Any = StrEnum("ProfileName", {"default": ""} | {name: name for name in PROFILES})
 
 
-class Workspace(dg.ConfigurableResource):
+class Workspace(SaysBounds, dg.ConfigurableResource):
     """The data root and the profile; empty fields are taken from the environment when a run starts."""
 
     root: str = Field(default="", description="Data root: a path or fsspec URL. Empty: $CODEFT_HOME, else .codeft")
@@ -42,11 +42,7 @@ class Workspace(dg.ConfigurableResource):
     overrides: RecipeOverrides = Field(  # type: ignore[valid-type]
         default={}, validate_default=True, description="Fields of this recipe to replace, for example max_steps: 300"
     )
-    workers: int = Field(
-        default=0,
-        ge=0,
-        description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile. Must be at least 0",
-    )
+    workers: int = Field(default=0, ge=0, description="Processes a stage may use. 0: $CODEFT_WORKERS, else by profile")
     executor: str = Field(
         default="",
         description="local, processes, ray or ray://host:port. Empty: $CODEFT_EXECUTOR, else processes",
@@ -59,6 +55,14 @@ class Workspace(dg.ConfigurableResource):
         ge=0,
         description="Nodes of the Ray cluster that training uses, on each so many GPUs. 0: $CODEFT_NODES, else one",
     )
+
+    def check(self) -> None:
+        """Check every field, and every variable that stands for one, before anything is computed.
+
+        Raises:
+            ValueError: one is wrong; the message has value, rule and remedy.
+        """
+        _ = self.profile_name, self.num_gpus, self.start_executor, self.chosen_recipe("", {})
 
     @property
     def store(self) -> Store:

@@ -87,11 +87,13 @@ def solution_bits(samples: Iterable[Mapping[str, Any]]) -> dict[str, tuple[float
 def samples_table(samples: Sequence[Mapping[str, Any]], limit: int = 10) -> str:
     """Return a few samples as Markdown, the passed ones first."""
     shown = sorted(samples, key=lambda sample: sample["verdict"] != "passed")[:limit]
-    rows = [
-        (sample["task_id"], sample["verdict"], "" if sample["reason"] == "passed" else sample["reason"], _code(sample))
-        for sample in shown
-    ]
-    return markdown.table(("item", "verdict", "why", "completion"), rows)
+    rows = [(sample["task_id"], _outcome(sample), _code(sample)) for sample in shown]
+    return markdown.table(("item", "verdict", "completion"), rows)
+
+
+def _outcome(sample: Mapping[str, Any]) -> str:
+    verdict, reason = sample["verdict"], sample["reason"]
+    return f"{verdict}: {reason}" if reason != verdict else verdict
 
 
 def _code(sample: Mapping[str, Any]) -> markdown.Markup:

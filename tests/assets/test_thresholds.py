@@ -56,7 +56,7 @@ def test_a_threshold_is_said_in_words(text, threshold):
 
 @pytest.mark.parametrize("text", ["", "high", "120%", "-0.1", "%", "nan"])
 def test_what_is_no_threshold_is_refused(text):
-    with pytest.raises(ValueError, match="is neither an educational value such as 0.3"):
+    with pytest.raises(ValueError, match="is neither an educational value in 0..1 such as 0.3"):
         parse_threshold(text)
 
 

@@ -57,9 +57,11 @@ class Mixture:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if set(self.domain_shares) != set(DOMAINS) or abs(sum(self.domain_shares.values()) - 1) > 1e-6:
+        shares = self.domain_shares.values()
+        if set(self.domain_shares) != set(DOMAINS) or min(shares) < -1e-6 or abs(sum(shares) - 1) > 1e-6:
             raise ValueError(
-                f"domain_shares {dict(self.domain_shares)} must name {DOMAINS} and add up to 1; correct the mixture"
+                f"domain_shares {dict(self.domain_shares)} must name {DOMAINS}, none be negative, and add up to 1; "
+                f"correct the mixture"
             )
         if self.max_epochs < 1 or not 0 <= self.validation_fraction < 0.5:
             raise ValueError(

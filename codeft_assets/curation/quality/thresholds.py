@@ -95,8 +95,8 @@ def parse_threshold(text: str) -> Threshold:
         return Threshold(value=float(stripped))
     except ValueError as error:
         raise ValueError(
-            f"threshold {text!r} is neither an educational value such as 0.3, nor a share of documents such as 20%, "
-            f"nor none"
+            f"threshold {text!r} is neither an educational value in 0..1 such as 0.3, nor a share of documents such as "
+            f"20%, nor none"
         ) from error
 
 

@@ -13,8 +13,9 @@ from codeft_assets.annotators.calls import Totals, open_journal
 from codeft_assets.annotators.endpoint import KEY_VARIABLE, EndpointAnnotator
 from codeft_assets.annotators.local_model import LocalModelAnnotator
 from codeft_assets.curation.quality.annotation import Agreement, measure_agreement
-from codeft_assets.defs.launchpad import Settings, choice
+from codeft_assets.defs.launchpad import choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
+from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
 from codeft_assets.defs.workspace import Workspace
@@ -59,7 +60,16 @@ class AnnotationsConfig(Settings):
     temperature: float = Field(default=0.0, ge=0, description="Of the endpoint's answers; a local model is greedy")
     dollars_per_million_input_tokens: float = Field(default=0.0, ge=0, description="Price, for the cost. 0: unknown")
     dollars_per_million_output_tokens: float = Field(default=0.0, ge=0, description="Price, for the cost. 0: unknown")
-    seed: int = Field(default=1, description="Seed of the sample")
+    seed: Seed = Field(default=1, description="Seed of the sample")
+
+    def check(self, workspace: Workspace) -> None:
+        """Check that there can be such an annotator.
+
+        Raises:
+            ValueError: an endpoint or a model is not named, or wrongly.
+        """
+        if self.annotator.value in ANNOTATORS:
+            ANNOTATORS[self.annotator.value](self)
 
 
 def _endpoint(config: AnnotationsConfig) -> Annotator:

@@ -17,8 +17,9 @@ from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import SELECTION, mixture_plan
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
-from codeft_assets.defs.launchpad import FormatName, RecipeSettings, choice
+from codeft_assets.defs.launchpad import FormatName, choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, program_result, result, run_stage
+from codeft_assets.defs.settings import RecipeSettings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, stacked_bars
 from codeft_assets.defs.workspace import Workspace
@@ -223,6 +224,16 @@ class PackedConfig(RecipeSettings):
         default=LongConversations("split"),
         description="Conversations longer than a row: split, the question repeated; cut after the first row; or drop",
     )
+
+    def check(self, workspace: Workspace) -> None:
+        """Check the recipe, and that there is each source.
+
+        Raises:
+            ValueError: the recipe cannot be made, or a source is not in the catalogue.
+        """
+        super().check(workspace)
+        if unknown := sorted(set(self.sources) - set(SOURCES)):
+            raise ValueError(f"sources {unknown} are not in the catalogue; it has {sorted(SOURCES)}")
 
 
 @dg.asset(

@@ -10,8 +10,8 @@ from codeft_assets.curation.dedup.minhash import MinHashParams
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
-from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, run_steps
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.differences import differences
 from codeft_assets.defs.web_ui.plots import histogram, stacked_bars

@@ -8,8 +8,8 @@ from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.failures import ExplainedError
-from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
 from codeft_assets.defs.workspace import Workspace

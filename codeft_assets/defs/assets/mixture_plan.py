@@ -16,8 +16,9 @@ from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_stage_change
-from codeft_assets.defs.launchpad import FormatName, Settings
+from codeft_assets.defs.launchpad import FormatName
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import stacked_bars
 from codeft_assets.defs.workspace import Workspace
@@ -60,7 +61,7 @@ class MixtureConfig(Settings):
     validation_fraction: float = Field(
         default=MIXTURE.validation_fraction, ge=0, lt=0.5, description="Share of each source's documents held out"
     )
-    seed: int = Field(default=MIXTURE.seed, description="Seed of the draw")
+    seed: Seed = Field(default=MIXTURE.seed, description="Seed of the draw")
     selected_instructions: bool = Field(
         default=False,
         description="Read only the instruct documents that selection/instructions selected (CODEFT_PARTS=selection)",
@@ -82,6 +83,14 @@ class MixtureConfig(Settings):
             validation_fraction=self.validation_fraction,
             seed=self.seed,
         )
+
+    def check(self, workspace: Workspace) -> None:
+        """Check that the mixture can be made.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        self.mixture(is_sample=workspace.is_sample)
 
 
 def adopted(plan: Mixture, workspace: Workspace) -> tuple[Mixture, dict[str, float]]:

@@ -16,9 +16,9 @@ from codeft_assets.defs.assets.corpus import mixture, packed, packed_folder
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
 from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING, InTrainingScores
-from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.settings import RecipeSettings
 from codeft_assets.defs.web_ui.plots import line_plot
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES

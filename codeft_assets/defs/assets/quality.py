@@ -15,8 +15,9 @@ from codeft_assets.curation.quality.rankers import FITTERS
 from codeft_assets.curation.quality.thresholds import Threshold, parse_threshold
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
-from codeft_assets.defs.launchpad import Settings, choice
+from codeft_assets.defs.launchpad import choice
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage, upstream_failure
+from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot, histogram, line_plot, stacked_bars
 from codeft_assets.defs.workspace import Workspace
@@ -60,7 +61,7 @@ class ClassifierConfig(Settings):
         "built-in embedding, for example Qwen/Qwen2.5-Coder-0.5B; wants a GPU. Empty: built in, no download",
     )
     encoder_tokens: int = Field(default=512, ge=1, description="Tokens of a document that the encoder reads")
-    seed: int = Field(default=1, description="Seed of the classifier and of the built-in embedding")
+    seed: Seed = Field(default=1, description="Seed of the classifier and of the built-in embedding")
 
 
 @dg.asset(
@@ -194,6 +195,14 @@ class ScoresConfig(Settings):
         description="Judge code by OpenCoder's rules in place of ours: the asset quality/opencoder, which "
         "CODEFT_PARTS=opencoder adds, must have been materialized",
     )
+
+    def check(self, workspace: Workspace) -> None:
+        """Check that there is each source, and that its threshold can be read.
+
+        Raises:
+            ValueError: one is not, or cannot.
+        """
+        self.chosen()
 
     def chosen(self) -> dict[str, Threshold]:
         """Return the threshold of every source.

@@ -14,8 +14,8 @@ from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment, held_out
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.automation.rules import on_checkpoint_change
-from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, in_parts, program_result
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.store.catalog import write_catalog
@@ -116,6 +116,15 @@ class MeasureConfig(Settings):
         description="Name as in the published table: a folder with its weights, or its id on the Hub",
     )
     limit: int = Field(default=0, ge=0, description="Only the first items, for a quick look. 0: all")
+
+    def check(self, workspace: Workspace) -> None:
+        """Check that there is a model to measure.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.models or not all(self.models.values()):
+            raise ValueError(f"models {self.models}: name at least one, each with its folder or its id on the Hub")
 
 
 @dg.asset(

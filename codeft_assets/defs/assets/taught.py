@@ -8,8 +8,8 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, in_parts
+from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.own_sources import TAUGHT_KEY
@@ -30,7 +30,7 @@ class TaughtConfig(Settings):
     count: int = Field(default=1000, ge=1, description="Statements to ask for")
     solutions: int = Field(default=4, ge=1, description="Solutions to ask for, of each statement")
     parts: int = Field(default=1, ge=1, description="Programs of the Ray cluster that write and judge at a time")
-    seed: int = Field(default=0, description="Of topics and samples")
+    seed: Seed = Field(default=0, description="Of topics and samples")
 
 
 @dg.asset(

@@ -3,7 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
-from codeft_assets.defs.launchpad import Settings
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.retention import KEEP_LAST, RetentionPlan, apply_retention, plan_retention

@@ -9,8 +9,8 @@ from pydantic import Field
 from codeft_assets.defs.assets.corpus import mixture
 from codeft_assets.defs.assets.mixture_plan import SEARCH
 from codeft_assets.defs.assets.model import tokenizer
-from codeft_assets.defs.launchpad import RecipeSettings
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.settings import RecipeSettings, Seed
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.code_version import code_version_of
 from codeft_training.measure.mixture_regression import MIN_RUNS
@@ -24,7 +24,7 @@ class SearchConfig(RecipeSettings):
         default="bits_per_byte",
         description="Measurement of held-out documents to make small, for example bits_per_byte_code",
     )
-    seed: int = Field(default=1, description="Of the drawn mixtures")
+    seed: Seed = Field(default=1, description="Of the drawn mixtures")
 
 
 @dg.asset(

@@ -12,14 +12,15 @@ from pydantic import Field
 from codeft_assets.base.files import write_atomically
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.assets.scores import PROGRAM_VERSION
-from codeft_assets.defs.launchpad import Settings, choice, overrides_of
+from codeft_assets.defs.launchpad import choice, overrides_of
 from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.exercises.held_out import practice_items, to_json_lines
 from codeft_assets.exercises.subsets import ALL, SUBSETS
 from codeft_assets.stages.code_version import code_version_of
 from codeft_eval.benchmarks.own_benchmarks import OWN_VARIABLE
-from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES, PreferenceRecipe
+from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES, PreferenceRecipe, find_preference_recipe
 
 GROUP = "preferences"
 EXERCISES = "practice"
@@ -35,7 +36,7 @@ class AttemptsConfig(Settings):
     subset: SubsetName = Field(  # type: ignore[valid-type]
         default=SubsetName[ALL.name], description="Of the exercises: basic or all"
     )
-    seed: int = Field(default=77, description="Of the exercises; that of the source composed-exercises gives its own")
+    seed: Seed = Field(default=77, description="Of the exercises; that of the source composed-exercises gives its own")
     num_samples: int = Field(default=8, ge=2, description="Attempts at an exercise")
     temperature: float = Field(default=0.8, gt=0, description="Of the attempts")
 
@@ -97,6 +98,14 @@ class PreferredConfig(Settings):
     overrides: PreferenceOverrides = Field(  # type: ignore[valid-type]
         default={}, validate_default=True, description="Fields of the recipe to replace, for example beta: 0.3"
     )
+
+    def check(self, workspace: Workspace) -> None:
+        """Check that the recipe can be made.
+
+        Raises:
+            ValueError: it cannot.
+        """
+        find_preference_recipe(self.recipe.value, self.overrides.texts())
 
 
 @dg.asset(

@@ -10,8 +10,8 @@ from codeft_assets.curation.selection.select import SelectionParams
 from codeft_assets.defs.assets.decontamination import benchmark_texts, matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.quality import scores, signals
-from codeft_assets.defs.launchpad import Settings
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.stages.selection import (

@@ -27,7 +27,7 @@ _PREVIEW_DOCUMENTS = 2
 _EXAMPLE_CHARS = 150
 _LOG_EVERY_SECONDS = 5.0
 _ROOM = re.compile(r".*/((?:tables|files)/.*)")
-_LONG_KEYS = {"probe_bits_per_byte_": "bpb_"}
+_LONG_KEYS = {"probe_bits_per_byte_": "bpb_", "probe_pass_at_1": "pass@1"}
 """Prefix of keys in ``metrics.jsonl`` -> one that the page has room for."""
 _PATH_CHARS = 41
 _WHOLE = "_all"

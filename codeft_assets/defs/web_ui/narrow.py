@@ -12,13 +12,17 @@ import textwrap
 from collections.abc import Iterator
 
 COLUMN_CHARS = 45
-"""Characters of the page's fixed-width font in 380 pixels."""
+"""Characters of the page's fixed-width font, 8.4 pixels wide, in 380 pixels."""
+_TABLE_CHARS = 43.3
+"""Of a table in them, without its own margins."""
 _WORD_CHARS = COLUMN_CHARS - 7
 """Of a word outside code: the page's other font is wider."""
 _LEAST = 8
 """Characters below which a column of long words says nothing."""
-_BETWEEN_COLUMNS = 2.2
-"""Width of the space between two columns, in characters."""
+_BETWEEN_COLUMNS = 1.9
+"""Width of the space between two columns, 16 pixels, in characters."""
+_UNBROKEN = r"(?:[^\s`-]|(?<!\w)-)"
+"""A character after which a browser breaks no line: it does after the hyphen of a word, not after a minus."""
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _MARK = re.compile(r"&#?\w+;|\\.|.")
 """A character as it is shown: an entity or a mark with its backslash is one."""
@@ -61,13 +65,13 @@ def _fitting(rows: list[list[str]]) -> Iterator[str]:
     widths: list[int] = []
     used = 0.0
     for column in zip(*(row for row in rows if len(row) == len(rows[0])), strict=True):
-        left = COLUMN_CHARS - used - (_BETWEEN_COLUMNS if widths else 0)
+        left = _TABLE_CHARS - used - (_BETWEEN_COLUMNS if widths else 0)
         widest = max(map(_widest_word, column))
         if left >= _LEAST:
             widest = min(widest, int(left))  # its longest words lose their middle
         if widths and widest > left:
             break
-        used = COLUMN_CHARS - left + widest
+        used = _TABLE_CHARS - left + widest
         widths.append(widest)
     for row in rows:
         cells = [_shortened(cell, width) for cell, width in zip(row, widths, strict=False)]
@@ -75,14 +79,18 @@ def _fitting(rows: list[list[str]]) -> Iterator[str]:
 
 
 def _widest_word(cell: str) -> int:
-    return 3 if set(cell) <= set("-:") else max(map(len, re.split(r"[\s-]+", cell)), default=0)
+    return 3 if _is_rule(cell) else max(map(len, re.findall(f"{_UNBROKEN}+", cell)), default=0)
+
+
+def _is_rule(cell: str) -> bool:
+    return set(cell) <= set("-:")
 
 
 def _shortened(text: str, width: int) -> str:
-    """Return text in which every word has ``width`` characters at most between hyphens; links and code stay."""
-    if "](" in text or "`" in text:
+    """Return text in which every word has ``width`` characters at most between hyphens; links stay."""
+    if "](" in text or _is_rule(text):
         return text
-    return re.sub(rf"[^\s-]{{{width + 1},}}", lambda word: without_middle(word[0], width), text)
+    return re.sub(rf"{_UNBROKEN}{{{width + 1},}}", lambda word: without_middle(word[0], width), text)
 
 
 def without_middle(word: str, width: int) -> str:
