@@ -7,9 +7,11 @@ import polars as pl
 import pytest
 
 from codeft_assets.base import markdown
+from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui import plots
 from codeft_assets.defs.web_ui.narrow import COLUMN_CHARS, narrow
+from codeft_eval.scoring.in_training import pass_at_1_key
 
 LIGHT, DARK = (255, 255, 255), (18, 22, 29)
 
@@ -126,6 +128,39 @@ def test_code_in_a_preview_is_no_wider_than_the_page():
 )
 def test_text_fits_the_width_of_its_column(given, shown):
     assert narrow(given) == shown
+
+
+def pixels(table):
+    """Return the least width of a table on the page, as the browser measured it: 8.4 a character, and margins."""
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if set(line) - set("|-: ")]
+    breakable = re.compile(r"(?<=\w-)|\s+|`")
+    widths = [max(len(word) for cell in column for word in breakable.split(cell)) for column in zip(*rows, strict=True)]
+    return sum(widths) * 8.4 + 16 * (len(widths) - 1) + 8 + 11
+
+
+@pytest.mark.parametrize(
+    ("names", "row"),
+    [
+        (
+            ("item", "verdict", "completion"),
+            ("composed/22", "failed: wrong_answer", "` return sorted(" + "x" * 50 + ")`"),
+        ),
+        (
+            ("source", "in", "kept", "dropped"),
+            ("code-instructions-122k", "16,000", "14,246", "near_duplicate 101"),
+        ),
+        (("a", "b"), ("x" * 60, "y" * 60)),
+        (("a", "b"), ("list[" + ":" * 20 + "-1]", "y" * 60)),
+    ],
+)
+def test_a_table_is_no_wider_than_its_column(names, row):
+    shown = narrow(f"| {' | '.join(names)} |\n| {' | '.join(['---'] * len(row))} |\n| {' | '.join(row)} |")
+    assert 300 < pixels(shown) <= 383
+    assert shown.count("`") == "".join(row).count("`")
+
+
+def test_a_benchmark_asked_while_training_has_a_key_that_fits():
+    assert all(len(md.short_key(pass_at_1_key(name))) * 8.4 <= 194 for name in SCORED_IN_TRAINING)
 
 
 def test_what_is_copied_from_the_page_is_found():

@@ -21,8 +21,8 @@ _LEAST = 8
 """Characters below which a column of long words says nothing."""
 _BETWEEN_COLUMNS = 1.9
 """Width of the space between two columns, 16 pixels, in characters."""
-_UNBROKEN = r"(?:[^\s`-]|(?<!\w)-)"
-"""A character after which a browser breaks no line: it does after the hyphen of a word, not after a minus."""
+_UNBROKEN = re.compile(r"(?:[^\s`-]|(?<!\w)-)+-?")
+"""What a browser keeps on one line: it breaks after the hyphen of a word, not after a minus."""
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _MARK = re.compile(r"&#?\w+;|\\.|.")
 """A character as it is shown: an entity or a mark with its backslash is one."""
@@ -79,7 +79,7 @@ def _fitting(rows: list[list[str]]) -> Iterator[str]:
 
 
 def _widest_word(cell: str) -> int:
-    return 3 if _is_rule(cell) else max(map(len, re.findall(f"{_UNBROKEN}+", cell)), default=0)
+    return 3 if _is_rule(cell) else max(map(len, _UNBROKEN.findall(cell)), default=0)
 
 
 def _is_rule(cell: str) -> bool:
@@ -90,7 +90,7 @@ def _shortened(text: str, width: int) -> str:
     """Return text in which every word has ``width`` characters at most between hyphens; links stay."""
     if "](" in text or _is_rule(text):
         return text
-    return re.sub(rf"{_UNBROKEN}{{{width + 1},}}", lambda word: without_middle(word[0], width), text)
+    return _UNBROKEN.sub(lambda word: without_middle(word[0], width), text)
 
 
 def without_middle(word: str, width: int) -> str:
