@@ -9,12 +9,18 @@ from contextlib import contextmanager
 
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
-    """Run a block without collections: each walks every object of torch and transformers, and none is garbage."""
+    """Run a block without collections: each walks every object of torch and transformers, and none is garbage.
+
+    What is frozen before stays frozen.
+    """
     gc.collect()
-    gc.freeze()
+    is_frozen = gc.get_freeze_count() > 0
+    if not is_frozen:
+        gc.freeze()  # for what collects inside the block by itself
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()
+        if not is_frozen:
+            gc.unfreeze()
