@@ -1,6 +1,7 @@
 """Every field of a recipe does something: the weights change, a declared effect is seen, or the value is refused."""
 
 import json
+from functools import cache
 
 import pytest
 import torch
@@ -72,23 +73,36 @@ def changed_fields(recipe, *known):
     return recipe.values()
 
 
-def needed_by(changes):
-    """Return the other fields that must have a certain value beside these."""
-    shard = {"optimizer": "adamw"} if changes.get("parallel") == "shard" else {}  # Muon wants whole matrices
-    return shard | ({"decay_fraction": 0.0} if "stages" in changes else {})
+def needed_beside(field):
+    """Return the other fields that must have a certain value beside this one."""
+    return {
+        "parallel": {"optimizer": "adamw"},  # Muon wants whole matrices
+        "stages": {"decay_fraction": 0.0},
+    }.get(field, {})
 
 
-def check(field, make_run, folder, *, weights, refused, effects=EFFECTS):
+def plain_runs(make_run, folder):
+    """Return a function from some fields to a run with these alone and its outcome, trained once."""
+
+    @cache
+    def plain(*fields):
+        run = make_run(folder / "-".join(("plain", *dict(fields))), **dict(fields))
+        return run, outcome(run)
+
+    return plain
+
+
+def check(field, make_run, plain_run, folder, *, weights, refused, effects=EFFECTS):
     """Check that another value of a field shows."""
     value, rule = refused.get(field, (None, None))
+    needed = needed_beside(field)
     if rule is not None:
         with pytest.raises(ValueError, match=rule):
-            train(make_run(folder / "changed", **{field: value}), Collected())
+            train(make_run(folder / "changed", **needed, **{field: value}), Collected())
         return
-    plain = make_run(folder / "plain")
     value, effect = effects.get(field, (weights.get(field), None))
-    changed = make_run(folder / "changed", **{field: value})
-    before, after = outcome(plain), outcome(changed)
+    changed = make_run(folder / "changed", **needed, **{field: value})
+    (plain, before), after = plain_run(*needed.items()), outcome(changed)
     if effect is None:
         assert before[0] != after[0]
         return
@@ -104,29 +118,39 @@ def num_graphs(run):
     return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
-@pytest.mark.parametrize("field", sorted(RECIPES["smoke"].values()))
-def test_every_field_of_a_recipe_from_scratch_does_something(made, tmp_path, field):
-    changed_fields(RECIPES["smoke"], FROM_SCRATCH, FROM_SCRATCH_EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
-
+@pytest.fixture(scope="module")
+def from_scratch(made, tmp_path_factory):
     def make_run(output, **changes):
-        return training_run(made, output, **(BRIEF | needed_by(changes) | changes))
+        return training_run(made, output, **(BRIEF | changes))
 
+    return make_run, plain_runs(make_run, tmp_path_factory.mktemp("from_scratch"))
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(made, base, tmp_path_factory):
+    def make_run(output, **changes):
+        return finetuning_run(made, base, output, **(BRIEF | changes))
+
+    return make_run, plain_runs(make_run, tmp_path_factory.mktemp("fine_tuned"))
+
+
+@pytest.mark.parametrize("field", sorted(RECIPES["smoke"].values()))
+def test_every_field_of_a_recipe_from_scratch_does_something(from_scratch, tmp_path, field):
+    changed_fields(RECIPES["smoke"], FROM_SCRATCH, FROM_SCRATCH_EFFECTS, FROM_SCRATCH_REFUSED, ["compile"])
+    make_run, plain_run = from_scratch
     if field == "compile":
         assert num_graphs(make_run(tmp_path, compile="layers", max_steps=1))
         return
     tables = {"weights": FROM_SCRATCH, "refused": FROM_SCRATCH_REFUSED, "effects": FROM_SCRATCH_EFFECTS}
-    check(field, make_run, tmp_path, **tables)
+    check(field, make_run, plain_run, tmp_path, **tables)
 
 
 @pytest.mark.parametrize("field", sorted(RECIPES["qwen2.5-0.5b-sft"].values()))
-def test_every_field_of_a_recipe_that_fine_tunes_does_something(made, base, other_base, tmp_path, field):
+def test_every_field_of_a_recipe_that_fine_tunes_does_something(fine_tuned, other_base, tmp_path, field):
     weights = WEIGHTS | {"base_model": str(other_base), "lora_rank": 2}
     changed_fields(RECIPES["qwen2.5-0.5b-sft"], weights, EFFECTS, REFUSED, ["compile"])
-
-    def make_run(output, **changes):
-        return finetuning_run(made, base, output, **(BRIEF | needed_by(changes) | changes))
-
+    make_run, plain_run = fine_tuned
     if field == "compile":  # one graph serves all layers, and evaluation adds none
         assert num_graphs(make_run(tmp_path, compile="layers", max_steps=2)) == 1
         return
-    check(field, make_run, tmp_path, weights=weights, refused=REFUSED)
+    check(field, make_run, plain_run, tmp_path, weights=weights, refused=REFUSED)
