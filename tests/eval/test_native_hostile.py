@@ -13,10 +13,25 @@ from codeft_eval.sandbox.native.toolchains import TOOLCHAINS, canary_programs
 from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import Limits
 from codeft_eval.sandbox.provider import SandboxError
-from tests.eval.native_hostile import ATTACKS, suite
+from tests.eval.native_hostile import ATTACKS, ATTACKS_PER_HONEST, suite
 from tests.eval.toolchains import HEAVY, needs
 
-LIMITS = Limits(cpu_seconds=2, wall_seconds=15)
+LIMITS = Limits(cpu_seconds=1, wall_seconds=15)
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
+)
+def language(request):
+    """Run all tests of a language one after the other: they share a sandbox, and the judge that it has built."""
+    needs(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def sandbox(language):
+    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
+        yield sandbox
 
 
 def test_every_language_has_a_suite_of_at_least_twelve():
@@ -25,16 +40,13 @@ def test_every_language_has_a_suite_of_at_least_twelve():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("language", TOOLCHAINS)
-def test_no_attack_passes_and_every_honest_program_between_them_does(language):
-    needs(language)
-    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
-        grades = sandbox.run(suite(language))
+def test_no_attack_passes_and_every_honest_program_between_them_does(sandbox, language):
+    grades = sandbox.run(suite(language))
     attacks = {grade.key: (grade.verdict, grade.reason) for grade in grades if grade.key in ATTACKS[language]}
     assert {name: found for name, found in attacks.items() if found[0] != "failed"} == {}
     assert [grade for grade in grades if grade.key not in attacks and grade.verdict != "passed"] == []
     assert len(attacks) == len(ATTACKS[language])
-    assert len(grades) - len(attacks) == math.ceil(len(attacks) / 3)
+    assert len(grades) - len(attacks) == math.ceil(len(attacks) / ATTACKS_PER_HONEST)
 
 
 @pytest.mark.parametrize("language", TOOLCHAINS)
@@ -55,16 +67,11 @@ _WRONG_ONCE |= dict.fromkeys(("javascript", "typescript"), "  return a == {first
 _WRONG_ONCE |= dict.fromkeys(("cpp", "java"), "    return a == {first} ? 7 : a + b;\n")
 
 
-@pytest.mark.parametrize(
-    "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
-)
-def test_each_assertion_runs_before_the_proof(language):
-    needs(language)
+def test_each_assertion_runs_before_the_proof(sandbox, language):
     canaries, right = TOOLCHAINS[language].canaries, canary_programs(language)["right"]
     endings = [_WRONG_ONCE[language].format(first=first) for first, _ in _CALLS]
     programs = [replace(right, source=canaries.prompt + ending) for ending in endings]
-    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
-        assert [grade.verdict for grade in sandbox.run([right, *programs])] == ["passed", *["failed"] * len(_CALLS)]
+    assert [grade.verdict for grade in sandbox.run([right, *programs])] == ["passed", *["failed"] * len(_CALLS)]
 
 
 @pytest.mark.parametrize("language", TOOLCHAINS)
@@ -119,15 +126,10 @@ _PASSED_BY |= dict.fromkeys(
 )
 
 
-@pytest.mark.parametrize(
-    "language", [pytest.param(x, marks=pytest.mark.slow if x in HEAVY else ()) for x in TOOLCHAINS]
-)
-def test_a_proof_after_a_call_that_was_left_out_is_no_pass(language):
-    needs(language)
+def test_a_proof_after_a_call_that_was_left_out_is_no_pass(sandbox, language):
     right = canary_programs(language)["right"]
     left_out = replace(right, test=right.test.replace(*_PASSED_BY[language]))
     assert left_out.test != right.test
-    with Sandbox(language=language, limits=LIMITS, num_workers=2) as sandbox:
-        honest, found = sandbox.run([right, left_out])
+    honest, found = sandbox.run([right, left_out])
     assert honest.verdict == "passed"
     assert (found.reason, found.detail) == ("test_failed", "the tests ended with status 0, 2 of 3 calls answered")

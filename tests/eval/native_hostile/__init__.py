@@ -13,15 +13,16 @@ ATTACKS = {
     "javascript": JAVASCRIPT, "typescript": TYPESCRIPT, "cpp": CPP, "java": JAVA, "go": GO, "rust": RUST,
     "shell": SHELL,
 }  # fmt: skip
+ATTACKS_PER_HONEST = 6
 
 
 def suite(language: str) -> list[Program]:
-    """Return one language's attacks, with an honest program after each third: compilers take seconds."""
+    """Return one language's attacks, with an honest program after some: compilers take seconds."""
     canaries = TOOLCHAINS[language].canaries
     endings = {}
     for number, (name, attack) in enumerate(ATTACKS[language].items(), start=1):
         endings[name] = attack
-        if number % 3 == 0 or number == len(ATTACKS[language]):
+        if number % ATTACKS_PER_HONEST == 0 or number == len(ATTACKS[language]):
             endings[f"honest after {name}"] = canaries.right
     return [
         Program(
