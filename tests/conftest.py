@@ -4,6 +4,7 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
 
@@ -46,6 +47,8 @@ del os.environ["DAGSTER_HOME"]
 # hundreds of processes import our packages: they are compiled once, whatever the shell says
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+# a shell's background job ignores SIGINT, Dagster ignores SIGTERM then, and its processes cannot be ended
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # each collection of garbage would walk 5,000 tests and all they import, a second at a time
 gc.disable()
 atexit.register(gc.unfreeze)

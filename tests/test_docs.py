@@ -3,6 +3,7 @@
 import ast
 import functools
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -45,7 +46,12 @@ FOREIGN = {
 def newcomer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("walk")
     with served_samples() as hub:
-        yield clone(folder), environment(folder, hub)
+        place = clone(folder)
+        for compiled in ROOT.glob("codeft_*/**/*.nb[ic]"):  # what numba compiled of the same files: half a minute
+            copied = place / compiled.relative_to(ROOT)
+            copied.parent.mkdir(exist_ok=True)
+            shutil.copy2(compiled, copied)
+        yield place, environment(folder, hub)
 
 
 @pytest.mark.slow
