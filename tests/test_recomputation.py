@@ -23,6 +23,7 @@ from codeft_assets.stages import (
     dedup,
     documents,
     participants,
+    plan,
     quality,
 )
 from codeft_assets.stages.code_version import Definition, code_version_of, covered_definitions
@@ -35,7 +36,8 @@ PACKAGES = ("codeft_assets", "codeft_training", "codeft_eval")
 ADAPTERS = tuple(map(documents.adapter_code, SOURCES.values()))
 ORIGINS = tuple({type(WORKSPACE.origin(source)) for source in SOURCES.values()})
 ALONE = (
-    *(decontamination.match_documents, corpus.plan_documents, corpus.decide_outcomes, corpus.collect_mixture),
+    *(decontamination.match_documents, corpus.decide_outcomes, corpus.collect_mixture),
+    *(plan.find_relatives, plan.draw_documents, plan.cut_sources, plan.plan_documents),
     *(participants.list_participants, candidates.link_documents, candidates.join_components),
     candidates.gather_candidates,
     *(dedup.sign_documents, dedup.cluster_group, quality.measure_documents, quality.decide_documents),

@@ -1,117 +1,74 @@
-"""The corpus on shards: the plan of the mixture, the ledger of outcomes, and the redacted training documents."""
+"""The corpus on shards: the ledger of outcomes and the redacted documents; a unit reads its own part of the plan."""
 
 from __future__ import annotations
 
 import itertools
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple
+from dataclasses import replace
 
 import polars as pl
 
 from codeft_assets.curation.corpus import ledger
-from codeft_assets.curation.corpus.mixture import Mixture, plan_mixture
 from codeft_assets.curation.corpus.redact import find_suspects, redact_all
-from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.report import StageReport
-from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.texts import IdRange, all_documents
-from codeft_assets.store.engine import ShardResult, Stage, Unit, whole_unit
+from codeft_assets.stages.participants import Batch
+from codeft_assets.stages.plan import Deduplicated, PlanTables, not_selected, read_relatives
+from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.manifest import Shard, combined_hash
 from codeft_assets.store.tables import Table
 
-MAX_OUTCOMES = 1 << 20
-"""Documents whose outcomes a unit decides."""
-_LEFT_OUT_COLUMNS = ["document_id", "drop_reason", "drop_detail"]
-IS_SELECTED = "is_selected"
-"""Parameter of a plan that was made of what the selection selected."""
-
-
-def plan_stage(plan: Mixture, weights: Mapping[str, float], *, is_selected: bool = False) -> Stage:
-    """Identify the plan of the mixture; its inputs' hashes are part of the unit."""
-    parameters = dict(zip(plan.__slots__, astuple(plan), strict=True)) | {"weights": dict(weights)}
-    parameters |= {IS_SELECTED: True} if is_selected else {}
-    return Stage(
-        name="corpus/mixture_plan",
-        code_version=code_version_of(plan_documents),
-        parameters=parameters,
-    )
-
-
-def plan_documents(
-    tables: list[Table], inputs: Mapping[str, Table], plan: Mixture, weights: Mapping[str, float]
-) -> Iterator[ShardResult]:
-    """Plan the mixture of the documents that passed every stage.
-
-    Args:
-        tables: The documents.
-        inputs: The tables ``scores``, ``matches``, ``candidates`` and ``clusters``; with ``selection`` only the
-            instruct documents that it selected are planned.
-        plan: Shares, budget, phases and seed.
-        weights: Relative weight of each source within its domain.
-    """
-    listed = all_documents(tables, ["document_id", "source", "domain", "format", "language", "num_chars"])
-    scores = inputs["scores"].read(["document_id", "drop_reason", "educational_value"])
-    passing = ledger.documents_passing(listed, scores, inputs["matches"].read(["document_id"]))
-    clusters = inputs["clusters"].read(["document_id", "representative_id"])
-    linked = linked_documents(inputs["candidates"], ["component"])
-    grouped = group_near_duplicates(passing.join(clusters, on="document_id", how="anti"), linked)
-    is_alone = ~pl.col("document_id").is_in(clusters["representative_id"].implode())
-    wanted = grouped.with_columns(is_alone=is_alone)
-    if "selection" in inputs:
-        left_out = not_selected(inputs["selection"]).select("document_id")
-        wanted = wanted.join(left_out, on="document_id", how="anti", maintain_order="left")
-    chosen, report = plan_mixture(wanted, weights, plan)
-    num_left_out = grouped.height - wanted.height
-    dropped = {**report.dropped, **({ledger.NOT_SELECTED: num_left_out} if num_left_out else {})}
-    report = StageReport(num_in=grouped.height, num_out=report.num_out, dropped=dropped)
-    yield ShardResult(rows=chosen.to_arrow(), report=report)
-
-
-def not_selected(selection: Table) -> pl.DataFrame:
-    """Return ``document_id``, ``drop_reason`` and ``drop_detail`` of the documents that a selection leaves out."""
-    return selection.read(_LEFT_OUT_COLUMNS).drop_nulls("drop_reason")
-
 
 def ledger_stage() -> Stage:
-    """Identify the ledger; its inputs' hashes are part of the unit."""
+    """Identify the ledger; what the stages before decided is part of the unit."""
     return Stage(name="corpus/ledger", code_version=code_version_of(decide_outcomes))
 
 
-def ledger_units(tables: list[Table], inputs: Mapping[str, Table]) -> list[Unit]:
-    """Return one unit for every ``MAX_OUTCOMES`` documents, by ranges of their ids: the ledger is sorted by id."""
-    num_documents = sum(table.manifest().num_rows for table in tables)
-    (whole,) = whole_unit("all documents", [*tables, *inputs.values()])
-    return [
-        Unit(
-            name=f"documents {ids.name}",
-            fingerprint=combined_hash((whole.fingerprint, ids.name)),
-            args=(ids, tables, inputs),
-        )
-        for ids in IdRange.divide(num_documents, MAX_OUTCOMES)
-    ]
+def ledger_units(documents: Deduplicated, plan: PlanTables) -> list[Unit]:
+    """Return one unit per batch of documents.
+
+    Raises:
+        ValueError: the plan, or what it was made of, is of other documents.
+    """
+    batches, relatives = documents.list_batches(), plan.relatives.manifest()
+    units, remaining = list[Unit](), iter(_shards(plan.plan, sum(len(batch.pieces) for batch in batches)))
+    for number, batch in enumerate(batches):
+        planned = tuple(itertools.islice(remaining, len(batch.pieces)))
+        hashes = (piece.fingerprint for piece in batch.pieces), (shard.content_hash for shard in planned)
+        known = (relatives.content_hash, documents.selection.manifest().content_hash if documents.selection else "")
+        fingerprint = combined_hash((str(number), *known, *itertools.chain(*hashes)))
+        args = (documents, batch, number, plan, planned)
+        units.append(Unit(name=f"{number} {batch.documents.key}", fingerprint=fingerprint, args=args))
+    return units
 
 
-def decide_outcomes(ids: IdRange, tables: list[Table], inputs: Mapping[str, Table]) -> Iterator[ShardResult]:
-    """Give documents their one outcome.
+def decide_outcomes(
+    documents: Deduplicated, batch: Batch, number: int, plan: PlanTables, planned: tuple[Shard, ...]
+) -> Iterator[ShardResult]:
+    """Give the documents of a batch their one outcome, a shard for each shard of documents.
 
     Args:
-        ids: Which documents.
-        tables: The documents.
-        inputs: The tables ``scores``, ``matches``, ``clusters`` and ``plan``, and ``selection`` where the plan was made
-            of what it selected.
+        documents: What the stages before the plan decided.
+        batch: Which documents.
+        number: Of the batch.
+        plan: The tables of the plan.
+        planned: Its shards of these documents.
     """
+    relatives = read_relatives(plan.relatives, number).drop_nulls("kind")
     columns = ["document_id", "source", "source_row", "domain", "format", "language", "num_chars"]
-    listed = pl.concat([ids.read(table, columns) for table in tables])
-    scores = ids.read(inputs["scores"], ["document_id", "drop_reason", "drop_detail", "educational_value"])
-    chosen = ids.read(inputs["plan"], ["document_id", "split", "epochs", "annealing_epochs"])
-    left_out = ledger.EVERYTHING_SELECTED
-    if "selection" in inputs:
-        left_out = ids.read(inputs["selection"], _LEFT_OUT_COLUMNS).drop_nulls("drop_reason")
-    drops = ids.read(inputs["matches"]), ids.read(inputs["clusters"])
-    outcomes, report = ledger.build_ledger(listed, scores, *drops, chosen, left_out)
-    yield ShardResult(rows=outcomes.to_arrow(), report=report)
+    for piece, shard in zip(batch.pieces, planned, strict=True):
+        listed = batch.documents.scan_shard(piece.documents).select(columns).collect()
+        scores = documents.inputs.scores.scan_shard(piece.scores).select(_SCORE_COLUMNS).collect()
+        matches = documents.inputs.matches.scan_shard(piece.matches).collect()
+        clusters = relatives.filter(pl.col("document_id").is_in(listed["document_id"].implode()))
+        chosen = _read_plan(plan.plan, shard, listed["document_id"])
+        left_out = not_selected(documents.selection, listed["document_id"])
+        outcomes, report = ledger.build_ledger(listed, scores, matches, clusters, chosen, left_out)
+        yield ShardResult(rows=outcomes.to_arrow(), report=report)
+
+
+_SCORE_COLUMNS = ["document_id", "drop_reason", "drop_detail"]
 
 
 MIXTURE_COLUMNS = [
@@ -125,12 +82,46 @@ def mixture_stage() -> Stage:
     return Stage(name="corpus/mixture", code_version=code_version_of(collect_mixture))
 
 
-def collect_mixture(table: Table, shard: Shard, outcomes: Table) -> Iterator[ShardResult]:
+def mixture_units(tables: list[Table], plan: Table) -> list[Unit]:
+    """Return one unit per shard of documents, with the shard of the plan that is about the same documents.
+
+    Raises:
+        ValueError: the plan is of other documents.
+    """
+    units = table_units(tables, plan)
+    return [
+        replace(unit, fingerprint=combined_hash((unit.fingerprint, shard.content_hash)), args=(*unit.args, shard))
+        for unit, shard in zip(units, _shards(plan, len(units)), strict=True)
+    ]
+
+
+def _shards(plan: Table, num_shards: int) -> tuple[Shard, ...]:
+    """Return the shards of the plan: as many as there are of documents."""
+    shards = plan.manifest().shards
+    if len(shards) != num_shards:
+        raise _of_other_documents(plan, f"{len(shards)} shards, the documents have {num_shards}")
+    return shards
+
+
+def _read_plan(plan: Table, shard: Shard, document_ids: pl.Series) -> pl.DataFrame:
+    """Return what is planned for the documents of a shard."""
+    chosen = plan.scan_shard(shard).select("document_id", "split", "epochs", "annealing_epochs").collect()
+    if not chosen["document_id"].is_in(document_ids.implode()).all():
+        raise _of_other_documents(plan, f"in shard {shard.path}")
+    return chosen
+
+
+def _of_other_documents(plan: Table, finding: str) -> ValueError:
+    return ValueError(
+        f"table {plan.key!r} plans other documents than there are ({finding}); materialize the asset {plan.key!r} "
+        f"again, then this one"
+    )
+
+
+def collect_mixture(table: Table, shard: Shard, plan: Table, planned: Shard) -> Iterator[ShardResult]:
     """Collect the kept documents of a shard, their secrets replaced by placeholders."""
     rows = pl.DataFrame(table.read_shard(shard))
-    is_ours = (pl.col("fate") == ledger.KEPT) & pl.col("document_id").is_in(rows["document_id"].implode())
-    parts = [outcomes.scan_shard(part).filter(is_ours) for part in outcomes.manifest().shards]
-    chosen = pl.concat([part.select("document_id", "split", "epochs", "annealing_epochs").collect() for part in parts])
+    chosen = _read_plan(plan, planned, rows["document_id"]).drop_nulls("split")
     kept = rows.join(chosen, on="document_id", how="inner", maintain_order="left")
     clean = redact_documents(kept)
     report = StageReport(
@@ -159,14 +150,18 @@ def redact_documents(rows: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(num_redacted=pl.col("redacted").list.len().cast(pl.UInt32))
 
 
-def build_lineage(mixture_table: Table, outcomes: pl.DataFrame, licenses: Mapping[str, str]) -> str:
+def build_lineage(mixture_table: Table, ledger_table: Table, licenses: Mapping[str, str]) -> str:
     """Return the corpus's lineage as JSON for the model card: sources, revisions, licenses, drop reasons."""
-    revisions = mixture_table.scan().group_by("source").agg(pl.col("revision").unique().sort()).collect()
-    revision_of = {source: ", ".join(found) for source, found in revisions.iter_rows()}
-    by_source = outcomes.group_by("source").agg(num_in=pl.len(), num_kept=(pl.col("fate") == ledger.KEPT).sum())
+    found = pl.concat(part.unique() for part in mixture_table.read_parts(["source", "revision"])).unique()
+    revisions = found.group_by("source").agg(pl.col("revision").sort())
+    revision_of = {source: ", ".join(names) for source, names in revisions.iter_rows()}
+    outcomes = ledger.tally_outcomes(ledger_table.read_parts(ledger.TALLIED))
+    num_kept = pl.col("documents").filter(pl.col("fate") == ledger.KEPT).sum()
+    by_source = outcomes.group_by("source").agg(num_in=pl.col("documents").sum(), num_kept=num_kept)
     sources = [
         {**row, "revision": revision_of.get(row["source"], "nothing kept"), "license": licenses[row["source"]]}
         for row in by_source.sort("source").iter_rows(named=True)
     ]
-    dropped = dict(outcomes.filter(pl.col("fate") != ledger.KEPT)["fate"].value_counts().sort("fate").iter_rows())
+    by_fate = outcomes.filter(pl.col("fate") != ledger.KEPT).group_by("fate").agg(pl.col("documents").sum())
+    dropped = dict(by_fate.sort("fate").iter_rows())
     return json.dumps({"sources": sources, "dropped": dropped}, indent=1, sort_keys=True)

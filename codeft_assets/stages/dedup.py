@@ -9,6 +9,7 @@ Invariant: the clusters are those that one look at all documents would find, and
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 
@@ -124,17 +125,23 @@ def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:
 
 def group_units(tables: DedupTables, params: DedupParams, priorities: Mapping[str, int]) -> list[Unit]:
     """Return one unit per group of components; the report of the first counts the documents that are in none, too."""
-    manifest = tables.candidates.manifest()
-    num_groups = count_groups(manifest.num_rows, params.max_documents)
-    num_alone = manifest.report.dropped.get(ALONE, 0)
+    fingerprints = group_fingerprints(tables, params.max_documents)
+    num_groups = len(fingerprints)
+    num_alone = tables.candidates.manifest().report.dropped.get(ALONE, 0)
     units = []
-    for group in range(num_groups):
+    for group, fingerprint in enumerate(fingerprints):
         candidates = Group(candidates=tables.candidates, number=group, num_alone=0 if group else num_alone)
         cache = SimilarityCache.of(tables.clusters, params.minhash, f"{group}-of-{num_groups}")
-        fingerprint = combined_hash((manifest.content_hash, f"{group} of {num_groups}"))
         args = (candidates, cache, params, priorities)
         units.append(Unit(name=f"group {group} of {num_groups}", fingerprint=fingerprint, args=args))
     return units
+
+
+def group_fingerprints(tables: DedupTables, max_documents: int) -> list[str]:
+    """Return what identifies each group of components."""
+    manifest = tables.candidates.manifest()
+    num_groups = count_groups(manifest.num_rows, max_documents)
+    return [combined_hash((manifest.content_hash, f"{group} of {num_groups}")) for group in range(num_groups)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +155,14 @@ class Group:
 
     def read(self, columns: list[str]) -> Iterator[pa.Table]:
         """Yield the group's rows, shard by shard."""
-        for shard in self.candidates.manifest().shards:
-            yield self.candidates.read_part(shard, columns, where=("group", self.number))
+        return (rows for _, rows in self.read_by_batch(columns))
+
+    def read_by_batch(self, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
+        """Yield the number of a batch of documents and rows of the group that are in it, shard by shard."""
+        batches = itertools.groupby(self.candidates.manifest().shards, key=lambda shard: shard.unit)
+        for number, (_, shards) in enumerate(batches):
+            for shard in shards:
+                yield number, self.candidates.read_part(shard, columns, where=("group", self.number))
 
 
 def cluster_group(

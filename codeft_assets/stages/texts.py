@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,39 +16,6 @@ from codeft_assets.store.tables import Table
 def all_documents(tables: list[Table], columns: list[str]) -> pl.DataFrame:
     """Return columns of all documents of all sources; never ``text`` of everything."""
     return pl.concat([table.scan().select(columns) for table in tables]).collect()
-
-
-@dataclass(frozen=True, slots=True)
-class IdRange:
-    """The documents whose ids, in hex, begin with certain bits."""
-
-    part: int
-    num_bits: int
-
-    @classmethod
-    def divide(cls, num_documents: int, max_documents: int) -> list[IdRange]:
-        """Return ranges, in the order of ids, of about ``max_documents`` at most."""
-        num_bits = max(-(-num_documents // max_documents) - 1, 0).bit_length()
-        return [cls(part, num_bits) for part in range(1 << num_bits)]
-
-    @property
-    def name(self) -> str:
-        """``part/number of parts``."""
-        return f"{self.part}/{1 << self.num_bits}"
-
-    def read(self, table: Table, columns: list[str] | None = None) -> pl.DataFrame:
-        """Return the rows of a table with these ids, one shard in memory at a time."""
-        shards = [table.scan_shard(shard).filter(self._holds()) for shard in table.manifest().shards]
-        chosen = [rows.select(columns) if columns else rows for rows in shards]
-        return pl.concat([rows.collect() for rows in chosen])
-
-    def _holds(self) -> pl.Expr:
-        bounds = [number << (32 - self.num_bits) for number in (self.part, self.part + 1)]
-        first, behind = (f"{bound:08x}" for bound in bounds)
-        is_last = self.part + 1 == 1 << self.num_bits
-        return (pl.lit(self.part == 0) | (pl.col("document_id") >= first)) & (
-            pl.lit(is_last) | (pl.col("document_id") < behind)
-        )
 
 
 def text_column(table: pa.Table) -> pa.Array:

@@ -36,23 +36,23 @@ def source_yields(ledger: pl.DataFrame, reports: Mapping[str, StageReport]) -> l
     """Return the yield of each source.
 
     Args:
-        ledger: With source, fate, stage and num_chars.
+        ledger: As ``tally_outcomes`` returns it.
         reports: Of the documents tables, by source.
     """
     return [_source_yield(name, ledger.filter(pl.col("source") == name), report) for name, report in reports.items()]
 
 
 def _source_yield(name: str, ledger: pl.DataFrame, report: StageReport) -> SourceYield:
-    left, counts = ledger.height, {}
+    left, counts = int(ledger["documents"].sum()), {}
     for stage in STAGES:
-        left -= ledger.filter((pl.col("stage") == stage) & (pl.col("fate") != KEPT)).height
+        left -= int(ledger.filter((pl.col("stage") == stage) & (pl.col("fate") != KEPT))["documents"].sum())
         counts[f"after_{stage}"] = left
-    num_tokens = int(ledger["num_chars"].cast(pl.Int64).sum()) / CHARS_PER_TOKEN
+    num_tokens = int(ledger["num_chars"].sum()) / CHARS_PER_TOKEN
     return SourceYield(
         source=name,
         made=report.num_in,
         passed=report.num_out,
-        kept=ledger.filter(pl.col("fate") == KEPT).height,
+        kept=int(ledger.filter(pl.col("fate") == KEPT)["documents"].sum()),
         tokens_per_minute=round(60 * num_tokens / report.seconds) if report.seconds else None,
         **counts,
     )

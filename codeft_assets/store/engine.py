@@ -89,6 +89,13 @@ def table_units(tables: Iterable[Table], *args: Any) -> list[Unit]:
     ]
 
 
+def is_made_of(table: Table, fingerprints: Iterable[str]) -> bool:
+    """Whether the table is the result of its stage on inputs with these fingerprints, and no others."""
+    made = table.manifest()
+    stage = Stage(name=made.stage, code_version=made.code_version, parameters=made.parameters)
+    return made.fingerprints == tuple(map(stage.fingerprint, fingerprints))
+
+
 def whole_unit(name: str, inputs: Iterable[Table | str], *args: Any) -> list[Unit]:
     """Return the single unit of a stage that must see all its inputs at once; strings are hashes of other inputs."""
     hashes = [part if isinstance(part, str) else part.manifest().content_hash for part in inputs]

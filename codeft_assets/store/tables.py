@@ -164,6 +164,11 @@ class Table:
             raise self._gone(shard) from error
         return path
 
+    def read_parts(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield some columns of the table, a shard at a time, in the manifest's order."""
+        for shard in self.manifest().shards:
+            yield self.scan_shard(shard).select(columns).collect()
+
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the whole table in memory: for small tables and tests."""
         lazy = self.scan()

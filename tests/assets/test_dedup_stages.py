@@ -47,6 +47,13 @@ def write(texts, source, part):
         {
             "document_id": [content_hash(f"{source} {part} {text}").hex() for text in texts],
             "source": [source] * len(texts),
+            "source_row": [str(row) for row in range(len(texts))],
+            **dict.fromkeys(("revision", "license"), ["1"] * len(texts)),
+            "messages": pl.Series(
+                [None] * len(texts), dtype=pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+            ),
+            "domain": ["code"] * len(texts),
+            "format": ["textbook" if source == "one" else "raw"] * len(texts),
             "language": ["text"] * len(texts),
             "num_chars": [len(text) for text in texts],
             "content_hash": [content_hash(text) for text in texts],
@@ -60,6 +67,7 @@ def score(table, shard):
     rows = pl.DataFrame(table.read_shard(shard, ["document_id", "num_chars"])).select(
         "document_id",
         drop_reason=pl.when(pl.col("num_chars") < 10).then(pl.lit("too_short")),
+        drop_detail=pl.lit(""),
         educational_value=pl.lit(0.5, pl.Float32),
     )
     yield ShardResult(rows=rows.to_arrow(), report=StageReport(num_in=rows.height, num_out=rows.height))
@@ -68,6 +76,10 @@ def score(table, shard):
 def match(table, shard, ids):
     rows = table.read_shard(shard, ["document_id"])
     rows = rows.filter(pc.is_in(rows["document_id"], pa.array(ids, pa.string())))
+    item = {name: pa.array(["item"] * rows.num_rows, pa.string()) for name in ("benchmark", "task_id", "field")}
+    rows = pa.table(
+        {"document_id": rows["document_id"], **item, "overlap": pa.array([1.0] * rows.num_rows, pa.float32())}
+    )
     yield ShardResult(rows=rows, report=StageReport(num_in=rows.num_rows, num_out=rows.num_rows))
 
 
@@ -109,10 +121,13 @@ class Home:
         output, pool = self.store.table("dedup/signatures"), partial(process_pool, workers)
         return map_shards(sign_documents, units, output, stage=stage, executor=pool)
 
-    def cluster(self, params=PARAMS, workers=1):
+    def inputs(self):
         keys = ("dedup/signatures", "quality/scores", "decontamination/matches")
         signatures, scores, matches = (self.store.table(key) for key in keys)
-        inputs = ClusterInputs(documents=self.documents(), signatures=signatures, scores=scores, matches=matches)
+        return ClusterInputs(documents=self.documents(), signatures=signatures, scores=scores, matches=matches)
+
+    def cluster(self, params=PARAMS, workers=1):
+        inputs = self.inputs()
         pool = partial(process_pool, workers)
         return [
             map_shards(step.function, step.units, step.output, stage=step.stage, executor=pool)

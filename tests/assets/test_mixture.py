@@ -4,13 +4,8 @@ import polars as pl
 import pytest
 
 from codeft_assets.curation.corpus.ledger import build_ledger
-from codeft_assets.curation.corpus.mixture import (
-    Mixture,
-    allocate_tokens,
-    plan_mixture,
-    summarize,
-    target_tokens,
-)
+from codeft_assets.curation.corpus.mixture import Mixture, allocate_tokens, summarize, tally_plan, target_tokens
+from codeft_assets.curation.corpus.plan import apply_cuts, decide_cuts, draw, measure_groups, plan_mixture
 from codeft_assets.curation.corpus.searched import adopt_shares
 from codeft_assets.curation.dedup.groups import group_near_duplicates
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
@@ -156,9 +151,8 @@ def test_a_group_too_large_to_hold_out_is_trained_on(seed):
 
 
 def test_a_group_is_named_by_its_smallest_id_also_that_of_a_removed_document():
-    frame = pl.DataFrame({"document_id": ["d", "c", "b"]})
     linked = pl.DataFrame({"document_id": ["c", "a", "d"], "component": [7, 7, 9]})
-    assert group_near_duplicates(frame, linked)["group_id"].to_list() == ["d", "a", "b"]
+    assert group_near_duplicates(linked)["group_id"].to_list() == ["a", "a", "d"]
 
 
 def test_the_plan_does_not_depend_on_the_order_of_documents():
@@ -167,6 +161,26 @@ def test_the_plan_does_not_depend_on_the_order_of_documents():
     first, _ = plan_mixture(frame, {"a": 1, "b": 1}, mixture)
     second, _ = plan_mixture(frame.sample(fraction=1, shuffle=True, seed=3), {"a": 1, "b": 1}, mixture)
     assert first.equals(second)
+
+
+@pytest.mark.parametrize("num_bits", [0, 1, 7])
+@pytest.mark.parametrize("budget", [None, 3_000, 40_000, 90_000])
+def test_parts_and_ranges_of_any_number_make_the_plan_of_the_whole(budget, num_bits):
+    groups = {f"b-{i:04d}": f"a-{i:04d}" for i in range(0, 100, 3)} | {f"a-{i:04d}": "a-0007" for i in range(7, 20)}
+    frame = documents(
+        groups=groups, formats={"b": "textbook"}, a=("code", 300, 50), b=("math", 100, 80), c=("code", 9, 7)
+    )
+    frame = frame.with_columns(
+        num_chars=pl.col("num_chars") + pl.int_range(pl.len()) % 97, is_alone=pl.int_range(pl.len()) % 5 > 0
+    )
+    mixture = Mixture(domain_shares=SHARES, token_budget=budget, annealing_share=0.2, validation_fraction=0.1)
+    weights = {"a": 1, "b": 1, "c": 2}
+    drawn = draw(measure_groups(frame.with_columns(is_planned=True), "group_id"), mixture.seed)
+    parts = [drawn[place::7] for place in range(7)]
+    cuts = decide_cuts(lambda columns: (part.select(columns) for part in parts), weights, mixture, num_bits)
+    plan = pl.concat(apply_cuts(part, cuts, mixture) for part in parts).sort("document_id")
+    assert plan.equals(plan_mixture(frame, weights, mixture)[0])
+    assert set(plan["split"]) >= {"train", "validation"}
 
 
 def test_another_seed_draws_other_documents():
@@ -182,13 +196,14 @@ def test_the_summary_adds_up_to_the_plan():
     frame = documents(a=("code", 20, 100), b=("math", 10, 100))
     mixture = Mixture(domain_shares=SHARES, token_budget=4_000, validation_fraction=0.1)
     plan, _ = plan_mixture(frame, {"a": 1, "b": 1}, mixture)
-    [code, math] = summarize(plan, "domain").to_dicts()
+    tally = tally_plan([plan[:11], plan[11:]])
+    [code, math] = summarize(tally, "domain").to_dicts()
     assert (code["available"], code["held_out"], math["available"], math["held_out"]) == (1800, 200, 900, 100)
     assert (code["read"], code["repeated"], code["most_epochs"]) == (2700, 900, 2)
     assert (math["read"], math["repeated"], math["most_epochs"]) == (1400, 500, 2)
     assert code["share"] + math["share"] == pytest.approx(1)
-    assert target_tokens(plan, "domain", {"a": 1, "b": 1}, mixture) == {"code": 2000, "math": 1000, "reasoning": 1000}
-    assert target_tokens(plan, "source", {"a": 1, "b": 1}, mixture) == {"a": 2000, "b": 1000}
+    assert target_tokens(tally, "domain", {"a": 1, "b": 1}, mixture) == {"code": 2000, "math": 1000, "reasoning": 1000}
+    assert target_tokens(tally, "source", {"a": 1, "b": 1}, mixture) == {"a": 2000, "b": 1000}
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from codeft_assets.curation.corpus import ledger
-from codeft_assets.curation.corpus.mixture import Mixture
 from codeft_assets.curation.decontamination.leak_index import is_counted, item_overlaps, leak_index
 from codeft_assets.curation.quality.signals import measure_signals
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.selection.select import SelectionParams, select_documents
-from codeft_assets.stages import corpus
-from codeft_assets.stages.corpus import decide_outcomes, ledger_units, plan_documents
 from codeft_assets.stages.own_tests import LIMITS, run_own_tests
 from codeft_assets.stages.selection import find_leaks, leak_indices, measure_own_tests, select_instructions
 from codeft_assets.store.data_root import Store
@@ -141,26 +137,6 @@ def test_exactly_the_planted_documents_go(tables):
     assert details["near_copy1"].startswith("of good1: distance 0.0")
 
 
-def test_the_plan_follows_the_selection_and_the_ledger_has_the_reason(tables):
-    store, documents, inputs = tables
-    (made,) = select_instructions([documents], inputs, SelectionParams())
-    selection = commit(store, "selection/instructions", made.rows)
-    nothing_linked = pl.DataFrame(schema={"document_id": pl.Binary, "component": pl.UInt64})
-    read = {**inputs, "candidates": commit(store, "steps/candidates", nothing_linked)}
-    weights = dict.fromkeys(planted(), 1.0)
-    (plain,) = plan_documents([documents], read, Mixture(validation_fraction=0.0), weights)
-    (chosen,) = plan_documents([documents], read | {"selection": selection}, Mixture(validation_fraction=0.0), weights)
-    assert (plain.rows.num_rows, chosen.rows.num_rows) == (16, 10)
-    assert chosen.report.dropped == {"not_selected": 6}
-    plan = commit(store, "corpus/mixture_plan", chosen.rows)
-    (unit,) = ledger_units([documents], {**inputs, "plan": plan, "selection": selection})
-    (outcomes,) = decide_outcomes(*unit.args)
-    rows = pl.DataFrame(outcomes.rows).filter(pl.col("fate") != ledger.KEPT)
-    assert set(rows["fate"]) == {"not_selected"}
-    assert set(rows["stage"]) == {"selection"}
-    assert "fails_tests: 0 of 1 tests pass" in rows["detail"].to_list()
-
-
 def test_the_leak_index_tells_a_leaked_set_from_a_clean_one(tables):
     _, _, inputs = tables
     text = [item["prompt"] + item["canonical_solution"] for item in ITEMS]
@@ -239,17 +215,3 @@ def test_the_most_complex_ones_are_taken_when_only_some_are_wanted():
     assert set(rows["drop_detail"]) == {"", "beyond the 7 most complex"}
     with pytest.raises(ValueError, match="minimum_quality 2 must lie in 0..1"):
         SelectionParams(minimum_quality=2)
-
-
-def test_outcomes_decided_in_parts_are_those_of_the_whole(tables, monkeypatch):
-    store, documents, inputs = tables
-    nothing_linked = pl.DataFrame(schema={"document_id": pl.Binary, "component": pl.UInt64})
-    read = {**inputs, "candidates": commit(store, "steps/candidates", nothing_linked)}
-    (planned,) = plan_documents([documents], read, Mixture(token_budget=100), dict.fromkeys(planted(), 1.0))
-    read["plan"] = commit(store, "corpus/mixture_plan", planned.rows)
-    (whole,) = ledger_units([documents], read)
-    monkeypatch.setattr(corpus, "MAX_OUTCOMES", 5)
-    parts = ledger_units([documents], read)
-    assert len({unit.fingerprint for unit in parts}) == len(parts) == 4
-    found = pl.concat(pl.DataFrame(next(decide_outcomes(*unit.args)).rows) for unit in parts)
-    assert found.equals(pl.DataFrame(next(decide_outcomes(*whole.args)).rows))

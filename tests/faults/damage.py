@@ -88,7 +88,7 @@ def corrupt_documents(undisturbed, folder):
 
 def corrupt_scores(undisturbed, folder):
     """One bit of a scores shard, which stages read lazily, flips on disk."""
-    return _corrupt(undisturbed, folder, "quality/scores", "corpus/mixture_plan")
+    return _corrupt(undisturbed, folder, "quality/scores", "corpus/ledger")
 
 
 def clock_skewed(undisturbed, folder):

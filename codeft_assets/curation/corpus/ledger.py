@@ -5,6 +5,8 @@ Invariant, asserted: ``num_in == num_kept + sum(num_dropped[reason])`` per sourc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from codeft_assets.curation.corpus.mixture import OVER_BUDGET
@@ -98,9 +100,8 @@ def _quality_drops(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def _contaminated(matches: pl.DataFrame) -> pl.DataFrame:
-    strongest = matches.sort("document_id", "overlap", descending=[False, True]).unique(
-        "document_id", keep="first", maintain_order=True
-    )
+    order = ["document_id", pl.col("overlap").neg(), "benchmark", "task_id", "field"]  # ties, too
+    strongest = matches.sort(order).unique("document_id", keep="first", maintain_order=True)
     detail = pl.format("{} {} {}: overlap {}", "benchmark", "task_id", "field", pl.col("overlap").round(3))
     return strongest.select("document_id", decontamination=pl.lit(CONTAMINATED), decontamination_detail=detail)
 
@@ -122,6 +123,27 @@ def _check_ledger(ledger: pl.DataFrame, documents: pl.DataFrame) -> None:
     )
     trained = ledger.filter((pl.col("fate") != KEPT) & (pl.col("epochs") > 0))
     assert trained.is_empty(), f"{trained.height} documents are dropped by the ledger but trained on by the mixture"
+
+
+TALLIED = ["source", "fate", "stage", "num_chars", "detail", "source_row"]
+
+
+def tally_outcomes(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the number of documents and characters by source, fate and stage, and the detail and row of the first.
+
+    Args:
+        parts: The ledger's columns ``TALLIED``, of which one part is in memory at a time.
+    """
+    by, total = ("source", "fate", "stage"), pl.DataFrame()
+    for part in parts:
+        counted = part.with_columns(pl.col("num_chars").cast(pl.Int64), documents=pl.lit(1, pl.Int64))
+        added = pl.concat([total, counted.select([*TALLIED, "documents"])]) if total.width else counted
+        total = (
+            added.group_by(by, maintain_order=True)
+            .agg(pl.col("num_chars", "documents").sum(), pl.col("detail", "source_row").first())
+            .select([*TALLIED, "documents"])
+        )
+    return total.sort(by)
 
 
 def _report(ledger: pl.DataFrame) -> StageReport:

@@ -1,19 +1,14 @@
-"""The mixture plan: shares per domain, weights per source, a token budget; epochs and split of each document.
-
-Invariant: the plan depends on the documents, the mixture and its seed only. A document is in training or in validation,
-never in both; near duplicates are on the same side; none is trained on more than ``max_epochs`` times.
-"""
+"""The mixture: shares per domain, weights per source, a token budget; what each source gives, and a plan's totals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
-import xxhash
 
 from codeft_assets.curation.documents import CHARS_PER_TOKEN, DOMAINS, FORMATS
-from codeft_assets.curation.report import StageReport
 
 OVER_BUDGET = "over_budget"
 TRAIN, VALIDATION = "train", "validation"
@@ -87,114 +82,6 @@ class Mixture:
 
 
 MIXTURE = Mixture()
-_DRAWING_ORDER = ["source", "is_alone", "draw", "document_id"]
-"""A document that was kept in place of others comes first: left out by the budget, all of them would be lost."""
-
-
-def plan_mixture(
-    documents: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture = MIXTURE
-) -> tuple[pl.DataFrame, StageReport]:
-    """Return one row per document by ``PLAN_SCHEMA``, and the row counts.
-
-    Args:
-        documents: ``document_id``, ``source``, ``domain``, ``format``, ``language``, ``num_chars``, ``group_id``
-            and ``is_alone`` (it was kept in no duplicate's place) of the documents that passed every stage.
-        weights: Relative weight of each source within its domain.
-        mixture: Shares, budget, phases and seed.
-    """
-    drawn = _mark_validation(_draw(documents, mixture), mixture)
-    training = _assign_epochs_by_phase(drawn.filter(~pl.col("is_validation")), weights, mixture)
-    validation = drawn.filter("is_validation").with_columns(
-        split=pl.lit(VALIDATION), epochs=pl.lit(1), annealing_epochs=pl.lit(0)
-    )
-    parts = [part.select(list(PLAN_SCHEMA)).cast(PLAN_SCHEMA) for part in (validation, training)]  # type: ignore[arg-type]
-    plan = pl.concat(parts).sort("document_id")
-    num_dropped = plan["split"].null_count()
-    report = StageReport(
-        num_in=documents.height,
-        num_out=plan.height - num_dropped,
-        dropped={OVER_BUDGET: num_dropped} if num_dropped else {},
-    )
-    return plan, report
-
-
-def _draw(documents: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
-    """Add to each document and each group a random number that depends on its id and the seed only, and sort by it."""
-
-    def drawn(column: str) -> pl.Series:
-        numbers = [xxhash.xxh3_64_intdigest(value, seed=mixture.seed) for value in documents[column]]
-        return pl.Series(numbers, dtype=pl.UInt64)
-
-    num_tokens = (pl.col("num_chars") / CHARS_PER_TOKEN).ceil().cast(pl.Int64)
-    return documents.with_columns(num_tokens=num_tokens, draw=drawn("document_id"), group_draw=drawn("group_id")).sort(
-        _DRAWING_ORDER
-    )
-
-
-def _mark_validation(drawn: pl.DataFrame, mixture: Mixture) -> pl.DataFrame:
-    """Mark whole groups for validation, in drawing order, until each source has given its fraction.
-
-    A group belongs to the source of its first document. A group larger than the fraction is trained on: as
-    validation it would be all of its source's.
-    """
-    groups = drawn.group_by("group_id").agg(
-        pl.col("group_draw").first(), home=pl.col("source").sort_by("document_id").first(), size=pl.len()
-    )
-    wanted = mixture.validation_fraction * pl.col("at_home")
-    fits = (pl.col("size") <= pl.max_horizontal(wanted, pl.lit(1.0))) & (pl.col("at_home") > 1)
-    before = pl.col("size").cum_sum().over("home") - pl.col("size")
-    marked = (
-        groups.with_columns(at_home=pl.col("size").sum().over("home"))
-        .filter(fits)
-        .sort("home", "group_draw", "group_id")
-        .filter(before < wanted)
-        .select("group_id", is_validation=pl.lit(True))
-    )
-    return drawn.join(marked, on="group_id", how="left", maintain_order="left").with_columns(
-        pl.col("is_validation").fill_null(False)
-    )
-
-
-def _assign_epochs_by_phase(training: pl.DataFrame, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
-    """Return ``training`` with the epochs of each document, in total and in the annealing phase.
-
-    The annealing phase is filled first; its epochs count against the limit when the broad phase is filled.
-    """
-    budget = mixture.token_budget or int(training["num_tokens"].sum())
-    unread = training.with_columns(epochs=pl.lit(0), annealing_epochs=pl.lit(0))
-    curated = unread.filter(pl.col("format").is_in(mixture.annealing_formats))
-    annealed = _add_epochs(curated, budget * mixture.annealing_share, weights, mixture)
-    others = unread.filter(~pl.col("format").is_in(mixture.annealing_formats))
-    begun = pl.concat([annealed.with_columns(annealing_epochs="epochs"), others]).sort(_DRAWING_ORDER)
-    rest = budget - int((begun["num_tokens"] * begun["epochs"]).sum())
-    return _add_epochs(begun, rest, weights, mixture).with_columns(
-        split=pl.when(pl.col("epochs") > 0).then(pl.lit(TRAIN)).otherwise(pl.lit(None, dtype=pl.String))
-    )
-
-
-def _add_epochs(documents: pl.DataFrame, budget: float, weights: Mapping[str, float], mixture: Mixture) -> pl.DataFrame:
-    """Return ``documents`` with ``epochs`` raised until ``budget`` further tokens are read.
-
-    Epochs are added round by round in drawing order: no document is read a third time before all of its source were
-    read twice.
-    """
-    limit = mixture.epoch_limit
-    capacity = documents.group_by("source", "domain").agg(
-        (pl.col("num_tokens") * (limit - pl.col("epochs"))).sum().alias("capacity")
-    )
-    allocated = allocate_tokens(capacity, budget, weights, mixture)
-    wanted = pl.DataFrame(list(allocated.items()), schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
-    read = documents.join(wanted, on="source", how="left", maintain_order="left").with_columns(given=pl.lit(0.0))
-    for round_number in range(1, limit + 1):
-        is_open = pl.col("epochs") < round_number
-        tokens = pl.when(is_open).then("num_tokens").otherwise(0)
-        before = pl.col("given") + tokens.cum_sum().over("source") - tokens
-        taken = is_open & (before < pl.col("wanted") - 0.5)
-        read = read.with_columns(
-            epochs=pl.col("epochs") + taken.cast(pl.Int32),
-            given=pl.col("given") + (pl.col("num_tokens") * taken).sum().over("source"),
-        )
-    return read.drop("given", "wanted")
 
 
 def allocate_tokens(
@@ -242,42 +129,60 @@ def _shares(
     return {source: share[domain_by_source[source]] * weights[source] for source in sorted(sources)}
 
 
-def summarize(plan: pl.DataFrame, by: str) -> pl.DataFrame:
+TALLIED = ["domain", "source", "language", "format", "num_tokens", "split", "epochs", "annealing_epochs"]
+_KINDS = ("domain", "source", "language", "format")
+
+
+def tally_plan(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return a plan's totals by domain, source, language and format, for ``summarize``.
+
+    Args:
+        parts: The plan's columns ``TALLIED``, of which one part is in memory at a time.
+    """
+    tokens, epochs = pl.col("num_tokens").cast(pl.Int64), pl.col("epochs").cast(pl.Int64)
+    may_train = pl.col("split").ne_missing(VALIDATION)
+    trained = may_train & (epochs > 0)
+    totals = (
+        part.group_by(_KINDS).agg(
+            documents=pl.len().cast(pl.Int64),
+            available=tokens.filter(may_train).sum(),
+            read=(tokens * epochs).filter(may_train).sum(),
+            repeated=(tokens * (epochs - 1)).filter(trained).sum(),
+            annealing=(tokens * pl.col("annealing_epochs").cast(pl.Int64)).sum(),
+            held_out=tokens.filter(~may_train).sum(),
+            most_epochs=epochs.filter(may_train).max().fill_null(0),
+        )
+        for part in parts
+    )
+    return functools.reduce(lambda total, part: _add_up(pl.concat([total, part]), *_KINDS), totals)
+
+
+def _add_up(tallies: pl.DataFrame, *columns: str) -> pl.DataFrame:
+    sums = pl.exclude(*_KINDS, "most_epochs").sum()
+    return tallies.group_by(columns).agg(sums, pl.col("most_epochs").max())
+
+
+def summarize(tally: pl.DataFrame, by: str) -> pl.DataFrame:
     """Return a plan's totals by a column: documents, and tokens available, read, repeated, annealed and held out.
 
     ``available`` are the tokens of documents that may train, each once; ``read`` counts repetitions; ``repeated`` is
     the part of ``read`` that is not seen for the first time.
     """
-    tokens, epochs = pl.col("num_tokens").cast(pl.Int64), pl.col("epochs").cast(pl.Int64)
-    may_train = pl.col("split").ne_missing(VALIDATION)
-    trained = may_train & (epochs > 0)
-    return (
-        plan.group_by(by)
-        .agg(
-            documents=pl.len(),
-            available=tokens.filter(may_train).sum(),
-            read=(tokens * epochs).filter(may_train).sum(),
-            repeated=(tokens * (epochs - 1)).filter(trained).sum(),
-            annealing=(tokens * pl.col("annealing_epochs").cast(pl.Int64)).sum(),
-            most_epochs=epochs.filter(may_train).max().fill_null(0),
-            held_out=tokens.filter(~may_train).sum(),
-        )
-        .sort(by)
-        .with_columns(share=pl.col("read") / pl.max_horizontal(pl.col("read").sum(), 1))
-    )
+    share = pl.col("read") / pl.max_horizontal(pl.col("read").sum(), 1)
+    return _add_up(tally, by).sort(by).with_columns(share=share)
 
 
-def target_tokens(plan: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
+def target_tokens(tally: pl.DataFrame, by: str, weights: Mapping[str, float], mixture: Mixture) -> dict[str, int]:
     """Return the tokens that the shares allot to each ``domain`` or ``source``, whether available or not.
 
     Args:
-        plan: As ``plan_mixture`` returns it.
+        tally: As ``tally_plan`` returns it.
         by: ``domain`` or ``source``.
         weights: Relative weight of each source within its domain.
         mixture: Shares and budget; without a budget, the target is all that is available.
     """
-    training = plan.filter(pl.col("split").ne_missing(VALIDATION))
-    budget = mixture.token_budget or int(training["num_tokens"].sum())
+    training = tally.filter(pl.col("available") > 0)
+    budget = mixture.token_budget or int(training["available"].sum())
     if by == "domain":
         return {domain: round(budget * share) for domain, share in mixture.domain_shares.items()}
     domain_by_source = dict(training.select("source", "domain").unique().iter_rows())

@@ -10,15 +10,11 @@ from __future__ import annotations
 import polars as pl
 
 
-def group_near_duplicates(documents: pl.DataFrame, linked: pl.DataFrame) -> pl.DataFrame:
-    """Return ``documents`` with ``group_id``, the smallest document id of its component; its own if it is in none.
+def group_near_duplicates(linked: pl.DataFrame) -> pl.DataFrame:
+    """Return linked documents with ``group_id``, the smallest document id of their component.
 
     Args:
-        documents: Has ``document_id``.
         linked: ``document_id`` and ``component`` of kept and of removed documents: a removed one may be the link
             between two that stay.
     """
-    groups = linked.select("document_id", group_id=pl.col("document_id").min().over("component"))
-    return documents.join(groups, on="document_id", how="left", maintain_order="left").with_columns(
-        pl.coalesce("group_id", "document_id").alias("group_id")
-    )
+    return linked.with_columns(group_id=pl.col("document_id").min().over("component"))

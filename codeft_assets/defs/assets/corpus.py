@@ -7,14 +7,13 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
-import xxhash
 from pydantic import Field
 
-from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS
+from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS, TALLIED, tally_outcomes
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
-from codeft_assets.defs.assets.mixture_plan import SELECTION, mixture_plan
+from codeft_assets.defs.assets.mixture_plan import deduplicated, mixture_plan
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_schedule, on_stage_change
 from codeft_assets.defs.launchpad import FormatName, choice
@@ -26,25 +25,18 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import (
-    IS_SELECTED,
     collect_mixture,
     decide_outcomes,
     ledger_stage,
     ledger_units,
     mixture_stage,
+    mixture_units,
 )
+from codeft_assets.stages.plan import IS_SELECTED, PlanTables
 from codeft_assets.stages.yields import SourceYield, source_yields
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
-from codeft_assets.store.engine import Unit, table_units
 from codeft_assets.store.tables import Table
 from codeft_training.data.conversations import LONG_CONVERSATION_POLICIES
-
-LEDGER_INPUTS = {
-    "scores": "quality/scores",
-    "matches": "decontamination/matches",
-    "clusters": "dedup/clusters",
-    "plan": "corpus/mixture_plan",
-}
 
 
 @dg.asset(
@@ -63,33 +55,33 @@ def ledger(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Materi
     where the plan follows it, then the plan's token budget. Kept
     and dropped add up to the documents that came in, per source and in total.
     """
-    tables, store = document_tables(workspace), workspace.store
-    inputs = {name: store.table(key) for name, key in LEDGER_INPUTS.items()}
-    if inputs["plan"].manifest().parameters.get(IS_SELECTED):
-        inputs["selection"] = store.table(SELECTION)
-    units = ledger_units(tables, inputs)
+    plan = PlanTables.of(workspace.store)
+    documents = deduplicated(workspace, is_selected=IS_SELECTED in plan.plan.manifest().parameters)
+    units = ledger_units(documents, plan)
     table, run = run_stage(context, workspace, decide_outcomes, units, ledger_stage())
-    write_catalog(store)
-    return result(table, run, _ledger_metadata(table) | _yields(table, tables))
+    write_catalog(workspace.store)
+    tally = tally_outcomes(table.read_parts(TALLIED))
+    schema = {"dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS)}
+    return result(table, run, _ledger_metadata(tally) | _yields(tally, documents.inputs.documents) | schema)
 
 
-def _yields(table: Table, document_tables: list[Table]) -> dict[str, Any]:
+def _yields(tally: pl.DataFrame, document_tables: list[Table]) -> dict[str, Any]:
     reports = {documents.key.removeprefix("documents/"): documents.manifest().report for documents in document_tables}
-    yields = source_yields(table.read(["source", "fate", "stage", "num_chars"]), reports)
+    yields = source_yields(tally, reports)
     first = ["source", "made", "kept", "tokens_per_minute"]  # what a narrow page has room for
     header = [*first, *(field.name for field in dataclasses.fields(SourceYield) if field.name not in first)]
     rows = ([getattr(found, name) for name in header] for found in yields)
     return {"yield_by_source": md.markdown_table([name.replace("_", " ") for name in header], rows)}
 
 
-def _ledger_metadata(table: Table) -> dict[str, Any]:
-    frame = table.read(["source", "fate", "stage", "detail", "source_row"])
+def _ledger_metadata(tally: pl.DataFrame) -> dict[str, Any]:
     by_stage = pl.when(pl.col("fate") == KEPT).then(pl.lit(KEPT)).otherwise("dropped by " + pl.col("stage"))
-    stages, reasons = _counts(frame, by_stage), _counts(frame, pl.col("fate"))
+    stages, reasons = _counts(tally, by_stage), _counts(tally, pl.col("fate"))
     drops = {name: {outcome: n for outcome, n in row.items() if outcome != KEPT} for name, row in reasons.items()}
-    dropped = frame.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
+    dropped = tally.filter(pl.col("fate") != KEPT).unique("fate", keep="first", maintain_order=True).sort("fate")
+    num_kept = int(tally.filter(pl.col("fate") == KEPT)["documents"].sum())
     return {
-        "kept_fraction": round(float((frame["fate"] == KEPT).to_numpy().mean()), 4),
+        "kept_fraction": round(num_kept / int(tally["documents"].sum()), 4),
         "fates": stacked_bars(_shares(stages, stages), title="outcome of every document by source", unit="share"),
         "dropped_by_source": stacked_bars(
             _shares(drops, stages), title="dropped documents by source and reason", unit="share"
@@ -102,14 +94,14 @@ def _ledger_metadata(table: Table) -> dict[str, Any]:
             ("reason", "detail", "source", "row"), dropped.select("fate", "detail", "source", "source_row").iter_rows()
         ),
         "sql": dg.MetadataValue.md(f"```sql\n{ROW_COUNTS_SQL.strip()}\n```"),
-        "dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS),
     }
 
 
-def _counts(frame: pl.DataFrame, column: pl.Expr) -> dict[str, dict[str, int]]:
+def _counts(tally: pl.DataFrame, column: pl.Expr) -> dict[str, dict[str, int]]:
     """Return source -> value of ``column`` -> documents."""
     rows: dict[str, dict[str, int]] = {}
-    counted = frame.group_by("source", column.alias("value")).len().sort("source", "value")
+    by = ["source", column.alias("value")]
+    counted = tally.group_by(by).agg(pl.col("documents").sum()).sort("source", "value")
     for source, name, count in counted.iter_rows():
         rows.setdefault(source, {})[name] = count
     return rows
@@ -141,33 +133,10 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
 
     This is the only place where text is written after the sources. Validation documents are never trained on.
     """
-    ledger_table = workspace.store.table("corpus/ledger")
-    units = _units_of_changed_sources(document_tables(workspace), ledger_table)
+    units = mixture_units(document_tables(workspace), PlanTables.of(workspace.store).plan)
     table, run = run_stage(context, workspace, collect_mixture, units, mixture_stage())
     write_catalog(workspace.store)
     return result(table, run, _mixture_metadata(table))
-
-
-def _units_of_changed_sources(tables: list[Table], ledger_table: Table) -> list[Unit]:
-    """Return a unit per shard whose fingerprint covers the outcomes of its source's documents only."""
-    planned = ["document_id", "split", "epochs", "annealing_epochs"]
-    digests: dict[Any, xxhash.xxh3_128] = {}
-    for shard in ledger_table.manifest().shards:  # sorted by id
-        rows = ledger_table.scan_shard(shard).select(*planned, "source", "fate").collect()
-        for (source,), part in rows.group_by("source", maintain_order=True):
-            kept = part.filter(pl.col("fate") == KEPT).select(planned)
-            is_first = source not in digests
-            digests.setdefault(source, xxhash.xxh3_128()).update(kept.write_csv(include_header=is_first))
-    by_source = {source: digest.hexdigest() for source, digest in digests.items()}
-    return [
-        Unit(
-            name=unit.name,
-            fingerprint=f"{unit.fingerprint} {by_source.get(table.key.removeprefix('documents/'), '')}",
-            args=unit.args,
-        )
-        for table in tables
-        for unit in table_units([table], ledger_table)
-    ]
 
 
 def _mixture_metadata(table: Table) -> dict[str, Any]:

@@ -105,14 +105,7 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     the source with the lowest priority number, then of the highest educational value, then the longest.
     """
     params = DedupParams(**config.model_dump())
-    tables, store = document_tables(workspace), workspace.store
-    inputs = ClusterInputs(
-        documents=tables,
-        signatures=store.table("dedup/signatures"),
-        scores=store.table("quality/scores"),
-        matches=store.table("decontamination/matches"),
-    )
-    written = DedupTables.of(store)
+    inputs, written = cluster_inputs(workspace), DedupTables.of(workspace.store)
     table, run = run_steps(context, workspace, clustering_steps(inputs, written, params, PRIORITIES))
     frame = table.read()
     near = frame.filter(pl.col("kind") == "near_duplicate")
@@ -126,9 +119,20 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
                 unit="documents",
             ),
             "jaccard": histogram(near["jaccard"].to_list(), title="similarity of near duplicates", unit="Jaccard"),
-            "preview": _pairs_preview(_samples(near), tables),
+            "preview": _pairs_preview(_samples(near), inputs.documents),
             "dagster/column_schema": md.column_schema(table, CLUSTER_COLUMNS),
         },
+    )
+
+
+def cluster_inputs(workspace: Workspace) -> ClusterInputs:
+    """Return what clustering reads."""
+    store = workspace.store
+    return ClusterInputs(
+        documents=document_tables(workspace),
+        signatures=store.table("dedup/signatures"),
+        scores=store.table("quality/scores"),
+        matches=store.table("decontamination/matches"),
     )
 
 

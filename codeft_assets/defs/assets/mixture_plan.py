@@ -9,34 +9,34 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from codeft_assets.curation.corpus.mixture import MIXTURE, PLAN_COLUMNS, VALIDATION, Mixture, summarize, target_tokens
+from codeft_assets.curation.corpus.mixture import (
+    MIXTURE,
+    PLAN_COLUMNS,
+    TALLIED,
+    Mixture,
+    summarize,
+    tally_plan,
+    target_tokens,
+)
 from codeft_assets.curation.corpus.searched import adopt_shares
 from codeft_assets.curation.documents import FORMATS
 from codeft_assets.defs.assets.decontamination import matches
-from codeft_assets.defs.assets.dedup import clusters
+from codeft_assets.defs.assets.dedup import cluster_inputs, clusters
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_stage_change
 from codeft_assets.defs.launchpad import FormatName
-from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
+from codeft_assets.defs.run_stage import OWNERS, document_keys, result, run_steps
 from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import stacked_bars
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.corpus import plan_documents, plan_stage
-from codeft_assets.store.engine import whole_unit
+from codeft_assets.stages.dedup import DedupTables
+from codeft_assets.stages.plan import Deduplicated, PlanTables, planning_steps, planning_version
 
 WEIGHTS = {name: source.weight for name, source in SOURCES.items()}
 SAMPLE_TOKEN_BUDGET = 1_800_000
 """About as many tokens as the smoke recipe reads once: its small vocabulary makes 2.5 million of them."""
-INPUTS = {
-    "scores": "quality/scores",
-    "matches": "decontamination/matches",
-    "candidates": "steps/candidates",
-    "clusters": "dedup/clusters",
-}
-
-
 SELECTION, SEARCH = "selection/instructions", "corpus/mixture_search"
 DOMAIN_BY_SOURCE = {name: source.domain for name, source in SOURCES.items()}
 
@@ -113,7 +113,7 @@ def adopted(plan: Mixture, workspace: Workspace) -> tuple[Mixture, dict[str, flo
     group_name="corpus",
     kinds={"parquet"},
     owners=OWNERS,
-    code_version=plan_stage(MIXTURE, WEIGHTS).code_version,
+    code_version=planning_version(),
     automation_condition=on_stage_change(),
 )
 def mixture_plan(
@@ -128,28 +128,36 @@ def mixture_plan(
     plan, weights = config.mixture(is_sample=workspace.is_sample), WEIGHTS
     if config.searched_mixture:
         plan, weights = adopted(plan, workspace)
-    tables, store = document_tables(workspace), workspace.store
-    keys = INPUTS | ({"selection": SELECTION} if config.selected_instructions else {})
-    inputs = {name: store.table(key) for name, key in keys.items()}
-    if config.selected_instructions and not inputs["selection"].exists():
+    documents = deduplicated(workspace, is_selected=config.selected_instructions)
+    steps = planning_steps(documents, PlanTables.of(workspace.store), plan, weights)
+    table, run = run_steps(context, workspace, steps)
+    tally = tally_plan(table.read_parts(TALLIED))
+    return result(table, run, plan_metadata(tally, plan, weights) | {"dagster/column_schema": _schema(table)})
+
+
+def deduplicated(workspace: Workspace, *, is_selected: bool) -> Deduplicated:
+    """Return what planning reads.
+
+    Raises:
+        ValueError: there is no selection to follow.
+    """
+    selection = workspace.store.table(SELECTION) if is_selected else None
+    if selection and not selection.exists():
         raise ValueError(f"selected_instructions: {SELECTION} is not there; set CODEFT_PARTS=selection and make it")
-    units = whole_unit("all documents", [*tables, *inputs.values()], tables, inputs, plan, weights)
-    stage = plan_stage(plan, weights, is_selected=config.selected_instructions)
-    table, run = run_stage(context, workspace, plan_documents, units, stage)
-    return result(table, run, plan_metadata(table.read(), plan, weights) | {"dagster/column_schema": _schema(table)})
+    tables = DedupTables.of(workspace.store)
+    return Deduplicated(inputs=cluster_inputs(workspace), tables=tables, selection=selection)
 
 
 def _schema(table: Any) -> dg.TableSchema:
     return md.column_schema(table, PLAN_COLUMNS)
 
 
-def plan_metadata(frame: pl.DataFrame, plan: Mixture, weights: Mapping[str, float]) -> dict[str, Any]:
+def plan_metadata(tally: pl.DataFrame, plan: Mixture, weights: Mapping[str, float]) -> dict[str, Any]:
     """Return a plan's totals, its tables by domain, source, language and format, and the plot."""
     totals = (
-        summarize(frame, "domain").select("available", "read", "repeated", "annealing", "held_out").sum().to_dicts()
+        summarize(tally, "domain").select("available", "read", "repeated", "annealing", "held_out").sum().to_dicts()
     )
-    by_source = summarize(frame, "source")
-    num_groups = frame.filter(pl.col("split") == VALIDATION)["group_id"].n_unique()
+    by_source = summarize(tally, "source")
     parts = {
         row["source"]: {
             "read for the first time": row["read"] - row["repeated"],
@@ -159,14 +167,13 @@ def plan_metadata(frame: pl.DataFrame, plan: Mixture, weights: Mapping[str, floa
         for row in by_source.sort("read", descending=True).iter_rows(named=True)
     }
     return {
-        "num_tokens_wanted": sum(target_tokens(frame, "domain", weights, plan).values()),
+        "num_tokens_wanted": sum(target_tokens(tally, "domain", weights, plan).values()),
         **{f"num_tokens_{name}": int(value or 0) for name, value in totals[0].items()},
-        "num_validation_groups": num_groups,
         **{
-            f"by_{by}": _table(summarize(frame, by), by, target_tokens(frame, by, weights, plan))
+            f"by_{by}": _table(summarize(tally, by), by, target_tokens(tally, by, weights, plan))
             for by in ("domain", "source")
         },
-        **{f"by_{by}": _table(summarize(frame, by), by, {}) for by in ("language", "format")},
+        **{f"by_{by}": _table(summarize(tally, by), by, {}) for by in ("language", "format")},
         "plan": stacked_bars(parts, title="training tokens by source", unit="tokens, estimated"),
     }
 

@@ -120,9 +120,8 @@ def checkpoint(
 
 def _lineage(workspace: Workspace) -> dict[str, Any]:
     store = workspace.store
-    outcomes = store.table("corpus/ledger").read(["source", "fate"])
     licenses = {name: source.license for name, source in SOURCES.items()}
-    lineage = json.loads(build_lineage(store.table("corpus/mixture"), outcomes, licenses))
+    lineage = json.loads(build_lineage(store.table("corpus/mixture"), store.table("corpus/ledger"), licenses))
     tables = {table.key: table.manifest().content_hash for table in store.tables()}  # retention keeps these versions
     return lineage | {"tables": tables}
 
