@@ -6,6 +6,7 @@ The machines that measured them are gone, so no test can measure them again. The
 import json
 import re
 from collections import Counter
+from statistics import median
 
 import pytest
 
@@ -132,3 +133,15 @@ def test_the_table_of_memory_is_the_one_that_its_run_wrote():
         for text, row in found.items()
     }
     assert {text: numbers(" ".join(cells)) for text, *cells in rows} == measured
+
+
+def test_the_speeds_of_several_nodes_are_those_of_their_runs():
+    speeds = json.loads((ROOT / "docs/measured/nodes.json").read_text())["tokens_per_second"]
+    one, two, nodes = (
+        median(speeds[name].values()) / 1e6 for name in ("one GPU", "two processes of one node", "two nodes")
+    )
+    page = (ROOT / "docs/train_on_a_gpu.md").read_text()
+    stated = numbers(
+        re.search(r"median of steps 50 to 90: (.*?)\. These", page, re.DOTALL)[1].replace("one GPU each", "")
+    )
+    assert stated == pytest.approx([one, two, two / one, nodes, nodes / one], abs=0.005)
