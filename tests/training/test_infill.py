@@ -42,6 +42,14 @@ def test_the_parts_in_order_are_the_text():
     assert 120 < sum(span.suffix_first for span in spans) < 180
 
 
+def test_half_the_gaps_of_either_order_are_whole_lines():
+    spans = [span for key in range(600) for span in infill_spans(TEXT, f"{key}", rate=1, context_tokens=1000)]
+    for order in (True, False):
+        ours = [span for span in spans if span.suffix_first is order]
+        lines = [span for span in ours if span.prefix[-1:] in ("", "\n") and span.middle.endswith("\n")]
+        assert 0.45 < len(lines) / len(ours) < 0.6  # some cuts fall there by themselves
+
+
 @pytest.mark.parametrize(("rate", "low", "high"), [(0, 0, 0), (0.3, 250, 350), (1, 1000, 1000)])
 def test_the_rate_is_the_share_of_documents(rate, low, high):
     found = sum(bool(infill_spans(TEXT, f"{key} 0", rate=rate, context_tokens=1000)) for key in range(1000))
