@@ -78,6 +78,14 @@ def test_a_long_line_keeps_its_ends():
     assert f"M{plots._PLOT_LEFT},{plots._PLOT_HEIGHT}L" in svg
 
 
+def test_scores_stand_above_the_protocol_by_which_they_were_made():
+    given = {"prompt_end": "as written", "chat_protocol": "0-shot", "tool_versions": "python", "chat_tainted": False}
+    assert [*md.in_reading_order(given | {"pass_at_1": 0.1, "chat_pass_at_1": 0.2})][:2] == [
+        "pass_at_1",
+        "chat_pass_at_1",
+    ]
+
+
 def test_metadata_stands_in_the_order_of_a_persons_questions():
     ordered = md.in_reading_order(
         {

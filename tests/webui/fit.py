@@ -23,13 +23,18 @@ MEASURE = """() => {
   let node = document.querySelector('input[placeholder="Filter metadata keys"]');
   while (!node.querySelector("table")) node = node.parentElement;
   const table = node.querySelector("table"), rows = [...table.rows].slice(1);
-  return {table: Math.round(table.getBoundingClientRect().width), rows: rows.map((row) => ({
+  let panel = table.parentElement;
+  while (getComputedStyle(panel).overflowX === "visible") panel = panel.parentElement;
+  const edge = (element) => element.getBoundingClientRect().right;
+  return {cut: Math.max(0, Math.round(edge(table) - edge(panel))), rows: rows.map((row) => ({
     key: row.cells[0].innerText.trim(), key_width: box(row.cells[0]), value_width: box(row.cells[2]),
     hidden: /\\[Show /.test(row.cells[2].innerText), invalid: /Invalid Date|NaN/.test(row.innerText),
   }))};
 }"""
+FULL_WIDTH = 1440
+"""Of the narrowest window in which a page has room beside the navigation."""
 KEY_PIXELS, VALUE_PIXELS = 194, 383
-"""What a panel of 780 pixels, at a window of 1440, leaves beside timestamps and margins."""
+"""What a panel of 780 pixels, at a window of that width, leaves beside timestamps and margins."""
 
 
 def faults(row):
@@ -48,7 +53,7 @@ def main():
     home = Path(os.environ.get("CODEFT_HOME") or ROOT / ".codeft")
     options.add_argument("--home", type=Path, default=home, help="data root that make demo filled")
     options.add_argument("--url", help="of a web UI that runs already")
-    options.add_argument("--width", type=int, default=1440)
+    options.add_argument("--width", type=int, default=FULL_WIDTH)
     options = options.parse_args()
     if options.url:
         return look(options.url, options.width)
@@ -59,12 +64,17 @@ def main():
 def look(url, width):
     num_wrong = 0
     with browser_page(width=width) as (page, errors):
+        if width < FULL_WIDTH:
+            page.goto(url)
+            page.get_by_text("Hide navigation").click(timeout=60_000)
         for key in sorted(key.to_user_string() for key in defs.resolve_asset_graph().materializable_asset_keys):
             page.goto(f"{url}/assets/{key}")
             page.get_by_placeholder("Filter metadata keys").wait_for(timeout=60_000)
             page.wait_for_timeout(1000)
-            rows = page.evaluate(MEASURE)["rows"]
+            found = page.evaluate(MEASURE)
+            rows, cut = found["rows"], found["cut"]
             wrong = {row["key"]: found for row in rows if (found := faults(row))}
+            wrong |= {"table": [f"{cut} px are cut"]} if cut else {}
             num_wrong += len(wrong)
             print(f"{key}: {len(rows)} values, {wrong or 'all fit'}", flush=True)
     print(f"console errors: {errors or 'none'}")

@@ -59,7 +59,10 @@ _SECTION_OF_PREFIX = (
         _Section.DROPPED,
     ),
     (
-        ("revision", "license", "homepage", "note", "sql", "lineage", "model_card", "protocol", "benchmark_version"),
+        (
+            *("revision", "license", "homepage", "note", "sql", "lineage", "model_card"),
+            *("protocol", "prompt_end", "tool_versions", "benchmark_version"),
+        ),
         _Section.LINEAGE,
     ),
     (("preview", "sample", "strongest", "disagreements", "kept", "rejected_examples"), _Section.SAMPLE),
@@ -124,6 +127,7 @@ def _beginning(text: str, limit_chars: int) -> str:
 def _section(key: str, value: Any) -> _Section:
     if key.startswith("dagster/"):
         return _Section.SCHEMA
+    key = key.removeprefix("chat_")  # the same of a benchmark's second protocol
     for endings, section in (((_WHOLE,), _Section.WHOLE_TABLE), (("_hash", "_sha256"), _Section.LINEAGE)):
         if key.endswith(endings):
             return section
