@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # each collection of garbage would walk 5,000 tests and all they import, a second at a time
 gc.disable()
 atexit.register(gc.unfreeze)
+
+TESTS = Path(__file__).parent
+LONGEST = (
+    *("eval/test_native_hostile.py", "test_end_to_end.py", "assets/test_train_and_score.py", "test_docs.py"),
+    *("automation/test_daemon.py", "test_recomputation.py", "docker/test_stack.py", "eval/test_bigcodebench.py"),
+    *("eval/test_multipl_e.py", "eval/test_benchmarks.py", "eval/test_own_benchmarks.py", "training/test_signals.py"),
+    *("eval/test_sandbox_hostile.py", "eval/test_busy_machine.py", "eval/test_runs.py", "training/test_train.py"),
+)
+"""Files of a minute and more: they begin first, or the last one would run alone."""
+assert all((TESTS / name).is_file() for name in LONGEST)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    rank = {TESTS / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_collection_finish():

@@ -24,9 +24,10 @@ SPIN = "while True: pass"
 
 
 @contextmanager
-def spinning(num_processes):
+def spinning():
+    """Run four processes a core, so that a program gets a fifth of one."""
     with ExitStack() as stack:
-        for _ in range(num_processes):
+        for _ in range(4 * (os.cpu_count() or 1)):
             process = stack.enter_context(subprocess.Popen([sys.executable, "-c", SPIN]))
             stack.callback(process.kill)
         yield
@@ -37,12 +38,12 @@ def python(source):
 
 
 @pytest.mark.slow
-def test_beside_16_spinning_processes_no_right_program_fails_and_a_sleeping_one_does():
-    with spinning(16), Sandbox(limits=LIMITS, num_workers=2) as sandbox:
+def test_beside_spinning_processes_no_right_program_fails_and_a_sleeping_one_does():
+    with spinning(), Sandbox(limits=LIMITS, num_workers=2) as sandbox:
         sandbox._cores.await_quiet = lambda seconds: False
-        *right, asleep = sandbox.run([python(RIGHT), python(RIGHT), python(ASLEEP)])
-    assert {grade.verdict for grade in right} <= {"passed", "unscored"}, right
-    assert {grade.reason for grade in right} <= {"passed", "starved"}
+        right, asleep = sandbox.run([python(RIGHT), python(ASLEEP)])
+    assert right.verdict in {"passed", "unscored"}, right
+    assert right.reason in {"passed", "starved"}
     assert (asleep.verdict, asleep.reason) == ("failed", "timeout")
 
 
@@ -52,7 +53,7 @@ def test_a_starved_program_of_another_language_is_not_failed():
     loop = "f() {\n  for ((i = 0; i < 100000; i++)); do :; done; echo 1\n"
     test = "}\ncandidate() {\n  f\n}\nset -e\n[[ $(candidate) = 1 ]]\nprintf '%s\\n' '@NONCE@'\n"
     program = Program(key="x", source=loop, entry_point="f", prelude="f() {\n", test=test, language="shell")
-    with spinning(16), Sandbox(limits=LIMITS, language="shell", num_workers=1) as sandbox:
+    with spinning(), Sandbox(limits=LIMITS, language="shell", num_workers=1) as sandbox:
         sandbox._cores.await_quiet = lambda seconds: False
         assert sandbox.run([program])[0].verdict in ("passed", "unscored")
 
