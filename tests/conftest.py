@@ -21,8 +21,8 @@ os.environ |= {
     "HF_HOME": f"{_CACHE}/hf",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_DISABLE_XET": "1",
-    "HF_HUB_ETAG_TIMEOUT": "5",
-    "HF_HUB_DOWNLOAD_TIMEOUT": "5",
+    "HF_HUB_ETAG_TIMEOUT": "60",
+    "HF_HUB_DOWNLOAD_TIMEOUT": "60",
     "CODEFT_CACHE": f"{_CACHE}/cache",
     "DAGSTER_HOME": "",
     # three test processes and their children share two cores: the threads of one model would only wait for each other

@@ -78,7 +78,7 @@ def test_a_source_that_does_not_answer_in_time_is_left_behind(two, monkeypatch):
 
     origins = {"o1-journey": Slow(), "open-tora": Quick()}
     monkeypatch.setattr(Workspace, "origin", lambda self, source: origins[source.name])
-    events, seen = poll(FULL, PollState(), NOW, Log(), deadline_seconds=2)
+    events, seen = poll(FULL, PollState(), NOW, Log(), deadline_seconds=10)
     release.set()
     assert kinds(events, "open-tora")["AssetObservation"] == 1
     assert "no answer within" in seen.errors["o1-journey"]

@@ -7,6 +7,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+from tests import patience
 from tests.hub.server import plain_server
 
 SECRETS = ("CODEFT_POSTGRES_PASSWORD", "HF_TOKEN", "JINA_API_KEY", "CODEFT_ANNOTATOR_KEY", "CODEFT_ALERT_WEBHOOK")
@@ -14,7 +15,6 @@ POSTGRES_BIN = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 TICKS = """query($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
   ... on Sensor { sensorState { ticks(limit: 1) { status error { errorChain { error { message } } } } } } } }"""
 ALERTS = {"repositoryLocationName": "codeft", "repositoryName": "__repository__", "sensorName": "alerts"}
-TICK_SECONDS = 240
 
 
 class Planted:
@@ -53,7 +53,7 @@ def misuse(stack):
         return found[0] if found else {"status": ""}
 
     def wait_for(status):
-        for _ in range(TICK_SECONDS):
+        for _ in range(patience.SECONDS):
             if tick()["status"] == status:
                 return
             pause.wait(1)
@@ -63,7 +63,7 @@ def misuse(stack):
     asked = {"annotator": "endpoint", "model": "m", "endpoint": f"{stack.planted.address}/v1", "num_documents": 2}
     config = {"ops": {"quality__annotations": {"config": asked}}}
     run_id = stack.launch(["quality/annotations"], config=config)["run"]["runId"]
-    assert stack.finish(run_id, 300) == "FAILURE", "a refused key was no error"
+    assert stack.finish(run_id, patience.SECONDS) == "FAILURE", "a refused key was no error"
     keys = [headers.get("Authorization") for path, headers in stack.planted.seen if "chat" in path]
     assert f"Bearer {stack.planted.tokens['CODEFT_ANNOTATOR_KEY']}" in keys, "the key was not sent"
     wait_for("FAILURE")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import yaml
 
+from tests import patience
 from tests.docker.planted import POSTGRES_BIN, Planted, misuse, report
 from tests.webui.server import ROOT, browser_page, free_port, wait_until_served
 
@@ -101,7 +102,7 @@ class Stack:
     def post(self, query, *, name="webserver", **variables):
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url(name)}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=patience.SECONDS) as answer:
             return json.load(answer)
 
     def launch(self, assets=None, *, job="__ASSET_JOB", name="webserver", config=None):

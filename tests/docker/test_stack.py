@@ -3,6 +3,7 @@
 import pytest
 
 from codeft_assets.sources import SOURCES
+from tests import patience
 from tests.docker.planted import POSTGRES_BIN, misuse, report
 from tests.docker.stack import DAEMONS, stack
 
@@ -22,7 +23,7 @@ def here(tmp_path_factory):
 def run(here):
     answer = here.launch([*(f"documents/{name}" for name in SOURCES), "quality/annotations"])
     assert answer["__typename"] == "LaunchRunSuccess", answer
-    return here.finish(answer["run"]["runId"], 120)
+    return here.finish(answer["run"]["runId"], patience.SECONDS)
 
 
 def test_a_run_goes_through_queue_code_server_and_postgres(here, run):

@@ -15,6 +15,7 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.sandbox.programs import SLEPT, STARVED, Grade, Limits, Program
 from codeft_eval.sandbox.provider import Isolation
 from codeft_eval.sandbox.selection import PROVIDERS
+from tests import patience
 from tests.eval.toolchains import needs
 
 LIMITS = Limits(cpu_seconds=2, wall_seconds=3)
@@ -138,8 +139,8 @@ def seems_ready(pid):
     return watch.ready_seconds > 0
 
 
-def eventually(claim, attempts=200):
-    for _ in range(attempts):
+def eventually(claim):
+    for _ in range(10 * patience.SECONDS):
         if claim():
             return True
         time.sleep(0.1)
