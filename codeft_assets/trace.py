@@ -55,7 +55,7 @@ def trace_sequence(store: Store, row: int) -> Iterator[str]:
     Raises:
         ValueError: there is no such row.
     """
-    pieces = _packed_index(store, "train").filter(pl.col("row") == row).sort("start")
+    pieces = _packed_index(store, "train").filter(pl.col("row") == row).sort("start").collect()
     if pieces.is_empty():
         raise ValueError(f"corpus/packed has no training row {row}; rows count from 0")
     yield f"packed training row {row}"
@@ -97,11 +97,11 @@ def _rows(store: Store, key: str, document_id: str) -> list[dict[str, Any]]:
         return []
 
 
-def _packed_index(store: Store, split: str) -> pl.DataFrame:
+def _packed_index(store: Store, split: str) -> pl.LazyFrame:
     path = store.folder("corpus/packed") / "rows" / f"{split}.index.parquet"
     if not path.is_file():
         raise ValueError(f"{path} does not exist; materialize corpus/packed first")
-    return pl.read_parquet(path)
+    return pl.scan_parquet(path)
 
 
 def _positions(store: Store, document_id: str) -> Iterator[str]:
@@ -111,7 +111,8 @@ def _positions(store: Store, document_id: str) -> Iterator[str]:
             index = _packed_index(store, split)
         except ValueError:
             continue
-        for piece in index.filter(pl.col("document_id") == document_id).sort("row", "start").iter_rows(named=True):
+        pieces = index.filter(pl.col("document_id") == document_id).sort("row", "start").collect()
+        for piece in pieces.iter_rows(named=True):
             num_found += 1
             yield f"  {split} row {piece['row']}: tokens {piece['start']}..{piece['start'] + piece['length']}"
     if not num_found:

@@ -157,6 +157,11 @@ class Group:
         """Yield the group's rows, shard by shard."""
         return (rows for _, rows in self.read_by_batch(columns))
 
+    def sources(self) -> pl.DataFrame:
+        """Return ``document_id``, in hex, and ``source`` of the group's documents."""
+        rows = pl.concat([pl.DataFrame(part) for part in self.read(["document_id", "source"])])
+        return rows.with_columns(pl.col("document_id").bin.encode("hex"))
+
     def read_by_batch(self, columns: list[str]) -> Iterator[tuple[int, pa.Table]]:
         """Yield the number of a batch of documents and rows of the group that are in it, shard by shard."""
         batches = itertools.groupby(self.candidates.manifest().shards, key=lambda shard: shard.unit)

@@ -24,6 +24,22 @@ Solved = Iterable[tuple[str, str, str]]
 """Id, prompt and canonical solution of a benchmark's items."""
 
 
+def choose_code(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the held-out code that ``eval_text_lines`` takes, of documents that come in parts."""
+    held_out, chosen = (pl.col("split") == VALIDATION) & (pl.col("domain") == CODE), pl.DataFrame()
+    for part in parts:
+        found = part.filter(held_out & (pl.col("text").str.strip_chars() != ""))
+        both = pl.concat([chosen, found]) if chosen.width else found
+        ranks = list(map(_rank, both["document_id"]))
+        chosen = both[sorted(range(both.height), key=ranks.__getitem__)[:MAX_TEXTS]]
+    return chosen
+
+
+def _rank(name: str) -> tuple[str, str]:
+    """Return the place of a text among others: a sample that leans towards no source and no easy items."""
+    return xxhash.xxh3_64_hexdigest(name), name
+
+
 def eval_text_lines(documents: pl.DataFrame, competition: Solved, benchmarks: Mapping[str, Solved]) -> str:
     """Return JSON lines of ``domain``, ``context`` and ``text``; a domain without a text is not there.
 
@@ -34,14 +50,13 @@ def eval_text_lines(documents: pl.DataFrame, competition: Solved, benchmarks: Ma
         competition: The held-out competition problems.
         benchmarks: Benchmarks of code whose items the model continues, by name.
     """
-    held_out = documents.filter((pl.col("split") == VALIDATION) & (pl.col("domain") == "code"))
+    held_out = choose_code([documents])
     rows = [(CODE, document_id, "", text) for document_id, text in held_out.select("document_id", "text").iter_rows()]
     for domain, solved in ((COMPETITION_MATH, competition), *benchmarks.items()):
         rows += [(domain, *item) for item in solved]
     rows = [(*row[:3], row[3][:MAX_CHARS]) for row in rows if row[3].strip()]
     by_domain: dict[str, list[tuple[str, str, str, str]]] = {}
-    # by hash of the id: a sample that does not lean towards the first source or the easiest items
-    for row in sorted(rows, key=lambda row: (row[0], xxhash.xxh3_64_hexdigest(row[1]), row[1])):
+    for row in sorted(rows, key=lambda row: (row[0], *_rank(row[1]))):
         by_domain.setdefault(row[0], []).append(row)
     kept = [row for found in by_domain.values() for row in found[:MAX_TEXTS]]
     shortest = [sorted((len(row[3]), row[1]) for row in kept if row[0] == name)[:MAX_PROMPTS] for name in benchmarks]

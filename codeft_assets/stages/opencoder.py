@@ -54,9 +54,18 @@ def judge_code(table: Table, shard: Shard) -> Iterator[ShardResult]:
     yield ShardResult(rows=judged.to_arrow(), report=report)
 
 
-def with_preset(decided: pl.DataFrame, verdicts: Table) -> pl.DataFrame:
-    """Return decisions by ``OTHER_RULES`` with the preset's reasons: before the minimum, behind the language."""
-    joined = decided.join(verdicts.read(list(VERDICT_SCHEMA)), on="document_id", how="left", maintain_order="left")
+def with_preset(decided: pl.DataFrame, verdicts: Table, unit: str) -> pl.DataFrame:
+    """Return decisions by ``OTHER_RULES`` with the preset's reasons: before the minimum, behind the language.
+
+    Args:
+        decided: Documents of a shard.
+        verdicts: Those of the preset.
+        unit: Of the shard of documents: only its verdicts are read.
+    """
+    shards = [shard for shard in verdicts.manifest().shards if shard.unit == unit]
+    found = [verdicts.scan_shard(shard).select(list(VERDICT_SCHEMA)).collect() for shard in shards]
+    own = pl.concat(found) if found else pl.DataFrame(schema=VERDICT_SCHEMA)
+    joined = decided.join(own, on="document_id", how="left", maintain_order="left")
     first = pl.col("preset_reason").is_not_null() & (
         pl.col("drop_reason").is_null() | (pl.col("drop_reason") == LOW_EDUCATIONAL_VALUE)
     )

@@ -168,7 +168,7 @@ def decide_documents(
     rules = OTHER_RULES if verdicts else QUALITY_RULES
     decided = measured.hstack(drop_reasons(measured, rules=rules, natural_languages=languages))
     if verdicts:
-        decided = with_preset(decided, verdicts)
+        decided = with_preset(decided, verdicts, shard.unit)
     dropped = dict(decided["drop_reason"].drop_nulls().value_counts().sort("drop_reason").iter_rows())
     report = StageReport(num_in=decided.height, num_out=decided.height - sum(dropped.values()), dropped=dropped)
     yield ShardResult(rows=decided.select("document_id", "source", *SCORE_COLUMNS).to_arrow(), report=report)

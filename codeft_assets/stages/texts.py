@@ -47,19 +47,24 @@ class TextsByPlace:
             yield positions, text_column(table.read_rows(shard, rows, ["text"]))
 
 
+def find_documents(tables: list[Table], document_ids: list[str], columns: list[str]) -> pl.DataFrame:
+    """Return columns of a few documents, a shard in memory at a time, in the order in which they are stored."""
+    is_wanted, parts = pl.col("document_id").is_in(document_ids), list[pl.DataFrame]()
+    for table in tables:
+        for shard in table.manifest().shards:
+            rows = table.scan_shard(shard).select(is_wanted).collect().to_series().arg_true().to_numpy()
+            if len(rows):
+                parts.append(pl.DataFrame(table.read_rows(shard, rows.astype(np.int64), columns)))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+
+
 def read_texts(tables: list[Table], document_ids: list[str]) -> list[str]:
     """Return the texts of a few documents, in order.
 
     Raises:
         ValueError: a document is in none of ``tables``.
     """
-    ids = pl.concat([table.scan().select("document_id") for table in tables]).with_row_index("place")
-    place = dict(ids.filter(pl.col("document_id").is_in(document_ids)).select("document_id", "place").collect().rows())
-    if missing := set(document_ids) - set(place):
+    text = dict(find_documents(tables, document_ids, ["document_id", "text"]).iter_rows())
+    if missing := set(document_ids) - set(text):
         raise ValueError(f"no documents/* table has {sorted(missing)[:3]}; materialize the sources again")
-    wanted = np.array([place[document_id] for document_id in document_ids], dtype=np.uint32)
-    texts = [""] * len(wanted)
-    for positions, found in TextsByPlace(tables).batches(wanted):
-        for position, text in zip(positions, found.to_pylist(), strict=True):
-            texts[position] = text
-    return texts
+    return [text[document_id] for document_id in document_ids]

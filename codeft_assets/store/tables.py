@@ -164,10 +164,11 @@ class Table:
             raise self._gone(shard) from error
         return path
 
-    def read_parts(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield some columns of the table, a shard at a time, in the manifest's order."""
+    def read_parts(self, columns: Sequence[str], where: pl.Expr | None = None) -> Iterator[pl.DataFrame]:
+        """Yield some columns of the table, or of the rows for which ``where`` holds, a shard at a time, in order."""
         for shard in self.manifest().shards:
-            yield self.scan_shard(shard).select(columns).collect()
+            rows = self.scan_shard(shard)
+            yield (rows if where is None else rows.filter(where)).select(columns).collect()
 
     def read(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return the whole table in memory: for small tables and tests."""

@@ -43,7 +43,7 @@ def test_every_color_of_a_plot_stands_out_on_light_and_on_dark(color):
     "plot",
     [
         plots.bar_plot({f"language-{i}": 10.0**i for i in range(40)}, title="languages", unit="tokens"),
-        plots.histogram([i / 500 for i in range(500)], title="value", unit="score", mark=0.5),
+        plots.histogram([pl.Series([i / 500 for i in range(500)])], title="value", unit="score", mark=0.5),
         plots.line_plot(
             {"loss": [(i, 9 / (i + 1)) for i in range(9000)]}, title="loss", x_label="step", y_label="nats"
         ),

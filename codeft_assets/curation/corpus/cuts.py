@@ -8,9 +8,11 @@ Invariant: a cut is the same however the documents are divided into parts, and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import polars as pl
+
+from codeft_assets.curation.tally import sum_by
 
 Rows = Callable[[], Iterator[pl.DataFrame]]
 """Yields ``source``, ``tokens`` and the columns of ``ORDER``, in parts; it is called twice."""
@@ -38,11 +40,11 @@ def find_cuts(rows: Rows, wanted: Mapping[str, float], num_bits: int = 0) -> pl.
         return pl.DataFrame(schema=CUT_SCHEMA)
     bounds = pl.DataFrame(positive, schema={"source": pl.String, "wanted": pl.Float64}, orient="row")
     in_range = (pl.col("rank") // 2 // (1 << (63 - num_bits))).alias("range")
-    counted = sum_tokens((part.with_columns(in_range) for part in rows()), "source", "range")
+    counted = sum_by((part.select("source", in_range, "tokens") for part in rows()), "source", "range")
     edges = _last_taken(counted, bounds.with_columns(before=0), "range")
     edge = edges.select("source", "range", "wanted", "before")
     inside = (part.with_columns(in_range).join(edge, on=["source", "range"]) for part in rows())
-    listed = sum_tokens(inside, "source", *ORDER)
+    listed = sum_by((part.select("source", *ORDER, "tokens") for part in inside), "source", *ORDER)
     cuts = _last_taken(listed, edge.drop("range"), *ORDER)
     named = {f"last_{name}": name for name in ORDER}
     return cuts.select("source", taken=pl.col("before") + pl.col("tokens"), **named).cast(CUT_SCHEMA)  # type: ignore[arg-type]
@@ -53,17 +55,6 @@ def _last_taken(counted: pl.DataFrame, bounds: pl.DataFrame, *order: str) -> pl.
     before = pl.col("before") + pl.col("tokens").cum_sum().over("source") - pl.col("tokens")
     rows = counted.join(bounds, on="source").sort("source", *order).with_columns(before=before)
     return rows.filter(pl.col("before") < pl.col("wanted")).unique("source", keep="last", maintain_order=True)
-
-
-def sum_tokens(parts: Iterable[pl.DataFrame], *columns: str) -> pl.DataFrame:
-    """Return the ``tokens`` of ``parts`` by ``columns``; the sums of one part at a time are added."""
-    total: pl.DataFrame | None = None
-    for part in parts:
-        both = part.select(*columns, pl.col("tokens").cast(pl.Int64))
-        both = both if total is None else pl.concat([total, both])
-        total = both.group_by(columns).agg(pl.col("tokens").sum())
-    assert total is not None, "there is at least one part"
-    return total
 
 
 def is_taken(*order: str) -> pl.Expr:

@@ -149,8 +149,8 @@ def tally_plan(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
             read=(tokens * epochs).filter(may_train).sum(),
             repeated=(tokens * (epochs - 1)).filter(trained).sum(),
             annealing=(tokens * pl.col("annealing_epochs").cast(pl.Int64)).sum(),
-            held_out=tokens.filter(~may_train).sum(),
             most_epochs=epochs.filter(may_train).max().fill_null(0),
+            held_out=tokens.filter(~may_train).sum(),
         )
         for part in parts
     )
@@ -159,7 +159,8 @@ def tally_plan(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
 
 def _add_up(tallies: pl.DataFrame, *columns: str) -> pl.DataFrame:
     sums = pl.exclude(*_KINDS, "most_epochs").sum()
-    return tallies.group_by(columns).agg(sums, pl.col("most_epochs").max())
+    added = tallies.group_by(columns).agg(sums, pl.col("most_epochs").max())
+    return added.select([*columns, *(name for name in tallies.columns if name not in _KINDS)])
 
 
 def summarize(tally: pl.DataFrame, by: str) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import polars as pl
 import xxhash
 
-from codeft_assets.curation.corpus.cuts import CUT_SCHEMA, ORDER, find_cuts, is_taken, sum_tokens
+from codeft_assets.curation.corpus.cuts import CUT_SCHEMA, ORDER, find_cuts, is_taken
 from codeft_assets.curation.corpus.mixture import (
     MIXTURE,
     OVER_BUDGET,
@@ -28,6 +28,7 @@ from codeft_assets.curation.corpus.mixture import (
 )
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
 from codeft_assets.curation.report import StageReport
+from codeft_assets.curation.tally import sum_by
 
 Drawn = Callable[[Sequence[str]], Iterator[pl.DataFrame]]
 """Yields columns of documents as ``draw`` returns them, in parts; it is called again and again."""
@@ -135,7 +136,7 @@ def _cut_groups(drawn: Drawn, mixture: Mixture, num_bits: int) -> pl.DataFrame:
     A group belongs to the source of its first document. A group larger than the fraction is trained on: as
     validation it would be all of its source's.
     """
-    counted = sum_tokens((part.select(source="home", tokens=1) for part in drawn(["home"])), "source")
+    counted = sum_by((part.select(source="home", tokens=1) for part in drawn(["home"])), "source")
     homes = counted.filter(pl.col("tokens") > 1).with_columns(wanted=mixture.validation_fraction * pl.col("tokens"))
     homes = homes.with_columns(largest_group=pl.max_horizontal("wanted", 1.0))
 
@@ -162,10 +163,9 @@ def _is_curated(mixture: Mixture) -> pl.Expr:
 
 def _training_tokens(parts: Iterator[pl.DataFrame], mixture: Mixture) -> pl.DataFrame:
     """Return ``source``, ``domain`` and the ``tokens`` of all and of the ``curated`` training documents, each once."""
-    named = (part.with_columns(_is_curated(mixture).alias("is_curated"), tokens="num_tokens") for part in parts)
-    counted = sum_tokens(named, "source", "domain", "is_curated")
-    curated = pl.col("tokens").filter("is_curated").sum()
-    return counted.group_by("source", "domain").agg(pl.col("tokens").sum(), curated=curated).sort("source", "domain")
+    curated = pl.when(_is_curated(mixture)).then("num_tokens").otherwise(0)
+    counted = (part.select("source", "domain", tokens="num_tokens", curated=curated) for part in parts)
+    return sum_by(counted, "source", "domain").sort("source", "domain")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ Invariant: a threshold is decided from stored scores alone; no text is read to c
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
 
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
+from codeft_assets.curation.tally import sum_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ MinimumByLanguage = dict[str, float]
 OTHER_LANGUAGES = ""
 _TAUGHT, _PROSE = "python", "text"
 _MIN_DOCUMENTS = 50
+_VALUES = 10_000
+"""Steps of an educational value in a median."""
 
 
 def minimum_by_language(values: pl.DataFrame, threshold: Threshold) -> MinimumByLanguage:
@@ -100,38 +104,66 @@ def parse_threshold(text: str) -> Threshold:
         ) from error
 
 
-def keep_rates(decided: pl.DataFrame) -> pl.DataFrame:
+def keep_rates(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return, by source, how many documents and tokens quality keeps, and the median values of kept and dropped ones.
 
     Args:
-        decided: ``source``, ``num_chars``, ``educational_value``, ``minimum_educational_value`` and ``drop_reason``.
+        parts: ``source``, ``num_chars``, ``educational_value``, ``minimum_educational_value`` and ``drop_reason``, one
+            part in memory at a time; medians are of values in ten-thousandths.
     """
-    kept = pl.col("drop_reason").is_null()
-    tokens = (pl.col("num_chars") / CHARS_PER_TOKEN).round().cast(pl.Int64)
-    value = pl.col("educational_value")
-    return (
-        decided.group_by("source")
-        .agg(
-            minimum=pl.col("minimum_educational_value").max(),
-            num_documents=pl.len(),
-            num_kept=kept.sum(),
-            num_tokens=tokens.sum(),
-            num_kept_tokens=tokens.filter(kept).sum(),
-            median_kept=value.filter(kept).median(),
-            median_dropped=value.filter(~kept).median(),
-        )
-        .with_columns(token_yield=pl.col("num_kept_tokens") / pl.col("num_tokens"))
-        .sort("token_yield", "source")
+    counted = sum_by((_counted_by_value(part) for part in parts), "source", "minimum", "is_kept", "value")
+    tokens, documents, kept = pl.col("num_tokens"), pl.col("num_documents"), pl.col("is_kept")
+    rates = counted.group_by("source").agg(
+        minimum=pl.col("minimum").max(),
+        num_documents=documents.sum(),
+        num_kept=documents.filter(kept).sum(),
+        num_tokens=tokens.sum(),
+        num_kept_tokens=tokens.filter(kept).sum(),
+    )
+    for name, is_kept in (("median_kept", True), ("median_dropped", False)):
+        values = counted.filter(pl.col("is_kept") == is_kept)
+        medians = [(source, _median(part)) for (source,), part in values.group_by("source")]
+        schema = {"source": pl.String, name: pl.Float64}
+        rates = rates.join(pl.DataFrame(medians, schema=schema, orient="row"), on="source", how="left")
+    return rates.with_columns(token_yield=pl.col("num_kept_tokens") / pl.col("num_tokens")).sort(
+        "token_yield", "source"
     )
 
 
-def nearest_to_threshold(decided: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _counted_by_value(decided: pl.DataFrame) -> pl.DataFrame:
+    return decided.select(
+        "source",
+        minimum="minimum_educational_value",
+        is_kept=pl.col("drop_reason").is_null(),
+        value=(pl.col("educational_value").cast(pl.Float64) * _VALUES).round().cast(pl.Int32),
+        num_tokens=(pl.col("num_chars") / CHARS_PER_TOKEN).round().cast(pl.Int64),
+        num_documents=1,
+    )
+
+
+def _median(counted: pl.DataFrame) -> float | None:
+    values = counted.drop_nulls("value").sort("value").with_columns(up_to=pl.col("num_documents").cum_sum())
+    if values.is_empty():
+        return None
+    last = int(values["up_to"][-1]) - 1
+    middle = [values.filter(pl.col("up_to") > place)["value"][0] for place in (last // 2, (last + 1) // 2)]
+    return sum(middle) / 2 / _VALUES
+
+
+def nearest_to_threshold(parts: Iterable[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return, of each source, the kept document that scores lowest and the dropped one that scores highest.
 
     The two show whether a threshold is right: the first should still teach something, the second should be no loss.
     """
-    order = ["source", "educational_value", "document_id"]
-    is_kept = pl.col("drop_reason").is_null()
-    lowest_kept = decided.filter(is_kept).sort(order).unique("source", keep="first", maintain_order=True)
-    highest_dropped = decided.filter(~is_kept).sort(order).unique("source", keep="last", maintain_order=True)
-    return lowest_kept, highest_dropped
+    order, found = ["source", "educational_value", "document_id"], (pl.DataFrame(), pl.DataFrame())
+    for part in parts:
+        is_kept = part["drop_reason"].is_null()
+        kept, dropped = (
+            pl.concat([before, chosen]) if before.width else chosen
+            for before, chosen in zip(found, (part.filter(is_kept), part.filter(~is_kept)), strict=True)
+        )
+        found = (
+            kept.sort(order).unique("source", keep="first", maintain_order=True),
+            dropped.sort(order).unique("source", keep="last", maintain_order=True),
+        )
+    return found

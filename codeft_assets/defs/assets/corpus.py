@@ -10,7 +10,9 @@ import polars as pl
 from pydantic import Field
 
 from codeft_assets.curation.corpus.ledger import KEPT, LEDGER_COLUMNS, TALLIED, tally_outcomes
+from codeft_assets.curation.corpus.mixture import TRAIN, VALIDATION
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.dedup import clusters
 from codeft_assets.defs.assets.mixture_plan import deduplicated, mixture_plan
@@ -140,33 +142,50 @@ def mixture(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
 
 
 def _mixture_metadata(table: Table) -> dict[str, Any]:
-    tokens = (pl.col("text").str.len_chars() / CHARS_PER_TOKEN * pl.col("epochs")).sum().round().cast(pl.Int64)
-    frame = table.scan()
-    training = frame.filter(pl.col("split") == "train")
+    counted = sum_by((_counted(part) for part in table.read_parts(_COUNTED)), *_COUNTED[:4])
+    training = counted.filter(pl.col("split") == TRAIN)
+    by_source = sum_by([training.drop("language", "split")], "domain", "source").sort("domain", "source")
+    redacted = sum_by(map(_redacted, table.read_parts(["redacted"])), "kind").sort("kind")
 
     def shares(column: str) -> dict[str, float]:
-        return dict(training.group_by(column).agg(tokens).sort(column).collect().iter_rows())
+        totals = training.group_by(column).agg(pl.col("tokens").sum()).sort(column)
+        return {name: round(tokens) for name, tokens in totals.iter_rows()}
 
-    by_source = training.group_by("domain", "source").agg(tokens, pl.len(), pl.col("epochs").mean().round(2))
+    rows = (
+        (
+            row["domain"],
+            row["source"],
+            round(row["tokens"]),
+            row["documents"],
+            round(row["epochs"] / row["documents"], 2),
+        )
+        for row in by_source.to_dicts()
+    )
+    validation = counted.filter(pl.col("split") == VALIDATION)
+    previewed = table.scan().filter(pl.col("split") == TRAIN).select("source", "source_row", "text").head(2)
     return {
-        "num_tokens_estimated": int(sum(shares("domain").values())),
-        "num_validation": int(frame.select((pl.col("split") == "validation").sum()).collect().item()),
-        "redacted": md.markdown_table(("kind", "replaced"), _redacted(frame).iter_rows()),
-        "num_redacted": int(frame.select(pl.col("num_redacted").sum()).collect().item()),
+        "num_tokens_estimated": sum(map(int, shares("domain").values())),
+        "num_validation": int(validation["documents"].sum()),
+        "redacted": md.markdown_table(("kind", "replaced"), redacted.iter_rows()),
+        "num_redacted": int(counted["num_redacted"].sum()),
         "languages": bar_plot(shares("language"), title="training tokens by language", unit="tokens, estimated"),
         "domains": bar_plot(shares("domain"), title="training tokens by domain", unit="tokens, estimated"),
-        "by_source": md.markdown_table(
-            ("domain", "source", "tokens, estimated", "documents", "epochs"),
-            by_source.sort("domain", "source").collect().iter_rows(),
-        ),
-        "preview": md.document_preview(training.select("source", "source_row", "text").head(2).collect()),
+        "by_source": md.markdown_table(("domain", "source", "tokens, estimated", "documents", "epochs"), rows),
+        "preview": md.document_preview(previewed.collect()),
         "dagster/column_schema": md.column_schema(table, LEDGER_COLUMNS | _MIXTURE_COLUMNS),
     }
 
 
-def _redacted(frame: pl.LazyFrame) -> pl.DataFrame:
-    kinds = frame.select(kind=pl.col("redacted").explode()).drop_nulls()
-    return kinds.group_by("kind").len().sort("kind").collect()
+_COUNTED = ["domain", "source", "language", "split", "epochs", "num_redacted", "text"]
+
+
+def _counted(part: pl.DataFrame) -> pl.DataFrame:
+    tokens = pl.col("text").str.len_chars() / CHARS_PER_TOKEN * pl.col("epochs")
+    return part.select(*_COUNTED[:6], tokens=tokens, documents=1)
+
+
+def _redacted(part: pl.DataFrame) -> pl.DataFrame:
+    return part.select(kind=pl.col("redacted").explode()).drop_nulls().with_columns(count=1)
 
 
 _MIXTURE_COLUMNS = {

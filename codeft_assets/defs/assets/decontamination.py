@@ -1,5 +1,6 @@
 """Benchmark items and the documents that hold them."""
 
+import functools
 import json
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ import xxhash
 
 from codeft_assets.curation.decontamination.overlaps import add_full_tasks
 from codeft_assets.curation.report import StageReport
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out, held_out_texts
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
@@ -112,16 +114,29 @@ def matches(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     return result(table, run, _metadata(table, document_tables(workspace), texts))
 
 
+_ORDER = [pl.col("overlap").neg(), pl.col("num_hits").cast(pl.Int64).neg(), "document_id"]
+
+
+def _strongest(table: Table) -> Iterator[pl.DataFrame]:
+    """Yield the strongest match of each document, a shard at a time: a shard has all matches of its documents."""
+    for shard in table.manifest().shards:
+        source = pl.lit(shard.unit.split("/")[1]).alias("source")  # documents/<source>/…
+        matched = table.scan_shard(shard).sort("overlap", descending=True, maintain_order=True).collect()
+        strongest = matched.unique("document_id", keep="first", maintain_order=True)
+        yield strongest.with_columns(source).sort(_ORDER)
+
+
 def _metadata(table: Table, tables: list[Table], items_table: Table) -> dict[str, object]:
-    source = pl.concat([t.scan().select("document_id", "source") for t in tables])
-    found = table.scan().join(source, on="document_id").collect()
-    strongest = found.sort("overlap", descending=True).unique("document_id", keep="first", maintain_order=True)
+    counts = sum_by(
+        (part.select("source", "benchmark", documents=1) for part in _strongest(table)), "source", "benchmark"
+    )
     rows: dict[str, dict[str, float]] = {}
-    for name, benchmark, count in strongest.group_by("source", "benchmark").len().sort("source").iter_rows():
+    for name, benchmark, count in counts.sort("source").iter_rows():
         rows.setdefault(name, {})[benchmark] = count
-    listed = strongest.select("source", "task_id", "overlap", "view", "field", "num_hits", "benchmark").head(20)
+    strongest = functools.reduce(lambda best, part: pl.concat([best, part]).sort(_ORDER).head(20), _strongest(table))
+    listed = strongest.select("source", "task_id", "overlap", "view", "field", "num_hits", "benchmark")
     return {
-        "num_documents": strongest.height,
+        "num_documents": int(counts["documents"].sum()),
         "by_source": stacked_bars(rows, title="documents with a benchmark item", unit="documents"),
         "strongest": md.markdown_table(listed.columns, listed.iter_rows()),
         "preview": _spans(strongest.head(3), tables, items_table),

@@ -1,5 +1,7 @@
 """Signatures and clusters: exact and near duplicates across all sources."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 from pydantic import Field
@@ -7,6 +9,7 @@ from pydantic import Field
 from codeft_assets.curation.dedup.candidates import MAX_KEYS
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.dedup.minhash import MinHashParams
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.quality import scores
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
@@ -17,9 +20,9 @@ from codeft_assets.defs.web_ui.differences import differences
 from codeft_assets.defs.web_ui.plots import histogram, stacked_bars
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
-from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.dedup import (
     DedupTables,
+    Group,
     clustering_steps,
     clustering_version,
     sign_documents,
@@ -57,11 +60,11 @@ def signatures(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Ma
     params = MinHashParams()
     units = table_units(document_tables(workspace), params)
     table, run = run_stage(context, workspace, sign_documents, units, signatures_stage(params))
-    short = table.scan().select((pl.col("num_shingles") == 0).sum()).collect().item()
+    short = sum(int((part["num_shingles"] == 0).sum()) for part in table.read_parts(["num_shingles"]))
     return result(
         table,
         run,
-        {"num_without_shingles": int(short), "dagster/column_schema": md.column_schema(table, _SIGNATURE_COLUMNS)},
+        {"num_without_shingles": short, "dagster/column_schema": md.column_schema(table, _SIGNATURE_COLUMNS)},
     )
 
 
@@ -107,19 +110,19 @@ def clusters(context: dg.AssetExecutionContext, config: DedupConfig, workspace: 
     params = DedupParams(**config.model_dump())
     inputs, written = cluster_inputs(workspace), DedupTables.of(workspace.store)
     table, run = run_steps(context, workspace, clustering_steps(inputs, written, params, PRIORITIES))
-    frame = table.read()
-    near = frame.filter(pl.col("kind") == "near_duplicate")
+    is_near = pl.col("kind") == "near_duplicate"
+    similarities = (part["jaccard"] for part in table.read_parts(["jaccard"], is_near))
     return result(
         table,
         run,
         {
             "pairs_between_sources": stacked_bars(
-                _by_source(frame, written.candidates),
+                _by_source(table, written.candidates),
                 title="duplicates by source and by the source kept",
                 unit="documents",
             ),
-            "jaccard": histogram(near["jaccard"].to_list(), title="similarity of near duplicates", unit="Jaccard"),
-            "preview": _pairs_preview(_samples(near), inputs.documents),
+            "jaccard": histogram(similarities, title="similarity of near duplicates", unit="Jaccard"),
+            "preview": _pairs_preview(_samples(table.read_parts(_PAIR_COLUMNS, is_near)), inputs.documents),
             "dagster/column_schema": md.column_schema(table, CLUSTER_COLUMNS),
         },
     )
@@ -136,18 +139,28 @@ def cluster_inputs(workspace: Workspace) -> ClusterInputs:
     )
 
 
-def _samples(near: pl.DataFrame) -> pl.DataFrame:
-    """Return the least similar pairs, where a threshold is judged, and the one in the middle."""
-    ordered = near.sort("jaccard", "document_id")
-    return ordered[sorted({0, 1, ordered.height // 2} & set(range(ordered.height)))]
+_PAIR_COLUMNS = ["document_id", "representative_id", "jaccard"]
 
 
-def _by_source(frame: pl.DataFrame, candidates: Table) -> dict[str, dict[str, float]]:
-    source = linked_documents(candidates, ["source"])
-    named = frame.join(source, on="document_id").join(
-        source.rename({"document_id": "representative_id", "source": "kept"}), on="representative_id"
-    )
-    counts = named.group_by("source", "kept").len().sort("source", "kept")
+def _samples(parts: Iterator[pl.DataFrame]) -> pl.DataFrame:
+    """Return the least similar pairs, where a threshold is judged, and the one in the middle of a part."""
+    lowest, middle, order = pl.DataFrame(), pl.DataFrame(), ["jaccard", "document_id"]
+    for part in parts:
+        ordered = part.sort(order)
+        lowest = (pl.concat([lowest, ordered[:2]]) if lowest.width else ordered[:2]).sort(order)[:2]
+        middle = ordered[ordered.height // 2 :][:1] if middle.is_empty() else middle
+    return pl.concat([lowest, middle]).unique(maintain_order=True)
+
+
+def _by_source(clusters_table: Table, candidates: Table) -> dict[str, dict[str, float]]:
+    def named() -> Iterator[pl.DataFrame]:
+        for number, part in enumerate(clusters_table.read_parts(["document_id", "representative_id"])):
+            source = Group(candidates=candidates, number=number, num_alone=0).sources()
+            kept = source.rename({"document_id": "representative_id", "source": "kept"})
+            pairs = part.join(source, on="document_id").join(kept, on="representative_id")
+            yield pairs.select("source", "kept", documents=1)
+
+    counts = sum_by(named(), "source", "kept").sort("source", "kept")
     rows: dict[str, dict[str, float]] = {}
     for name, kept, count in counts.iter_rows():
         rows.setdefault(name, {})[f"of {kept}"] = count

@@ -1,10 +1,10 @@
 """One asset per source: its rows as documents."""
 
 import dagster as dg
-import polars as pl
 from pydantic import Field
 
 from codeft_assets.curation.documents import CHARS_PER_TOKEN
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.failures import ExplainedError
@@ -122,14 +122,13 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
 
 
 def _metadata(source: Source, upstream: Upstream, table: Table) -> dict[str, object]:
-    frame = table.scan().select("source", "source_row", "language", "num_chars", "text")
-    by_language = frame.group_by("language").agg(pl.col("num_chars").sum()).collect()
+    by_language = sum_by(table.read_parts(["language", "num_chars"]), "language")
     num_chars = int(by_language["num_chars"].sum())
     return {
         "num_tokens_estimated": round(num_chars / CHARS_PER_TOKEN),
         "num_chars": num_chars,
         "rejected": md.examples_preview(table.manifest().report),
-        "preview": md.document_preview(frame.head(2).collect()),
+        "preview": md.document_preview(table.scan().select("source", "source_row", "text").head(2).collect()),
         "languages": bar_plot(dict(by_language.iter_rows()), title=f"{source.name}: languages", unit="characters"),
         "revision": upstream.revision,
         "license": source.license,

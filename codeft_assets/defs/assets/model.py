@@ -24,7 +24,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
-from codeft_assets.stages.eval_texts import eval_text_lines
+from codeft_assets.stages.eval_texts import choose_code, eval_text_lines
 from codeft_assets.store.files import folder_lock
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
@@ -136,8 +136,9 @@ def _run_facts(result: Path) -> dict[str, Any]:
 
 def write_eval_texts(workspace: Workspace, output: Path) -> Path:
     """Write the evaluation texts of a run, and return their file."""
-    validation = workspace.store.table("corpus/mixture").scan().filter(pl.col("split") == VALIDATION)
-    documents = validation.select("document_id", "domain", "split", "text").collect()
+    columns = ["document_id", "domain", "split", "text"]
+    validation = workspace.store.table("corpus/mixture").read_parts(columns, pl.col("split") == VALIDATION)
+    documents = choose_code(validation)
     competition = BENCHMARKS[BENCHMARK].read(workspace.store.table(KEY).read().to_dicts(), ())
     path = output / "eval_texts.jsonl"
     continued = {name: _solved(load_items(BENCHMARKS[name])) for name in SCORED_IN_TRAINING}

@@ -13,6 +13,7 @@ from codeft_assets.curation.quality.classifier import fit_classifier, serialize_
 from codeft_assets.curation.quality.classifier_report import ClassifierReport, GroupReport, evaluate_classifier
 from codeft_assets.curation.quality.rankers import FITTERS
 from codeft_assets.curation.quality.thresholds import Threshold, parse_threshold
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.annotations import annotations
 from codeft_assets.defs.automation.rules import on_documents_change, on_stage_change
 from codeft_assets.defs.launchpad import choice
@@ -166,14 +167,14 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
         table, run = run_stage(context, workspace, measure_documents, units, signals_stage())
     except UpstreamError as error:
         raise upstream_failure(error) from error
-    values = table.read(["educational_value"])["educational_value"]
-    measured = table.scan().select(pl.col("num_bytes").cast(pl.Float64).sum() / 1e6).collect().item()
+    values = (part["educational_value"] for part in table.read_parts(["educational_value"]))
+    num_bytes = sum(int(part["num_bytes"].cast(pl.Int64).sum()) for part in table.read_parts(["num_bytes"]))
     return result(
         table,
         run,
         {
-            "num_megabytes": round(measured, 3),
-            "educational_value": histogram(values.to_list(), title="educational value", unit="score"),
+            "num_megabytes": round(num_bytes / 1e6, 3),
+            "educational_value": histogram(values, title="educational value", unit="score"),
             "dagster/column_schema": md.column_schema(table, SIGNAL_COLUMNS),
         },
     )
@@ -243,17 +244,18 @@ def scores(context: dg.AssetExecutionContext, config: ScoresConfig, workspace: W
 
 
 def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, Any]:
-    frame = table.read(["source", "educational_value", "drop_reason", "drop_detail", "minimum_educational_value"])
-    dropped = frame.filter(pl.col("drop_reason").is_not_null())
-    by_source = {
-        source: dict(part["drop_reason"].value_counts().iter_rows())
-        for (source,), part in dropped.sort("source").group_by("source", maintain_order=True)
-    }
-    minimum = dict(frame.group_by("source").agg(pl.col("minimum_educational_value").max()).iter_rows())
+    by = ["source", "drop_reason", "minimum_educational_value"]
+    counted = sum_by((part.with_columns(documents=1) for part in table.read_parts(by)), *by)
+    dropped = counted.drop_nulls("drop_reason")
+    by_source: dict[str, dict[str, float]] = {}
+    for source, reason, count in dropped.group_by(by[:2]).agg(pl.col("documents").sum()).sort(by[:2]).iter_rows():
+        by_source.setdefault(source, {})[reason] = count
+    minimum = dict(counted.group_by("source").agg(pl.col("minimum_educational_value").max()).iter_rows())
+    num_dropped, num_all = (int(found["documents"].sum()) for found in (dropped, counted))
     rows = [(name, str(threshold), minimum.get(name)) for name, threshold in sorted(wanted.items())]
-    one_of_each = dropped.unique("drop_reason", keep="first", maintain_order=True).sort("drop_reason")
+    one_of_each = _one_of_each(table)
     return {
-        "kept_fraction": round(1 - dropped.height / max(frame.height, 1), 4),
+        "kept_fraction": round(1 - num_dropped / max(num_all, 1), 4),
         "thresholds": md.markdown_table(("source", "threshold", "educational value to reach (in Python)"), rows),
         "dropped_by_source": stacked_bars(by_source, title="dropped by source and reason", unit="documents"),
         "one_per_reason": md.markdown_table(
@@ -261,3 +263,12 @@ def _scores_metadata(table: Table, wanted: dict[str, Threshold]) -> dict[str, An
         ),
         "dagster/column_schema": md.column_schema(table, SCORE_COLUMNS),
     }
+
+
+def _one_of_each(table: Table) -> pl.DataFrame:
+    """Return the first document of each drop reason."""
+    found = pl.DataFrame()
+    for part in table.read_parts(["drop_reason", "drop_detail", "source"]):
+        both = pl.concat([found, part.drop_nulls("drop_reason")]) if found.width else part.drop_nulls("drop_reason")
+        found = both.unique("drop_reason", keep="first", maintain_order=True)
+    return found.sort("drop_reason")

@@ -1,7 +1,9 @@
 """Checks of the corpus: every document is counted once, and no duplicate, benchmark item or secret got through."""
 
+import itertools
+import tempfile
+
 import dagster as dg
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -19,6 +21,7 @@ from codeft_assets.defs.assets.held_out import SOURCE
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
+from codeft_assets.store.bounded import bounded_connection, sample_rows
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, catalog_path, write_catalog
 from codeft_eval.benchmarks.held_out_problems import to_problem
 
@@ -32,7 +35,8 @@ _SURELY_DUPLICATE = 0.9
 def every_document_has_one_fate(workspace: Workspace) -> dg.AssetCheckResult:
     """Query the catalog for the row counts."""
     write_catalog(workspace.store)
-    with duckdb.connect(str(catalog_path(workspace.store)), read_only=True) as connection:
+    path = str(catalog_path(workspace.store))
+    with tempfile.TemporaryDirectory() as folder, bounded_connection(path, folder) as connection:
         rows = connection.sql(ROW_COUNTS_SQL).pl()
     passed = bool((rows["unaccounted"] == 0).all()) and rows.height == len(SOURCES) + 1
     shown = rows.select("source", "num_in", "num_kept", "num_dropped", "unaccounted")
@@ -42,8 +46,11 @@ def every_document_has_one_fate(workspace: Workspace) -> dg.AssetCheckResult:
 
 
 def _mixture_texts(workspace: Workspace) -> pl.DataFrame:
-    frame = workspace.store.table("corpus/mixture").scan().select("document_id", "language", "text").collect()
-    return frame.sample(min(_CHECKED_DOCUMENTS, frame.height), seed=3, shuffle=True)
+    return _sample(workspace, ["document_id", "language", "text"])
+
+
+def _sample(workspace: Workspace, columns: list[str], where: pl.Expr | None = None) -> pl.DataFrame:
+    return sample_rows(workspace.store.table("corpus/mixture"), columns, _CHECKED_DOCUMENTS, seed=3, where=where)
 
 
 def _candidates(text: pa.Array) -> tuple[Rows, Rows]:
@@ -77,9 +84,8 @@ def no_duplicates(workspace: Workspace) -> dg.AssetCheckResult:
 )
 def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
     """Look for near duplicates across the split again, with other and more sensitive signatures."""
-    frame = workspace.store.table("corpus/mixture").scan().select("language", "text", "split").collect()
-    by_split = [frame.filter(pl.col("split") == split) for split in (VALIDATION, TRAIN)]
-    halves = [part.sample(min(_CHECKED_DOCUMENTS, part.height), seed=3, shuffle=True) for part in by_split]
+    columns = ["language", "text", "split"]
+    halves = [_sample(workspace, columns, pl.col("split") == split) for split in (VALIDATION, TRAIN)]
     rows = pl.concat(halves)
     is_validation = (rows["split"] == VALIDATION).to_numpy()
     text = rows["text"].to_arrow().cast(pa.large_string())
@@ -94,12 +100,16 @@ def validation_is_held_out(workspace: Workspace) -> dg.AssetCheckResult:
 
 @dg.asset_check(asset=mixture, blocking=True, description="The corpus holds what was planned, as often as was planned.")
 def obeys_the_plan(workspace: Workspace) -> dg.AssetCheckResult:
-    """Compare split and epochs of every document with corpus/mixture_plan."""
+    """Compare split and epochs of every document with corpus/mixture_plan, which has a shard for each of the corpus."""
     columns = ["document_id", "split", "epochs", "annealing_epochs"]
-    planned = workspace.store.table("corpus/mixture_plan").read(columns).drop_nulls("split").sort("document_id")
-    found = workspace.store.table("corpus/mixture").read(columns).sort("document_id")
-    metadata = {"num_planned": planned.height, "num_found": found.height}
-    return dg.AssetCheckResult(passed=planned.equals(found), metadata=metadata)
+    tables = [workspace.store.table(key) for key in ("corpus/mixture_plan", "corpus/mixture")]
+    num_planned, num_found, num_equal = 0, 0, 0
+    for parts in itertools.zip_longest(*(table.read_parts(columns) for table in tables), fillvalue=pl.DataFrame()):
+        planned, found = (part.drop_nulls("split").sort("document_id") if part.width else part for part in parts)
+        num_planned, num_found = num_planned + planned.height, num_found + found.height
+        num_equal += planned.height if planned.equals(found) else 0
+    metadata = {"num_planned": num_planned, "num_found": num_found}
+    return dg.AssetCheckResult(passed=num_equal == num_planned == num_found, metadata=metadata)
 
 
 @dg.asset_check(asset=mixture, blocking=True, description="No document of the corpus holds a benchmark item.")
@@ -115,21 +125,23 @@ def no_benchmark_items(workspace: Workspace) -> dg.AssetCheckResult:
 @dg.asset_check(asset=mixture, blocking=True, description="No problem that the rule holds out is in the corpus.")
 def no_held_out_problem(workspace: Workspace) -> dg.AssetCheckResult:
     """Apply the rule itself to every problem, independent of the stages before."""
-    rows = workspace.store.table("corpus/mixture").scan().filter(pl.col("source") == SOURCE)
-    problems = [to_problem(row) for row in rows.select("messages", "text").collect().iter_rows(named=True)]
-    num_found = sum(problem.is_held_out for problem in problems)
-    return dg.AssetCheckResult(passed=num_found == 0, metadata={"num_checked": len(problems), "num_found": num_found})
+    num_checked, num_found = 0, 0
+    for part in workspace.store.table("corpus/mixture").read_parts(["messages", "text"], pl.col("source") == SOURCE):
+        problems = [to_problem(row) for row in part.iter_rows(named=True)]
+        num_checked, num_found = num_checked + len(problems), num_found + sum(p.is_held_out for p in problems)
+    return dg.AssetCheckResult(passed=num_found == 0, metadata={"num_checked": num_checked, "num_found": num_found})
 
 
 @dg.asset_check(asset=mixture, blocking=True, description="No key, mail address or IP address is left in the corpus.")
 def no_secrets(workspace: Workspace) -> dg.AssetCheckResult:
     """Run every detector again over text and turns."""
-    rows = workspace.store.table("corpus/mixture").scan().select("text", "messages").collect()
-    turns = (
-        rows["messages"].drop_nulls().explode().struct.field("content")
-        if rows["messages"].null_count() < rows.height
-        else rows["text"].head(0)
-    )
-    found = count_secrets(rows["text"]) | count_secrets(turns)
-    metadata = {"num_checked": rows.height, "num_found": sum(found.values())}
-    return dg.AssetCheckResult(passed=not found, metadata=metadata)
+    num_checked, num_found = 0, 0
+    for rows in workspace.store.table("corpus/mixture").read_parts(["text", "messages"]):
+        turns = (
+            rows["messages"].drop_nulls().explode().struct.field("content")
+            if rows["messages"].null_count() < rows.height
+            else rows["text"].head(0)
+        )
+        num_found += sum(sum(count_secrets(texts).values()) for texts in (rows["text"], turns))
+        num_checked += rows.height
+    return dg.AssetCheckResult(passed=not num_found, metadata={"num_checked": num_checked, "num_found": num_found})

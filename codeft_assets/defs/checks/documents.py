@@ -1,12 +1,12 @@
 """The check of every documents table: a document's columns, unique ids, and no row unaccounted for."""
 
 import dagster as dg
-import polars as pl
 
 from codeft_assets.curation.documents import DOCUMENT_SCHEMA
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.source import Source
 from codeft_assets.sources import SOURCES
+from codeft_assets.store.bounded import count_distinct
 
 
 def build_documents_check(source: Source) -> dg.AssetChecksDefinition:
@@ -22,7 +22,7 @@ def build_documents_check(source: Source) -> dg.AssetChecksDefinition:
         table = workspace.store.table(f"documents/{source.name}")
         manifest = table.manifest()
         found = table.scan().collect_schema().names()
-        num_ids = table.scan().select(pl.col("document_id").n_unique()).collect().item()
+        num_ids = count_distinct(table, "document_id")
         num_rejects = sum(shard.num_rows for shard in manifest.rejects)
         balanced = manifest.report.num_in == manifest.num_rows + num_rejects
         passed = found == DOCUMENT_SCHEMA.names and 0 < num_ids == manifest.num_rows and balanced

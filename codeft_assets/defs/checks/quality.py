@@ -1,5 +1,7 @@
 """Checks of the quality stages: the classifier ranks, and no threshold or rule empties a source."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 import polars as pl
 
@@ -13,6 +15,7 @@ from codeft_assets.defs.web_ui.plots import bar_plot
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.quality import labeled, load_classifier
+from codeft_assets.stages.texts import find_documents
 
 MINIMUM_AUC = 0.85
 """Below this the classifier ranks no better than the rules alone; measured 0.93 and more on the shipped labels."""
@@ -39,13 +42,10 @@ def ranks_held_out_labels(workspace: Workspace) -> dg.AssetCheckResult:
 )
 def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
     """Compare kept and dropped tokens by source, and show the two documents next to each threshold."""
-    decided = workspace.store.table("quality/scores").read(["document_id", *_DECIDED])
-    known = workspace.store.table("quality/signals").read(["document_id", "source", "num_chars"])
-    joined = decided.join(known, on="document_id")
     wanted = pl.col("source").replace_strict(
         {name: MINIMUM_TOKEN_YIELD[source.format] for name, source in SOURCES.items()}, return_dtype=pl.Float64
     )
-    by_source = keep_rates(joined).with_columns(wanted_yield=wanted)
+    by_source = keep_rates(_decided(workspace)).with_columns(wanted_yield=wanted)
     starved = by_source.filter(pl.col("token_yield") < pl.col("wanted_yield"))["source"].to_list()
     shown = dict(by_source.select("source", "token_yield").iter_rows())
     return dg.AssetCheckResult(
@@ -54,7 +54,7 @@ def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
             "sources_that_keep_too_little": ", ".join(starved) or "none",
             "token_yield": bar_plot(shown, title="tokens kept by quality", unit="share of the source's tokens"),
             "by_source": md.markdown_table([name.replace("_", " ") for name in by_source.columns], by_source.rows()),
-            "next_to_the_threshold": _next_to_the_threshold(workspace, joined),
+            "next_to_the_threshold": _next_to_the_threshold(workspace),
         },
     )
 
@@ -62,15 +62,20 @@ def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
 _DECIDED = ("educational_value", "minimum_educational_value", "drop_reason", "drop_detail")
 
 
-def _next_to_the_threshold(workspace: Workspace, joined: pl.DataFrame) -> dg.MarkdownMetadataValue:
+def _decided(workspace: Workspace) -> Iterator[pl.DataFrame]:
+    """Yield the decisions and what they were made of, a shard of each at a time: both are of the same documents."""
+    scored = workspace.store.table("quality/scores").read_parts(["document_id", *_DECIDED])
+    known = workspace.store.table("quality/signals").read_parts(["document_id", "source", "num_chars"])
+    for decided, measured in zip(scored, known, strict=True):
+        yield decided.join(measured, on="document_id", maintain_order="left")
+
+
+def _next_to_the_threshold(workspace: Workspace) -> dg.MarkdownMetadataValue:
     """Return, source by source, the worst document that is kept and the best that is dropped."""
-    kept, dropped = nearest_to_threshold(joined)
+    kept, dropped = nearest_to_threshold(_decided(workspace))
     said = pl.format("kept, educational value {}", pl.col("educational_value").round(4))
     chosen = pl.concat([kept.with_columns(note=said), dropped.with_columns(note="dropped, " + pl.col("drop_detail"))])
-    texts = [table.scan().select("document_id", "source_row", "text") for table in document_tables(workspace)]
-    shown = (
-        chosen.sort("source", maintain_order=True)
-        .lazy()
-        .join(pl.concat(texts), on="document_id", how="left", maintain_order="left")
-    )
-    return md.document_preview(shown.collect(), note="note", limit=chosen.height)
+    columns = ["document_id", "source_row", "text"]
+    texts = find_documents(document_tables(workspace), chosen["document_id"].to_list(), columns)
+    shown = chosen.sort("source", maintain_order=True).join(texts, on="document_id", how="left", maintain_order="left")
+    return md.document_preview(shown, note="note", limit=chosen.height)

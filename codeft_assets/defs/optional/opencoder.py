@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.quality import OPENCODER
 from codeft_assets.defs.run_stage import OWNERS, document_keys, document_tables, result, run_stage
 from codeft_assets.defs.web_ui import metadata as md
@@ -25,9 +26,9 @@ def opencoder(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mat
     ``opencoder_rules`` is set. A lexer separates comments from code, so a megabyte takes about two CPU-seconds.
     """
     table, run = run_stage(context, workspace, judge_code, table_units(document_tables(workspace)), opencoder_stage())
-    reasons = table.read(["preset_reason"])["preset_reason"].drop_nulls()
-    counts = reasons.value_counts().sort("count", "preset_reason", descending=[True, False])
-    kept = 1 - len(reasons) / max(run.manifest.report.num_out, 1)
+    parts = (part.with_columns(count=1) for part in table.read_parts(["preset_reason"]))
+    counts = sum_by(parts, "preset_reason").drop_nulls().sort("count", "preset_reason", descending=[True, False])
+    kept = 1 - int(counts["count"].sum()) / max(run.manifest.report.num_out, 1)
     metadata = {"kept_fraction": round(kept, 4), "reasons": md.markdown_table(("reason", "files"), counts.iter_rows())}
     return result(table, run, metadata)
 

@@ -7,10 +7,11 @@ plot spends few characters: whole pixels, no spaces in its paths, numbers of thr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 
 import dagster as dg
+import polars as pl
 
 INLINE_CHARS = 1000
 """Dagster 1.13's web UI shows Markdown below this length in place."""
@@ -64,11 +65,15 @@ def _with_few_parts(rows: Mapping[str, Mapping[str, float]]) -> dict[str, dict[s
     return found
 
 
-def histogram(values: Sequence[float], *, title: str, unit: str, mark: float | None = None) -> dg.MarkdownMetadataValue:
-    """Return a histogram over 0..1 in twenty bins, with a dashed line at ``mark``."""
+def histogram(
+    parts: Iterable[pl.Series], *, title: str, unit: str, mark: float | None = None
+) -> dg.MarkdownMetadataValue:
+    """Return a histogram over 0..1 in twenty bins of values in parts, with a dashed line at ``mark``."""
     counts = [0] * _BINS
-    for value in values:
-        counts[min(max(int(value * _BINS), 0), _BINS - 1)] += 1
+    for part in parts:
+        place = (part.cast(pl.Float64) * _BINS).cast(pl.Int64, strict=False).clip(0, _BINS - 1).drop_nulls()
+        for bin_number, count in place.value_counts().iter_rows():
+            counts[bin_number] += count
     most, width = max(*counts, 1), (_WIDTH - _PLOT_LEFT) // _BINS
     heights = [math.ceil(count / most * (_PLOT_HEIGHT - 12)) for count in counts]
     boxes = (
