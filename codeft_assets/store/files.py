@@ -25,9 +25,10 @@ def located(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the file system of a path or URL, and the path on it."""
     if "://" not in url:
         return fsspec.core.url_to_fs(url)
-    # other machines write, too: listings must not be remembered; botocore's own three attempts end within seconds
+    # other machines write, too: listings must not be remembered. A store may be away for a minute: the waits between
+    # botocore's attempts are random up to 1, 2, 4, 8, 16, 20, 20 ... s. Ten are over after 55 s in the mean, twenty 165
     os.environ.setdefault("AWS_RETRY_MODE", "standard")
-    os.environ.setdefault("AWS_MAX_ATTEMPTS", "10")
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "20")
     return fsspec.core.url_to_fs(url, use_listings_cache=False)
 
 
