@@ -22,7 +22,7 @@ import threading
 from pathlib import Path
 
 from tests.docker.planted import Planted
-from tests.docker.stack import PASSWORD, Stack, check, image_command, postgres
+from tests.docker.stack import ENDED, PASSWORD, RUN_SECONDS, Stack, check, image_command, postgres
 from tests.webui.server import free_port
 
 UID = 10001
@@ -202,7 +202,9 @@ def run(here, services, options):
         claims.append(check(f"{name} is healthy; {here.facts(name)}", here.await_health(name, 240)))
     asked = here.launch(options.assets, job="__ASSET_JOB" if options.assets else options.job, config=options.config)
     run_id = asked["run"]["runId"]
-    status = here.finish(run_id, 2400)
+    status = here.finish(run_id, RUN_SECONDS)
+    if status not in ENDED:
+        print(f"no end after {RUN_SECONDS} s: {(here.folder / f'{services[0]}.log').read_text()[-1000:]}")
     claims.append(
         check(f"{' '.join(options.assets or [options.job])} in the containers: {status}", status == "SUCCESS")
     )
