@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from codeft_assets.command import data_root
+from codeft_assets.defs.optional import PARTS
+from codeft_assets.store.data_root import STEPS
 from tests import names
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +44,7 @@ def fill(home):
     """Put one file into each kind of place that codeFT and Dagster write to, and what is a user's beside them."""
     ours = [home / "tables/documents/a/manifest.json", home / "files/model/checkpoint/result.json"]
     ours += [home / "catalog.duckdb", home / "dagster/storage/x/event.log", home / "dagster/history/runs.db"]
+    ours += [home / "tables/steps/a/manifest.json", home / "files/parts/scores/x.json", home / "dagster/command.log"]
     theirs = [home / "sources.toml", home / "files/holiday/beach.jpg", home / "dagster/notes.md", home / "notes.md"]
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,7 +144,8 @@ def test_a_python_that_is_too_old_is_refused_before_anything_is_installed(place)
 
 
 def test_every_group_of_assets_is_removed():
-    assert {key.split("/")[0] for key in names.assets()} <= set(data_root.GROUPS)
+    optional = [key for keys in PARTS.values() for key in keys]
+    assert {key.split("/")[0] for key in (*names.assets(), *optional, STEPS)} <= set(data_root.GROUPS)
 
 
 def test_the_instance_follows_the_package_until_it_is_changed_by_hand(tmp_path, monkeypatch):

@@ -16,10 +16,13 @@ from pathlib import Path
 
 GROUPS = (
     *("upstream", "exercises", "documents", "quality", "dedup", "decontamination"),
-    *("corpus", "model", "scores", "scoreboard"),
+    *("corpus", "model", "scores", "scoreboard", "selection", "preferences", "steps", "parts"),
 )
-"""First parts of the asset keys: the folders in ``tables`` and ``files``."""
-_DAGSTER = ("dagster.yaml", "storage", "history", "schedules", "logs", ".telemetry", ".nux", ".logs_queue")
+"""First parts of keys, of assets, steps within them and parts of programs: the folders in ``tables`` and ``files``."""
+_DAGSTER = (
+    *("dagster.yaml", "dagster.yaml.before", "command.log"),
+    *("storage", "history", "schedules", "logs", ".telemetry", ".nux", ".logs_queue"),
+)
 _TEMPORARY = ".tmp-*"
 SHIPPED = Path(__file__).parents[1] / "dagster.yaml"
 _MARK = "# codeft wrote this file; it is replaced by newer versions until you change it. sha256: "
