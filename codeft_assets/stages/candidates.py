@@ -96,9 +96,8 @@ def components_stage(max_documents: int) -> Stage:
     )
 
 
-def component_units(participants: Table, links: Table, batches: list[Batch], max_documents: int) -> list[Unit]:
+def component_units(participants: Table, links: Table, places: list[int], max_documents: int) -> list[Unit]:
     """Return the one unit; it holds two bits a document, and sixteen bytes one that is linked."""
-    places = [batch.first_place for batch in batches]
     fingerprint = combined_hash((participants.manifest().content_hash, links.manifest().content_hash, str(places)))
     return [Unit(name="all links", fingerprint=fingerprint, args=(participants, links, places, max_documents))]
 
@@ -117,19 +116,29 @@ def join_components(
 
     found = Components(int(begins[-1]), read_links)
     num_groups = count_groups(found.num_linked, max_documents)
-    places = np.asarray(first_places, dtype=np.int64)
-    for begin, end in itertools.pairwise(begins):
-        numbers, roots = found.members(int(begin), int(end))
-        batch = np.searchsorted(begins, roots, side="right") - 1
-        component = (places[batch] + roots - begins[batch]).astype(np.uint64)
-        rows = pa.table(
-            {
-                "row": (numbers - begin).astype(np.uint32),
-                "component": component,
-                "group": (_mixed(component) & np.uint64(num_groups - 1)).astype(np.uint32),
-            }
-        )
+    places = Places(begins=begins, first_places=np.asarray(first_places, dtype=np.int64), num_groups=num_groups)
+    for batch, (begin, end) in enumerate(itertools.pairwise(begins)):
+        rows = places.rows(batch, *found.members(int(begin), int(end)))
         yield ShardResult(rows=rows, report=StageReport(num_in=rows.num_rows, num_out=rows.num_rows))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Names components by the place of their first document, which its number among the participants is not."""
+
+    begins: npt.NDArray[np.int64]
+    """The first number of each batch, and the number behind the last."""
+    first_places: npt.NDArray[np.int64]
+    num_groups: int
+
+    def rows(self, batch: int, numbers: Numbers, roots: Numbers) -> pa.Table:
+        """Return row, component and group of some documents of a batch, given their numbers and their components'."""
+        home = np.searchsorted(self.begins, roots, side="right") - 1
+        component = (self.first_places[home] + roots - self.begins[home]).astype(np.uint64)
+        group = (_mixed(component) & np.uint64(self.num_groups - 1)).astype(np.uint32)
+        return pa.table(
+            {"row": (numbers - self.begins[batch]).astype(np.uint32), "component": component, "group": group}
+        )
 
 
 def count_groups(num_linked: int, max_documents: int) -> int:
@@ -177,12 +186,11 @@ def candidate_units(participants: Table, components: Table, batches: list[Batch]
 def gather_candidates(batch: Batch, linked: _Linked) -> Iterator[ShardResult]:
     """Yield the linked documents of a batch with all that deduplication needs of them, by group."""
     members = linked.components.read_shard(linked.members)
-    every = linked.participants.read_shard(linked.listed)
-    rows = pl.DataFrame(every.take(members["row"])).with_columns(
+    rows = pl.DataFrame(linked.participants.read_part(linked.listed, None).take(members["row"])).with_columns(
         pl.Series("component", members["component"]), pl.Series("group", members["group"])
     )
     yield from _in_bounded_parts(batch, rows)
-    num_alone = every.num_rows - rows.height
+    num_alone = linked.listed.num_rows - rows.height
     dropped = {ALONE: num_alone} if num_alone else {}
     nothing = rows.clear().drop("shard", "row").with_columns(text=pl.lit("", pl.String))
     yield ShardResult(

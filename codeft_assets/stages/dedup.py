@@ -44,6 +44,7 @@ from codeft_assets.stages.participants import (
     participant_units,
     participants_stage,
 )
+from codeft_assets.stages.stars import Parts, grow_stars, name_components, naming_units, spread_links, star_steps
 from codeft_assets.stages.texts import text_column
 from codeft_assets.store.data_root import STEPS, Store
 from codeft_assets.store.engine import ShardResult, Stage, Step, Unit
@@ -85,7 +86,8 @@ class DedupTables:
 
 def clustering_version() -> str:
     """Return the code version of all of clustering."""
-    return code_version_of(list_participants, link_documents, join_components, gather_candidates, cluster_group)
+    steps = (list_participants, link_documents, join_components, spread_links, grow_stars, name_components)
+    return code_version_of(*steps, gather_candidates, cluster_group)
 
 
 def clustering_steps(
@@ -103,12 +105,28 @@ def clustering_steps(
     yield Step(function=list_participants, units=units, stage=participants_stage(), output=participants)
     units = link_units(participants, bands, params.max_keys)
     yield Step(function=link_documents, units=units, stage=links_stage(), output=links)
-    units = component_units(participants, links, batches, max_documents)
-    yield Step(function=join_components, units=units, stage=components_stage(max_documents), output=components)
+    yield from _component_steps(tables, [batch.first_place for batch in batches], params)
     units = candidate_units(participants, components, batches)
     yield Step(function=gather_candidates, units=units, stage=candidates_stage(), output=tables.candidates)
     units = group_units(tables, params, priorities)
     yield Step(function=cluster_group, units=units, stage=clusters_stage(params, priorities), output=tables.clusters)
+
+
+def _component_steps(tables: DedupTables, places: list[int], params: DedupParams) -> Iterator[Step]:
+    """Yield the one unit that joins all links, or, of more documents than it may hold, rounds of units."""
+    participants, links, output = tables.participants, tables.links, tables.components
+    stage = components_stage(params.max_documents)
+    if participants.manifest().num_rows <= params.max_keys:
+        units = component_units(participants, links, places, params.max_documents)
+        yield Step(function=join_components, units=units, stage=stage, output=output)
+        return
+    parts, stars = Parts.divide(participants, links.manifest().num_rows, params.max_keys), links
+    for step in star_steps(links, output, parts):
+        yield step
+        stars = step.output
+    units = naming_units(stars, parts, places, params.max_documents)
+    stage = replace(stage, code_version=code_version_of(name_components))
+    yield Step(function=name_components, units=units, stage=stage, output=output)
 
 
 def clusters_stage(params: DedupParams, priorities: Mapping[str, int]) -> Stage:

@@ -48,21 +48,24 @@ def read_rows(data: bytes, rows: npt.NDArray[np.int64], columns: Sequence[str]) 
     return file.read_row_groups(groups.tolist(), columns=list(columns)).take(pa.array(places))
 
 
-def read_part(opened: Any, columns: Sequence[str], where: tuple[str, int] | None, *, is_remote: bool) -> pa.Table:
+def read_part(
+    opened: Any, columns: Sequence[str] | None, where: tuple[str, int] | None, *, is_remote: bool
+) -> pa.Table:
     """Return columns of a file that was written ``in_parts``, of the rows that have a value in a sorted column.
 
     Raises:
         ArrowException | OSError: the sum of a page that is read is wrong.
     """
     file = pq.ParquetFile(opened, page_checksum_verification=True, pre_buffer=is_remote)
+    columns = list(file.schema_arrow.names if columns is None else columns)
     if where is None:
-        return file.read(list(columns))
+        return file.read(columns)
     name, value = where
     number = file.schema_arrow.get_field_index(name)
     bounds = [file.metadata.row_group(group).column(number).statistics for group in range(file.num_row_groups)]
     groups = [group for group, found in enumerate(bounds) if found and found.min <= value <= found.max]
     rows = file.read_row_groups(groups, list(dict.fromkeys([name, *columns])))
-    return rows.filter(pc.field(name) == value).select(list(columns))
+    return rows.filter(pc.field(name) == value).select(columns)
 
 
 def arrow_memory(data: bytes) -> pa.Buffer:

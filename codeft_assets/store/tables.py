@@ -90,12 +90,12 @@ class Table:
         """
         return parquet.read_rows(self._checked_bytes(shard), rows, columns)
 
-    def read_part(self, shard: Shard, columns: Sequence[str], where: tuple[str, int] | None = None) -> pa.Table:
+    def read_part(self, shard: Shard, columns: Sequence[str] | None, where: tuple[str, int] | None = None) -> pa.Table:
         """Return some columns of a shard that was written ``in_parts``; no other bytes of it are read.
 
         Args:
             shard: The shard.
-            columns: Which columns.
+            columns: Which columns; None for all.
             where: A column by which its rows are sorted, and the value that they have in it; None for all rows.
 
         Raises:

@@ -183,7 +183,12 @@ def test_units_that_hold_few_documents_find_what_one_look_at_all_finds(first, tm
     home.fill(texts_by_shard())
     home.sign()
     steps = home.cluster(DedupParams(max_keys=100))
-    assert [step.num_run for step in steps] == [6, 32, 1, 6, 64]  # batches of a shard, two parts of each band
+    num_units = [step.num_run for step in steps]
+    assert num_units[:2] + num_units[-3:] == [6, 32, 6, 6, 64]  # batches of a shard, two parts of each band
+    assert num_units[2:-3] == [32] + [6] * (len(steps) - 6)  # rounds of parts: each holds a batch's links
+    assert len(steps) > 7
+    joined = [one.store.table("steps/components").read()["component"] for one in (home, first)]
+    assert joined[0].equals(joined[1])
     assert home.clusters().sort("document_id").equals(first.clusters())
     assert steps[-1].manifest.report == first.cluster()[-1].manifest.report
     looked = deduplicate(*one_look(first), PARAMS).clusters

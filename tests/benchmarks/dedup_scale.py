@@ -3,12 +3,13 @@
     PYTHONPATH=. python tests/benchmarks/dedup_scale.py [--millions 1 3 10 30] [--output F] [--json]
 
 ``bands``: 14 keys a document, one in five documents linked to an earlier one, as in the prototype that took 15.8 CPU
-seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as tables on disk, then what the assets
-dedup/signatures and dedup/clusters run; a quarter of the documents are duplicates. ``changed``: installed packages as
-eight sources; a tenth of one source's documents is edited, then both assets run again, and anew from nothing.
+seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as tables on disk, then what
+dedup/signatures, dedup/clusters, corpus/mixture_plan and corpus/ledger run; a quarter of the documents are duplicates.
+``changed``: installed packages as eight sources; a tenth of one source's documents is edited, then both assets of dedup
+run again, and anew from nothing.
 
-Figures: docs/measured/dedup_scale.json, discussed in docs/from_a_laptop_to_a_cluster.md. Each stage of clustering is
-measured apart, as its units run: signatures, participants, links, components, candidates, clusters.
+Figures: docs/measured/dedup_scale.json, discussed in docs/from_a_laptop_to_a_cluster.md. Each stage of clustering
+and planning is measured apart, as its units run, one after another in one process.
 
 Every measurement is a process of its own: CPU seconds of it and its children, and its largest resident size.
 """
@@ -22,19 +23,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from codeft_assets.curation.corpus.mixture import Mixture
 from codeft_assets.curation.dedup.candidates import candidate_pairs
 from codeft_assets.curation.dedup.deduplicate import DedupParams
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.kernels.buckets import choose_representatives
 from codeft_assets.curation.report import StageReport
+from codeft_assets.stages.corpus import decide_outcomes, ledger_stage, ledger_units
 from codeft_assets.stages.dedup import DedupTables, clustering_steps, sign_documents, signatures_stage
 from codeft_assets.stages.participants import ClusterInputs
+from codeft_assets.stages.plan import Deduplicated, PlanTables, planning_steps
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from tests.benchmarks.dedup import installed_files
@@ -109,6 +114,9 @@ def write_synthetic(seed, num_rows, source):
         {
             "document_id": hex_of(*ids)[1],
             "source": [source] * num_rows,
+            "source_row": pl.int_range(num_rows, eager=True).cast(pl.String),
+            "domain": ["code"] * num_rows,
+            "format": ["textbook" if seed % 2 else "raw"] * num_rows,
             "language": ["text"] * num_rows,
             "num_chars": text.str.len_chars(),
             "content_hash": hex_of(text.hash(seed=1).to_numpy(), text.hash(seed=2).to_numpy())[0],
@@ -122,15 +130,16 @@ def score_all(table, shard):
     ids = table.read_shard(shard, ["document_id"])
     rows = pl.DataFrame(ids).with_columns(
         drop_reason=pl.lit(None, dtype=pl.String),
+        drop_detail=pl.lit(""),
         educational_value=(pl.col("document_id").str.head(4).str.to_integer(base=16) / 2**16).cast(pl.Float32),
     )
     yield ShardResult(rows=rows.to_arrow(), report=StageReport(num_in=rows.height, num_out=rows.height))
 
 
 def no_matches(table, shard):
-    yield ShardResult(
-        rows=pa.table({"document_id": pa.array([], pa.string())}), report=StageReport(num_in=0, num_out=0)
-    )
+    columns = {name: pa.array([], pa.string()) for name in ("document_id", "benchmark", "task_id", "field")}
+    rows = pa.table(columns | {"overlap": pa.array([], pa.float32())})
+    yield ShardResult(rows=rows, report=StageReport(num_in=0, num_out=0))
 
 
 def write_tables(store, units_of_source):
@@ -164,26 +173,57 @@ def sign(folder):
 
 
 STEPS = ("participants", "links", "components", "candidates", "clusters")
+PLANNING = ("relatives", "drawn", "cuts", "mixture_plan")
 
 
-def cluster(folder, last=STEPS[-1]):
-    """Run the stages of clustering up to ``last``; what is committed is not run again."""
-    store = Store(str(folder))
-    inputs = ClusterInputs(
+def inputs_of(store):
+    return ClusterInputs(
         documents=[store.table(f"documents/{name}") for name in SOURCES],
         signatures=store.table("dedup/signatures"),
         scores=store.table("quality/scores"),
         matches=store.table("decontamination/matches"),
     )
-    for step in clustering_steps(inputs, DedupTables.of(store), PARAMS, PRIORITIES):
+
+
+def cluster(folder, last=STEPS[-1], params=PARAMS):
+    """Run the stages of clustering up to ``last``; what is committed is not run again."""
+    store = Store(str(folder))
+    return run_steps(clustering_steps(inputs_of(store), DedupTables.of(store), params, PRIORITIES), last)
+
+
+def run_steps(steps, last):
+    num_run = 0
+    for step in steps:
         run = map_shards(step.function, step.units, step.output, stage=step.stage)
+        num_run += run.num_run
         if step.output.key.endswith(f"/{last}"):
             break
-    return run
+    return replace(run, num_run=num_run)
 
 
-def run_stage(folder, part):
-    done = sign(folder) if part == "sign" else cluster(folder, part)
+def plan(folder, last):
+    """Run the stages of planning up to ``last``: half of the tokens, a fifth of these last."""
+    store = Store(str(folder))
+    documents = Deduplicated(inputs=inputs_of(store), tables=DedupTables.of(store))
+    num_tokens = store.table("dedup/signatures").manifest().num_rows * 15
+    mixture = Mixture(token_budget=num_tokens // 2, annealing_share=0.2)
+    weights = {name: 1.0 + number for number, name in enumerate(SOURCES)}
+    return run_steps(planning_steps(documents, PlanTables.of(store), mixture, weights), last)
+
+
+def write_ledger(folder):
+    store = Store(str(folder))
+    documents = Deduplicated(inputs=inputs_of(store), tables=DedupTables.of(store))
+    units = ledger_units(documents, PlanTables.of(store))
+    return map_shards(decide_outcomes, units, store.table("corpus/ledger"), stage=ledger_stage())
+
+
+def run_stage(folder, part, max_keys):
+    params = DedupParams(max_keys=max_keys)
+    runs = {"sign": lambda: sign(folder), "ledger": lambda: write_ledger(folder)}
+    runs |= {name: lambda: cluster(folder, part, params) for name in STEPS}
+    runs |= {name: lambda: plan(folder, part) for name in PLANNING}
+    done = runs[part]()
     manifest = done.manifest
     return {"units": done.num_run, "dropped": dict(manifest.report.dropped), "hash": manifest.content_hash}
 
@@ -284,10 +324,11 @@ def measure_bands(num_documents):
         return in_a_process_of_its_own("cluster_band_keys", folder, num_documents)
 
 
-def measure_stage(num_documents):
+def measure_stage(num_documents, max_keys):
     with tempfile.TemporaryDirectory() as folder:
         in_a_process_of_its_own("write_synthetic_tables", folder, num_documents)
-        return {part: in_a_process_of_its_own("run_stage", folder, part) for part in ("sign", *STEPS)}
+        parts = ("sign", *STEPS, *PLANNING, "ledger")
+        return {part: in_a_process_of_its_own("run_stage", folder, part, max_keys) for part in parts}
 
 
 def measure_change(num_bytes):
@@ -315,6 +356,8 @@ def main():
     parser.add_argument(
         "--megabytes", type=float, default=240, help="of installed files, for one changed source; 0: none"
     )
+    parser.add_argument("--max-keys", type=int, default=PARAMS.max_keys, help="memory of a unit: DedupParams.max_keys")
+    parser.add_argument("--no-bands", action="store_true", help="leave out the band keys alone")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--output", help="file for the figures")
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -322,14 +365,14 @@ def main():
     if options.task:
         run_task(*json.loads(options.task))
         return
-    found = {"bands": {}, "stage": {}}
+    found = {"max_keys": options.max_keys, "bands": {}, "stage": {}}
     if options.megabytes:
         found["changed"] = measure_change(int(options.megabytes * 1e6))
         print(f"one of {NUM_SOURCES} sources changed by a tenth: {found['changed']}")
     for size in (int(millions * 10**6) for millions in options.millions):
-        found["bands"][size], found["stage"][size] = measure_bands(size), measure_stage(size)
+        found["bands"] |= {} if options.no_bands else {size: measure_bands(size)}
+        costs = found["stage"][size] = measure_stage(size, options.max_keys)
         found["load"] = os.getloadavg()[0]
-        costs = {"bands": found["bands"][size]} | found["stage"][size]
         shown = ", ".join(f"{name} {cost['seconds']} CPU-s {cost['peak_mb']} MB" for name, cost in costs.items())
         print(f"{size:,}: {shown}", flush=True)
         if options.output:
