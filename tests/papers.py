@@ -197,9 +197,9 @@ def render(page, found):
         block = re.compile(rf"(<!-- table {kind} -->\n).*?(\n<!-- end -->)", re.DOTALL)
         page, count = block.subn(lambda match, text=text: f"{match[1]}{text}{match[2]}", page)
         if count != 1:
-            raise ValueError(f"{PAGE.name} must have `<!-- table {kind} -->` once, and `<!-- end -->` below")
+            raise ValueError(f"the page must have `<!-- table {kind} -->` once, and `<!-- end -->` below")
     if extra := set(re.findall(r"<!-- table (\w+) -->", page)) - set(found):
-        raise ValueError(f"{PAGE.name} has tables without a file in {MEASURED.name}: {sorted(extra)}")
+        raise ValueError(f"the page has tables without a file in {MEASURED.name}: {sorted(extra)}")
     return page
 
 

@@ -21,7 +21,13 @@ from codeft_assets.curation.quality.classifier import (
 from codeft_assets.curation.quality.labels import LabeledDocuments
 from codeft_assets.curation.quality.rules import QUALITY_RULES, drop_reasons
 from codeft_assets.curation.quality.signals import SIGNALS
-from codeft_assets.curation.quality.thresholds import OTHER_LANGUAGES, MinimumByLanguage, Threshold, minimum_by_language
+from codeft_assets.curation.quality.thresholds import (
+    NO_THRESHOLD,
+    OTHER_LANGUAGES,
+    MinimumByLanguage,
+    Threshold,
+    minimum_by_language,
+)
 from codeft_assets.curation.report import StageReport
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.opencoder import OTHER_RULES, with_preset
@@ -125,11 +131,26 @@ def scores_stage() -> Stage:
 
 def minimum_values(measured: Table, wanted: Mapping[str, Threshold]) -> dict[str, MinimumByLanguage]:
     """Return the educational value that each source's documents must reach, by language."""
-    values = measured.scan().select("source", "language", "educational_value").collect()
-    return {
-        source: minimum_by_language(values.filter(pl.col("source") == source), threshold)
-        for source, threshold in wanted.items()
-    }
+    shards: dict[str, list[Shard]] = {}
+    for shard in measured.manifest().shards:
+        shards.setdefault(_source(shard), []).append(shard)
+    return {source: _minimum(measured, shards.get(source, []), threshold) for source, threshold in wanted.items()}
+
+
+def _source(shard: Shard) -> str:
+    return shard.unit.split("/")[1]  # documents/<source>/…
+
+
+def _minimum(measured: Table, shards: list[Shard], threshold: Threshold) -> MinimumByLanguage:
+    """Return the minimum of a source, of whose documents nothing but language and value is in memory."""
+    if threshold == NO_THRESHOLD or not shards:
+        return minimum_by_language(_NO_VALUES, threshold)
+    columns = ["language", "educational_value"]
+    values = pl.concat([measured.scan_shard(shard).select(columns).collect() for shard in shards])
+    return minimum_by_language(values, threshold)
+
+
+_NO_VALUES = pl.DataFrame(schema={"language": pl.String, "educational_value": pl.Float32})
 
 
 def scores_units(
@@ -148,7 +169,7 @@ def scores_units(
     """
     units, preset = [], f" {verdicts.manifest().content_hash}" if verdicts else ""
     for number, shard in enumerate(measured.manifest().shards):
-        source = shard.unit.split("/")[1]  # documents/<source>/…
+        source = _source(shard)
         # numbered, because files without documents all have one and the same shard
         wanted = minimum[source], languages[source]
         name, fingerprint = f"{number} {shard.unit}", f"{shard.content_hash} {wanted}{preset}"
