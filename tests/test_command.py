@@ -104,6 +104,14 @@ def test_help_lists_every_command_and_an_unknown_one_is_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["demo", "run", "new", "clean", "score"])
+def test_help_leaves_nothing_behind_and_says_what_was_typed(tmp_path, name):
+    done = codeft(name, "--help", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.iterdir())
+    assert name not in OWN or done.stdout.startswith(f"usage: codeft {name} ")
+
+
 @pytest.mark.slow
 def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_package(tmp_path):
     place = tmp_path / "my project"

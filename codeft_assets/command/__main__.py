@@ -55,7 +55,7 @@ OWN: Mapping[str, tuple[Callable[[list[str]], int], str]] = {
     "run": (run_pipeline, "materialize assets: codeft run 'group:dedup'; without a selection, all"),
     "ui": (_ui, f"the web UI on {ADDRESS}, with the daemon that watches upstream"),
     "new": (_new, "write codeft.toml and sources.toml into a folder: a project of your own"),
-    "clean": (lambda arguments: data_root.main(["remove", *arguments]), "delete the data root, after asking"),
+    "clean": (data_root.clean, "delete the data root, after asking"),
 }
 
 
@@ -75,7 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
     except ProjectError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if name != "clean" and (remark := data_root.prepare(data_root.homes()[1])):
+    is_question = not {"-h", "--help"}.isdisjoint(rest)  # which leaves nothing behind
+    if name != "clean" and not is_question and (remark := data_root.prepare(data_root.homes()[1])):
         print(remark, file=sys.stderr)
     return OWN[name][0](rest) if name in OWN else _become(*PROGRAMS[name][0], *rest)
 

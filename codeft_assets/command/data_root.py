@@ -75,7 +75,7 @@ def remove(home: Path, dagster_home: Path, *, force: bool) -> Iterator[str]:
     yield f"the data root {home} holds {_num_bytes(paths) / 1e6:,.1f} MB of tables, models, scores and runs:"
     yield from (f"  {path}" for path in paths)
     if not force and not _is_wanted():
-        yield "kept; to delete it: make clean FORCE=1"
+        yield "kept; to delete it: make clean FORCE=1, or codeft clean --force"
         return
     for path in paths:
         _delete(path)
@@ -116,18 +116,24 @@ def homes() -> tuple[Path, Path]:
     return home, Path(os.environ.get("DAGSTER_HOME") or home / "dagster").absolute()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Prepare or remove the data root that the environment names; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m codeft_assets.command.data_root", description=main.__doc__)
-    parser.add_argument("action", choices=("prepare", "remove"))
+def clean(arguments: list[str]) -> int:
+    """Delete what codeFT made in the data root, after asking; whatever else is there stays."""
+    parser = argparse.ArgumentParser(prog="codeft clean", description=clean.__doc__)
     parser.add_argument("--force", action="store_true", help="delete without asking")
-    options = parser.parse_args(arguments)
-    home, dagster_home = homes()
-    lines = [prepare(dagster_home)] if options.action == "prepare" else remove(home, dagster_home, force=options.force)
-    for line in filter(None, lines):
+    for line in remove(*homes(), force=parser.parse_args(arguments).force):
         sys.stdout.write(f"{line}\n")
     return 0
 
 
+def main(arguments: list[str]) -> int:
+    """Prepare the data root that the environment names, or clean it; return the exit code."""
+    action, *rest = arguments
+    if action == "remove":
+        return clean(rest)
+    if remark := prepare(homes()[1]):
+        sys.stdout.write(f"{remark}\n")
+    return 0
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -17,6 +17,11 @@ EVERYTHING = 'key:"*"'
 _TERMINAL = {"loggers": {"terminal": {"config": {}}}}
 _DESCRIPTOR = "CODEFT_TERMINAL_FD"
 _INTERRUPTED = 130
+_DEMO = (
+    "It needs no network and no GPU, and on two quiet cores seven to ten minutes. All files, about 100 MB, go to "
+    "CODEFT_HOME, else .codeft in the current folder or the project's. What is finished is not made again: a second "
+    "call goes on where the first was ended. Other recipes, the Hub and own sources are for codeft run and codeft ui."
+)
 
 
 def run_pipeline(arguments: list[str]) -> int:
@@ -68,7 +73,7 @@ def demo(arguments: list[str]) -> int:
     """Run everything on the embedded samples, and show what came out and what to do next."""
     from codeft_assets.sources import SOURCES  # the user's own are read from the environment, which is complete now
 
-    argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__).parse_args(arguments)
+    argparse.ArgumentParser(prog="codeft demo", description=demo.__doc__, epilog=_DEMO).parse_args(arguments)
     store = Store(os.environ["CODEFT_HOME"])
     print(
         f"Every asset, from {len(SOURCES)} sources to the scoreboard; all files go to {store.root}\n",
