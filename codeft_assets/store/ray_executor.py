@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import signal
 import socket
 import statistics
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -61,22 +63,31 @@ class _RayExecutor:
     def as_completed(self) -> Iterator[tuple[str, Any]]:
         try:
             while self._start_waiting():
-                ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
-                self._copy_stragglers()
-                for reference in ended:
-                    call = self._running.pop(reference)
-                    try:
-                        result = self._ray.get(reference)
-                    except self._ray.exceptions.RayError as error:
-                        self._try_again(call, error)
-                    else:
-                        self._seconds.append(time.monotonic() - call.begun)
-                        self._end_copies(call)
-                        yield call.name, result
+                yield from self._look()
         except Exception:
             if self._running:  # they commit what they finish
-                self._ray.wait(list(self._running), num_returns=len(self._running))
+                with interruptible():
+                    self._ray.wait(list(self._running), num_returns=len(self._running))
             raise
+        except BaseException:  # the run is cancelled
+            for reference in self._running:
+                self._ray.cancel(reference, force=True)
+            raise
+
+    def _look(self) -> Iterator[tuple[str, Any]]:
+        with interruptible():
+            ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=_LOOK_SECONDS)
+        self._copy_stragglers()
+        for reference in ended:
+            call = self._running.pop(reference)
+            try:
+                result = self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                self._try_again(call, error)
+            else:
+                self._seconds.append(time.monotonic() - call.begun)
+                self._end_copies(call)
+                yield call.name, result
 
     def _start_waiting(self) -> bool:
         """Keep two calls per CPU in Ray: one runs, the next is there when it ends. False when none is left."""
@@ -185,12 +196,54 @@ def connect(ray: Any, address: str, workers: int) -> None:
     try:
         if host and port.isdigit():  # Ray itself waits for minutes
             socket.create_connection((host.strip("[]"), int(port)), _CONNECT_SECONDS).close()
-        ray.init(address, logging_level=logging.WARNING, **(sizes if address == "local" else {}))
+        with _same_handlers():
+            ray.init(address, logging_level=logging.WARNING, **(sizes if address == "local" else {}))
     except OSError as error:
         raise ConnectionError(
             f"no Ray cluster answers at {address!r} ({error}); start one with ray start --head, or correct "
             f"CODEFT_EXECUTOR or RAY_ADDRESS"
         ) from error
+
+
+@contextmanager
+def _same_handlers() -> Iterator[None]:
+    """Keep Dagster's handler of SIGTERM, for which Ray puts one that exits: the run would fail, not be cancelled."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let what the handler of a signal raises end a call of Ray's.
+
+    While Ray waits it hands on KeyboardInterrupt and prints and forgets any other error (``check_signals`` in its
+    ``_raylet.pyx``), so that of Dagster: a cancelled run would go on.
+    """
+    raised: list[BaseException] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM) if is_main}
+
+    def interrupt(number: int, frame: Any) -> None:
+        try:
+            handlers[number](number, frame)  # type: ignore[operator]
+        except BaseException as error:
+            raised.append(error)
+            raise KeyboardInterrupt from error
+
+    try:
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, interrupt)
+        yield
+    except KeyboardInterrupt:
+        raise raised[0] if raised else KeyboardInterrupt from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def run_checked(driver_environment: str, function: Callable[..., Any], *args: Any) -> Any:

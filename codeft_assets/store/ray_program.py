@@ -25,7 +25,7 @@ from codeft_assets.base.processes import TERMINATION_SECONDS, end_with_parent
 from codeft_assets.base.report import whole_lines
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.mirror import cache_folder, copies_named_by
-from codeft_assets.store.ray_executor import environment_hash, run_checked
+from codeft_assets.store.ray_executor import environment_hash, interruptible, run_checked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +130,8 @@ def reserved_nodes(ray: Any, name: str, num_gpus: int | None, num_nodes: int) ->
     bundle = {"CPU": 1} | ({"GPU": wanted} if wanted else {})
     group = ray.util.placement_group([bundle] * num_nodes, strategy="STRICT_SPREAD", name=name)
     try:
-        ray.get(group.ready())
+        with interruptible():
+            ray.get(group.ready())
         placements = [
             {"num_gpus": wanted, "scheduling_strategy": strategies.PlacementGroupSchedulingStrategy(group, number)}
             for number in range(num_nodes)
@@ -155,10 +156,13 @@ def reported_lines(ray: Any, programs: Sequence[Started]) -> Iterator[tuple[int,
     """
     errors, running = ray.exceptions, dict(enumerate(programs))
     while running:
-        [ready], _ = ray.wait([program.stream for program in running.values()], num_returns=1)
+        with interruptible():
+            [ready], _ = ray.wait([program.stream for program in running.values()], num_returns=1)
         number = next(number for number, program in running.items() if program.stream is ready)
         try:
-            yield number, ray.get(next(ready))
+            with interruptible():
+                line = ray.get(next(ready))
+            yield number, line
         except StopIteration:
             del running[number]
             yield number, None

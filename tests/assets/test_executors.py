@@ -1,7 +1,9 @@
 """Executors: chosen by name, and a unit that fails is named wherever it ran."""
 
+import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +12,7 @@ from codeft_assets.store import ray_executor
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
 from codeft_assets.store.executors import find_executor
+from codeft_assets.store.ray_executor import interruptible
 from tests.assets.test_engine import STAGE, double, fail_at_third, units
 
 
@@ -57,3 +60,38 @@ def test_a_node_with_other_code_computes_nothing(tmp_path):
     assert calls == []
     ray_executor.run_checked(ray_executor.environment_hash(), calls.append, 1)
     assert calls == [1]
+
+
+class Interrupted(BaseException):
+    """As Dagster's."""
+
+
+def interrupted(number, frame):
+    raise Interrupted
+
+
+def wait_as_ray():
+    """Ray's wait looks for signals, and hands on a KeyboardInterrupt alone."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise
+    except Interrupted:
+        return
+
+
+def test_what_the_handler_of_a_signal_raises_ends_a_wait_for_ray():
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        with pytest.raises(Interrupted), interruptible():
+            wait_as_ray()
+        assert signal.getsignal(signal.SIGINT) is interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_wait_for_ray_in_another_thread_touches_no_handler():
+    with ThreadPoolExecutor(1) as other:
+        waiting = interruptible()
+        other.submit(waiting.__enter__).result()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

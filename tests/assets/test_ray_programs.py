@@ -1,6 +1,7 @@
 """Training and judging on real raylets: the results of the machine of the asset, whatever is killed."""
 
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.store.ray_executor import connected_ray
 from codeft_assets.store.ray_program import Program, reported_lines, start_program
 from tests.assets.fake_endpoint import serving
-from tests.assets.raylets import NODE, wait_until
+from tests.assets.raylets import NODE, cancel, start, wait_until
 from tests.assets.test_endpoint_teacher import GOOD, SYNTAX, Teacher
 from tests.assets.test_train_and_score import SMALL, write_corpus
 
@@ -98,15 +99,15 @@ def test_a_training_on_the_cluster_leaves_the_files_and_the_metadata_of_one_here
     assert without_samples[0] == without_samples[1]
 
 
-def training_process(root, node_rank="0"):
-    """Return the id of the process that a node was asked to start below ``root``, or None."""
+def program_process(root, module="codeft_training", command="train", node_rank=None):
+    """Return the id of the process of our program that works below ``root``, or None."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
         except OSError:
             continue
-        is_here = words[1:4] == ["-m", "codeft_training", "train"] and any(word.startswith(str(root)) for word in words)
-        if is_here and (node_rank == "0" or words[words.index("--node-rank") + 1] == node_rank):
+        is_here = words[1:4] == ["-m", module, command] and any(word.startswith(str(root)) for word in words)
+        if is_here and (node_rank is None or words[words.index("--node-rank") + 1] == node_rank):
             return int(folder.name)
     return None
 
@@ -120,8 +121,8 @@ def test_a_killed_training_is_an_error_with_its_name_and_goes_on_from_its_state(
     root = shutil.copytree(prepared, tmp_path / "root")
 
     def kill():
-        wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and training_process(root))
-        process = training_process(root)
+        wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and program_process(root))
+        process = program_process(root)
         os.kill(process if victim == "program" else parent(process), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
@@ -129,9 +130,32 @@ def test_a_killed_training_is_an_error_with_its_name_and_goes_on_from_its_state(
     with pytest.raises(ExplainedError, match=r"model/checkpoint of run \w+ (was ended by SIGKILL|lost its process)"):
         train(root, "ray")
     killer.join()
-    wait_until(lambda: training_process(root) is None)
+    wait_until(lambda: program_process(root) is None)
     train(root, "ray")
     assert weights(root) == weights(here[0])
+
+
+def test_a_cancelled_training_ends_on_its_node_and_the_next_run_goes_on_from_its_state(prepared, here, tmp_path):
+    root = shutil.copytree(prepared, tmp_path / "root")
+    config = json.dumps({"ops": {"model__checkpoint": {"config": {"recipe": "smoke", "overrides": LONG}}}})
+    run = start("codeft_assets.definitions", "model/checkpoint", root, config, CODEFT_EXECUTOR="ray")
+    wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and program_process(root))
+    assert cancel(run, root, signal.SIGINT) == "CANCELED"
+    assert program_process(root) is None  # the run has waited for it
+    train(root, "ray")
+    assert weights(root) == weights(here[0])
+
+
+def test_a_cancelled_scoring_ends_on_its_nodes_and_the_next_run_gives_the_same_verdicts(here, tmp_path):
+    roots = [shutil.copytree(here[0], tmp_path / name) for name in ("one", "two")]
+    materialize(roots[0], "scores/embedded", limit=4)
+    config = json.dumps({"ops": {"scores__embedded": {"config": {"limit": 4, "parts": 2}}}})
+    run = start("codeft_assets.definitions", "scores/embedded", roots[1], config, CODEFT_EXECUTOR="ray")
+    wait_until(lambda: program_process(roots[1], "codeft_eval", "run"))
+    assert cancel(run, roots[1], signal.SIGINT) == "CANCELED"
+    assert program_process(roots[1], "codeft_eval", "run") is None
+    materialize(roots[1], "scores/embedded", "ray", limit=4, parts=2)
+    assert scored(roots[1]) == scored(roots[0])
 
 
 def scored(root):
@@ -222,15 +246,15 @@ def test_a_node_whose_program_dies_ends_the_others_and_the_next_run_goes_on(prep
     root = shutil.copytree(prepared, tmp_path / "root")
 
     def kill():
-        wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and training_process(root))
-        os.kill(training_process(root, "1"), signal.SIGKILL)
+        wait_until(lambda: list(root.glob("files/model/checkpoint/runs/*/*/state.json")) and program_process(root))
+        os.kill(program_process(root, node_rank="1"), signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ExplainedError, match=r"model/checkpoint of run \w+, part \d (was ended by|ended with code)"):
         train(root, "ray", nodes=2)
     killer.join()
-    wait_until(lambda: training_process(root) is None)
+    wait_until(lambda: program_process(root) is None)
     train(root, "ray", nodes=2)
     assert weights(root) == weights(in_two_processes)
 

@@ -42,7 +42,7 @@ def wait_until_served(url, process):
     raise AssertionError(f"{url} did not answer within {START_SECONDS} s")
 
 
-def _default_signals():
+def default_signals():
     # dagster copies an ignored SIGINT, which shells give to background jobs, to SIGTERM: nothing could stop it then
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -60,7 +60,7 @@ def web_ui(*, dagster_home, codeft_home, module="codeft_assets.definitions", arg
     }
     command = [sys.executable, "-m", "dagster_webserver", "--host", "127.0.0.1", "--port", str(port), "-m", module]
     process = subprocess.Popen(
-        [*command, *arguments], env=environment, cwd=ROOT, stdout=log, stderr=log, preexec_fn=_default_signals
+        [*command, *arguments], env=environment, cwd=ROOT, stdout=log, stderr=log, preexec_fn=default_signals
     )
     url = f"http://127.0.0.1:{port}"
     try:
