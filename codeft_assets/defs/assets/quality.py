@@ -96,9 +96,9 @@ def classifier(
     write_atomically(path, content)
     workspace.store.publish()
     card = evaluate_classifier(fitted, held_out)
-    context.log.info(
-        f"{config.kind.value}: AUC {card.auc}, Spearman {card.spearman} on {card.num_held_out} held-out labels"
-    )
+    measured = {"AUC": card.auc, "Spearman": card.spearman}
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in measured.items() if value is not None)
+    context.log.info(f"{config.kind.value}: {figures or 'not measured'} on {card.num_held_out} held-out labels")
     return dg.MaterializeResult(
         metadata=md.in_reading_order(
             {
