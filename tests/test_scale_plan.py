@@ -1,10 +1,12 @@
 """The plan on paper: its tables are computed from what was measured, and grow as the text does."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from tests import scale_plan
+from tests import scale_plan, scale_tables
+from tests.papers import render
 from tests.scale_plan import PAGE, computed, plan_table, stage_costs
 
 
@@ -34,3 +36,24 @@ def test_every_stage_of_deduplication_counts_as_shuffled():
     parts = [cost.written_bytes for cost in costs if cost.name.startswith("dedup/")]
     assert scale_plan.shuffled(costs) == pytest.approx(sum(parts))
     assert parts
+
+
+def test_the_page_of_the_cluster_has_the_tables_of_its_files():
+    page = scale_tables.PAGE.read_text()
+    assert render(page, scale_tables.tables()) == page, "run python -m tests.scale_tables"
+
+
+@pytest.mark.parametrize("name", scale_tables.tables())
+def test_an_edited_figure_of_the_cluster_is_found(name):
+    page, found = scale_tables.PAGE.read_text(), scale_tables.tables()
+    row = found[name].splitlines()[2]
+    edited = page.replace(row, row.replace("1", "2").replace("3", "4"))
+    assert edited != page
+    assert render(edited, found) == page
+
+
+def test_no_figure_of_the_cluster_stands_outside_of_its_tables():
+    """A number with a unit of measurement in the prose would be tied to nothing."""
+    prose = re.sub(r"<!-- table.*?<!-- end -->", "", scale_tables.PAGE.read_text(), flags=re.DOTALL)
+    costs = prose[prose.index("Growth, by") : prose.index("## What to watch")]
+    assert re.findall(r"\d[\d,.]* (?:CPU|seconds|MB|GB|TB|s\b|hours|times)", costs) == []

@@ -12,6 +12,7 @@ import polars as pl
 from codeft_assets.curation.corpus import ledger
 from codeft_assets.curation.corpus.redact import find_suspects, redact_all
 from codeft_assets.curation.report import StageReport
+from codeft_assets.curation.tally import sum_by
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.participants import Batch
 from codeft_assets.stages.plan import Deduplicated, PlanTables, not_selected, read_relatives
@@ -155,7 +156,8 @@ def build_lineage(mixture_table: Table, ledger_table: Table, licenses: Mapping[s
     found = pl.concat(part.unique() for part in mixture_table.read_parts(["source", "revision"])).unique()
     revisions = found.group_by("source").agg(pl.col("revision").sort())
     revision_of = {source: ", ".join(names) for source, names in revisions.iter_rows()}
-    outcomes = ledger.tally_outcomes(ledger_table.read_parts(ledger.TALLIED))
+    parts = (part.with_columns(documents=1) for part in ledger_table.read_parts(["source", "fate"]))
+    outcomes = sum_by(parts, "source", "fate")
     num_kept = pl.col("documents").filter(pl.col("fate") == ledger.KEPT).sum()
     by_source = outcomes.group_by("source").agg(num_in=pl.col("documents").sum(), num_kept=num_kept)
     sources = [
