@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import duckdb
 import numpy as np
@@ -23,16 +23,18 @@ def bounded_connection(path: str, folder: str) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(path, read_only=path != ":memory:", config=how)
 
 
+def register(
+    connection: duckdb.DuckDBPyConnection, name: str, parts: Iterable[pl.DataFrame], schema: pa.Schema
+) -> None:
+    """Let one query read ``parts`` as a table, once."""
+    batches = (batch for part in parts for batch in part.to_arrow().cast(schema).to_batches())
+    connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
+
+
 def count_distinct(table: Table, column: str) -> int:
     """Return how many different values a column of text has."""
-    schema = pa.schema({column: pa.large_string()})
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for part in table.read_parts([column]):
-            yield from part.to_arrow().cast(schema).to_batches()
-
     with tempfile.TemporaryDirectory() as folder, bounded_connection(":memory:", folder) as connection:
-        connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
+        register(connection, "rows", table.read_parts([column]), pa.schema({column: pa.large_string()}))
         (found,) = connection.sql(f'SELECT count(*) FROM (SELECT DISTINCT "{column}" FROM rows)').fetchall()  # noqa: S608  a name of ours
     return found[0]
 
