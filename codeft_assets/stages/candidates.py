@@ -198,13 +198,6 @@ def gather_candidates(batch: Batch, linked: _Linked) -> Iterator[ShardResult]:
     )
 
 
-def linked_documents(candidates: Table, columns: list[str]) -> pl.DataFrame:
-    """Return ``document_id`` in hex and ``columns`` of all documents that are in a component."""
-    shards = candidates.manifest().shards
-    parts = [pl.DataFrame(candidates.read_part(shard, ["document_id", *columns])) for shard in shards]
-    return pl.concat(parts).with_columns(pl.col("document_id").bin.encode("hex"))
-
-
 def _in_bounded_parts(batch: Batch, rows: pl.DataFrame) -> Iterator[ShardResult]:
     held, num_bytes = list[pl.DataFrame](), 0
     for number, piece in enumerate(batch.pieces):

@@ -13,7 +13,6 @@ import pytest
 from codeft_assets.curation.dedup.deduplicate import DedupParams, deduplicate
 from codeft_assets.curation.documents import content_hash
 from codeft_assets.curation.report import StageReport
-from codeft_assets.stages.candidates import linked_documents
 from codeft_assets.stages.dedup import DedupTables, SimilarityCache, clustering_steps, sign_documents, signatures_stage
 from codeft_assets.stages.participants import ClusterInputs
 from codeft_assets.stages.texts import TextsByPlace, read_texts
@@ -214,7 +213,9 @@ def one_look(home):
 
 def test_each_document_in_a_component_shares_a_key_or_its_text_with_another_of_it(first):
     signed = first.store.table("dedup/signatures").read()
-    linked = linked_documents(first.store.table("steps/candidates"), ["component"])
+    linked = pl.DataFrame(first.store.table("steps/candidates").read(["document_id", "component"])).with_columns(
+        pl.col("document_id").bin.encode("hex")
+    )
     bands = [name for name in signed.columns if name.startswith("band_")]
     keys = signed.unpivot(bands, index="document_id").filter(pl.col("value") != 0)
     shared = keys.join(keys, on=["variable", "value"]).filter(pl.col("document_id") != pl.col("document_id_right"))
