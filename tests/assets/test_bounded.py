@@ -28,7 +28,6 @@ WHOLE = {
     "stages/plan.py": 1,  # cuts: a few rows a source
     "stages/quality.py": 1,  # labels
     "stages/selection.py": 8,  # an optional part; instruct documents without their texts
-    "stages/texts.py": 0,
 }
 """How often a module reads all rows of a table at once, and of what."""
 
