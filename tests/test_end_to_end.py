@@ -206,6 +206,18 @@ def test_trace_tells_why_a_document_was_dropped(first_run, home):
         assert "in no packed row" in said
 
 
+def test_a_trace_whose_reader_has_gone_ends_without_a_word(first_run, home):
+    document_id = Store(str(home)).table("corpus/ledger").read().item(0, "document_id")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "codeft_assets.trace", document_id],
+        stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, env=os.environ | {"CODEFT_HOME": str(home)}, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
 def test_trace_of_an_unknown_document_says_so(first_run, home):
     code, said = trace(home, "0" * 32)
     assert code == 1
