@@ -145,7 +145,7 @@ def group_units(tables: DedupTables, params: DedupParams, priorities: Mapping[st
     """Return one unit per group of components; the report of the first counts the documents that are in none, too."""
     fingerprints = group_fingerprints(tables, params.max_documents)
     num_groups = len(fingerprints)
-    num_alone = tables.candidates.manifest().report.dropped.get(ALONE, 0)
+    num_alone = _count_alone(tables)
     units = []
     for group, fingerprint in enumerate(fingerprints):
         candidates = Group(candidates=tables.candidates, number=group, num_alone=0 if group else num_alone)
@@ -156,10 +156,18 @@ def group_units(tables: DedupTables, params: DedupParams, priorities: Mapping[st
 
 
 def group_fingerprints(tables: DedupTables, max_documents: int) -> list[str]:
-    """Return what identifies each group of components."""
+    """Return what identifies each group of components, and its report."""
     manifest = tables.candidates.manifest()
     num_groups = count_groups(manifest.num_rows, max_documents)
-    return [combined_hash((manifest.content_hash, f"{group} of {num_groups}")) for group in range(num_groups)]
+    counted = [_count_alone(tables), *itertools.repeat(0, num_groups - 1)]
+    return [
+        combined_hash((manifest.content_hash, f"{group} of {num_groups}", f"{num_alone} alone"))
+        for group, num_alone in enumerate(counted)
+    ]
+
+
+def _count_alone(tables: DedupTables) -> int:
+    return tables.candidates.manifest().report.dropped.get(ALONE, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -259,6 +259,17 @@ def test_one_more_shard_signs_one_shard_and_ends_as_if_it_had_always_been_there(
     assert home.cache().read().equals(anew.cache().read())
 
 
+def test_the_report_counts_documents_that_are_like_no_others_when_only_these_change(first, tmp_path):
+    shutil.copytree(first.store.root, tmp_path / "home")
+    home = Home(tmp_path / "home")
+    home.fill(texts_by_shard() | {("two", 2): [text_of(7777), text_of(8888)]})
+    home.sign()
+    home.cluster()
+    before, after = (at.store.table("dedup/clusters").manifest() for at in (first, home))
+    assert after.content_hash == before.content_hash
+    assert (after.report.num_in, after.report.num_out) == (before.report.num_in + 2, before.report.num_out + 2)
+
+
 def test_documents_that_other_stages_left_out_are_no_representatives(first, tmp_path):
     kept = first.clusters()["representative_id"][0]
     home = run(tmp_path / "home", texts_by_shard(), matched=[kept])
