@@ -15,7 +15,7 @@ from typing import Any
 
 from codeft_assets.curation.ingest.adapters import exercise
 from codeft_assets.curation.ingest.row_shapes import AnyShape
-from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
+from codeft_assets.curation.quality.thresholds import parse_threshold
 from codeft_assets.origins import FileOrigin
 from codeft_assets.source import Source
 
@@ -36,7 +36,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "homepage": str,
     "priority": int,
     "weight": (int, float),
-    "threshold": (int, float),
+    "threshold": (int, float, str),
     "natural_languages": list,
     "think_spans": str,
     "max_rows": int,
@@ -156,7 +156,7 @@ def _build(entry: Mapping[str, Any], file: Path) -> Source:
         format=data_format,
         license=entry.get("license", "not stated"),
         homepage=entry.get("homepage", Path(path).as_uri() if path.startswith("/") else path),
-        threshold=Threshold(value=float(entry["threshold"])) if "threshold" in entry else NO_THRESHOLD,
+        threshold=parse_threshold(str(entry.get("threshold", "none"))),
         natural_languages=tuple(map(str, entry.get("natural_languages", ()))),
         has_sample=False,
         **facts,

@@ -39,6 +39,7 @@ SOURCES_TEMPLATE = """\
 # [[source]]
 # name = "my-code"
 # path = "code"
+# threshold = "30%"         # drop the lowest 30 % by educational value; 0.5 is a minimum in 0..1, "none" drops none
 """
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.row_shapes import AnyShape
+from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
 from codeft_assets.own_sources import SourcesFileError, own_sources, read_sources
 from codeft_assets.store.data_root import Store
 
@@ -36,8 +37,22 @@ def test_an_entry_needs_a_name_and_a_path_and_sees_paths_from_its_own_folder(tmp
 
 
 @pytest.mark.parametrize(
+    ("written", "threshold"),
+    [("0.5", Threshold(value=0.5)), ("1", Threshold(value=1)), ('"0.5"', Threshold(value=0.5))]
+    + [('"30%"', Threshold(quantile=0.3)), ('"none"', NO_THRESHOLD)],
+)
+def test_a_threshold_is_written_as_in_the_launchpad(tmp_path, written, threshold):
+    (source,) = read_sources(write(tmp_path, f'[[source]]\nname = "x"\npath = "y"\nthreshold = {written}\n'))
+    assert source.threshold == threshold
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        (
+            '[[source]]\nname = "x"\npath = "y"\nthreshold = 30\n',
+            "'x': threshold '30' is neither .* such as 30%, nor none",
+        ),
         ("[[source]", "cannot be read as TOML: .*; fix it, or unset CODEFT_SOURCES"),
         ("[sources]\n", r"has \['sources'\]; it holds \[\[source\]\] entries"),
         ('[[source]]\nname = "x"\n', r"source 'x': \['path'\] missing; every \[\[source\]\] has a name and a path"),

@@ -99,8 +99,8 @@ def parse_threshold(text: str) -> Threshold:
         return Threshold(value=float(stripped))
     except ValueError as error:
         raise ValueError(
-            f"threshold {text!r} is neither an educational value in 0..1 such as 0.3, nor a share of documents such as "
-            f"20%, nor none"
+            f"threshold {text!r} is neither an educational value in 0..1 such as 0.3, nor a share of documents in "
+            f"0%..100% such as 30%, nor none; write one of these"
         ) from error
 
 
