@@ -3,8 +3,8 @@
 import os
 
 
-def read_number(variable: str, default: float, *, minimum: float = 0) -> float:
-    """Return the number in a variable, the default where it is unset or empty.
+def read_number(variable: str, default: float, *, minimum: float = 0, unset: str = "") -> float:
+    """Return the number in a variable, the default where it is unset or empty; ``unset`` says what that does.
 
     Raises:
         ValueError: it is no number, or below ``minimum``.
@@ -16,20 +16,21 @@ def read_number(variable: str, default: float, *, minimum: float = 0) -> float:
         value = float("nan")
     if not minimum <= value < float("inf"):
         raise ValueError(
-            f"{variable}={text!r} is not a number of at least {minimum:g}; change it, or unset it for {default:g}"
+            f"{variable}={text!r} is not a number of at least {minimum:g}; change it, or unset it for "
+            f"{unset or f'{default:g}'}"
         )
     return value
 
 
-def read_count(variable: str, default: int) -> int:
+def read_count(variable: str, default: int, *, unset: str = "") -> int:
     """Return the whole number in a variable, as ``read_number``.
 
     Raises:
         ValueError: it is no whole number, or negative.
     """
-    value = read_number(variable, default)
+    value = read_number(variable, default, unset=unset)
     if value != int(value):
-        raise ValueError(f"{variable}={value:g} is not a whole number; change it, or unset it for {default}")
+        raise ValueError(f"{variable}={value:g} is not a whole number; change it, or unset it for {unset or default}")
     return int(value)
 
 

@@ -23,6 +23,7 @@ from codeft_training.recipe import Recipe
 from codeft_training.recipes import find_recipe
 
 PROFILES = ("sample", "full")
+_UNSET_WORKERS = "one process on the sample, else one a core"
 ProfileName: Any = StrEnum("ProfileName", {"default": ""} | {name: name for name in PROFILES})
 
 
@@ -111,7 +112,7 @@ class Workspace(SaysBounds, dg.ConfigurableResource):
         Raises:
             ValueError: ``CODEFT_WORKERS`` is no whole number.
         """
-        configured = self.workers or read_count("CODEFT_WORKERS", 0)
+        configured = self.workers or read_count("CODEFT_WORKERS", 0, unset=_UNSET_WORKERS)
         return configured or (1 if self.is_sample else os.cpu_count() or 1)
 
     @property
@@ -130,7 +131,7 @@ class Workspace(SaysBounds, dg.ConfigurableResource):
         Raises:
             ValueError: ``CODEFT_GPUS`` is no whole number.
         """
-        return self.gpus or read_count("CODEFT_GPUS", 0) or None
+        return self.gpus or read_count("CODEFT_GPUS", 0, unset="one GPU where there is any") or None
 
     @property
     def num_nodes(self) -> int:
@@ -139,7 +140,7 @@ class Workspace(SaysBounds, dg.ConfigurableResource):
         Raises:
             ValueError: ``CODEFT_NODES`` is no whole number, or there are several and the executor is not ``ray``.
         """
-        num_nodes = self.nodes or read_count("CODEFT_NODES", 0) or 1
+        num_nodes = self.nodes or read_count("CODEFT_NODES", 0, unset="one node") or 1
         if num_nodes > 1 and self._executor_name != "ray":
             raise ValueError(
                 f"training on {num_nodes} nodes needs the executor ray, not {self._executor_name!r}; set "
