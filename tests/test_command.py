@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -15,6 +17,7 @@ from codeft_assets.command.__main__ import OWN, PROGRAMS
 from codeft_assets.command.project import SETTINGS, ProjectError, create_project, find_project, project_environment
 from codeft_assets.defs import terminal
 from codeft_assets.own_sources import read_sources
+from tests import patience
 
 ROOT = Path(__file__).parents[1]
 
@@ -127,6 +130,34 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     assert "checks passed" in done.stdout
     assert (place / ".codeft" / "tables" / "documents" / "my-code" / "manifest.json").is_file()
     assert (place / ".codeft" / "dagster" / "dagster.yaml").is_file()
+
+
+@pytest.mark.slow
+def test_an_interrupt_cancels_the_run_and_is_no_failure(tmp_path):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CODEFT_", "DAGSTER_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "codeft_assets.command", "run"], cwd=tmp_path, env=kept | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while " of " not in (line := process.stdout.readline()):
+        assert line, "ended before its first asset"
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=patience.SECONDS)
+    assert process.returncode == 130
+    assert "cancelling: what runs is asked to save its state and to end\n" in said
+    assert "failed" not in said
+    with dg.DagsterInstance.from_config(str(tmp_path / ".codeft" / "dagster")) as instance:
+        [run] = instance.get_runs()
+        assert run.status is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_port_that_another_program_has_is_refused_with_the_next_one(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        done = codeft("ui", "--port", str(port), folder=tmp_path)
+    assert done.returncode == 1
+    assert f"another program answers at http://127.0.0.1:{port}" in done.stderr
+    assert f"codeft ui --port {port + 1}" in done.stderr
 
 
 # -- what a run prints -------------------------------------------------------------------------------------------------

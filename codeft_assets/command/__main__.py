@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,10 +41,28 @@ def _new(arguments: list[str]) -> int:
 
 
 def _ui(arguments: list[str]) -> int:
-    if not arguments:  # with arguments, --port may be among them
-        print(f"once Dagster serves: the assets at {ADDRESS}, the runs at {ADDRESS}/runs,")
-        print(f"the scoreboard at {ADDRESS}/assets/scoreboard; Ctrl+C stops it", flush=True)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-h", "--host", default=HOST)
+    parser.add_argument("-p", "--port", default=PORT)
+    chosen, _ = parser.parse_known_args(arguments)
+    address = f"http://{chosen.host}:{chosen.port}"
+    if "--help" not in arguments:
+        if _is_taken(chosen.host, chosen.port):
+            print(
+                f"error: another program answers at {address}, perhaps codeft ui; end it, or choose another port: "
+                f"codeft ui --port {int(chosen.port) + 1}",
+                file=sys.stderr,
+            )
+            return 1
+        print(f"once Dagster serves: the assets at {address}, the runs at {address}/runs,")
+        print(f"the scoreboard at {address}/assets/scoreboard; Ctrl+C stops it", flush=True)
     return _become(*UI, *arguments)
+
+
+def _is_taken(host: str, port: str) -> bool:
+    with socket.socket() as asked:
+        asked.settimeout(2)
+        return port.isdigit() and asked.connect_ex((host, int(port))) == 0
 
 
 def _become(module: str, *arguments: str) -> int:

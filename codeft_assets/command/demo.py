@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.base.processes import end_with_parent
 from codeft_assets.store.data_root import Store
 
 EVERYTHING = 'key:"*"'
@@ -50,13 +52,32 @@ def _run(command: list[str], log: Path) -> int:
     terminal = os.dup(sys.stdout.fileno())
     environment = os.environ | {_DESCRIPTOR: str(terminal)}
     with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT, pass_fds=[terminal])
+        process = subprocess.Popen(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT, pass_fds=[terminal],
+            process_group=0, preexec_fn=end_with_parent,
+        )  # fmt: skip  # a group of its own: the terminal's interrupt comes from us, once the run knows
         os.close(terminal)
+        signal.siginterrupt(signal.SIGINT, True)
         try:
             return process.wait()
-        except KeyboardInterrupt:  # the terminal has sent it to the run, too, which ends by itself
-            process.wait()
+        except KeyboardInterrupt:
+            print("cancelling: what runs is asked to save its state and to end", flush=True)
+            cancel(process)
             return _INTERRUPTED
+
+
+def cancel(process: subprocess.Popen[Any]) -> None:
+    """End the run of ``process`` as Terminate of the web UI does: Dagster takes a signal alone for a failure."""
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+            events = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+            found = (entry.get_dagster_event().engine_event_data.metadata.get("pid") for entry in events)
+            if str(process.pid) in {str(value.value) for value in found if value}:
+                instance.report_run_canceling(run)
+    process.send_signal(signal.SIGINT)
+    process.wait()
 
 
 def _configuration(text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The graph is drawn top to bottom, unless a person chose otherwise: side by side,
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from typing import Any
 
@@ -25,7 +26,10 @@ def dev() -> None:
         return start([_MODULE if word == "dagster_webserver" else word for word in words], **options)
 
     module.open_ipc_subprocess = start_ours
-    module.dev_command()
+    try:
+        module.dev_command()
+    except subprocess.TimeoutExpired:  # on a busy machine Dagster does not wait long enough for it
+        sys.exit("the code server has not ended within 30 s; it ends by itself once its runs have")
 
 
 def serve() -> None:

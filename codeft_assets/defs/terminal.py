@@ -80,7 +80,10 @@ class TerminalHandler(logging.Handler):
 
     def _fail_step(self, event: dg.DagsterEvent) -> Iterable[str]:
         self.has_failed = True
-        return [f"{self._position()} {_asset_name(event.step_key or ''):{_WIDTH}} failed: {_reason(event)}"]
+        error = event.step_failure_data.error
+        is_cancelled = error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        what = "cancelled" if is_cancelled else f"failed: {_reason(event)}"
+        return [f"{self._position()} {_asset_name(event.step_key or ''):{_WIDTH}} {what}"]
 
     def _count_check(self, event: dg.DagsterEvent) -> Iterable[str]:
         check = event.asset_check_evaluation_data
