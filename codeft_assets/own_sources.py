@@ -70,8 +70,12 @@ def read_sources(path: Path) -> list[Source]:
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SourcesFileError(f"{str(path)!r} cannot be read as TOML: {error}; fix it, or unset {VARIABLE}") from error
+    except OSError as error:
+        raise SourcesFileError(
+            f"{str(path)!r} cannot be read: {error.strerror}; name another one: {VARIABLE}, or sources in codeft.toml"
+        ) from error
+    except ValueError as error:
+        raise SourcesFileError(f"{str(path)!r} is no TOML: {error}; fix that line") from error
     entries = document.get("source", [])
     if not isinstance(entries, list) or set(document) - {"source"}:
         raise SourcesFileError(f"{str(path)!r} has {sorted(document)}; it holds [[source]] entries and nothing else")

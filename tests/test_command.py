@@ -15,6 +15,7 @@ import pytest
 
 from codeft_assets.command.__main__ import OWN, PROGRAMS
 from codeft_assets.command.project import SETTINGS, ProjectError, create_project, find_project, project_environment
+from codeft_assets.command.run_log import reason
 from codeft_assets.defs import terminal
 from codeft_assets.own_sources import read_sources
 from tests import patience
@@ -158,6 +159,44 @@ def test_a_port_that_another_program_has_is_refused_with_the_next_one(tmp_path):
     assert done.returncode == 1
     assert f"another program answers at http://127.0.0.1:{port}" in done.stderr
     assert f"codeft ui --port {port + 1}" in done.stderr
+
+
+def test_an_error_in_a_file_of_the_project_is_one_line_and_comes_before_dagster(tmp_path):
+    (tmp_path / "codeft.toml").touch()
+    (tmp_path / "sources.toml").write_text('[[source]]\nname = "x"\npath = "y"\nthreshold = "30"\n')
+    done = codeft("run", "documents/x", folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith(f"error: '{tmp_path}/sources.toml', source 'x': threshold '30' is neither")
+
+
+FRAMES = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\n'
+UNKNOWN = (
+    "dagster._core.errors.DagsterInvalidSubsetError: AssetKey(s) ['documents/my-cod'] were selected, but no "
+    "AssetsDefinition objects supply these keys. Make sure all keys are spelled correctly."
+)
+NEAR = (
+    '\n\nFor selected asset ["documents", "my-cod"], did you mean one of the following?'
+    '\n\t["documents", "my-code"], ["upstream", "my-code"]'
+)
+
+
+@pytest.mark.parametrize(
+    ("log", "said"),
+    [
+        (UNKNOWN + NEAR, "there is no asset 'documents/my-cod'; did you mean documents/my-code or upstream/my-code?"),
+        (UNKNOWN, "there is no asset 'documents/my-cod'; codeft dagster asset list "),
+        ("a.b.ConfigError: Error in config\n    Error 1: field.\n\n", "Error in config\n    Error 1: field."),
+    ],
+)
+def test_a_run_that_did_not_begin_says_why_without_frames_and_class(log, said):
+    assert reason(f"{FRAMES}KeyError: 1\n\nDuring ..., another exception occurred:\n\n{FRAMES}{log}").startswith(said)
+
+
+def test_without_an_error_the_last_line_is_the_reason_and_what_ran_has_said_its_own():
+    assert reason("Usage: dagster\n\nError: No such option: --x\n") == "No such option: --x"
+    assert reason(f"{FRAMES}ValueError: of a step\n" + "loss 1\n" * 30 + "out of memory\n") == "out of memory"
+    assert reason(f"{FRAMES}KeyboardInterrupt\nError: Materialization failed.\n") == ""
+    assert reason("") == ""
 
 
 # -- what a run prints -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import socket
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from codeft_assets.command import data_root
 from codeft_assets.command.demo import demo, run_pipeline
-from codeft_assets.command.project import ProjectError, create_project, find_project, project_environment
+from codeft_assets.command.project import create_project, find_project, project_environment
 
 DEFINITIONS = ("-m", "codeft_assets.definitions")
 HOST, PORT = "127.0.0.1", "3000"
@@ -69,6 +70,8 @@ def _become(module: str, *arguments: str) -> int:
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606  no shell: that is the point
 
 
+READ_SOURCES = frozenset({"demo", "run", "ui", "trace", "catalog", "dagster"})
+
 OWN: Mapping[str, tuple[Callable[[list[str]], int], str]] = {
     "demo": (demo, "every asset on the embedded samples, ending in what the model can do"),
     "run": (run_pipeline, "materialize assets: codeft run 'group:dedup'; without a selection, all"),
@@ -89,12 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     if name == "new":
         return _new(rest)
+    is_question = not {"-h", "--help"}.isdisjoint(rest)  # which leaves nothing behind
     try:
         os.environ |= project_environment(find_project(Path.cwd()), os.environ, Path.cwd())
-    except ProjectError as error:
+        if name in READ_SOURCES and not is_question:
+            importlib.import_module("codeft_assets.sources")  # an error in sources.toml is said here, in one line
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    is_question = not {"-h", "--help"}.isdisjoint(rest)  # which leaves nothing behind
     if name != "clean" and not is_question and (remark := data_root.prepare(data_root.homes()[1])):
         print(remark, file=sys.stderr)
     return OWN[name][0](rest) if name in OWN else _become(*PROGRAMS[name][0], *rest)

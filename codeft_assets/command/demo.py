@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base.processes import end_with_parent
+from codeft_assets.command.run_log import reason
 from codeft_assets.store.data_root import Store
 
 EVERYTHING = 'key:"*"'
@@ -38,9 +39,14 @@ def run_pipeline(arguments: list[str]) -> int:
     status = _run(command, log)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     if status:
-        last = next((line for line in reversed(log.read_text(errors="replace").splitlines()) if line.strip()), "")
-        print(f"\nended after {minutes} min {seconds} s; finished work is kept, and a second run continues after it.")
-        print(f"the whole log is {log}; its last line:\n{last}")
+        why = reason(log.read_text(errors="replace"))
+        if why and status > 0 and status != _INTERRUPTED:
+            print(f"error: {why}\nthe whole log is {log}")
+        else:
+            print(
+                f"\nended after {minutes} min {seconds} s; what failed, and why, is above. Finished work is kept, and a"
+            )
+            print(f"second run continues after it; the whole log is {log}")
         return status
     print(f"done in {minutes} min {seconds} s; what libraries printed is in {log}")
     return 0

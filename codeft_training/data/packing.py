@@ -32,7 +32,7 @@ from codeft_training.data.windows import Window, write_windows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PACKING_VERSION = "5"
+PACKING_VERSION = "6"
 """Counts up when the same corpus packs into other rows; a test compares it with the code that packs."""
 
 

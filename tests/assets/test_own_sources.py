@@ -38,8 +38,13 @@ def test_an_entry_needs_a_name_and_a_path_and_sees_paths_from_its_own_folder(tmp
 
 @pytest.mark.parametrize(
     ("written", "threshold"),
-    [("0.5", Threshold(value=0.5)), ("1", Threshold(value=1)), ('"0.5"', Threshold(value=0.5))]
-    + [('"30%"', Threshold(quantile=0.3)), ('"none"', NO_THRESHOLD)],
+    [
+        ("0.5", Threshold(value=0.5)),
+        ("1", Threshold(value=1)),
+        ('"0.5"', Threshold(value=0.5)),
+        ('"30%"', Threshold(quantile=0.3)),
+        ('"none"', NO_THRESHOLD),
+    ],
 )
 def test_a_threshold_is_written_as_in_the_launchpad(tmp_path, written, threshold):
     (source,) = read_sources(write(tmp_path, f'[[source]]\nname = "x"\npath = "y"\nthreshold = {written}\n'))
@@ -53,7 +58,7 @@ def test_a_threshold_is_written_as_in_the_launchpad(tmp_path, written, threshold
             '[[source]]\nname = "x"\npath = "y"\nthreshold = 30\n',
             "'x': threshold '30' is neither .* such as 30%, nor none",
         ),
-        ("[[source]", "cannot be read as TOML: .*; fix it, or unset CODEFT_SOURCES"),
+        ("[[source]", r"sources.toml' is no TOML: .*line 1.*; fix that line"),
         ("[sources]\n", r"has \['sources'\]; it holds \[\[source\]\] entries"),
         ('[[source]]\nname = "x"\n', r"source 'x': \['path'\] missing; every \[\[source\]\] has a name and a path"),
         ('[[source]]\nname = "x"\npath = "y"\npaths = 1\n', r"unknown fields \['paths'\]; those that exist are \["),
@@ -75,7 +80,10 @@ def test_the_file_is_named_by_the_environment_or_lies_under_the_data_root(tmp_pa
     write(tmp_path, '[[source]]\nname = "under-the-root"\npath = "x"\n')
     assert [source.name for source in own_sources()] == ["under-the-root"]
     monkeypatch.setenv("CODEFT_SOURCES", str(tmp_path / "gone.toml"))
-    with pytest.raises(SourcesFileError, match="gone.toml' cannot be read"):
+    with pytest.raises(
+        SourcesFileError,
+        match="gone.toml' cannot be read: .*; name another one: CODEFT_SOURCES, or sources in codeft.toml",
+    ):
         own_sources()
 
 

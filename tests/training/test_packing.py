@@ -296,7 +296,7 @@ PACKING_MODULES = (
     *("conversations", "encoding", "infill", "packing", "placement", "placement_kernel", "row_groups", "row_writer"),
     *("thoughts", "windows"),
 )
-PACKING_CODE = ("5", "208b416d7911e01d")
+PACKING_CODE = ("6", "af3584cec86a698f")
 """``PACKING_VERSION`` and the hash of the code that had this version."""
 
 

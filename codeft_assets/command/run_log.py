@@ -1,0 +1,41 @@
+"""Why a command of Dagster ended, read from the log of its output."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+
+_HAS_RUN = "Error: Materialization failed."
+"""Dagster's last line after a run that began; what failed in it has been printed while it ran."""
+_FRAMES = "Traceback (most recent call last):"
+_MAX_LINES = 20
+"""Of a message; more lines after a traceback are the output of a program that went on."""
+_CLASS = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure): ")
+_MISSING = re.compile(r"AssetKey\(s\) (\[.*?\]) were selected")
+
+
+def reason(log: str) -> str:
+    """Return the message of the error that kept a run from its beginning; "" where the run itself said what failed.
+
+    That is the last error of the log without its frames and its class, else the last line.
+    """
+    lines = log.rstrip().splitlines() or [""]
+    if lines[-1] == _HAS_RUN:
+        return ""
+    start = next((n for n in reversed(range(len(lines))) if lines[n].strip() == _FRAMES), len(lines) - 1)
+    message = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n][0].isspace()), len(lines))
+    told = lines[message:] if 0 < len(lines) - message <= _MAX_LINES else lines[-1:]
+    text = _CLASS.sub("", "\n".join(told)).removeprefix("Error: ")
+    missing = _MISSING.search(text)
+    return _no_such_asset(ast.literal_eval(missing[1]), text) if missing else text
+
+
+def _no_such_asset(keys: list[str], text: str) -> str:
+    """Return which assets were asked for, and the near ones that Dagster lists as JSON."""
+    listed = re.findall(r'\["[^]]*"\]', text.partition("did you mean")[2])
+    near = dict.fromkeys("/".join(json.loads(key)) for key in listed)
+    asked = "there is no asset " + ", ".join(map(repr, keys))
+    if near:
+        return f"{asked}; did you mean {' or '.join(near)}?"
+    return f"{asked}; codeft dagster asset list -m codeft_assets.definitions has all"
