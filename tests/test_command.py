@@ -16,6 +16,7 @@ import pytest
 from codeft_assets.command.__main__ import OWN, PROGRAMS
 from codeft_assets.command.project import SETTINGS, ProjectError, create_project, find_project, project_environment
 from codeft_assets.command.run_log import reason
+from codeft_assets.command.typed import made, typed
 from codeft_assets.defs import terminal
 from codeft_assets.own_sources import read_sources
 from tests import patience
@@ -169,6 +170,22 @@ def test_an_error_in_a_file_of_the_project_is_one_line_and_comes_before_dagster(
     assert done.stderr.startswith(f"error: '{tmp_path}/sources.toml', source 'x': threshold '30' is neither")
 
 
+def test_the_next_commands_can_be_typed_where_they_are_printed(tmp_path):
+    done = codeft("new", "my project", folder=tmp_path, PATH="/usr/bin:/bin")
+    cd, demo, ui = done.stdout.splitlines()[-3:]
+    assert cd == "  cd 'my project'"
+    shown = subprocess.run(f"{cd}\n{ui} --help", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (shown.returncode, "--port" in shown.stdout, demo) == (0, True, ui.replace(" ui", " demo")), shown.stderr
+
+
+def test_make_is_named_beside_the_makefile_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert made("ui", "ui") == "make ui"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Makefile").touch()
+    assert made("ui", "ui") == typed("ui")
+
+
 FRAMES = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\n    g()\n    ^^^\n'
 UNKNOWN = (
     "dagster._core.errors.DagsterInvalidSubsetError: AssetKey(s) ['documents/my-cod'] were selected, but no "
@@ -184,7 +201,7 @@ NEAR = (
     ("log", "said"),
     [
         (UNKNOWN + NEAR, "there is no asset 'documents/my-cod'; did you mean documents/my-code or upstream/my-code?"),
-        (UNKNOWN, "there is no asset 'documents/my-cod'; codeft dagster asset list "),
+        (UNKNOWN, f"there is no asset 'documents/my-cod'; this lists all: {typed('dagster', 'asset', 'list')} "),
         ("a.b.ConfigError: Error in config\n    Error 1: field.\n\n", "Error in config\n    Error 1: field."),
     ],
 )
@@ -259,8 +276,21 @@ def test_checks_are_counted_and_a_failed_one_says_why():
 def test_a_failure_is_the_error_that_our_code_raised_and_no_frame():
     lines = printed(stage, broken)
     [failed] = [line for line in lines if "failed" in line]
-    assert failed.endswith("failed: ValueError: column 'text' is missing; fix the entry in sources.py")
+    assert failed.endswith("failed: column 'text' is missing; fix the entry in sources.py")
     assert not [line for line in lines if "Traceback" in line or "File " in line]
+
+
+def test_steps_below_a_failed_one_are_counted_and_do_not_bury_its_reason():
+    @dg.asset(deps=[broken])
+    def below():
+        return None
+
+    @dg.asset(deps=[below])
+    def far_below():
+        return None
+
+    lines = printed(stage, broken, below, far_below)
+    assert [line.strip() for line in lines[1:]] == [lines[1].strip(), "2 not run: each needs something that failed"]
 
 
 def test_a_running_asset_is_heard_of_but_not_at_every_step(monkeypatch):
@@ -292,4 +322,4 @@ def test_a_run_that_fails_before_its_first_asset_says_why():
         return None
 
     defs = dg.Definitions(assets=[housed], resources={"room": room}, loggers={"terminal": terminal.terminal})
-    assert printed_by(defs)[0] == "the run failed: ValueError: CODEFT_X is wrong"
+    assert printed_by(defs)[0] == "the run failed: CODEFT_X is wrong"

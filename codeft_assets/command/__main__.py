@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from codeft_assets.command import data_root
 from codeft_assets.command.demo import demo, run_pipeline
 from codeft_assets.command.project import create_project, find_project, project_environment
+from codeft_assets.command.typed import typed
 
 DEFINITIONS = ("-m", "codeft_assets.definitions")
 HOST, PORT = "127.0.0.1", "3000"
@@ -36,8 +38,7 @@ def _new(arguments: list[str]) -> int:
     folder = parser.parse_args(arguments).folder
     for path in create_project(folder):
         print(f"written: {path}")
-    command = sys.argv[0] if Path(sys.argv[0]).name == "codeft" else f"{sys.executable} -m codeft_assets.command"
-    print(f"next: cd {folder}, then {command} demo or {command} ui")
+    print(f"next:\n  {shlex.join(['cd', str(folder)])}\n  {typed('demo')}\n  {typed('ui')}")
     return 0
 
 

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from codeft_assets.command.typed import made
+
 GROUPS = (
     *("upstream", "exercises", "documents", "quality", "dedup", "decontamination"),
     *("corpus", "model", "scores", "scoreboard", "selection", "preferences", "steps", "parts"),
@@ -75,7 +77,7 @@ def remove(home: Path, dagster_home: Path, *, force: bool) -> Iterator[str]:
     yield f"the data root {home} holds {_num_bytes(paths) / 1e6:,.1f} MB of tables, models, scores and runs:"
     yield from (f"  {path}" for path in paths)
     if not force and not _is_wanted():
-        yield "kept; to delete it: make clean FORCE=1, or codeft clean --force"
+        yield f"kept; to delete it: {made('clean FORCE=1', 'clean', '--force')}"
         return
     for path in paths:
         _delete(path)

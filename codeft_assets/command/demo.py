@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base.processes import end_with_parent
+from codeft_assets.command.project import find_project
 from codeft_assets.command.run_log import reason
+from codeft_assets.command.typed import made, typed
 from codeft_assets.store.data_root import Store
 
 EVERYTHING = 'key:"*"'
@@ -120,8 +122,9 @@ def demo(arguments: list[str]) -> int:
     print(_short_scoreboard((store.folder("scoreboard") / "scoreboard.md").read_text(encoding="utf-8")))
     _heading("Next")
     print(f"the scoreboard with every sample: {store.folder('scoreboard') / 'scoreboard.html'}")
-    print("every asset with its plots, checks and lineage: make ui, or codeft ui")
-    print("your own code as a source, another threshold, a better model: README.md")
+    print(f"every asset with its plots, checks and lineage: {made('ui', 'ui')}")
+    if find_project(Path.cwd()) is None:
+        print(f"your own code as a source, in a project of your own: {typed('new', 'FOLDER')}")
     return 0
 
 

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,6 +21,9 @@ DESCRIPTOR = "CODEFT_TERMINAL_FD"
 SECONDS_BETWEEN_LINES = 15.0
 """Of a running asset: training logs every twenty steps."""
 MAX_REASONS = 4
+_CLASS = re.compile(r"(?:ValueError|(?:codeft_|dagster)[\w.]*\.[A-Z]\w*):\s*")
+_SKIPPED = re.compile(r"Dependencies for step \S+ .*Not executing\.")
+"""Dagster's word for a step below one that failed."""
 _WIDTH = 32
 _POSITION = 10
 
@@ -31,7 +35,7 @@ class TerminalHandler(logging.Handler):
         """Print to ``file``."""
         super().__init__()
         self.file = file
-        self.num_steps = self.num_done = self.num_checks = self.num_passed = 0
+        self.num_steps = self.num_done = self.num_checks = self.num_passed = self.num_skipped = 0
         self.has_failed = False
         self.asset = self.summary = ""
         self.printed_at = time.monotonic()
@@ -48,6 +52,9 @@ class TerminalHandler(logging.Handler):
     def _message_lines(self, record: logging.LogRecord) -> Iterator[str]:
         # Dagster puts the job, the run and the step before a message
         *_, step, text = record.getMessage().split(" - ", 3)
+        if _SKIPPED.match(text):
+            self.num_skipped += 1
+            return
         if record.levelno >= logging.WARNING:
             yield f"{'':{_POSITION}} {_asset_name(step):{_WIDTH}} {record.levelname.lower()}: {text.strip()}"
         elif self._is_due() and record.levelno >= logging.INFO and not text.startswith("["):
@@ -100,6 +107,8 @@ class TerminalHandler(logging.Handler):
         is_failure = event.event_type is dg.DagsterEventType.RUN_FAILURE and not self.has_failed
         if is_failure and event.job_failure_data.error:
             yield f"the run failed: {_root_message(event.job_failure_data.error)}"
+        if self.num_skipped:
+            yield f"{'':{_POSITION}} {self.num_skipped} not run: each needs something that failed"
         if self.num_checks:
             yield f"\n{self.num_passed} of {self.num_checks} checks passed"
 
@@ -154,10 +163,10 @@ def _reason(event: dg.DagsterEvent) -> str:
 
 
 def _root_message(error: Any) -> str:
-    """Return the message of the error that our code raised, below what Dagster wraps it in."""
+    """Return the message of the error that our code raised, below what Dagster wraps it in; a value needs no class."""
     while error.cause:
         error = error.cause
-    return error.message.strip()
+    return _CLASS.sub("", error.message.strip()) or error.message.strip()
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,0 +1,25 @@
+"""Commands as a person can type them here: ``make`` only beside the Makefile, ``codeft`` only where PATH has it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+_CHECKOUT = Path(__file__).parents[2]
+
+
+def typed(*words: str) -> str:
+    """Return the line that runs ``codeft`` with ``words``, quoted for a shell."""
+    found = shutil.which("codeft")
+    if found and Path(found).parent == Path(sys.executable).parent:
+        return shlex.join(["codeft", *words])
+    return shlex.join([sys.executable, "-m", "codeft_assets.command", *words])
+
+
+def made(target: str, *words: str) -> str:
+    """Return ``make TARGET`` in the folder of codeFT, elsewhere the line that runs ``codeft`` with ``words``."""
+    beside_makefile = (_CHECKOUT / "Makefile").is_file() and os.path.samefile(_CHECKOUT, Path.cwd())
+    return f"make {target}" if beside_makefile else typed(*words)
