@@ -132,6 +132,10 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     assert "checks passed" in done.stdout
     assert (place / ".codeft" / "tables" / "documents" / "my-code" / "manifest.json").is_file()
     assert (place / ".codeft" / "dagster" / "dagster.yaml").is_file()
+    done = codeft("run", "group:documets", folder=place)
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: no asset is in 'group:documets'; groups are corpus, ")
+    assert "documents/" not in done.stdout
 
 
 @pytest.mark.slow

@@ -35,8 +35,8 @@ def run_pipeline(arguments: list[str]) -> int:
     parser.add_argument("selection", nargs="?", default=EVERYTHING, help="as in dagster: group:dedup, model/checkpoint")
     parser.add_argument("--config-json", default={}, type=_configuration, help="of the assets, as in dagster")
     options = parser.parse_args(arguments)
-    command = [sys.executable, "-m", "dagster", "asset", "materialize", "-m", "codeft_assets.definitions"]
-    command += ["--select", options.selection, "--config-json", json.dumps(options.config_json | _TERMINAL)]
+    command = [sys.executable, "-m", "codeft_assets.command.materialize", options.selection]
+    command += [json.dumps(options.config_json | _TERMINAL)]
     log, started = Path(os.environ["DAGSTER_HOME"]) / "command.log", time.monotonic()
     status = _run(command, log)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
