@@ -150,7 +150,7 @@ def _build(entry: Mapping[str, Any], file: Path) -> Source:
     return Source(
         name=entry["name"],
         about=entry.get("about", f"A row or a file of {path}."),
-        origin=FileOrigin(path=path),
+        origin=FileOrigin(path=path, named_in=f"source {entry['name']!r} in {str(file)!r}"),
         adapter=AnyShape(
             is_exchange=data_format not in {"raw", "textbook"},
             notebook_outputs=entry.get("notebook_outputs", False),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -41,6 +42,10 @@ from codeft_assets.origins.table_rows import (
 
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".ipynb", *LANGUAGE_BY_SUFFIX)
 _ABOUT_NAMES = frozenset({"readme", "license", "licence", "notice", "changelog", "datasheet"})
+_CLIENTS = frozenset(
+    {"aiohttp", "botocore", "gcsfs", "httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"}
+)
+"""Modules whose errors are failures of the network or of a server."""
 _CONTENT_KEYS = ("ETag", "etag", "md5Hash", "content_md5", "sha256", "sha")
 """Keys under which a remote file system lists a hash of a file's content."""
 
@@ -55,6 +60,8 @@ class FileOrigin:
 
     path: str
     """A file, a folder, a glob, or an fsspec URL of one, such as ``s3://bucket/rows/*.jsonl.zst``."""
+    named_in: str = "the source"
+    """Where a person can change ``path``, for messages."""
 
     def resolve(self) -> Upstream:
         """Return the files; the revision is a hash of their names and contents.
@@ -62,8 +69,12 @@ class FileOrigin:
         Raises:
             MissingUpstreamError: there is no such file, or no file system of that protocol.
             EmptyUpstreamError: it holds nothing that can be read.
+            UnreachableUpstreamError: the network or the server of a URL failed.
         """
-        system, root = self._locate()
+        with self._reached():
+            return self._resolve(*self._locate())
+
+    def _resolve(self, system: Any, root: str) -> Upstream:
         left_out = LeftOut()
         tables, texts = _chosen(_listed(system, root, left_out))
         texts = [path for path in texts if left_out.keeps_size(path, system.size(path))]
@@ -72,7 +83,7 @@ class FileOrigin:
             raise EmptyUpstreamError(
                 f"{self.path!r} holds no file that is read{f' ({left_out.note()})' if left_out.note() else ''}: tables "
                 f"end in {list(TABLE_SUFFIXES)}, also compressed ({list(COMPRESSIONS)}), texts in "
-                f"{list(TEXT_SUFFIXES)}; fix path of the source"
+                f"{list(TEXT_SUFFIXES)}; fix path of {self.named_in}"
             )
         revision = xxhash.xxh3_128_hexdigest("\n".join(f"{file.path} {file.fingerprint}" for file in files))
         beside = f"{len(tables)} tables beside text files are left out; name them by a glob" if texts and tables else ""
@@ -89,29 +100,49 @@ class FileOrigin:
         del upstream
         system, root = self._locate()
         if file.split == _TEXTS:
-            for path in _texts_of(system, root, file.path):
-                yield storable(path), _text_row(system, root, path)
+            with self._reached():
+                for path in _texts_of(system, root, file.path):
+                    yield storable(path), _text_row(system, root, path)
             return
         try:
-            with system.open(_stored_name(system, root, file.path), "rb") as stream:
+            with self._reached(file.path), system.open(_stored_name(system, root, file.path), "rb") as stream:
                 for number, row in enumerate(table_rows(stream, file.path, file.size_bytes)):
                     yield f"{posixpath.basename(file.path)}#{number}", row
-        except FileNotFoundError as error:
-            raise MissingUpstreamError(f"{file.path!r} is gone; observe the source again") from error
         except DamagedTableError as error:
             raise TruncatedUpstreamError(
                 f"{file.path!r} {error}: it was cut off or is damaged; replace the file"
             ) from error
         except BombError as error:
             raise OversizedUpstreamError(f"{file.path!r} {error}; unpack it yourself, or leave it out") from error
-        except OSError as error:
-            raise UnreachableUpstreamError(f"{file.path!r} cannot be read: {error}; run the asset again") from error
 
     def _locate(self) -> tuple[Any, str]:
         try:
             return fsspec.url_to_fs(self.path)
         except (ImportError, ValueError) as error:
-            raise MissingUpstreamError(f"{self.path!r} cannot be opened: {error}; fix path of the source") from error
+            raise MissingUpstreamError(
+                f"{self.path!r} cannot be opened: {error}; fix path of {self.named_in}"
+            ) from error
+
+    @contextmanager
+    def _reached(self, listed: str = "") -> Iterator[None]:
+        """Raise the errors of a file system as ours: those of its client have no class that all share."""
+        path = listed or self.path
+        try:
+            yield
+        except FileNotFoundError as error:
+            if listed:
+                raise MissingUpstreamError(f"{listed!r} is gone; observe the source again") from error
+            hint = "" if "://" in path else "; a dataset of the Hub is written hf://datasets/OWNER/NAME"
+            raise MissingUpstreamError(
+                f"there is no file or folder {path!r}; fix path of {self.named_in}{hint}"
+            ) from error
+        except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in _CLIENTS:
+                raise
+            raise UnreachableUpstreamError(
+                f"{path!r} cannot be reached ({type(error).__name__}: {error}); check the network, the rights and path "
+                f"of {self.named_in}, and run the asset again"
+            ) from error
 
 
 _TEXTS = "texts"
@@ -128,7 +159,7 @@ def _listed(system: Any, root: str, left_out: LeftOut) -> list[str]:
     elif system.isdir(root):
         inside = {path: path.removeprefix(root) for path in system.find(root)}
     else:
-        raise MissingUpstreamError(f"there is no file or folder {root!r}; fix path of the source")
+        raise FileNotFoundError(root)
     return sorted(path for path, relative in inside.items() if left_out.keeps_path(relative))
 
 

@@ -13,7 +13,12 @@ import pytest
 
 from codeft_assets.curation.ingest.drafts import Reject
 from codeft_assets.origins import FileOrigin
-from codeft_assets.origins.errors import EmptyUpstreamError, MissingUpstreamError, TruncatedUpstreamError
+from codeft_assets.origins.errors import (
+    EmptyUpstreamError,
+    MissingUpstreamError,
+    TruncatedUpstreamError,
+    UnreachableUpstreamError,
+)
 from codeft_assets.origins.folders import MAX_TEXT_BYTES
 
 ROWS = [{"text": f"row {number}\nwith, a comma", "n": str(number)} for number in range(3000)]
@@ -134,8 +139,15 @@ def test_only_an_edited_file_changes_the_fingerprint_and_only_its_unit(tmp_path)
     assert after.revision != before.revision
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows/", "*.jsonl"])
+def test_a_server_that_does_not_answer_is_named_with_the_entry_and_the_remedy(name):
+    origin = FileOrigin(path=f"http://127.0.0.1:1/{name}", named_in="source 'x' in 'sources.toml'")
+    with pytest.raises(UnreachableUpstreamError, match=r"'http://127.0.0.1:1/.*check the network, .* source 'x' in"):
+        origin.resolve()
+
+
 def test_what_cannot_be_read_says_what_to_do(tmp_path):
-    with pytest.raises(MissingUpstreamError, match=r"no file or folder '/no/such'; fix path of the source"):
+    with pytest.raises(MissingUpstreamError, match=r"'/no/such'; fix path of the source; .* hf://datasets/OWNER"):
         FileOrigin(path="/no/such").resolve()
     with pytest.raises(MissingUpstreamError, match=r"'nosuch://x' cannot be opened: .*fix path of the source"):
         FileOrigin(path="nosuch://x").resolve()

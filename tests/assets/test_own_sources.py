@@ -10,6 +10,7 @@ import pytest
 from codeft_assets.curation.ingest.drafts import BadRowError
 from codeft_assets.curation.ingest.row_shapes import AnyShape
 from codeft_assets.curation.quality.thresholds import NO_THRESHOLD, Threshold
+from codeft_assets.origins.errors import MissingUpstreamError
 from codeft_assets.own_sources import SourcesFileError, own_sources, read_sources
 from codeft_assets.store.data_root import Store
 
@@ -25,6 +26,10 @@ def write(tmp_path, text):
 def test_an_entry_needs_a_name_and_a_path_and_sees_paths_from_its_own_folder(tmp_path):
     (source,) = read_sources(write(tmp_path, '[[source]]\nname = "our-code"\npath = "code"\n'))
     assert source.origin.path == str(tmp_path / "code")
+    with pytest.raises(
+        MissingUpstreamError, match="code'; fix path of source 'our-code' in '.*sources.toml'; .* hf://"
+    ):
+        source.origin.resolve()
     assert (source.domain, source.format, source.license, source.has_sample) == ("code", "raw", "not stated", False)
     entry = '[[source]]\nname = "x"\npath = "s3://b/*.csv"\nformat = "instruct"\nprompt = "q"\nresponse = ["a", "b"]\n'
     (source,) = read_sources(
