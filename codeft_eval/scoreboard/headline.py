@@ -59,10 +59,10 @@ def _ability(scored: Sequence[tuple[str, Estimate]]) -> str:
 
 def _relative(board: Scoreboard) -> str:
     if board.overall.ratio:
-        return f"{show_ratio(board.overall.ratio)} of {board.headline}: {board.overall.note}"
+        return f"Its pass rates are {show_ratio(board.overall.ratio)} of {board.headline}'s: {board.overall.note}"
     row = _best_ratio(board)
     if row:
-        return f"{show_ratio(row.ratio)} of {row.reference_model} on {row.title}, {row.provenance}"
+        return f"Its pass rate is {show_ratio(row.ratio)} of {row.reference_model}'s on {row.title}, {row.provenance}"
     return "No ratio to Qwen 2.5 yet: it has not been measured on these items"
 
 

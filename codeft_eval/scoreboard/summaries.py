@@ -121,7 +121,7 @@ def _language(name: str, rows: Sequence[Row], scores: Sequence[Measurement], hea
     own = [measurement for measurement in scores if measurement.score.benchmark in benchmarks]
     mine = _relative(rows, headline)
     kinds = sorted({str(row.provenance) for row in mine})
-    ratio, note = None, f"no ratio to {headline} on {_titles(rows)}"
+    ratio, note = None, f"no ratio to {headline} itself on {_titles(rows)}{_beside(rows)}"
     if len(kinds) == 1:
         ratio, note = geometric_mean(_ratios(mine), group_families(scores)), f"{_titles(mine)}, {kinds[0]} references"
     elif kinds:
@@ -145,6 +145,12 @@ def _cluster(item: str) -> str:
 def _relative(rows: Sequence[Row], headline: str) -> list[Row]:
     """Return the pass rates that have a ratio to the headline reference."""
     return [row for row in rows if row.metric == PASS_AT_1 and row.reference_model == headline and row.ratio]
+
+
+def _beside(rows: Sequence[Row]) -> str:
+    """Return where the ratios to other models stand, if there are any."""
+    others = dict.fromkeys(row.reference_model for row in rows if row.metric == PASS_AT_1 and row.ratio)
+    return f"; every comparison, below, has those to {', '.join(others)}" if others else ""
 
 
 def _ratios(rows: Sequence[Row]) -> dict[str, Interval]:

@@ -34,11 +34,11 @@ def test_a_score_by_chat_is_named_by_its_title_alone():
 
 
 def test_one_ratio_is_shown_before_there_is_an_overall_one_and_a_measured_one_comes_first():
-    assert headline(make_scoreboard([score(passed=23)])).relative.startswith("0.50 (")
+    assert headline(make_scoreboard([score(passed=23)])).relative.startswith("Its pass rate is 0.50 (")
     theirs = score("embedded", 19, 44, model="Qwen", model_hash="q" * 64)
     found = headline(make_scoreboard([score("embedded", 12, 44)], {"Qwen2.5-Coder-0.5B-Instruct": [theirs]}))
-    assert found.relative.startswith("0.63 (")
-    assert found.relative.endswith(" of Qwen2.5-Coder-0.5B-Instruct on Embedded functions, measured")
+    assert found.relative.startswith("Its pass rate is 0.63 (")
+    assert found.relative.endswith(" of Qwen2.5-Coder-0.5B-Instruct's on Embedded functions, measured")
     assert found.next_step.startswith("Score a benchmark of more items")
 
 

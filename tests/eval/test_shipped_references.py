@@ -36,4 +36,6 @@ def test_the_scoreboard_of_a_newcomer_has_a_ratio_to_qwen(tmp_path, capsys):
     scores = write_scores(tmp_path / "embedded", range(10))
     assert main(["scoreboard", "--scores", str(scores), "--output", str(tmp_path / "board")]) == 0
     page = capsys.readouterr().out
-    assert f"0.50 (0.25–0.88) of {QWEN} on Embedded functions, measured" in page
+    assert f"0.50 (0.25–0.88) of {QWEN}'s on Embedded functions, measured" in page
+    board = (tmp_path / "board" / "scoreboard.md").read_text()
+    assert f"itself on Embedded functions; every comparison, below, has those to {QWEN}" in board
