@@ -36,7 +36,7 @@ ANNOTATOR_CODE = (
 )
 """One of them is chosen at run time: by name, because their imports are slow."""
 SHIPPED = "shipped"
-ABSENT_OR_CHANGED = "document_absent_or_changed"
+ABSENT_OR_CHANGED = "not_in_installed_version"
 ANNOTATION_COLUMNS = {
     "document_id": "the document; of a shipped label, the content hash of the file",
     "name": "the file or row that was read",

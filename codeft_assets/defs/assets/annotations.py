@@ -104,9 +104,11 @@ def annotations(
     """One row is a label: somebody's judgment, 0 to 5, of what a document teaches, with the reason.
 
     The labels that ship with the project name files of the Python standard library, of pinned dependencies and rows of
-    the embedded samples by content hash; one whose document is absent or changed is left out and counted. On demand a
-    model labels a sample of your documents too. Every call and answer is kept in a journal: a run that is killed pays
-    for nothing twice. A malformed answer is requested once more, then its document is left out by name.
+    the embedded samples by content hash; one whose document is absent or changed is left out and counted as
+    ``not_in_installed_version``: some are, as other releases of Python and of packages have other files, and that is no
+    fault. On demand a model labels a sample of your documents too. Every call and answer is kept in a journal: a run
+    that is killed pays for nothing twice. A malformed answer is requested once more, then its document is left out by
+    name.
     """
     request = _request(config, workspace)
     units = [shipped_unit(tuple(SOURCES.values()))] + ([request.unit()] if request else [])
