@@ -25,7 +25,7 @@ TAUGHT_VARIABLE, TAUGHT_KEY = "CODEFT_TAUGHT", "exercises/taught"
 """A folder with a teacher's exercises, and the key of the asset that writes one under the data root."""
 _REQUIRED = frozenset({"name", "path"})
 _COLUMNS = frozenset({"text", "prompt", "response"})
-_FACTS = frozenset({"priority", "weight", "think_spans", "max_rows", "id_column"})
+_FACTS = frozenset({"priority", "weight", "think_spans", "max_rows", "id_column", "max_bad_fraction"})
 _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "name": str,
     "path": str,
@@ -41,6 +41,7 @@ _FIELDS: Mapping[str, type | tuple[type, ...]] = {
     "think_spans": str,
     "max_rows": int,
     "id_column": str,
+    "max_bad_fraction": (int, float),
     "notebook_outputs": bool,
     "text": (str, list),
     "prompt": (str, list),

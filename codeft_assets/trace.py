@@ -1,4 +1,4 @@
-"""``python -m codeft_assets.trace DOCUMENT_ID | --sequence N``: a document's way from upstream to packed row."""
+"""``python -m codeft_assets.trace DOCUMENT_ID | documents/SOURCE | --sequence N``: from upstream to packed row."""
 
 from __future__ import annotations
 
@@ -48,6 +48,20 @@ def trace_document(store: Store, document_id: str) -> Iterator[str]:
             yield "  nothing found"
     yield "corpus/packed"
     yield from _positions(store, document_id)
+
+
+def trace_rejects(store: Store, key: str) -> Iterator[str]:
+    """Yield the rows of one source that became no document: reason, file and row, and what was found.
+
+    Raises:
+        ValueError: there is no such table.
+    """
+    table = store.table(key)
+    if not table.manifest().rejects:
+        yield f"{key}: every row became a document"
+        return
+    for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
+        yield f"{row['reason']}  {row['source_row']}  {row['detail']}"
 
 
 def trace_sequence(store: Store, row: int) -> Iterator[str]:
@@ -126,13 +140,15 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m codeft_assets.trace", description="Prints a document's way from upstream to packed row."
     )
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("document_id", nargs="?", help="32 hex digits, as in every table")
+    help_of_id = "32 hex digits, as in every table; or documents/SOURCE, whose rejects are listed"
+    target.add_argument("document_id", nargs="?", help=help_of_id)
     target.add_argument("--sequence", type=int, help="number of a packed training row")
     options = parser.parse_args(arguments)
     store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
     try:
         sequence = options.sequence
-        lines = trace_document(store, options.document_id) if sequence is None else trace_sequence(store, sequence)
+        of_id = trace_rejects if "/" in (options.document_id or "") else trace_document
+        lines = of_id(store, options.document_id) if sequence is None else trace_sequence(store, sequence)
         for line in lines:
             print(line)
     except ValueError as error:

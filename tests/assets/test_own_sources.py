@@ -33,9 +33,15 @@ def test_an_entry_needs_a_name_and_a_path_and_sees_paths_from_its_own_folder(tmp
     assert (source.domain, source.format, source.license, source.has_sample) == ("code", "raw", "not stated", False)
     entry = '[[source]]\nname = "x"\npath = "s3://b/*.csv"\nformat = "instruct"\nprompt = "q"\nresponse = ["a", "b"]\n'
     (source,) = read_sources(
-        write(tmp_path, entry + 'weight = 2\nthreshold = 0.2\npriority = 5\nmax_rows = 9\nnatural_languages = ["de"]\n')
+        write(
+            tmp_path,
+            entry
+            + "weight = 2\nthreshold = 0.2\nmax_bad_fraction = 0.9\npriority = 5\n"
+            + 'max_rows = 9\nnatural_languages = ["de"]\n',
+        )
     )
     assert source.origin.path == "s3://b/*.csv"
+    assert source.max_bad_fraction == 0.9
     assert source.natural_languages == ("de",)
     assert source.adapter == AnyShape(prompt=("q",), response=("a", "b"))
     assert (source.weight, source.priority, source.max_rows, source.threshold.value) == (2, 5, 9, 0.2)

@@ -107,16 +107,17 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
     """
     report = manifest.report
     bad_fraction = report.num_dropped / max(report.num_in, 1)
+    seen = next((example for examples in report.examples.values() for example in examples), "no row at all")
     if report.num_out == 0:
-        seen = next((example for examples in report.examples.values() for example in examples), "no row at all")
         raise ExplainedError(
             f"source {name!r}: none of {report.num_in} rows became a document: {dict(report.dropped)}, such as {seen}; "
-            f"give its entry in sources.py what upstream has now"
+            f"give its entry what upstream has now"
         )
     if bad_fraction > limit:
         raise ExplainedError(
             f"source {name!r}: {bad_fraction:.1%} of {report.num_in} rows are bad, more than {limit:.1%}: "
-            f"{dict(report.dropped)}; fix the adapter in sources.py or raise max_bad_fraction",
+            f"{dict(report.dropped)}, such as {seen}; mend the rows, fix the source's entry, or raise its "
+            f"max_bad_fraction",
             metadata={"examples": md.examples_preview(report)},
         )
 
