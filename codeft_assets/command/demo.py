@@ -23,9 +23,10 @@ _TERMINAL = {"loggers": {"terminal": {"config": {}}}}
 _DESCRIPTOR = "CODEFT_TERMINAL_FD"
 _INTERRUPTED = 130
 _DEMO = (
-    "It needs no network and no GPU, and on two quiet cores seven to ten minutes. All files, about 100 MB, go to "
+    "It needs no network and no GPU, and on two quiet cores seven to ten minutes; on a slower or busy one more. Fewer "
+    "steps make it shorter: overrides = {max_steps = 300} in codeft.toml. All files, about 100 MB, go to "
     "CODEFT_HOME, else .codeft in the current folder or the project's. What is finished is not made again: a second "
-    "call goes on where the first was ended. Other recipes, the Hub and own sources are for codeft run and codeft ui."
+    "call goes on where the first was ended. In the folder of a project its settings and its sources count, too."
 )
 
 

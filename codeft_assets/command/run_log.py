@@ -27,9 +27,9 @@ def reason(log: str) -> str:
     if lines[-1] == _HAS_RUN:
         return ""
     start = next((n for n in reversed(range(len(lines))) if lines[n].strip() == _FRAMES), len(lines) - 1)
-    message = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n][0].isspace()), len(lines))
-    told = lines[message:] if 0 < len(lines) - message <= _MAX_LINES else lines[-1:]
-    text = _CLASS.sub("", "\n".join(told)).removeprefix("Error: ")
+    first = next((n for n in range(start + 1, len(lines)) if lines[n] and not lines[n][0].isspace()), len(lines))
+    message_lines = lines[first:] if 0 < len(lines) - first <= _MAX_LINES else lines[-1:]
+    text = _CLASS.sub("", "\n".join(message_lines)).removeprefix("Error: ")
     missing = _MISSING.search(text)
     return _no_such_asset(ast.literal_eval(missing[1]), text) if missing else text
 
