@@ -46,10 +46,9 @@ def run_pipeline(arguments: list[str]) -> int:
         if why and status > 0 and status != _INTERRUPTED:
             print(f"error: {why}\nthe whole log is {log}")
         else:
-            print(
-                f"\nended after {minutes} min {seconds} s; what failed, and why, is above. Finished work is kept, and a"
-            )
-            print(f"second run continues after it; the whole log is {log}")
+            how = "cancelled" if status == _INTERRUPTED else "what failed, and why, is above"
+            print(f"\nended after {minutes} min {seconds} s: {how}. Finished work is kept, and a second run continues")
+            print(f"after it; the whole log is {log}")
         return status
     print(f"done in {minutes} min {seconds} s; what libraries printed is in {log}")
     print(f"which rows of a source became no document, and why: {typed('trace', 'documents/SOURCE')}")
