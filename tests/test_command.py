@@ -18,6 +18,7 @@ from codeft_assets.command.project import SETTINGS, ProjectError, create_project
 from codeft_assets.command.run_log import reason
 from codeft_assets.command.typed import made, typed
 from codeft_assets.defs import terminal
+from codeft_assets.origins.errors import UnreachableUpstreamError
 from codeft_assets.own_sources import read_sources
 from tests import patience
 
@@ -282,6 +283,23 @@ def test_a_failure_is_the_error_that_our_code_raised_and_no_frame():
     [failed] = [line for line in lines if "failed" in line]
     assert failed.endswith("failed: column 'text' is missing; fix the entry in sources.py")
     assert not [line for line in lines if "Traceback" in line or "File " in line]
+
+
+def test_a_failure_is_our_sentence_and_not_the_cause_that_it_was_made_of():
+    @dg.asset
+    def unreachable():
+        try:
+            refuse()
+        except UnreachableUpstreamError as error:
+            raise RuntimeError("after 3 retries") from error
+
+    def refuse():
+        try:
+            raise ConnectionError("[Errno -2] Name or service not known")
+        except ConnectionError as error:
+            raise UnreachableUpstreamError("'hf://x' cannot be reached; check the network") from error
+
+    assert printed(unreachable)[0].endswith("failed: 'hf://x' cannot be reached; check the network")
 
 
 def test_steps_below_a_failed_one_are_counted_and_do_not_bury_its_reason():

@@ -21,7 +21,8 @@ DESCRIPTOR = "CODEFT_TERMINAL_FD"
 SECONDS_BETWEEN_LINES = 15.0
 """Of a running asset: training logs every twenty steps."""
 MAX_REASONS = 4
-_CLASS = re.compile(r"(?:ValueError|(?:codeft_|dagster)[\w.]*\.[A-Z]\w*):\s*")
+_VALUE = re.compile(r"(?:ValueError|codeft_[\w.]*\.[A-Z]\w*): ")
+"""Begins an error that a person can mend, as Dagster writes it down."""
 _SKIPPED = re.compile(r"Dependencies for step \S+ .*Not executing\.")
 """Dagster's word for a step below one that failed."""
 _WIDTH = 32
@@ -163,10 +164,15 @@ def _reason(event: dg.DagsterEvent) -> str:
 
 
 def _root_message(error: Any) -> str:
-    """Return the message of the error that our code raised, below what Dagster wraps it in; a value needs no class."""
-    while error.cause:
-        error = error.cause
-    return _CLASS.sub("", error.message.strip()) or error.message.strip()
+    """Return the message of the error that our code raised, between what Dagster wraps it in and its own cause.
+
+    An error of a value says all without its class; where none is of a value, it is the deepest with its class.
+    """
+    chain = [error]
+    while chain[-1].cause:
+        chain.append(chain[-1].cause)
+    ours = next((each for each in chain if _VALUE.match(each.message)), chain[-1])
+    return _VALUE.sub("", ours.message.strip()) or ours.message.strip()
 
 
 @functools.lru_cache(maxsize=1)

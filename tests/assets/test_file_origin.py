@@ -5,11 +5,13 @@ import gzip
 import json
 import lzma
 import os
+import re
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import HfFileSystem
 
 from codeft_assets.curation.ingest.drafts import Reject
 from codeft_assets.origins import FileOrigin
@@ -139,11 +141,16 @@ def test_only_an_edited_file_changes_the_fingerprint_and_only_its_unit(tmp_path)
     assert after.revision != before.revision
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows/", "*.jsonl"])
-def test_a_server_that_does_not_answer_is_named_with_the_entry_and_the_remedy(name):
-    origin = FileOrigin(path=f"http://127.0.0.1:1/{name}", named_in="source 'x' in 'sources.toml'")
-    with pytest.raises(UnreachableUpstreamError, match=r"'http://127.0.0.1:1/.*check the network, .* source 'x' in"):
+@pytest.mark.parametrize("path", ["http://127.0.0.1:1/rows.jsonl", "http://127.0.0.1:1/*.csv", "hf://datasets/a/b"])
+def test_a_server_that_does_not_answer_is_named_with_the_entry_and_the_remedy(path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    HfFileSystem.clear_instance_cache()
+    origin = FileOrigin(path=path, named_in="source 'x' in 'sources.toml'")
+    with pytest.raises(
+        UnreachableUpstreamError, match=rf"'{re.escape(path)}' cannot be reached .*check the network, .* source 'x' in"
+    ):
         origin.resolve()
+    HfFileSystem.clear_instance_cache()  # of this endpoint
 
 
 def test_what_cannot_be_read_says_what_to_do(tmp_path):

@@ -8,7 +8,7 @@ from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.failures import ExplainedError
-from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
+from codeft_assets.defs.run_stage import MAX_NETWORK_RETRIES, NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
 from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -66,7 +66,8 @@ def build_documents_asset(source: Source) -> dg.AssetsDefinition:
             context.log_event(observation(source, upstream))
             table, run = _ingest(context, config, workspace, source, upstream)
         except UpstreamError as error:
-            context.log.error(str(error))
+            if error.retryable:  # any other is said once, by its failure
+                context.log.warning(f"{error}; asked again {MAX_NETWORK_RETRIES} times at most")
             raise upstream_failure(error) from error
         return result(table, run, _metadata(source, upstream, table))
 
