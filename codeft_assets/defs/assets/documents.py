@@ -66,8 +66,8 @@ def build_documents_asset(source: Source) -> dg.AssetsDefinition:
             context.log_event(observation(source, upstream))
             table, run = _ingest(context, config, workspace, source, upstream)
         except UpstreamError as error:
-            if error.retryable:  # any other is said once, by its failure
-                context.log.warning(f"{error}; asked again {MAX_NETWORK_RETRIES} times at most")
+            if error.retryable and not context.retry_number:  # any other is said once, by its failure
+                context.log.warning(f"{error}; it is asked again, {MAX_NETWORK_RETRIES} times at most")
             raise upstream_failure(error) from error
         return result(table, run, _metadata(source, upstream, table))
 
