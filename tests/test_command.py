@@ -164,7 +164,7 @@ def test_a_port_that_another_program_has_is_refused_with_the_next_one(tmp_path):
         done = codeft("ui", "--port", str(port), folder=tmp_path)
     assert done.returncode == 1
     assert f"another program answers at http://127.0.0.1:{port}" in done.stderr
-    assert f"codeft ui --port {port + 1}" in done.stderr
+    assert f" ui --port {port + 1}" in done.stderr
 
 
 def test_an_error_in_a_file_of_the_project_is_one_line_and_comes_before_dagster(tmp_path):

@@ -52,7 +52,7 @@ def _ui(arguments: list[str]) -> int:
         if _is_taken(chosen.host, chosen.port):
             print(
                 f"error: another program answers at {address}, perhaps codeft ui; end it, or choose another port: "
-                f"codeft ui --port {int(chosen.port) + 1}",
+                f"{typed('ui', '--port', str(int(chosen.port) + 1))}",
                 file=sys.stderr,
             )
             return 1
