@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ EVERYTHING = 'key:"*"'
 _TERMINAL = {"loggers": {"terminal": {"config": {}}}}
 _DESCRIPTOR = "CODEFT_TERMINAL_FD"
 _INTERRUPTED = 130
+_ASK_AGAIN_SECONDS = 20
+"""What a signal raises while Python collects garbage is printed and forgotten (seen: "Exception ignored in")."""
 _DEMO = (
     "It needs no network and no GPU, and on two quiet cores seven to ten minutes; on a slower or busy one more. Fewer "
     "steps make it shorter: overrides = {max_steps = 300} in codeft.toml. All files, about 100 MB, go to "
@@ -85,8 +88,10 @@ def cancel(process: subprocess.Popen[Any]) -> None:
             found = (entry.get_dagster_event().engine_event_data.metadata.get("pid") for entry in events)
             if str(process.pid) in {str(value.value) for value in found if value}:
                 instance.report_run_canceling(run)
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.wait(_ASK_AGAIN_SECONDS)
 
 
 def _configuration(text: str) -> dict[str, Any]:
