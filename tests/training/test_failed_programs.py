@@ -46,7 +46,7 @@ def options(made, output, **changes):
 
 CASES = {
     "a field out of its range": (TRAIN, {"max_steps": 0}, "recipe 'smoke': max_steps = 0 must be at least 1"),
-    "too little memory": (["-c", NO_MEMORY, "train"], {"hidden_size": 8192}, "out of memory: "),
+    "too little memory": (["-c", NO_MEMORY, "train"], {"hidden_size": 8192}, "out of memory"),
 }
 
 
