@@ -9,13 +9,14 @@ dedup/signatures, dedup/clusters, corpus/mixture_plan and corpus/ledger run; a q
 run again, and anew from nothing.
 
 Figures: docs/measured/dedup_scale.json, discussed in docs/from_a_laptop_to_a_cluster.md. Each stage of clustering
-and planning is measured apart, as its units run, one after another in one process.
+and planning is measured apart; its units run one after another in one process, or in ``CODEFT_SCALE_WORKERS`` of them.
 
 Every measurement is a process of its own: CPU seconds of it and its children, and its largest resident size.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,7 @@ from codeft_assets.stages.participants import ClusterInputs
 from codeft_assets.stages.plan import Deduplicated, PlanTables, planning_steps
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
+from codeft_assets.store.executors import in_process, process_pool
 from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8
@@ -51,6 +54,7 @@ ROWS_PER_SHARD = 20_000  # what ingest writes
 WORDS_PER_DOCUMENT = 12
 NUM_REPEATS = 7  # of what takes a second or less
 PARAMS = DedupParams()
+WORKERS = "CODEFT_SCALE_WORKERS"
 
 
 def cpu_seconds():
@@ -59,7 +63,17 @@ def cpu_seconds():
 
 
 def peak_megabytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    usages = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return max(usages) * 1024 / 1e6
+
+
+def run_units(function, units, output, *, stage):
+    workers = int(os.environ.get(WORKERS, "1"))
+    executor = partial(process_pool, workers) if workers > 1 else in_process
+    run = map_shards(function, units, output, stage=stage, executor=executor)
+    for process in multiprocessing.active_children():
+        process.join()  # what it took is counted then
+    return run
 
 
 # -- band keys alone ---------------------------------------------------------------------------------------------------
@@ -146,11 +160,11 @@ def write_tables(store, units_of_source):
     """Write documents of ``units_of_source``, with a score each and no match."""
     tables = [store.table(f"documents/{name}") for name in SOURCES]
     for table, (function, units) in zip(tables, units_of_source, strict=True):
-        map_shards(function, units, table, stage=Stage(name="documents", code_version="1"))
+        run_units(function, units, table, stage=Stage(name="documents", code_version="1"))
     scored = Stage(name="quality/scores", code_version="1")
-    map_shards(score_all, table_units(tables), store.table("quality/scores"), stage=scored)
+    run_units(score_all, table_units(tables), store.table("quality/scores"), stage=scored)
     matched = Stage(name="decontamination/matches", code_version="1")
-    map_shards(no_matches, table_units(tables), store.table("decontamination/matches"), stage=matched)
+    run_units(no_matches, table_units(tables), store.table("decontamination/matches"), stage=matched)
 
 
 def write_synthetic_tables(folder, num_documents):
@@ -169,7 +183,7 @@ def write_synthetic_tables(folder, num_documents):
 def sign(folder):
     store = Store(str(folder))
     units = table_units([store.table(f"documents/{name}") for name in SOURCES], PARAMS.minhash)
-    return map_shards(sign_documents, units, store.table("dedup/signatures"), stage=signatures_stage(PARAMS.minhash))
+    return run_units(sign_documents, units, store.table("dedup/signatures"), stage=signatures_stage(PARAMS.minhash))
 
 
 STEPS = ("participants", "links", "components", "candidates", "clusters")
@@ -194,7 +208,7 @@ def cluster(folder, last=STEPS[-1], params=PARAMS):
 def run_steps(steps, last):
     num_run = 0
     for step in steps:
-        run = map_shards(step.function, step.units, step.output, stage=step.stage)
+        run = run_units(step.function, step.units, step.output, stage=step.stage)
         num_run += run.num_run
         if step.output.key.endswith(f"/{last}"):
             break
@@ -215,7 +229,7 @@ def write_ledger(folder):
     store = Store(str(folder))
     documents = Deduplicated(inputs=inputs_of(store), tables=DedupTables.of(store))
     units = ledger_units(documents, PlanTables.of(store))
-    return map_shards(decide_outcomes, units, store.table("corpus/ledger"), stage=ledger_stage())
+    return run_units(decide_outcomes, units, store.table("corpus/ledger"), stage=ledger_stage())
 
 
 def run_stage(folder, part, max_keys):
