@@ -29,14 +29,16 @@ EXECUTORS = {
 
 def growth(scale):
     """A row for each stage, a column for each number of documents: CPU seconds and the largest process."""
-    stages = scale["stage"]
+    stages = {f"{int(size):,}": found for size, found in scale["stage"].items()}
+    several = f"{scale['processes']} processes of another machine"
+    stages |= {f"{int(size):,}, {several}": found for size, found in scale["stage_in_processes"].items()}
     names = list(next(iter(stages.values())))
     rows = [
         (_stage(name), *(f"{found[name]['seconds']:.1f} s, {found[name]['peak_mb']:,} MB" for found in stages.values()))
         for name in names
     ]
     largest = [f"{largest_process(found):,} MB" for found in stages.values()]
-    return table(("stage", *(f"{int(size):,}" for size in stages)), [*rows, ("largest process", *largest)])
+    return table(("stage", *stages), [*rows, ("largest process", *largest)])
 
 
 def largest_process(found):
