@@ -14,12 +14,11 @@ from pathlib import Path
 from codeft_assets.command import data_root
 from codeft_assets.command.demo import demo, run_pipeline
 from codeft_assets.command.project import create_project, find_project, project_environment
-from codeft_assets.command.typed import typed
+from codeft_assets.command.typed import DEFINITIONS, typed
 
-DEFINITIONS = ("-m", "codeft_assets.definitions")
 HOST, PORT = "127.0.0.1", "3000"
 ADDRESS = f"http://{HOST}:{PORT}"
-UI = ("codeft_assets.command.web_ui", *DEFINITIONS, "--host", HOST, "--port", PORT)
+UI = ("codeft_assets.command.web_ui", "-m", DEFINITIONS, "--host", HOST, "--port", PORT)
 PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "score": (("codeft_eval", "run"), "score a checkpoint on a benchmark"),
     "eval": (("codeft_eval",), "all commands of the evaluation: check, fetch, measure, progress, scoreboard, ..."),

@@ -69,7 +69,7 @@ def _run(command: list[str], log: Path) -> int:
             process_group=0, preexec_fn=end_with_parent,
         )  # fmt: skip  # a group of its own: the terminal's interrupt comes from us, once the run knows
         os.close(terminal)
-        signal.siginterrupt(signal.SIGINT, True)
+        signal.siginterrupt(signal.SIGINT, True)  # polars' handler would let the wait go on
         try:
             return process.wait()
         except KeyboardInterrupt:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from codeft_assets.command.typed import typed
-
-DEFINITIONS = "codeft_assets.definitions"
+from codeft_assets.command.typed import DEFINITIONS, typed_asset_list
 
 
 def main(selection: str, config_json: str) -> None:
@@ -23,8 +21,7 @@ def main(selection: str, config_json: str) -> None:
     graph = defs.resolve_asset_graph()
     if not dg.AssetSelection.from_coercible(selection.split(",")).resolve(graph):
         groups = ", ".join(sorted({graph.get(key).group_name for key in graph.get_all_asset_keys()}))
-        listed = typed("dagster", "asset", "list", "-m", DEFINITIONS)
-        sys.exit(f"no asset is in {selection!r}; groups are {groups}; this lists all assets: {listed}")
+        sys.exit(f"no asset is in {selection!r}; groups are {groups}; this lists all assets: {typed_asset_list()}")
     cli(["asset", "materialize", "-m", DEFINITIONS, "--select", selection, "--config-json", config_json])
 
 

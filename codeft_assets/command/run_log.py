@@ -6,12 +6,11 @@ import ast
 import json
 import re
 
-from codeft_assets.command.typed import typed
+from codeft_assets.command.typed import typed_asset_list
 
 _HAS_RUN = "Error: Materialization failed."
 """Dagster's last line after a run that began; what failed in it has been printed while it ran."""
 _FRAMES = "Traceback (most recent call last):"
-_LIST = ("dagster", "asset", "list", "-m", "codeft_assets.definitions")
 _MAX_LINES = 20
 """Of a message; more lines after a traceback are the output of a program that went on."""
 _CLASS = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure): ")
@@ -41,4 +40,4 @@ def _no_such_asset(keys: list[str], text: str) -> str:
     asked = "there is no asset " + ", ".join(map(repr, keys))
     if near:
         return f"{asked}; did you mean {' or '.join(near)}?"
-    return f"{asked}; this lists all: {typed(*_LIST)}"
+    return f"{asked}; this lists all: {typed_asset_list()}"

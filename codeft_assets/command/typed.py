@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+DEFINITIONS = "codeft_assets.definitions"
 _CHECKOUT = Path(__file__).parents[2]
 
 
@@ -17,6 +18,11 @@ def typed(*words: str) -> str:
     if found and Path(found).parent == Path(sys.executable).parent:
         return shlex.join(["codeft", *words])
     return shlex.join([sys.executable, "-m", "codeft_assets.command", *words])
+
+
+def typed_asset_list() -> str:
+    """Return the line that lists all assets."""
+    return typed("dagster", "asset", "list", "-m", DEFINITIONS)
 
 
 def made(target: str, *words: str) -> str:

@@ -14,11 +14,13 @@ from codeft_assets.curation.corpus.redact import find_suspects, redact_all
 from codeft_assets.curation.report import StageReport
 from codeft_assets.curation.tally import sum_by
 from codeft_assets.stages.code_version import code_version_of
-from codeft_assets.stages.participants import Batch
+from codeft_assets.stages.participants import Batch, of_other_documents, shards_beside
 from codeft_assets.stages.plan import Deduplicated, PlanTables, not_selected, read_relatives
 from codeft_assets.store.engine import ShardResult, Stage, Unit, table_units
 from codeft_assets.store.manifest import Shard, combined_hash
 from codeft_assets.store.tables import Table
+
+_PLANS = "plans"
 
 
 def ledger_stage() -> Stage:
@@ -33,7 +35,7 @@ def ledger_units(documents: Deduplicated, plan: PlanTables) -> list[Unit]:
         ValueError: the plan, or what it was made of, is of other documents.
     """
     batches, relatives = documents.list_batches(), plan.relatives.manifest()
-    units, remaining = list[Unit](), iter(_shards(plan.plan, sum(len(batch.pieces) for batch in batches)))
+    units, remaining = list[Unit](), iter(shards_beside(plan.plan, sum(len(batch.pieces) for batch in batches), _PLANS))
     for number, batch in enumerate(batches):
         planned = tuple(itertools.islice(remaining, len(batch.pieces)))
         hashes = (piece.fingerprint for piece in batch.pieces), (shard.content_hash for shard in planned)
@@ -92,31 +94,16 @@ def mixture_units(tables: list[Table], plan: Table) -> list[Unit]:
     units = table_units(tables, plan)
     return [
         replace(unit, fingerprint=combined_hash((unit.fingerprint, shard.content_hash)), args=(*unit.args, shard))
-        for unit, shard in zip(units, _shards(plan, len(units)), strict=True)
+        for unit, shard in zip(units, shards_beside(plan, len(units), _PLANS), strict=True)
     ]
-
-
-def _shards(plan: Table, num_shards: int) -> tuple[Shard, ...]:
-    """Return the shards of the plan: as many as there are of documents."""
-    shards = plan.manifest().shards
-    if len(shards) != num_shards:
-        raise _of_other_documents(plan, f"{len(shards)} shards, the documents have {num_shards}")
-    return shards
 
 
 def _read_plan(plan: Table, shard: Shard, document_ids: pl.Series) -> pl.DataFrame:
     """Return what is planned for the documents of a shard."""
     chosen = plan.scan_shard(shard).select("document_id", "split", "epochs", "annealing_epochs").collect()
     if not chosen["document_id"].is_in(document_ids.implode()).all():
-        raise _of_other_documents(plan, f"in shard {shard.path}")
+        raise of_other_documents(plan, f"in shard {shard.path}", _PLANS)
     return chosen
-
-
-def _of_other_documents(plan: Table, finding: str) -> ValueError:
-    return ValueError(
-        f"table {plan.key!r} plans other documents than there are ({finding}); materialize the asset {plan.key!r} "
-        f"again, then this one"
-    )
 
 
 def collect_mixture(table: Table, shard: Shard, plan: Table, planned: Shard) -> Iterator[ShardResult]:

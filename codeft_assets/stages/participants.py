@@ -65,7 +65,7 @@ def list_batches(inputs: ClusterInputs, max_documents: int) -> list[Batch]:
         ValueError: a table is of other documents.
     """
     shards = [(number, shard) for number, table in enumerate(inputs.documents) for shard in table.manifest().shards]
-    others = [_shards(table, len(shards)) for table in (inputs.signatures, inputs.scores, inputs.matches)]
+    others = [shards_beside(table, len(shards)) for table in (inputs.signatures, inputs.scores, inputs.matches)]
     batches: list[Batch] = []
     begun, row = -1, 0
     for (number, shard), *found in zip(shards, *others, strict=True):
@@ -81,16 +81,22 @@ def list_batches(inputs: ClusterInputs, max_documents: int) -> list[Batch]:
     return batches
 
 
-def _shards(table: Table, count: int) -> tuple[Shard, ...]:
+def shards_beside(table: Table, count: int, does: str = "holds") -> tuple[Shard, ...]:
+    """Return the shards of a table that has one for each shard of documents.
+
+    Raises:
+        ValueError: it has another number of them.
+    """
     shards = table.manifest().shards
     if len(shards) != count:
-        raise _of_other_documents(table, f"{len(shards)} shards, the documents have {count}")
+        raise of_other_documents(table, f"{len(shards)} shards, the documents have {count}", does)
     return shards
 
 
-def _of_other_documents(table: Table, finding: str) -> ValueError:
+def of_other_documents(table: Table, finding: str, does: str = "holds") -> ValueError:
+    """Return the error of a table that is about other documents; ``does`` is what it does with them."""
     return ValueError(
-        f"table {table.key!r} holds other documents than the sources ({finding}); materialize the asset {table.key!r} "
+        f"table {table.key!r} {does} other documents than the sources ({finding}); materialize the asset {table.key!r} "
         f"again, then this one"
     )
 
@@ -140,9 +146,9 @@ def _side_by_side(
     matched = matches.scan_shard(piece.matches).select("document_id").collect()["document_id"]
     for table, ids in ((signatures, signed["document_id"]), (scores, scored["document_id"])):
         if not ids.equals(documents["document_id"]):
-            raise _of_other_documents(table, f"in shard {piece.documents.path}")
+            raise of_other_documents(table, f"in shard {piece.documents.path}")
     if not matched.is_in(documents["document_id"].implode()).all():
-        raise _of_other_documents(matches, f"in shard {piece.documents.path}")
+        raise of_other_documents(matches, f"in shard {piece.documents.path}")
     every = [documents.with_row_index("row"), signed.drop("document_id"), scored.drop("document_id")]
     takes_part = pl.col("drop_reason").is_null() & ~pl.col("document_id").is_in(matched.implode())
     return pl.concat(every, how="horizontal").filter(takes_part).drop("drop_reason")
