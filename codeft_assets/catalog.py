@@ -10,6 +10,7 @@ from pathlib import Path
 
 import duckdb
 
+from codeft_assets.base.program_name import program_name
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.data_root import Store
 
@@ -17,7 +18,8 @@ from codeft_assets.store.data_root import Store
 def main(arguments: list[str] | None = None) -> int:
     """Write the catalog of ``CODEFT_HOME`` and print the row counts; return the exit code."""
     text = "Writes catalog.duckdb of CODEFT_HOME and prints what each source has in, kept and dropped."
-    argparse.ArgumentParser(prog="python -m codeft_assets.catalog", description=text).parse_args(arguments)
+    name = program_name("python -m codeft_assets.catalog")
+    argparse.ArgumentParser(prog=name, description=text).parse_args(arguments)
     store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
     path = write_catalog(store)
     with duckdb.connect(str(path), read_only=True) as connection:

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from codeft_assets.base.program_name import program_name
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.tables import MissingTableError
 
@@ -136,9 +137,8 @@ def _positions(store: Store, document_id: str) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print a trace and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m codeft_assets.trace", description="Prints a document's way from upstream to packed row."
-    )
+    text = "Prints a document's way from upstream to packed row."
+    parser = argparse.ArgumentParser(prog=program_name("python -m codeft_assets.trace"), description=text)
     target = parser.add_mutually_exclusive_group(required=True)
     help_of_id = "32 hex digits, as in every table; or documents/SOURCE, whose rejects are listed"
     target.add_argument("document_id", nargs="?", help=help_of_id)

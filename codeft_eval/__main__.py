@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory
 from codeft_eval import commands
 from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m codeft_eval", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program_name("python -m codeft_eval"), description=__doc__)
     subparsers = parser.add_subparsers(required=True)
     adders = (
         _add_run,

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import open_reporter, out_of_memory
 from codeft_training import commands
 from codeft_training.data.tokenizer import SAMPLE_MEGABYTES
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m codeft_training", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program_name("python -m codeft_training"), description=__doc__)
     subparsers = parser.add_subparsers(required=True)
 
     def add(name: str, run: commands.Command, help_line: str) -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ import pytest
 
 from codeft_assets.command.__main__ import OWN, PROGRAMS
 from codeft_assets.command.project import SETTINGS, ProjectError, create_project, find_project, project_environment
-from codeft_assets.command.run_log import reason
+from codeft_assets.command.run_log import own_log, reason
 from codeft_assets.command.typed import made, typed
 from codeft_assets.defs import terminal
 from codeft_assets.origins.errors import UnreachableUpstreamError
@@ -110,12 +110,12 @@ def test_help_lists_every_command_and_an_unknown_one_is_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["demo", "run", "new", "clean", "score"])
+@pytest.mark.parametrize("name", ["demo", "run", "new", "clean", "score", "training", "trace", "catalog", "ui"])
 def test_help_leaves_nothing_behind_and_says_what_was_typed(tmp_path, name):
     done = codeft(name, "--help", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert not list(tmp_path.iterdir())
-    assert name not in OWN or done.stdout.startswith(f"usage: codeft {name} ")
+    assert done.stdout.lower().startswith(f"usage: codeft {'eval run' if name == 'score' else name} ")
 
 
 @pytest.mark.slow
@@ -133,9 +133,11 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     assert "checks passed" in done.stdout
     assert (place / ".codeft" / "tables" / "documents" / "my-code" / "manifest.json").is_file()
     assert (place / ".codeft" / "dagster" / "dagster.yaml").is_file()
-    done = codeft("run", "group:documets", folder=place)
+    with own_log(place / ".codeft" / "dagster"):
+        done = codeft("run", "group:documets", folder=place)
     assert done.returncode == 1
-    assert done.stdout.startswith("error: no asset is in 'group:documets'; groups are corpus, ")
+    assert done.stdout.startswith("another run of this data root goes on")
+    assert "\nerror: no asset is in 'group:documets'; groups are corpus, " in done.stdout
     assert "documents/" not in done.stdout
 
 
@@ -156,6 +158,18 @@ def test_an_interrupt_cancels_the_run_and_is_no_failure(tmp_path):
     with dg.DagsterInstance.from_config(str(tmp_path / ".codeft" / "dagster")) as instance:
         [run] = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.CANCELED
+
+
+def test_a_second_run_has_a_log_of_its_own(tmp_path):
+    with own_log(tmp_path) as first:
+        first.write("first")
+        first.flush()
+        with own_log(tmp_path) as second:
+            assert second.name != first.name
+        assert Path(first.name).read_text() == "first"
+    with own_log(tmp_path) as again:
+        assert again.name == first.name
+        assert Path(again.name).read_text() == ""
 
 
 def test_a_port_that_another_program_has_is_refused_with_the_next_one(tmp_path):
@@ -276,6 +290,36 @@ def test_checks_are_counted_and_a_failed_one_says_why():
         ["stage", "warn:", "check", "is_large:", "7", "rows,", "fewer", "than", "100"]
     ]
     assert lines[-1] == "1 of 2 checks passed"
+
+
+def test_a_failed_check_without_a_sentence_says_what_it_measured():
+    @dg.asset_check(asset=stage)
+    def adds_up():
+        return dg.AssetCheckResult(passed=False, metadata={"rows": 7, "share": 0.5, "table": dg.MetadataValue.md("|")})
+
+    assert printed(stage, checks=[adds_up])[-3].endswith("error: check adds_up: rows 7, share 0.5")
+
+
+def test_a_check_that_blocks_is_said_once_and_ends_what_needs_it():
+    @dg.asset_check(asset=stage, blocking=True)
+    def is_complete():
+        return dg.AssetCheckResult(passed=False, description="3 rows are missing")
+
+    @dg.asset(deps=[stage])
+    def below():
+        return None
+
+    lines = printed(stage, below, checks=[is_complete])
+    assert [line.split()[1:4] for line in lines[1:3]] == [["error:", "check", "is_complete:"], ["not", "run:", "each"]]
+    assert not [line for line in lines if "Dagster" in line]
+
+
+def test_a_failed_asset_has_the_name_of_its_key():
+    @dg.asset(key=["documents", "my-code"])
+    def own():
+        raise ValueError("no such folder")
+
+    assert printed(own)[0].split()[3:5] == ["documents/my-code", "failed:"]
 
 
 def test_a_failure_is_the_error_that_our_code_raised_and_no_frame():

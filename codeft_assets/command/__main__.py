@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from codeft_assets.base.program_name import PROGRAM_VARIABLE
 from codeft_assets.command import data_root
 from codeft_assets.command.demo import demo, run_pipeline
 from codeft_assets.command.project import create_project, find_project, project_environment
@@ -67,6 +68,9 @@ def _is_taken(host: str, port: str) -> bool:
 
 
 def _become(module: str, *arguments: str) -> int:
+    names = {words: name for name, (words, _) in PROGRAMS.items()}
+    if (module,) in names:
+        os.environ[PROGRAM_VARIABLE] = f"codeft {names[module,]}"
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606  no shell: that is the point
 
 

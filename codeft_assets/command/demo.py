@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from codeft_assets.base.processes import end_with_parent
 from codeft_assets.command.project import find_project
-from codeft_assets.command.run_log import reason
+from codeft_assets.command.run_log import FIRST_LOG, own_log, reason
 from codeft_assets.command.typed import made, typed
 from codeft_assets.store.data_root import Store
 
@@ -41,8 +41,12 @@ def run_pipeline(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     command = [sys.executable, "-m", "codeft_assets.command.materialize", options.selection]
     command += [json.dumps(options.config_json | _TERMINAL)]
-    log, started = Path(os.environ["DAGSTER_HOME"]) / "command.log", time.monotonic()
-    status = _run(command, log)
+    started = time.monotonic()
+    with own_log(Path(os.environ["DAGSTER_HOME"])) as file:
+        log = Path(file.name)
+        if log.name != FIRST_LOG:
+            print("another run of this data root goes on: where both make an asset, one waits for the other")
+        status = _run(command, file)
     minutes, seconds = divmod(round(time.monotonic() - started), 60)
     if status:
         why = reason(log.read_text(errors="replace"))
@@ -58,24 +62,23 @@ def run_pipeline(arguments: list[str]) -> int:
     return 0
 
 
-def _run(command: list[str], log: Path) -> int:
+def _run(command: list[str], log: TextIO) -> int:
     """Run a command whose output goes to ``log``, and whose terminal logger prints here; return its exit code."""
     sys.stdout.flush()
     terminal = os.dup(sys.stdout.fileno())
     environment = os.environ | {_DESCRIPTOR: str(terminal)}
-    with log.open("w", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command, env=environment, stdout=file, stderr=subprocess.STDOUT, pass_fds=[terminal],
-            process_group=0, preexec_fn=end_with_parent,
-        )  # fmt: skip  # a group of its own: the terminal's interrupt comes from us, once the run knows
-        os.close(terminal)
-        signal.siginterrupt(signal.SIGINT, True)  # polars' handler would let the wait go on
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            print("cancelling: what runs is asked to save its state and to end", flush=True)
-            cancel(process)
-            return _INTERRUPTED
+    process = subprocess.Popen(
+        command, env=environment, stdout=log, stderr=subprocess.STDOUT, pass_fds=[terminal],
+        process_group=0, preexec_fn=end_with_parent,
+    )  # fmt: skip  # a group of its own: the terminal's interrupt comes from us, once the run knows
+    os.close(terminal)
+    signal.siginterrupt(signal.SIGINT, True)  # polars' handler would let the wait go on
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        print("cancelling: what runs is asked to save its state and to end", flush=True)
+        cancel(process)
+        return _INTERRUPTED
 
 
 def cancel(process: subprocess.Popen[Any]) -> None:

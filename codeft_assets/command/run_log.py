@@ -1,13 +1,20 @@
-"""Why a command of Dagster ended, read from the log of its output."""
+"""The log of a command of Dagster, and why the command ended, read from it."""
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import fcntl
+import itertools
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
 
 from codeft_assets.command.typed import typed_asset_list
 
+FIRST_LOG = "command.log"
 _HAS_RUN = "Error: Materialization failed."
 """Dagster's last line after a run that began; what failed in it has been printed while it ran."""
 _FRAMES = "Traceback (most recent call last):"
@@ -15,6 +22,20 @@ _MAX_LINES = 20
 """Of a message; more lines after a traceback are the output of a program that went on."""
 _CLASS = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Failure): ")
 _MISSING = re.compile(r"AssetKey\(s\) (\[.*?\]) were selected")
+
+
+@contextlib.contextmanager
+def own_log(folder: Path) -> Iterator[TextIO]:
+    """Yield the file of ``folder`` for the output of a run, emptied: where other runs write, ``command-2.log``, ..."""
+    for name in itertools.chain([FIRST_LOG], (f"command-{number}.log" for number in itertools.count(2))):
+        with (folder / name).open("a", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # also the command's: it inherits the file
+            except BlockingIOError:
+                continue
+            file.truncate(0)
+            yield file
+            return
 
 
 def reason(log: str) -> str:

@@ -27,7 +27,7 @@ def dev() -> None:
 
     module.open_ipc_subprocess = start_ours
     try:
-        module.dev_command()
+        module.dev_command(prog_name="codeft ui")
     except subprocess.TimeoutExpired:  # on a busy machine Dagster does not wait long enough for it
         sys.exit("the code server has not ended within 30 s; it ends by itself once its runs have")
 

@@ -30,6 +30,14 @@ class ExplainedError(DagsterUserCodeProcessError, dg.Failure, ValueError):
         self.allow_retries = False
 
 
+def failed_check_reason(check: dg.AssetCheckEvaluation) -> str:
+    """Return why a check failed: its own sentence, else the numbers and words that it measured."""
+    plain = (dg.IntMetadataValue, dg.FloatMetadataValue, dg.TextMetadataValue)
+    measured = {name: value.value for name, value in check.metadata.items() if isinstance(value, plain)}
+    said = ", ".join(f"{name} {value}" for name, value in measured.items())
+    return check.description or said or "see its page in the web UI"
+
+
 def explain_program(handler: Any, otherwise: str) -> ExplainedError:
     """Return the failure of a program: the reason that it sent to Dagster's ``handler``, else ``otherwise``."""
     said = [message[FAILURE] for message in handler.get_custom_messages() if FAILURE in message]

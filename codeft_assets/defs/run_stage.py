@@ -135,8 +135,12 @@ def in_parts(
     return folders
 
 
-def upstream_failure(error: UpstreamError) -> Exception:
-    """Return the exception to raise: failures of the network are retried, others are not."""
+def upstream_failure(error: UpstreamError, context: dg.AssetExecutionContext) -> Exception:
+    """Return the exception to raise: failures of the network are retried, with a warning, others are not."""
     if error.retryable:
+        number = context.retry_number + 1
+        if number <= MAX_NETWORK_RETRIES:  # the last is said by its failure
+            again = f"asked again in {RETRY_WAIT_SECONDS} s, time {number} of {MAX_NETWORK_RETRIES}"
+            context.log.warning(f"{error}; {again}")
         return dg.RetryRequested(max_retries=MAX_NETWORK_RETRIES, seconds_to_wait=RETRY_WAIT_SECONDS)
     return ExplainedError(str(error))

@@ -17,6 +17,8 @@ from typing import Any, TextIO
 
 import dagster as dg
 
+from codeft_assets.defs.failures import failed_check_reason
+
 DESCRIPTOR = "CODEFT_TERMINAL_FD"
 SECONDS_BETWEEN_LINES = 15.0
 """Of a running asset: training logs every twenty steps."""
@@ -36,6 +38,7 @@ class TerminalHandler(logging.Handler):
         """Print to ``file``."""
         super().__init__()
         self.file = file
+        self.names: dict[str, str] = {}  # of steps: the keys of their assets
         self.num_steps = self.num_done = self.num_checks = self.num_passed = self.num_skipped = 0
         self.has_failed = False
         self.asset = self.summary = ""
@@ -57,9 +60,9 @@ class TerminalHandler(logging.Handler):
             self.num_skipped += 1
             return
         if record.levelno >= logging.WARNING:
-            yield f"{'':{_POSITION}} {_asset_name(step):{_WIDTH}} {record.levelname.lower()}: {text.strip()}"
+            yield f"{'':{_POSITION}} {self._asset_name(step):{_WIDTH}} {record.levelname.lower()}: {text.strip()}"
         elif self._is_due() and record.levelno >= logging.INFO and not text.startswith("["):
-            yield f"{'':{_POSITION}} {_asset_name(step):{_WIDTH}} {text.strip()}"
+            yield f"{'':{_POSITION}} {self._asset_name(step):{_WIDTH}} {text.strip()}"
 
     def _is_due(self) -> bool:
         return time.monotonic() - self.printed_at > SECONDS_BETWEEN_LINES
@@ -89,9 +92,11 @@ class TerminalHandler(logging.Handler):
     def _fail_step(self, event: dg.DagsterEvent) -> Iterable[str]:
         self.has_failed = True
         error = event.step_failure_data.error
+        if error is not None and error.cls_name == "DagsterAssetCheckFailedError":  # its check has said why
+            return ()
         is_cancelled = error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
         what = "cancelled" if is_cancelled else f"failed: {_reason(event)}"
-        return [f"{self._position()} {_asset_name(event.step_key or ''):{_WIDTH}} {what}"]
+        return [f"{self._position()} {self._asset_name(event.step_key or ''):{_WIDTH}} {what}"]
 
     def _count_check(self, event: dg.DagsterEvent) -> Iterable[str]:
         check = event.asset_check_evaluation_data
@@ -99,7 +104,7 @@ class TerminalHandler(logging.Handler):
         self.num_passed += check.passed
         if check.passed:
             return ()
-        why = f"{check.check_name}: {check.description or 'see its page in the web UI'}"
+        why = f"{check.check_name}: {failed_check_reason(check)}"
         return [
             f"{'':{_POSITION}} {check.asset_key.to_user_string():{_WIDTH}} {check.severity.value.lower()}: check {why}"
         ]
@@ -112,6 +117,9 @@ class TerminalHandler(logging.Handler):
             yield f"{'':{_POSITION}} {self.num_skipped} not run: each needs something that failed"
         if self.num_checks:
             yield f"\n{self.num_passed} of {self.num_checks} checks passed"
+
+    def _asset_name(self, step_key: str) -> str:
+        return self.names.get(step_key) or step_key.replace("__", "/", 1)
 
     def _position(self) -> str:
         width = len(str(self.num_steps))
@@ -128,10 +136,6 @@ _PRINTERS = {
     dg.DagsterEventType.RUN_SUCCESS: TerminalHandler._end,
     dg.DagsterEventType.RUN_FAILURE: TerminalHandler._end,
 }
-
-
-def _asset_name(step_key: str) -> str:
-    return step_key.replace("__", "/", 1)
 
 
 def _summary(metadata: Mapping[str, dg.MetadataValue]) -> str:
@@ -188,5 +192,9 @@ def _handler(_run_id: str) -> TerminalHandler:
 def terminal(context: dg.InitLoggerContext) -> logging.Logger:
     """Return a logger that prints through ``TerminalHandler``."""
     logger = logging.Logger("codeft", level=logging.DEBUG)  # events of a run are of this level
-    logger.addHandler(_handler(context.run_id or ""))
+    handler = _handler(context.run_id or "")
+    if context.job_def:
+        keys = context.job_def.asset_layer.selected_asset_keys
+        handler.names |= {key.to_python_identifier(): key.to_user_string() for key in keys}
+    logger.addHandler(handler)
     return logger

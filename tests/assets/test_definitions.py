@@ -1,5 +1,6 @@
 """The code location as a whole: light to load, every asset described and named as its key, the graph complete."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 
 from codeft_assets.base import markdown
 from codeft_assets.definitions import defs
+from codeft_assets.defs import run_stage
 from codeft_assets.defs.assets.scores import PRESENT
 from codeft_assets.defs.web_ui import metadata as md
+from codeft_assets.origins.errors import MissingUpstreamError, UnreachableUpstreamError
 from codeft_assets.sources import SOURCES
 
 ROOT = Path(__file__).parents[2]
@@ -116,10 +119,29 @@ def test_more_bad_rows_than_allowed_fail_the_source(bad, limit, fails):
         check_bad_fraction("s", manifest, limit)
 
 
-@pytest.mark.parametrize(("retryable", "kind"), [(True, dg.RetryRequested), (False, dg.Failure)])
-def test_the_networks_failures_are_tried_again_and_ours_are_not(retryable, kind):
-    from codeft_assets.defs.run_stage import upstream_failure
-    from codeft_assets.origins.errors import MissingUpstreamError, UnreachableUpstreamError
+@pytest.mark.parametrize(
+    ("error", "warned"),
+    [
+        (UnreachableUpstreamError("down"), [f"down; asked again in 0 s, time {number} of 3" for number in (1, 2, 3)]),
+        (MissingUpstreamError("gone"), []),
+    ],
+)
+def test_the_networks_failures_are_tried_again_with_a_word_and_ours_are_not(error, warned, monkeypatch):
+    monkeypatch.setattr(run_stage, "RETRY_WAIT_SECONDS", 0)
+    said = []
 
-    error = UnreachableUpstreamError("down") if retryable else MissingUpstreamError("gone")
-    assert isinstance(upstream_failure(error), kind)
+    @dg.logger
+    def collected(_):
+        logger = logging.Logger("collected")
+        logger.addFilter(lambda record: said.append(record) or False)
+        return logger
+
+    @dg.asset
+    def source(context):
+        raise run_stage.upstream_failure(error, context)
+
+    defs = dg.Definitions(assets=[source], loggers={"collected": collected})
+    job = defs.resolve_implicit_global_asset_job_def()
+    job.execute_in_process(run_config={"loggers": {"collected": {"config": {}}}}, raise_on_error=False)
+    messages = [record.getMessage().split(" - ", 3)[-1] for record in said if record.levelno == logging.WARNING]
+    assert messages == warned

@@ -140,7 +140,7 @@ def _run(context: dg.AssetExecutionContext, workspace: Workspace, units: list[Un
     try:
         return run_stage(context, one_process, annotate, units, annotations_stage())
     except UpstreamError as error:
-        raise upstream_failure(error) from error
+        raise upstream_failure(error, context) from error
 
 
 def _totals(request: AnnotationRequest | None) -> Totals | None:

@@ -8,7 +8,7 @@ from codeft_assets.curation.tally import sum_by
 from codeft_assets.defs.assets.upstream import observation, upstream_key
 from codeft_assets.defs.automation.rules import on_source_change
 from codeft_assets.defs.failures import ExplainedError
-from codeft_assets.defs.run_stage import MAX_NETWORK_RETRIES, NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
+from codeft_assets.defs.run_stage import NETWORK_POOL, OWNERS, result, run_stage, upstream_failure
 from codeft_assets.defs.settings import Settings
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui.plots import bar_plot
@@ -66,9 +66,7 @@ def build_documents_asset(source: Source) -> dg.AssetsDefinition:
             context.log_event(observation(source, upstream))
             table, run = _ingest(context, config, workspace, source, upstream)
         except UpstreamError as error:
-            if error.retryable and not context.retry_number:  # any other is said once, by its failure
-                context.log.warning(f"{error}; it is asked again, {MAX_NETWORK_RETRIES} times at most")
-            raise upstream_failure(error) from error
+            raise upstream_failure(error, context) from error
         return result(table, run, _metadata(source, upstream, table))
 
     return documents

@@ -86,7 +86,7 @@ def classifier(
     try:
         encoder = open_encoder(config.encoder, max_tokens=config.encoder_tokens) if config.encoder else None
     except UpstreamError as error:
-        raise upstream_failure(error) from error
+        raise upstream_failure(error, context) from error
     fitted = fit_classifier(training, seed=config.seed, kind=config.kind.value, embedding=encoder)
     choices = (config.kind.value, str(config.seed), repr(encoder.state()) if encoder else "built in")
     # the archive holds time stamps; its version covers all that decides the weights: labels, choices and code
@@ -166,7 +166,7 @@ def signals(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.Mater
     try:
         table, run = run_stage(context, workspace, measure_documents, units, signals_stage())
     except UpstreamError as error:
-        raise upstream_failure(error) from error
+        raise upstream_failure(error, context) from error
     values = (part["educational_value"] for part in table.read_parts(["educational_value"]))
     num_bytes = sum(int(part["num_bytes"].cast(pl.Int64).sum()) for part in table.read_parts(["num_bytes"]))
     return result(

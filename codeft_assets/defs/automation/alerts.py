@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
+from codeft_assets.defs.failures import failed_check_reason
+
 WEBHOOK_VARIABLE = "CODEFT_ALERT_WEBHOOK"
 UI_VARIABLE = "CODEFT_UI_URL"
 LOCAL_UI = "http://127.0.0.1:3000"
@@ -108,7 +110,7 @@ def _failed_checks(
         check = event.asset_check_evaluation_data
         if not check.passed:
             name = f"{key.asset_key.to_user_string()}: {key.name}"
-            text = _shortened(check.description or "look at the check in the web UI")
+            text = _shortened(failed_check_reason(check))
             alert = Alert(
                 kind="check failed", name=name, severity=check.severity.value, text=text, run_id=record.run_id
             )

@@ -46,12 +46,17 @@ def keeps_enough_of_every_source(workspace: Workspace) -> dg.AssetCheckResult:
         {name: MINIMUM_TOKEN_YIELD[source.format] for name, source in SOURCES.items()}, return_dtype=pl.Float64
     )
     by_source = keep_rates(_decided(workspace)).with_columns(wanted_yield=wanted)
-    starved = by_source.filter(pl.col("token_yield") < pl.col("wanted_yield"))["source"].to_list()
+    starved = by_source.filter(pl.col("token_yield") < pl.col("wanted_yield"))
+    said = [
+        f"{name} keeps {found:.3f} of its tokens, less than {least}"
+        for name, found, least in starved.select("source", "token_yield", "wanted_yield").iter_rows()
+    ]
     shown = dict(by_source.select("source", "token_yield").iter_rows())
     return dg.AssetCheckResult(
-        passed=not starved,
+        passed=not said,
+        description=f"{'; '.join(said)}. Lower the threshold, or see which rule drops them" if said else None,
         metadata={
-            "sources_that_keep_too_little": ", ".join(starved) or "none",
+            "sources_that_keep_too_little": ", ".join(starved["source"]) or "none",
             "token_yield": bar_plot(shown, title="tokens kept by quality", unit="share of the source's tokens"),
             "by_source": md.markdown_table([name.replace("_", " ") for name in by_source.columns], by_source.rows()),
             "next_to_the_threshold": _next_to_the_threshold(workspace),
