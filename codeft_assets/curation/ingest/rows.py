@@ -160,7 +160,10 @@ def _cut(made: Draft | Reject) -> Draft | Reject:
 def _check_columns(source: str, first: Sequence[Draft | Reject]) -> None:
     rejects = [piece for piece in first if isinstance(piece, Reject) and piece.reason == "missing_column"]
     if len(rejects) == len(first) == _SCHEMA_CHECK_ROWS:  # a file of fewer rows may lie beside the data
-        raise SchemaChangedError(f"source {source!r}: adapter found {rejects[0].detail}; fix the entry in sources.py")
+        raise SchemaChangedError(
+            f"source {source!r}: adapter found {rejects[0].detail}; fix the entry in sources.py, or in a project's "
+            f"sources.toml"
+        )
 
 
 def _as_text(row: Row) -> str:

@@ -110,13 +110,13 @@ def check_bad_fraction(name: str, manifest: Manifest, limit: float) -> None:
     if report.num_out == 0:
         raise ExplainedError(
             f"source {name!r}: none of {report.num_in} rows became a document: {dict(report.dropped)}, such as {seen}; "
-            f"give its entry what upstream has now"
+            f"fix the entry in sources.py, or in a project's sources.toml"
         )
     if bad_fraction > limit:
         raise ExplainedError(
             f"source {name!r}: {bad_fraction:.1%} of {report.num_in} rows are bad, more than {limit:.1%}: "
-            f"{dict(report.dropped)}, such as {seen}; mend the rows, fix the source's entry, or raise its "
-            f"max_bad_fraction",
+            f"{dict(report.dropped)}, such as {seen}; mend the rows, fix the entry, or "
+            f"raise its max_bad_fraction in sources.py, or in a project's sources.toml",
             metadata={"examples": md.examples_preview(report)},
         )
 
