@@ -59,7 +59,7 @@ def trace_rejects(store: Store, key: str) -> Iterator[str]:
     """
     table = store.table(key)
     if not table.manifest().rejects:
-        yield f"{key}: every row became a document"
+        yield f"{key}: every row became a document; files that were left out are counted on its page, as note"
         return
     for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
         yield f"{row['reason']}  {row['source_row']}  {row['detail']}"

@@ -284,6 +284,14 @@ def test_a_finished_asset_is_one_line_with_its_place_and_what_it_kept_and_droppe
     ]
 
 
+def test_files_that_were_left_out_stand_in_the_line_of_their_source():
+    @dg.asset
+    def own():
+        return dg.MaterializeResult(metadata={"num_in": 2, "num_out": 2, "note": "left out: empty files 1"})
+
+    assert printed(own)[0].endswith("2 in, 2 kept; left out: empty files 1")
+
+
 def test_checks_are_counted_and_a_failed_one_says_why():
     lines = printed(stage, checks=[adds_up, is_large])
     assert [line.split() for line in lines if "is_large" in line] == [

@@ -142,8 +142,9 @@ def _summary(metadata: Mapping[str, dg.MetadataValue]) -> str:
     """Return rows in, kept and dropped by reason, or what the asset measured instead."""
     values = {name: value.value for name, value in metadata.items()}
     if "num_in" in values and "num_out" in values:
+        counts = f"{values['num_in']:,} in, {values['num_out']:,} kept"
         dropped = _reasons(str(values.get("dropped_by_reason", "")))
-        return f"{values['num_in']:,} in, {values['num_out']:,} kept" + (f"; dropped: {dropped}" if dropped else "")
+        return "; ".join([counts, *([f"dropped: {dropped}"] if dropped else []), *filter(None, [values.get("note")])])
     if "num_passed" in values:
         return f"{values['num_passed']} of {values['num_items']} passed"
     if "final_loss" in values:

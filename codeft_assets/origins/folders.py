@@ -41,7 +41,7 @@ class LeftOut:
 
     def note(self) -> str:
         """Return one line for the operator, empty if nothing was left out."""
-        parts = [f"{count:,} {what}" for what, count in sorted(self.counts.items())]
+        parts = [f"{what} {count:,}" for what, count in sorted(self.counts.items())]
         if self.folders:
             shown = sorted(self.folders)
             more = f" and {len(shown) - _SHOWN_FOLDERS} more" * (len(shown) > _SHOWN_FOLDERS)

@@ -22,7 +22,10 @@ def step_line(entry: Mapping[str, Any], last_step: int) -> str:
     loss = f"{entry['loss']:.4f}" if "loss" in entry else "not measured"
     share = f", {entry['mfu']:.1%} of peak" if "mfu" in entry else ""
     speed = f"{entry['tokens_per_second']:,.0f} tokens/s, {entry['tflops_per_second']:.3g} TFLOP/s{share}"
-    return f"step {entry['step']}/{last_step}: loss {loss}, rate {entry['learning_rate']:.2e}, {speed}"
+    seconds_a_step = entry["num_tokens"] / max(entry["step"], 1) / max(entry["tokens_per_second"], 1e-9)
+    minutes, seconds = divmod(round((last_step - entry["step"]) * seconds_a_step), 60)
+    left = f", {minutes} min {seconds} s left" if entry["step"] < last_step else ""
+    return f"step {entry['step']}/{last_step}: loss {loss}, rate {entry['learning_rate']:.2e}, {speed}{left}"
 
 
 def finite(**values: float | None) -> dict[str, float]:

@@ -11,7 +11,7 @@ import pytest
 
 from codeft_assets.defs.live import observing
 from codeft_assets.defs.messages import program_client
-from codeft_training.measure.metrics import Metrics
+from codeft_training.measure.metrics import Metrics, step_line
 from tests import patience
 from tests.training.children import Collected
 
@@ -118,3 +118,10 @@ def test_without_tensorboard_the_log_says_so_and_the_metrics_are_whole(tmp_path,
     assert reporter.lines[0] == "no TensorBoard files: pip install tensorboard to have them; metrics.jsonl has all"
     assert metrics.entries() == [{"step": 1, "loss": 2.0, "recipe": "text"}]
     assert not (tmp_path / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(("step", "left"), [(100, ", 1 min 30 s left"), (990, ", 0 min 1 s left"), (1000, "")])
+def test_a_step_says_how_long_the_rest_takes_at_its_speed(step, left):
+    speeds = {"tokens_per_second": 2000.0, "tflops_per_second": 1.0}
+    line = step_line({"step": step, "learning_rate": 1e-3, "num_tokens": step * 200, **speeds}, 1000)
+    assert line.endswith(f"TFLOP/s{left}")

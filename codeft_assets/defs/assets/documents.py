@@ -131,6 +131,7 @@ def _metadata(source: Source, upstream: Upstream, table: Table) -> dict[str, obj
         "preview": md.document_preview(table.scan().select("source", "source_row", "text").head(2).collect()),
         "languages": bar_plot(dict(by_language.iter_rows()), title=f"{source.name}: languages", unit="characters"),
         "revision": upstream.revision,
+        **({"note": upstream.note} if upstream.note else {}),
         "license": source.license,
         "homepage": dg.MetadataValue.url(source.homepage),
         "dagster/column_schema": md.column_schema(table, {}),
