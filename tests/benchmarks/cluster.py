@@ -1,6 +1,6 @@
 """Deduplication of a real corpus by the pool of processes and on Ray: equal hashes, CPU, memory, faults, one change.
 
-    PYTHONPATH=. python tests/benchmarks/cluster.py --folders /usr/lib/python3 … [--megabytes 500] [--output F] [--json]
+    python tests/benchmarks/cluster.py --folders /usr/lib/python3 … [--megabytes 500] [--output F] [--json]
 
 The corpus are the text files of installed packages below ``--folders``, dealt to eight sources in units of eight
 megabytes. A run is dedup/signatures and the five stages of dedup/clusters, by a pool of two processes, and on clusters
@@ -35,6 +35,9 @@ from codeft_assets.store import ray_executor
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import find_executor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.benchmarks.cluster_corpus import list_files, write_corpus
 from tests.benchmarks.cluster_faults import FAULTS, SIGN, meet
 from tests.benchmarks.dedup_scale import PARAMS, PRIORITIES, SOURCES

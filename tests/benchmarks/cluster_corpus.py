@@ -1,5 +1,6 @@
 """The corpus of the cluster's benchmark: text files of installed packages, as the tables of eight sources."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pyarrow as pa
 
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.benchmarks.dedup_scale import SOURCES, no_matches, score_all, write_files
 
 BYTES_PER_UNIT = 8 * 2**20

@@ -1,5 +1,6 @@
 """The faults of the cluster's benchmark, each met while the signatures of a corpus are computed on raylets."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -14,6 +15,9 @@ from codeft_assets.stages.dedup import sign_documents, signatures_stage
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards, table_units
 from codeft_assets.store.executors import find_executor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.assets.raylets import once
 from tests.benchmarks.dedup_scale import PARAMS, SOURCES
 
@@ -68,7 +72,8 @@ def let_it_hang(cluster, log):
 def kill_driver(cluster, log):
     """Begin it in a process, kill that, and leave the rest to the caller's run."""
     root, name = log.removesuffix(".log").rsplit("-", 1)
-    driver = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.cluster_faults", root, name], cwd=ROOT)
+    command = [sys.executable, "-m", "tests.benchmarks.cluster_faults", "--root", root, "--fault", name]
+    driver = subprocess.Popen(command, cwd=ROOT)
     await_victim(log)
     driver.kill()
     driver.wait()
@@ -102,4 +107,8 @@ def meet(cluster, root, what, fault, wanted):
 
 
 if __name__ == "__main__":
-    sign_with_fault(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=sign_with_fault.__doc__)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--fault", required=True)
+    options = parser.parse_args()
+    sign_with_fault(options.root, options.fault)

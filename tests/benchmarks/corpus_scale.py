@@ -1,6 +1,6 @@
 """Peak memory and CPU seconds of tokenizer training and of packing as the corpus grows.
 
-    PYTHONPATH=. python tests/benchmarks/corpus_scale.py [--megabytes 100 1000] [--output corpus_scale.json]
+    python tests/benchmarks/corpus_scale.py [--megabytes 100 1000] [--output corpus_scale.json]
 
 Documents are stretches of about 2 kB of the Python files installed here; each copy after the first has other names in
 it, so that the corpus has as many new words as new text. Each command runs in a process of its own, whose peak memory
@@ -16,6 +16,9 @@ import sysconfig
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 
 SHARD_BYTES, DOCUMENT_BYTES = 32_000_000, 2_000
 

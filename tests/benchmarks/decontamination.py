@@ -1,6 +1,6 @@
 """Decontamination: recall by disguise on planted leaks, false alarms on installed packages, speed, and other rules.
 
-    PYTHONPATH=. python tests/benchmarks/decontamination.py [--megabytes 150] [--json]
+    python tests/benchmarks/decontamination.py [--megabytes 150] [--json]
 
 Leaks are the items of HumanEval, MBPP, GSM8K and MATH when the development data is there (``CODEFT_DEV_DATA``), else of
 the embedded benchmark. The JSON is about the first of them, and ``by_benchmark`` about each.

@@ -1,6 +1,6 @@
 """Deduplication beside its peers and the cost of reading: CPU time, memory, recall, and removals nobody can defend.
 
-    PYTHONPATH=. python tests/benchmarks/dedup.py [--megabytes 80] [--json]
+    python tests/benchmarks/dedup.py [--megabytes 80] [--json]
 
 The corpus is this machine's installed packages with planted duplicates of measured similarity. Every tool runs in a
 process of its own; its CPU time is what it and its children use once its libraries and the texts are loaded (ours and

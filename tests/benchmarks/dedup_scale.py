@@ -1,6 +1,6 @@
 """Deduplication of many documents: band keys alone, all stages from 1 to 30 million, and one changed source.
 
-    PYTHONPATH=. python tests/benchmarks/dedup_scale.py [--millions 1 3 10 30] [--output F] [--json]
+    python tests/benchmarks/dedup_scale.py [--millions 1 3 10 30] [--output F] [--json]
 
 ``bands``: 14 keys a document, one in five documents linked to an earlier one, as in the prototype that took 15.8 CPU
 seconds and 967 MB for 10 million. ``stage``: documents, scores and matches as tables on disk, then what
@@ -45,6 +45,9 @@ from codeft_assets.stages.plan import Deduplicated, PlanTables, planning_steps
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import ShardResult, Stage, Unit, map_shards, table_units
 from codeft_assets.store.executors import in_process, process_pool
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.benchmarks.dedup import installed_files
 
 NUM_SOURCES = 8

@@ -1,7 +1,7 @@
 """Draws what a person has to read to judge the filter: dropped documents of each reason, and kept ones.
 
-    PYTHONPATH=. python tests/benchmarks/drops_to_read.py --jsonl A.jsonl.zst B.jsonl --output to_read.jsonl
-    PYTHONPATH=. python tests/benchmarks/drops_to_read.py --verdicts verdicts.csv --drawn to_read.jsonl
+    python tests/benchmarks/drops_to_read.py --jsonl A.jsonl.zst B.jsonl --output to_read.jsonl
+    python tests/benchmarks/drops_to_read.py --verdicts verdicts.csv --drawn to_read.jsonl
 
 The first command decides about files (``text``, ``path``) that no label comes from, as `quality/scores` does with a
 minimum of 0.25 by language, and writes up to 40 documents of each reason with an excerpt. The second counts verdicts

@@ -1,6 +1,6 @@
 """Follows documents of every fate through the tables and checks each claim with plain Python, up to 20 of a fate.
 
-    CODEFT_HOME=.codeft PYTHONPATH=. python tests/benchmarks/fates.py [--json]
+    CODEFT_HOME=.codeft python tests/benchmarks/fates.py [--json]
 
 What is checked: the trace names the ledger's fate; a duplicate's kept one is itself kept and as similar as it is said
 to be; a contaminated document holds words of the item's text; a rule's value lies outside its bounds; a value below a
@@ -16,7 +16,7 @@ import re
 import polars as pl
 
 from codeft_assets.curation.decontamination.overlaps import add_full_tasks
-from codeft_assets.store.tables import Store
+from codeft_assets.store.data_root import Store
 from codeft_assets.trace import trace_document
 
 NUM_OF_EACH = 20

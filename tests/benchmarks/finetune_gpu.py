@@ -1,8 +1,8 @@
 """Measures our fine-tuning beside TRL's SFTTrainer and a bare loop, on a GPU, in one call.
 
-    PYTHONPATH=. python tests/benchmarks/finetune_gpu.py --base FOLDER
-    PYTHONPATH=. python tests/benchmarks/finetune_gpu.py --base FOLDER --lora-rank 32 --rows 8 --accumulation 8
-    PYTHONPATH=. python tests/benchmarks/finetune_gpu.py --tiny
+    python tests/benchmarks/finetune_gpu.py --base FOLDER
+    python tests/benchmarks/finetune_gpu.py --base FOLDER --lora-rank 32 --rows 8 --accumulation 8
+    python tests/benchmarks/finetune_gpu.py --tiny
 
 ``FOLDER`` is a Hub model with its tokenizer. All three train all weights in bf16 autocast on the same random rows, all
 tokens in the loss; with ``--lora-rank``, ours and TRL's train low-rank additions. Ours keeps the documents of a row

@@ -5,9 +5,10 @@ a read-only root, a small /tmp, no network but its own, limits, and a user whose
 The findings are those of the suite against our sandbox: a faked pass, a changed or contacted host, a process that
 survives, a harness that dies or hangs. An honest program goes first: where it fails, the table would be meaningless.
 
-    python tests/benchmarks/hostile_peers.py PEER ATTACK      inside the container; prints one JSON object
+    python tests/benchmarks/hostile_peers.py --peer NAME --attack NAME      inside the container; prints one JSON object
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -82,7 +83,8 @@ def _managers() -> set[int]:
 def attack_in_container(peer: str, name: str, folder: str) -> str:
     """Return the letters of the findings, empty when the attack was contained."""
     limits = ["prlimit", f"--as={MEMORY}", f"--nproc={PROCESSES}", "--core=0"]
-    command = [*limits, *_container(folder), *_a_user(name), sys.executable, str(Path(__file__).resolve()), peer, name]
+    program = [sys.executable, str(Path(__file__).resolve()), "--peer", peer, "--attack", name]
+    command = [*limits, *_container(folder), *_a_user(name), *program]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -153,4 +155,8 @@ def table(columns: dict[str, dict[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    print(json.dumps(attack_inside(sys.argv[1], sys.argv[2])), flush=True)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", required=True)
+    parser.add_argument("--attack", required=True)
+    options = parser.parse_args()
+    print(json.dumps(attack_inside(options.peer, options.attack)), flush=True)

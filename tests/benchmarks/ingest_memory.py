@@ -1,6 +1,6 @@
 """Peak memory of one ingest worker at rows of 3 kB, 30 kB and 300 kB, beside the setting that bounds it.
 
-    PYTHONPATH=. python tests/benchmarks/ingest_memory.py [--megabytes 100] [--row-bytes 3000 30000 300000] [--json]
+    python tests/benchmarks/ingest_memory.py [--megabytes 100] [--row-bytes 3000 30000 300000] [--json]
 
 Each file is read by a fresh process, as a worker of the pool is: rows -> documents -> shards on disk. The rows are
 exchanges, whose text is held twice, as turns and as one text. ``grown_mb`` is the peak of the process over that of an

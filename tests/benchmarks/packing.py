@@ -1,6 +1,6 @@
 """Packing beside its peers: tokens kept, fill, tokens a second and core; and tokenization beside `tokenizers` itself.
 
-    PYTHONPATH=. python tests/benchmarks/packing.py [--megabytes 16] [--context-tokens 1024] [--json]
+    python tests/benchmarks/packing.py [--megabytes 16] [--context-tokens 1024] [--json]
 
 Documents are this machine's installed Python files. Times are CPU seconds over all threads, the best of three. Packing
 starts from token arrays in memory and ends in rows in memory, for every way the same: TRL's three strategies, and the
@@ -10,6 +10,7 @@ starts from token arrays in memory and ends in rows in memory, for every way the
 import argparse
 import json
 import os
+import sys
 import sysconfig
 import tempfile
 import time
@@ -23,6 +24,9 @@ from codeft_training.data.packing import pack
 from codeft_training.data.placement import place_pieces
 from codeft_training.data.placement_kernel import copy_pieces
 from codeft_training.data.tokenizer import train_tokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.training.corpus_folder import row, write_corpus
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -1,6 +1,6 @@
 """What bounds the ranking of a source that no label comes from: labels, their number, or what the ranker sees.
 
-    PYTHONPATH=. python tests/benchmarks/quality_bound.py --json [--encoder MODEL]
+    python tests/benchmarks/quality_bound.py --json [--encoder MODEL]
 
 Spearman by source, of a forest that saw none of it: with all other labels, with a half and a quarter of them (does more
 labeling help?), with four fifths of the source's own (does the source's style hide it?), and of a second reader, who

@@ -1,6 +1,6 @@
 """Secrets beside peers: kinds found, what is harmless, programs that redaction breaks, and speed.
 
-    PYTHONPATH=. python tests/benchmarks/secrets.py [--json]
+    python tests/benchmarks/secrets.py [--json]
 
 Kinds and harmless lines are those of tests/secret_cases.py. Programs are the Python files of the installed packages and
 of the standard library, and Python stays Python if it parses before and behind. Speed is of the whole: the scan for
@@ -14,6 +14,7 @@ import argparse
 import ast
 import importlib.util
 import json
+import sys
 import sysconfig
 import time
 import warnings
@@ -23,6 +24,9 @@ from pathlib import Path
 import polars as pl
 
 from codeft_assets.curation.corpus.redact import find_suspects, redact, redact_all
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.secret_cases import HARMLESS, SECRETS
 
 NUM_PROGRAMS = 5000

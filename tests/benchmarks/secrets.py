@@ -1,15 +1,17 @@
 """Measures redaction: see ``redaction.py``.
 
-    PYTHONPATH=. python tests/benchmarks/secrets.py [--json]
+    python tests/benchmarks/secrets.py [--json]
 
 Python finds this file, too, when a benchmark beside it imports the standard library's module of the same name (numpy
 does): to them it is that module.
 """
 
+import sys
 import sysconfig
 from pathlib import Path
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2]))
     from tests.benchmarks.redaction import main
 
     main()

@@ -34,6 +34,9 @@ from codeft_eval.sandbox.pool import Sandbox
 from codeft_eval.scoring.samples import pass_rates, read_samples
 from codeft_eval.statistics.comparison import paired
 from codeft_training.data.corpus import Corpus
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.benchmarks.optimization_options import interval
 
 ALL, SELECTED, DRAWN = "all", "selected", "drawn"

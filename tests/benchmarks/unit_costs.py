@@ -1,6 +1,6 @@
 """What text costs in each stage of the corpus: CPU seconds, bytes on disk, peak memory, at two sizes.
 
-    PYTHONPATH=. python tests/benchmarks/unit_costs.py [--megabytes 20 80] [--output docs/measured/unit_costs.json]
+    python tests/benchmarks/unit_costs.py [--megabytes 20 80] [--output docs/measured/unit_costs.json]
 
 The embedded samples and, as a source of one's own, documents of 2 kB of the Python files installed here. Each asset
 runs in a process of its own, on one core, whose CPU time and peak memory the kernel reports; the imports are those of
@@ -15,6 +15,8 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks.corpus_scale import documents
 

@@ -6,6 +6,7 @@ are the median of three visits in a headless Chromium, from the click until what
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -15,6 +16,9 @@ import dagster as dg
 from codeft_assets.definitions import defs
 from codeft_assets.defs.web_ui import metadata as md
 from codeft_assets.defs.web_ui import plots
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
 from tests.webui.server import ROOT, browser_page, web_ui
 
 GROUPS = ("upstream", "sources", "quality", "decontamination", "dedup", "corpus", "model", "scores")
