@@ -6,13 +6,33 @@ import argparse
 import os
 import signal
 import sys
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from codeft_assets.base.program_name import program_name
 from codeft_assets.store.catalog import ROW_COUNTS_SQL, write_catalog
 from codeft_assets.store.data_root import Store
+
+_WIDTHS = (24, 9, 9, 9, 11)
+_REASONS_WIDTH = 60
+
+
+def row_counts_table(counts: Sequence[tuple[Any, ...]]) -> Iterator[str]:
+    """Yield the lines of ``ROW_COUNTS_SQL``'s rows, with all reasons, the most frequent first."""
+    first, *numbers = (f"{{:{align}{width}}}" for align, width in zip("<>>>>", _WIDTHS, strict=True))
+    row = "  ".join([first, *numbers, "{}"])
+    blank = row.format(*([""] * len(_WIDTHS)), "")
+    yield row.format("source", "in", "kept", "dropped", "unaccounted", "dropped by reason")
+    for source, *sums, histogram in counts:
+        reasons = sorted((histogram or {}).items(), key=lambda pair: (-pair[1], pair[0]))
+        said = ", ".join(f"{reason}\N{NO-BREAK SPACE}{count:,}" for reason, count in reasons)
+        head, *more = (line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(said, _REASONS_WIDTH) or [""])
+        yield row.format(source, *(f"{number:,}" for number in sums), head).rstrip()
+        yield from (blank + line for line in more)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,10 +44,11 @@ def main(arguments: list[str] | None = None) -> int:
     path = write_catalog(store)
     with duckdb.connect(str(path), read_only=True) as connection:
         try:
-            sys.stdout.write(f"{path}\n{connection.sql(ROW_COUNTS_SQL)}\n")
+            counts = connection.sql(ROW_COUNTS_SQL).fetchall()
         except duckdb.CatalogException:
             sys.stderr.write(f"error: {path} has no documents or no ledger yet; materialize corpus/ledger first\n")
             return 1
+    sys.stdout.write("\n".join([str(path), *row_counts_table(counts), ""]))
     return 0
 
 

@@ -51,18 +51,32 @@ def trace_document(store: Store, document_id: str) -> Iterator[str]:
     yield from _positions(store, document_id)
 
 
-def trace_rejects(store: Store, key: str) -> Iterator[str]:
-    """Yield the rows of one source that became no document: reason, file and row, and what was found.
+def trace_source(store: Store, key: str) -> Iterator[str]:
+    """Yield what of one source is not in the corpus: reason, file and row, detail, and the id of what was a document.
+
+    Rows that became no document come first, then the documents that a later stage dropped.
 
     Raises:
         ValueError: there is no such table.
     """
+    if not key.startswith("documents/"):
+        raise ValueError(f"{key!r} is no source; write documents/SOURCE, which lists files with their document ids")
     table = store.table(key)
-    if not table.manifest().rejects:
-        yield f"{key}: every row became a document; files that were left out are counted on its page, as note"
+    if table.manifest().rejects:
+        for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
+            yield f"{row['reason']}  {row['source_row']}  {row['detail']}"
+    report = table.manifest().report
+    counts = f"{report.num_in} rows, {report.num_out} documents"
+    try:
+        outcomes = store.table("corpus/ledger").scan().filter(pl.col("source") == key.removeprefix("documents/"))
+    except MissingTableError:
+        yield f"{counts}; what later stages drop of them is in corpus/ledger, which is not made yet"
         return
-    for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
-        yield f"{row['reason']}  {row['source_row']}  {row['detail']}"
+    is_kept = pl.col("fate") == "kept"
+    for row in outcomes.filter(~is_kept).sort("fate", "source_row").collect().iter_rows(named=True):
+        yield f"{row['fate']}  {row['source_row']}  {row['detail'] or ''}  {row['document_id']}"
+    num_kept = outcomes.select(is_kept.sum()).collect().item()
+    yield f"{counts}, {num_kept} in the corpus; files never read, such as empty ones, are counted on the page of {key}"
 
 
 def trace_sequence(store: Store, row: int) -> Iterator[str]:
@@ -140,14 +154,14 @@ def main(arguments: list[str] | None = None) -> int:
     text = "Prints a document's way from upstream to packed row."
     parser = argparse.ArgumentParser(prog=program_name("python -m codeft_assets.trace"), description=text)
     target = parser.add_mutually_exclusive_group(required=True)
-    help_of_id = "32 hex digits, as in every table; or documents/SOURCE, whose rejects are listed"
+    help_of_id = "32 hex digits, as in every table; or documents/SOURCE: what of it is not in the corpus"
     target.add_argument("document_id", nargs="?", help=help_of_id)
     target.add_argument("--sequence", type=int, help="number of a packed training row")
     options = parser.parse_args(arguments)
     store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
     try:
         sequence = options.sequence
-        of_id = trace_rejects if "/" in (options.document_id or "") else trace_document
+        of_id = trace_source if "/" in (options.document_id or "") else trace_document
         lines = of_id(store, options.document_id) if sequence is None else trace_sequence(store, sequence)
         for line in lines:
             print(line)

@@ -206,6 +206,25 @@ def test_trace_tells_why_a_document_was_dropped(first_run, home):
         assert "in no packed row" in said
 
 
+def test_trace_of_a_source_lists_each_row_that_is_not_in_the_corpus_and_why(first_run, home):
+    ledger = Store(str(home)).table("corpus/ledger").read()
+    [source] = ledger.filter(pl.col("fate") == "contaminated")["source"].head(1)
+    of_source = ledger.filter(pl.col("source") == source)
+    code, said = trace(home, f"documents/{source}")
+    *listed, counts = said.splitlines()
+    dropped = of_source.filter(pl.col("fate") != "kept")
+    report = Store(str(home)).table(f"documents/{source}").manifest().report
+    assert (code, len(listed)) == (0, dropped.height + report.num_dropped)
+    assert f" {of_source.height - dropped.height} in the corpus; " in counts
+    for row in dropped.iter_rows(named=True):
+        assert [line for line in listed if line.startswith(f"{row['fate']}  ") and row["document_id"] in line]
+    code, said = trace(home, "code/a.py")
+    assert (code, said) == (
+        1,
+        "error: 'code/a.py' is no source; write documents/SOURCE, which lists files with their document ids\n",
+    )
+
+
 def test_a_trace_whose_reader_has_gone_ends_without_a_word(first_run, home):
     document_id = Store(str(home)).table("corpus/ledger").read().item(0, "document_id")
     reader, writer = os.pipe()

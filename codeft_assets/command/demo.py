@@ -58,7 +58,7 @@ def run_pipeline(arguments: list[str]) -> int:
             print(f"after it; the whole log is {log}")
         return status
     print(f"done in {minutes} min {seconds} s; what libraries printed is in {log}")
-    print(f"which rows of a source became no document, and why: {typed('trace', 'documents/SOURCE')}")
+    print(f"which rows of a source are not in the corpus, and why: {typed('trace', 'documents/SOURCE')}")
     return 0
 
 

@@ -61,3 +61,15 @@ def test_a_root_behind_a_link_is_the_same_root(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     write_catalog(Store(str(tmp_path / "link")))
     assert texts(tmp_path / "link" / "catalog.duckdb") == texts(tmp_path / "disk" / "catalog.duckdb") == [("a",)]
+
+
+def test_the_printed_table_has_every_reason_the_most_frequent_first():
+    reasons = {f"reason_{number}": number + 1 for number in range(12)}
+    head, few, *many = catalog.row_counts_table(
+        [("a", 3, 2, 1, 0, {"contaminated": 1}), ("b", 1078, 0, 78, 0, reasons)]
+    )
+    assert head.split() == ["source", "in", "kept", "dropped", "unaccounted", "dropped", "by", "reason"]
+    assert few.split() == ["a", "3", "2", "1", "0", "contaminated", "1"]
+    assert many[0].split()[:7] == ["b", "1,078", "0", "78", "0", "reason_11", "12,"]
+    assert " ".join(" ".join(many).split()).endswith(", ".join(f"reason_{n} {n + 1}" for n in range(10, -1, -1)))
+    assert max(map(len, many)) <= 140

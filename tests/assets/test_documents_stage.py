@@ -16,7 +16,7 @@ from codeft_assets.source import Source
 from codeft_assets.stages.documents import documents_stage, file_units, number_repeats, read_documents
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.engine import map_shards
-from codeft_assets.trace import trace_document, trace_rejects
+from codeft_assets.trace import trace_document, trace_source
 
 
 def write(folder, **files):
@@ -103,8 +103,9 @@ def test_a_rejected_row_can_be_traced_by_its_id(tmp_path):
     assert f"rejected row {reject['document_id']}" in said
     assert "source_row: a.jsonl#1" in said
     assert "reason: empty_text" in said
-    (line,) = trace_rejects(Store(str(home)), table.key)
+    line, counts = trace_source(Store(str(home)), table.key)
     assert line.startswith("empty_text  a.jsonl#1  ")
+    assert counts.startswith("2 rows, 1 documents; what later stages drop of them is in corpus/ledger")
 
 
 @pytest.mark.parametrize("row_bytes", [2_000, 200_000])
