@@ -75,5 +75,6 @@ lock: setup  ## requirements.lock: constraints.txt with the hash of every file o
 	  --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean:  ## remove what was built here, and, if you say yes or with FORCE=1, what runs left in the data root
+	@echo "what was built here, .venv too, is removed whatever you answer; make setup builds it again"
 	@"$(PYTHON)" -m codeft_assets.command.data_root remove $(if $(FORCE),--force)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache .grimp_cache build codeft.egg-info

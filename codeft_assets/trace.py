@@ -59,9 +59,13 @@ def trace_source(store: Store, key: str) -> Iterator[str]:
     Raises:
         ValueError: there is no such table.
     """
-    if not key.startswith("documents/"):
-        raise ValueError(f"{key!r} is no source; write documents/SOURCE, which lists files with their document ids")
-    table = store.table(key)
+    tables = {table.key: table for table in store.tables() if table.key.startswith("documents/")}
+    if key not in tables:
+        made = ", ".join(sorted(tables)) or "no source is read yet"
+        raise ValueError(
+            f"{key!r} is no table of a source, which lists files with their document ids; those are: {made}"
+        )
+    table = tables[key]
     if table.manifest().rejects:
         for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
             yield f"{row['reason']}  {row['source_row']}  {row['detail']}"
@@ -85,9 +89,11 @@ def trace_sequence(store: Store, row: int) -> Iterator[str]:
     Raises:
         ValueError: there is no such row.
     """
-    pieces = _packed_index(store, "train").filter(pl.col("row") == row).sort("start").collect()
+    index = _packed_index(store, "train")
+    pieces = index.filter(pl.col("row") == row).sort("start").collect()
     if pieces.is_empty():
-        raise ValueError(f"corpus/packed has no training row {row}; rows count from 0")
+        last = index.select(pl.col("row").max()).collect().item()
+        raise ValueError(f"corpus/packed has no training row {row}; choose one of 0 to {last}")
     yield f"packed training row {row}"
     for piece in pieces.iter_rows(named=True):
         document = _find_document(store, piece["document_id"])

@@ -127,6 +127,9 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     (place / "code" / "a.py").write_text('def double(x):\n    """Return twice x."""\n    return 2 * x\n' * 4)
     (place / "sources.toml").write_text('[[source]]\nname = "my-code"\npath = "code"\n')
     assert codeft("--help", folder=place / "code").returncode == 0
+    done = codeft("run", "documents/my-code", folder=tmp_path)
+    assert "there is no asset 'documents/my-code'" in done.stdout
+    assert "no codeft.toml is here" in done.stdout
     done = codeft("run", "documents/my-code", folder=place)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of 2     documents/my-code" in done.stdout
@@ -139,6 +142,7 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
     assert done.stdout.startswith("another run of this data root goes on")
     assert "\nerror: no asset is in 'group:documets'; groups are corpus, " in done.stdout
     assert "documents/" not in done.stdout
+    assert "no codeft.toml is here" not in done.stdout
 
 
 @pytest.mark.slow

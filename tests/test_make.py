@@ -45,6 +45,7 @@ def fill(home):
     ours = [home / "tables/documents/a/manifest.json", home / "files/model/checkpoint/result.json"]
     ours += [home / "catalog.duckdb", home / "dagster/storage/x/event.log", home / "dagster/history/runs.db"]
     ours += [home / "tables/steps/a/manifest.json", home / "files/parts/scores/x.json", home / "dagster/command.log"]
+    ours += [home / "dagster/command-2.log"]
     theirs = [home / "sources.toml", home / "files/holiday/beach.jpg", home / "dagster/notes.md", home / "notes.md"]
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,8 @@ _DAGSTER = (
     *("storage", "history", "schedules", "logs", ".telemetry", ".nux", ".logs_queue"),
 )
 _TEMPORARY = ".tmp-*"
+_LATER_LOGS = "command-*.log"
+"""Of runs beside another run."""
 SHIPPED = Path(__file__).parents[1] / "dagster.yaml"
 _MARK = "# codeft wrote this file; it is replaced by newer versions until you change it. sha256: "
 
@@ -64,6 +66,7 @@ def made_paths(home: Path, dagster_home: Path) -> list[Path]:
     """Return the files and folders in a data root that codeFT or Dagster made, by their names."""
     named = [home / folder / group for folder in ("tables", "files") for group in GROUPS]
     named += [home / "catalog.duckdb", *(dagster_home / name for name in _DAGSTER)]
+    named += dagster_home.glob(_LATER_LOGS)
     named += [path for folder in (home, dagster_home) for path in folder.glob(_TEMPORARY)]
     return [path for path in named if os.path.lexists(path)]
 

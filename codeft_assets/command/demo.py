@@ -25,6 +25,7 @@ _DESCRIPTOR = "CODEFT_TERMINAL_FD"
 _INTERRUPTED = 130
 _ASK_AGAIN_SECONDS = 20
 """What a signal raises while Python collects garbage is printed and forgotten (seen: "Exception ignored in")."""
+_PROJECT_HINT = "\nno codeft.toml is here or in a folder above: the sources of a project are known in its folder alone"
 _DEMO = (
     "It needs no network and no GPU, and on two quiet cores seven to ten minutes; on a slower or busy one more. Fewer "
     "steps make it shorter: overrides = {max_steps = 300} in codeft.toml. All files, about 100 MB, go to "
@@ -51,7 +52,7 @@ def run_pipeline(arguments: list[str]) -> int:
     if status:
         why = reason(log.read_text(errors="replace"))
         if why and status > 0 and status != _INTERRUPTED:
-            print(f"error: {why}\nthe whole log is {log}")
+            print(f"error: {why}{_PROJECT_HINT if find_project(Path.cwd()) is None else ''}\nthe whole log is {log}")
         else:
             how = "cancelled" if status == _INTERRUPTED else "what failed, and why, is above"
             print(f"\nended after {minutes} min {seconds} s: {how}. Finished work is kept, and a second run continues")

@@ -35,11 +35,14 @@ TEMPLATE = """\
 # workers = 2
 """
 SOURCES_TEMPLATE = """\
-# Your own files as sources. Every entry has a name and a path, seen from this folder; see docs/add_a_source.md.
+# Your own files as sources. Every entry has a name and a path, seen from this folder; see
+# docs/add_a_source.md in the repository of codeFT.
 # [[source]]
 # name = "my-code"
 # path = "code"
 # threshold = "30%"         # drop the lowest 30 % by educational value; 0.5 is a minimum in 0..1, "none" drops none
+# After a change, codeft run '*corpus/ledger' makes what follows from it
+# and codeft trace documents/my-code lists what is dropped now.
 """
 
 

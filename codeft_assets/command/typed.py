@@ -14,10 +14,11 @@ _CHECKOUT = Path(__file__).parents[2]
 
 def typed(*words: str) -> str:
     """Return the line that runs ``codeft`` with ``words``, quoted for a shell."""
-    found = shutil.which("codeft")
-    if found and Path(found).parent == Path(sys.executable).parent:
-        return shlex.join(["codeft", *words])
-    return shlex.join([sys.executable, "-m", "codeft_assets.command", *words])
+    installed = Path(sys.executable).with_name("codeft")
+    if not installed.is_file():
+        return shlex.join([sys.executable, "-m", "codeft_assets.command", *words])
+    on_path = shutil.which("codeft") == str(installed)
+    return shlex.join(["codeft" if on_path else str(installed), *words])
 
 
 def typed_asset_list() -> str:

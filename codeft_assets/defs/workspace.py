@@ -98,7 +98,13 @@ class Workspace(SaysBounds, dg.ConfigurableResource):
             if self.recipe.value:
                 return find_recipe(self.recipe.value, chosen)
             named = os.environ.get("CODEFT_RECIPE") or "smoke"
-            return find_recipe(named, _environment_overrides() | chosen)
+            from_outside = _environment_overrides()
+            try:
+                return find_recipe(named, from_outside | chosen)
+            except ValueError as error:
+                if not from_outside:
+                    raise
+                raise ValueError(f"{error} (CODEFT_RECIPE_OVERRIDES, which is overrides in a codeft.toml)") from error
 
     @property
     def is_sample(self) -> bool:

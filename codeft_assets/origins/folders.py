@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ class LeftOut:
 
     counts: Counter[str] = field(default_factory=Counter)
     folders: set[str] = field(default_factory=set)
+    examples: dict[str, str] = field(default_factory=dict)
+    """The name of one file that was left out, by why."""
 
     def keeps_path(self, relative: str, *, left_out_folders: Iterable[str] = LEFT_OUT_FOLDERS) -> bool:
         """True for a file in no folder that is left out; ``relative`` is seen from the folder that was named."""
@@ -36,12 +39,15 @@ class LeftOut:
         """True for a file that is neither empty nor too large."""
         limit = MAX_NOTEBOOK_BYTES if path.endswith(".ipynb") else MAX_TEXT_BYTES
         fault = EMPTY if size == 0 else TOO_LARGE if size > limit else ""
-        self.counts.update([fault] if fault else [])
+        if fault:
+            self.counts[fault] += 1
+            self.examples.setdefault(fault, posixpath.basename(path))
         return not fault
 
     def note(self) -> str:
         """Return one line for the operator, empty if nothing was left out."""
-        parts = [f"{what} {count:,}" for what, count in sorted(self.counts.items())]
+        named = {what: f" ({name}{', …' * (self.counts[what] > 1)})" for what, name in self.examples.items()}
+        parts = [f"{what} {count:,}{named.get(what, '')}" for what, count in sorted(self.counts.items())]
         if self.folders:
             shown = sorted(self.folders)
             more = f" and {len(shown) - _SHOWN_FOLDERS} more" * (len(shown) > _SHOWN_FOLDERS)

@@ -176,7 +176,8 @@ def connected_ray(address: str, workers: int) -> Any:
         ray = import_module("ray")
     except ImportError as error:
         raise ValueError(
-            f"executor {address!r} needs Ray: pip install 'codeft[cluster]', or set CODEFT_EXECUTOR to processes"
+            f"executor {address!r} needs Ray: in the folder of codeFT "
+            f"pip install -e '.[cluster]', or set CODEFT_EXECUTOR to processes"
         ) from error
     if not ray.is_initialized():
         connect(ray, address, workers)

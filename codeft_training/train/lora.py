@@ -32,7 +32,7 @@ def require_peft(recipe: FinetuneRecipe) -> None:
     if recipe.finetuning.lora_rank and find_spec("peft") is None:
         raise ValueError(
             f"recipe {recipe.name!r}: lora_rank = {recipe.finetuning.lora_rank} needs peft, which is not installed; "
-            f"pip install 'codeft[lora]', or set lora_rank=0 to train all weights"
+            f"in the folder of codeFT pip install -e '.[lora]', or set lora_rank=0 to train all weights"
         )
 
 

@@ -22,6 +22,12 @@ def test_overrides_that_are_no_json_object_are_named(monkeypatch, text):
         Workspace().chosen_recipe("", {})
 
 
+def test_a_wrong_field_of_the_environment_says_where_it_stands(monkeypatch):
+    monkeypatch.setenv("CODEFT_RECIPE_OVERRIDES", '{"max_steps": -4}')
+    with pytest.raises(ValueError, match=r"max_steps = -4 must be at least 1 .*overrides in a codeft.toml"):
+        Workspace().chosen_recipe("", {})
+
+
 def test_who_names_the_recipe_names_the_fields_that_differ(monkeypatch):
     monkeypatch.setenv("CODEFT_RECIPE", "laptop")
     monkeypatch.setenv("CODEFT_RECIPE_OVERRIDES", '{"max_steps": 7}')

@@ -118,8 +118,8 @@ def test_a_folder_of_code_is_a_row_a_file_in_one_unit_a_subfolder(tmp_path):
     upstream = FileOrigin(path=str(tmp_path)).resolve()
     assert [file.path for file in upstream.files] == ["./", "docs/", "lib/"]
     assert upstream.note == (
-        "left out: empty files 1, files over 400,000 bytes 1, folders named .cache, .git, node_modules; "
-        "1 tables beside text files are left out; name them by a glob"
+        "left out: empty files 1 (empty.py), files over 400,000 bytes 1 (table.py), folders named .cache, .git, "
+        "node_modules; 1 tables beside text files are left out; name them by a glob"
     )
     rows = rows_of(tmp_path)
     assert {row["path"]: row["text"] for row in rows if isinstance(row, dict)} == files

@@ -177,7 +177,7 @@ def test_what_a_folder_leaves_out_is_counted_and_said(tmp_path, monkeypatch):
     for package in (str(tmp_path), f"~/{tmp_path.name}", "./"):
         upstream = LocalCodeOrigin(packages=(package,)).resolve()
         assert upstream.note == (
-            "left out: empty files 1, files over 400,000 bytes 1, tests 1, "
+            "left out: empty files 1 (empty.py), files over 400,000 bytes 1 (big.py), tests 1, "
             "folders named .git, .venv, build, node_modules"
         )
         rows = [row for _, row in LocalCodeOrigin(packages=(package,)).read(upstream, upstream.files[0])]
