@@ -54,7 +54,7 @@ def _metadata(source: Source, upstream: Upstream) -> dict[str, dg.MetadataValue]
     num_bytes = sum(file.size_bytes or 0 for file in upstream.files)
     metadata: dict[str, dg.MetadataValue] = {
         "revision": dg.MetadataValue.text(upstream.revision),
-        "num_files": dg.MetadataValue.int(len(upstream.files)),
+        "num_units": dg.MetadataValue.int(len(upstream.files)),  # a file of rows, or a folder of texts
         "num_bytes": dg.MetadataValue.int(num_bytes),
         "homepage": dg.MetadataValue.url(source.homepage),
     }
