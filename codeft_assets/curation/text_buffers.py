@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,8 +21,14 @@ def text_buffers(text: pa.Array) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
         raise ValueError(f"{text.null_count} of {len(text)} texts are null; a document has a text: drop the row before")
     array = text.cast(pa.large_string())
     if len(array) == 0:
-        return np.zeros(0, dtype=np.uint8), np.zeros(1, dtype=np.int64)
+        return _read_only(np.zeros(0, dtype=np.uint8)), _read_only(np.zeros(1, dtype=np.int64))
     _, offsets, values = array.buffers()
     starts = np.frombuffer(offsets, dtype=np.int64)[array.offset : array.offset + len(array) + 1]
     data = np.frombuffer(values, dtype=np.uint8) if values is not None else np.zeros(0, dtype=np.uint8)
-    return data, starts
+    return _read_only(data), _read_only(starts)
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # whoever made the buffer: numba compiles a kernel once more, for seconds, for arrays of the other kind
+    array.flags.writeable = False
+    return array

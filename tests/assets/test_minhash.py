@@ -3,6 +3,7 @@
 import random
 import re
 
+import numba
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -110,6 +111,22 @@ def test_case_white_space_and_punctuation_do_not_matter_but_digits_and_accents_d
 def test_a_null_text_is_refused():
     with pytest.raises(ValueError, match="null"):
         compute_signatures(pa.array(["a", None], pa.large_string()), MinHashParams())
+
+
+def test_kernels_are_compiled_once_for_texts_just_made_and_for_stored_ones():
+    made = pa.array(["one text", "another"], pa.large_string())
+    stored = pa.ipc.open_stream(pa.py_buffer(ipc_bytes(made))).read_all()["text"].chunk(0)
+    assert [buffer.is_mutable for array in (made, stored) for buffer in array.buffers()[1:]] == [True] * 2 + [False] * 2
+    types = [[numba.typeof(part) for part in text_buffers(array)] for array in (made, stored, made[:0], stored[1:])]
+    assert types == types[:1] * 4
+
+
+def ipc_bytes(text):
+    sink = pa.BufferOutputStream()
+    table = pa.table({"text": text})
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 def test_a_band_key_is_shared_as_often_as_theory_says():
