@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory
 from codeft_eval import commands
@@ -217,4 +218,5 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(main())

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import open_reporter, out_of_memory
 from codeft_training import commands
@@ -189,4 +190,5 @@ def _push_option(command: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(main())
