@@ -204,8 +204,9 @@ def _data_hashes(package: str, value: object) -> list[str]:
 
     A template includes others by names that only it has.
     """
-    named = _data_files(package).get(value, []) if isinstance(value, str) else []
-    found = {sibling for path in named for sibling in path.parent.glob(f"*{path.suffix}")}
+    if not isinstance(value, str) or value not in _data_files(package):
+        return []
+    found = {sibling for path in _data_files(package)[value] for sibling in path.parent.glob(f"*{path.suffix}")}
     return sorted(xxhash.xxh3_64_hexdigest(path.read_bytes()) for path in found)
 
 
@@ -244,6 +245,7 @@ class _Writer:
     def __init__(self, module: str) -> None:
         self.references: dict[Definition, int] = {}
         self._module = module
+        self._package = module.split(".")[0]
         self._local_imports: dict[str, tuple[str, str]] = {}
 
     def code(self, statement: ast.stmt) -> str:
@@ -259,7 +261,7 @@ class _Writer:
                 self._write(element, parts)
             parts.append("]")
         elif not isinstance(value, ast.AST):
-            parts += [repr(value), *_data_hashes(self._module.split(".")[0], value)]
+            parts += [repr(value), *_data_hashes(self._package, value)]
         elif isinstance(value, ast.Name | ast.Attribute) and (found := self._find(value)) and found.name:
             parts.append(f"#{self.references.setdefault(found, len(self.references))}")
         elif isinstance(value, ast.Import | ast.ImportFrom):
@@ -272,7 +274,7 @@ class _Writer:
         for name in node._fields:
             if name in {"annotation", "returns"}:
                 self._write(getattr(node, name), [])  # the classes that it names are followed, its text is no code
-            elif name not in {*_BLIND_FIELDS, left_out}:
+            elif name not in _BLIND_FIELDS and name != left_out:
                 self._write(getattr(node, name, None), parts)
 
     def _find(self, node: ast.expr) -> Definition | None:
