@@ -59,9 +59,10 @@ LONGEST = (
     *("eval/test_native_hostile.py", "test_end_to_end.py", "assets/test_train_and_score.py", "test_docs.py"),
     *("automation/test_daemon.py", "test_recomputation.py", "docker/test_stack.py", "eval/test_bigcodebench.py"),
     *("eval/test_multipl_e.py", "eval/test_benchmarks.py", "eval/test_own_benchmarks.py", "training/test_signals.py"),
-    *("eval/test_sandbox_hostile.py", "eval/test_busy_machine.py", "eval/test_runs.py", "training/test_train.py"),
+    *("training/test_recipe_effects.py", "eval/test_sandbox_hostile.py", "eval/test_runs.py"),
+    *("training/test_repetition.py", "eval/test_languages.py", "eval/test_busy_machine.py", "training/test_train.py"),
 )
-"""Files of a minute and more: they begin first, or the last one would run alone."""
+"""Files of half a minute and more: they begin first, or the last one would run alone."""
 assert all((TESTS / name).is_file() for name in LONGEST)
 
 
