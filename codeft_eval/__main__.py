@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
-from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory
+from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory, print_own_logs
 from codeft_eval import commands
 from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
@@ -36,7 +36,7 @@ class _ResultsPrinted(TerminalReporter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 1 when a check fails, 2 for an error that the user can fix."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    print_own_logs()
     with open_reporter(terminal=_ResultsPrinted()) as reporter:
         try:
             options = _parser().parse_args(arguments)
@@ -219,4 +219,6 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 if __name__ == "__main__":
     collect_rarely()
+    # before tqdm is imported: the commands log their own progress; downloads of the Hub show theirs all the same
+    os.environ.setdefault("TQDM_DISABLE", "1")
     sys.exit(main())

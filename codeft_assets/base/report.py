@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -18,6 +19,7 @@ OBSERVATION = "observation"
 FAILURE = "failure"
 """Key of the custom Pipes message that says why a program failed."""
 _PAUSE_SECONDS = 0.05
+_PACKAGES = ("codeft_assets", "codeft_eval", "codeft_training")
 
 
 class Reporter(Protocol):
@@ -133,6 +135,18 @@ def open_reporter(*, terminal: Reporter | None = None) -> Iterator[Reporter]:
             except Exception as error:
                 reporter.fail(f"{type(error).__name__}: {error} (its traceback is in the stderr of this step)")
                 raise
+
+
+def print_own_logs() -> None:
+    """Print what the project's modules log to standard error.
+
+    The root logger gets no handler: it would print a library's notes, and those of the Hub's client a second time.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    for package in _PACKAGES:
+        logger = logging.getLogger(package)
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
 
 
 def out_of_memory(error: Exception) -> str:

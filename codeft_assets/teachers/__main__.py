@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import signal
 import sys
 from pathlib import Path
 
-from codeft_assets.base.report import open_reporter
+from codeft_assets.base.report import open_reporter, print_own_logs
 from codeft_assets.teachers.generate import Plan, Teacher, generate
 from codeft_assets.teachers.local_model import LocalTeacher
 
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one half or both; return the exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what there is, is written
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    print_own_logs()
     with open_reporter() as reporter:
         try:
             _run(options)

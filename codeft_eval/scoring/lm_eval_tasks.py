@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from lm_eval.api.instance import Instance, OutputType
 from lm_eval.api.model import LM
 from lm_eval.api.task import Task
-from lm_eval.evaluator import simple_evaluate
+from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from codeft_eval.benchmarks.benchmark import Item
+
+_SEED = 1234
 
 
 class ItemTask(Task):
@@ -31,6 +36,7 @@ class ItemTask(Task):
         self.OUTPUT_TYPE = kind
         self._kind: OutputType = kind
         self._items, self._num_samples = list(items), num_samples
+        _log_errors_only()  # it warns of defaults for lengths and stops, which a model's settings have
         super().__init__()
         self.set_config("task", f"codeft_{kind}")
 
@@ -87,19 +93,24 @@ def run_lm_eval(model: LM, tasks: Sequence[Task], *, limit: int | None = None) -
     """Return lm-eval's results of tasks, without any network.
 
     ``["samples"][task]`` holds a row for each document, in order, with ``resps``, one list for each request.
+    The results are those of ``simple_evaluate``, whose seeds these are; it asks git and the machine for more facts,
+    which prints git's errors.
     """
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    results = simple_evaluate(
-        model=model,
-        tasks=list(tasks),
-        task_manager=TaskManager(include_defaults=False),
-        limit=limit,
-        bootstrap_iters=0,
-        log_samples=True,
-    )
+    _log_errors_only()
+    random.seed(0)
+    np.random.seed(_SEED)
+    torch.manual_seed(_SEED)
+    for task in tasks:
+        task.set_fewshot_seed(_SEED)
+    chosen = TaskManager(include_defaults=False).load(list(tasks))
+    results = evaluate(model, chosen, limit=limit, bootstrap_iters=0, log_samples=True)
     assert results is not None, "the only process is the first"
     return dict(results)
+
+
+def _log_errors_only() -> None:
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
 
 
 def responses(results: dict[str, Any], task: ItemTask) -> list[list[Any]]:
