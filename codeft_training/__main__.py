@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from codeft_assets.base.arguments import Parser, existing_file, existing_folder
 from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import open_reporter, out_of_memory
@@ -16,21 +17,25 @@ from codeft_training.preference_recipe import DPO, PREFERENCE_RECIPES
 from codeft_training.recipes import RECIPES, SMOKE
 from codeft_training.train.launch import Nodes, launch
 
+_PACKED = existing_folder("materialize corpus/packed first")
+_PROBE = existing_file("give JSON lines of texts")
+
 # before transformers or trl are imported: nothing of a run goes to the network unless the recipe names a Hub model
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.run is commands.train and "RANK" not in os.environ:
-        try:
-            nodes = Nodes(options.nodes, options.node_rank, options.rendezvous)
-        except ValueError as error:
-            parser.error(str(error))
-        if nodes.size > 1 or options.processes > 1:
-            return launch(arguments if arguments is not None else sys.argv[1:], options.processes, nodes)
+    try:
+        options = _parser().parse_args(arguments)
+        is_first = options.run is commands.train and "RANK" not in os.environ
+        nodes = Nodes(options.nodes, options.node_rank, options.rendezvous) if is_first else None
+    except ValueError as error:
+        with open_reporter() as reporter:
+            reporter.fail(str(error))
+        return 2
+    if nodes and (nodes.size > 1 or options.processes > 1):
+        return launch(arguments if arguments is not None else sys.argv[1:], options.processes, nodes)
     with open_reporter() as reporter:
         try:
             return options.run(options, reporter)
@@ -44,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=program_name("python -m codeft_training"), description=__doc__)
+    parser = Parser(prog=program_name("python -m codeft_training"), description=__doc__)
     subparsers = parser.add_subparsers(required=True)
 
     def add(name: str, run: commands.Command, help_line: str) -> argparse.ArgumentParser:
@@ -106,7 +111,7 @@ def _row_options(command: argparse.ArgumentParser) -> None:
 
 def _train_options(command: argparse.ArgumentParser) -> None:
     _tokenizer_folder_option(command)
-    command.add_argument("--packed", type=Path, required=True, help="folder of corpus/packed")
+    command.add_argument("--packed", type=_PACKED, required=True, help="folder of corpus/packed")
     _recipe_options(command)
     command.add_argument("--processes", type=int, default=1, help="of this machine, one for each GPU")
     command.add_argument("--nodes", type=int, default=1, help="machines that share the run: the command runs on each")
@@ -117,14 +122,15 @@ def _train_options(command: argparse.ArgumentParser) -> None:
 
 def _diffuse_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--base", required=True, help="folder of the checkpoint to adapt, or a Hub id")
-    command.add_argument("--packed", type=Path, required=True, help="folder of rows of its own tokenizer")
+    command.add_argument("--packed", type=_PACKED, required=True, help="folder of rows of its own tokenizer")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the recipe")
 
 
 def _fill_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--checkpoint", type=Path, required=True, help="folder that diffuse wrote")
-    command.add_argument("--prefix", type=Path, required=True, help="file with the text before; not empty")
-    command.add_argument("--suffix", type=Path, help="file with the text after; default: nothing")
+    checkpoint, text = existing_folder("give a folder that diffuse wrote"), existing_file("give a file with text")
+    command.add_argument("--checkpoint", type=checkpoint, required=True, help="folder that diffuse wrote")
+    command.add_argument("--prefix", type=text, required=True, help="file with the text before; not empty")
+    command.add_argument("--suffix", type=text, help="file with the text after; default: nothing")
     command.add_argument("--tokens", type=int, required=True, help="to fill")
     command.add_argument("--steps", type=int, default=0, help="passes; default: one a token")
 
@@ -136,14 +142,15 @@ def _search_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--runs", type=int, default=24, help="drawn mixtures, each a run of the recipe")
     text = "measurement of held-out documents to make small; bits_per_byte_code counts those of code alone"
     command.add_argument("--target", default="bits_per_byte", help=text)
-    command.add_argument("--probe", type=Path, help="JSON lines of texts; a target may be probe_bits_per_byte_DOMAIN")
+    command.add_argument("--probe", type=_PROBE, help="JSON lines of texts; a target may be probe_bits_per_byte_DOMAIN")
     command.add_argument("--seed", type=int, default=1, help="of the drawn mixtures")
     command.add_argument("--seeds", type=int, default=1, help="runs of the corpus's own and of the found mixture")
 
 
 def _prefer_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--base", required=True, help="folder of the checkpoint to begin with, or a Hub id")
-    command.add_argument("--pairs", type=Path, required=True, help="pairs.jsonl of python -m codeft_eval pairs")
+    pairs = existing_file("make it by python -m codeft_eval pairs")
+    command.add_argument("--pairs", type=pairs, required=True, help="pairs.jsonl of python -m codeft_eval pairs")
     command.add_argument("--recipe", default=DPO.name, help=f"one of {sorted(PREFERENCE_RECIPES)}")
     command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a recipe's field")
 
@@ -156,13 +163,14 @@ def _recipe_options(command: argparse.ArgumentParser) -> None:
 
 
 def _run_file_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--probe", type=Path, help="JSON lines of texts to evaluate at each validation")
+    command.add_argument("--probe", type=_PROBE, help="JSON lines of texts to evaluate at each validation")
     _lineage_option(command)
 
 
 def _export_model_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--run-folder", type=Path, required=True, help="the folder train wrote")
-    command.add_argument("--scores", type=Path, help="Markdown with the scores of this checkpoint, for the card")
+    run, scores = existing_folder("give the folder that train wrote"), existing_file("give a file of Markdown")
+    command.add_argument("--run-folder", type=run, required=True, help="the folder train wrote")
+    command.add_argument("--scores", type=scores, help="Markdown with the scores of this checkpoint, for the card")
     command.add_argument("--no-gguf", action="store_true", help="leave model.gguf out")
     _push_option(command)
 
@@ -174,15 +182,17 @@ def _export_corpus_options(command: argparse.ArgumentParser) -> None:
 
 
 def _corpus_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--corpus", type=Path, required=True, help="folder of the table corpus/mixture")
+    table = existing_folder("materialize corpus/mixture first")
+    command.add_argument("--corpus", type=table, required=True, help="folder of the table corpus/mixture")
 
 
 def _tokenizer_folder_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--tokenizer", type=Path, required=True, help="folder of model/tokenizer")
+    folder = existing_folder("materialize model/tokenizer first")
+    command.add_argument("--tokenizer", type=folder, required=True, help="folder of model/tokenizer")
 
 
 def _lineage_option(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--lineage", type=Path, help="JSON about the corpus for the card")
+    command.add_argument("--lineage", type=existing_file("give JSON"), help="JSON about the corpus for the card")
 
 
 def _push_option(command: argparse.ArgumentParser) -> None:

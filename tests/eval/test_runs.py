@@ -318,9 +318,3 @@ def test_the_reference_command_prints_figures_with_their_sources(capsys):
 def test_what_the_user_can_fix_is_said_without_a_traceback(tmp_path, capsys):
     assert main(["run", "--checkpoint", str(tmp_path), "--benchmark", "embedded", "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err.strip().endswith("give one that save_pretrained wrote")
-
-
-def test_a_file_that_is_not_there_is_named_without_a_traceback(tmp_path, capsys):
-    replay = ["replay", "--generations", str(tmp_path / "absent"), "--benchmark", "embedded", "--output", str(tmp_path)]
-    assert main(replay) == 2
-    assert capsys.readouterr().err.strip().endswith(f"No such file or directory: '{tmp_path / 'absent'}'")

@@ -156,7 +156,7 @@ def test_a_command_without_its_parts_says_which(capsys, checkpoint, tmp_path):
     for arguments, reason in (
         ([], "either --prompt"),
         (["--prompt", "-"], "needs --checkpoint"),
-        (["--runs", "x"], "needs --output"),
+        (["--runs", str(tmp_path)], "needs --output"),
     ):
         assert main(["solve", *arguments]) == 2
         assert reason in capsys.readouterr().err
