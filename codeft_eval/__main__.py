@@ -12,7 +12,7 @@ from typing import Any
 from codeft_assets.base.arguments import Parser, existing_file, existing_folder, existing_path, near_name
 from codeft_assets.base.processes import collect_rarely
 from codeft_assets.base.program_name import program_name
-from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory, print_own_logs
+from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory, own_logs_printed
 from codeft_eval import commands
 from codeft_eval.benchmarks.benchmark import ALL_PROTOCOLS, PROTOCOLS
 from codeft_eval.benchmarks.catalogue import all_benchmarks
@@ -41,8 +41,7 @@ class _ResultsPrinted(TerminalReporter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 on success, 1 when a check fails, 2 for an error that the user can fix."""
-    print_own_logs()
-    with open_reporter(terminal=_ResultsPrinted()) as reporter:
+    with own_logs_printed(), open_reporter(terminal=_ResultsPrinted()) as reporter:
         try:
             options = _parser().parse_args(arguments)
             return options.command(options, reporter)

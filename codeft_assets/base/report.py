@@ -137,16 +137,22 @@ def open_reporter(*, terminal: Reporter | None = None) -> Iterator[Reporter]:
                 raise
 
 
-def print_own_logs() -> None:
+@contextmanager
+def own_logs_printed() -> Iterator[None]:
     """Print what the project's modules log to standard error.
 
     The root logger gets no handler: it would print a library's notes, and those of the Hub's client a second time.
     """
     handler = logging.StreamHandler(sys.stderr)
-    for package in _PACKAGES:
-        logger = logging.getLogger(package)
-        logger.handlers = [handler]
+    loggers = [logging.getLogger(package) for package in _PACKAGES]
+    for logger in loggers:
+        logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
 
 
 def out_of_memory(error: Exception) -> str:

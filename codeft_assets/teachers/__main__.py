@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from codeft_assets.base.report import open_reporter, print_own_logs
+from codeft_assets.base.report import open_reporter, own_logs_printed
 from codeft_assets.teachers.generate import Plan, Teacher, generate
 from codeft_assets.teachers.local_model import LocalTeacher
 
@@ -20,8 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one half or both; return the exit code."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what there is, is written
-    print_own_logs()
-    with open_reporter() as reporter:
+    with own_logs_printed(), open_reporter() as reporter:
         try:
             _run(options)
         except (ValueError, OSError) as error:

@@ -16,6 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
+from codeft_assets.base.hub_errors import hub_reason
+
 FOLDER_VARIABLE = "CODEFT_BENCHMARKS"
 
 
@@ -122,14 +124,17 @@ def fetch(data: DataFile) -> list[Path]:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     if data.hub is None:
-        raise ValueError(f"benchmark file {data.name!r} is not on the Hub; {_remedy(data)}")
+        raise ValueError(f"benchmark file {data.name!r} is not on the Hub; {_fetch_elsewhere(data)}")
     found = []
     try:
         for path in data.hub.paths:
             place = hf_hub_download(data.hub.repo, path, repo_type="dataset", revision=data.hub.revision)
             found.append(Path(place))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ValueError(f"dataset {data.hub.repo!r} at {data.hub.revision[:12]}: {error}; {_remedy(data)}") from error
+        raise ValueError(
+            f"dataset {data.hub.repo!r} at {data.hub.revision[:12]}: {hub_reason(error)}; check the network and "
+            f"HF_ENDPOINT, or {_fetch_elsewhere(data)}"
+        ) from error
     read_rows.cache_clear()
     read_rows(data)
     return found
@@ -208,8 +213,19 @@ def hub_cache() -> Path:
 
 
 def _remedy(data: DataFile) -> str:
-    folder = os.environ.get(FOLDER_VARIABLE, "")
-    if data.is_built:
-        return f"it is {data.origin}: run that with --output in a folder {FOLDER_VARIABLE} names (now {folder!r})"
     on_hub = "run `python -m codeft_eval fetch`, or " if data.hub else ""
-    return f"{on_hub}fetch it from {data.origin} into the folder {FOLDER_VARIABLE} names (now {folder!r})"
+    return on_hub + _fetch_elsewhere(data)
+
+
+def _fetch_elsewhere(data: DataFile) -> str:
+    """Return how a file gets here without the Hub's client."""
+    folder = f"a folder that {FOLDER_VARIABLE} names {state_of(FOLDER_VARIABLE)}"
+    if data.is_built:
+        return f"it is {data.origin}: run that with --output in {folder}"
+    return f"fetch it from {data.origin} into {folder}"
+
+
+def state_of(variable: str) -> str:
+    """Return the value of a variable of the environment as a remark, also that it has none."""
+    value = os.environ.get(variable)
+    return f"(now {value!r})" if value else "(not set)"

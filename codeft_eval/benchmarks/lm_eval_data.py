@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, hub_cache
+from codeft_eval.benchmarks.datafiles import FOLDER_VARIABLE, hub_cache, state_of
 
 INCLUDE_VARIABLE = "CODEFT_LM_EVAL_INCLUDE"
 COLUMNS = ("task_id", "prompt", "target", "task_sha256")
@@ -151,7 +151,7 @@ def _find_file(name: str) -> Path:
     include = os.environ.get(INCLUDE_VARIABLE, "")
     found = _search(name, include)
     if found is None:
-        places = f"lm-eval {version('lm-eval')} and the folders of {INCLUDE_VARIABLE} (now {include!r})"
+        places = f"lm-eval {version('lm-eval')} and the folders of {INCLUDE_VARIABLE} {state_of(INCLUDE_VARIABLE)}"
         raise ValueError(
             f"there is no task {name!r} in {places}; `lm-eval ls tasks` lists names, and of a group each task is named"
         )
@@ -187,7 +187,7 @@ def _local_data(name: str, config: dict[str, Any]) -> dict[str, Any]:
     if folder is None:
         raise ValueError(
             f"the data of lm-eval's task {name!r} is not here; run `hf download {repo} --repo-type dataset --local-dir "
-            f"FOLDER/{repo}` and name FOLDER in {FOLDER_VARIABLE} (now {os.environ.get(FOLDER_VARIABLE, '')!r})"
+            f"FOLDER/{repo}` and name FOLDER in {FOLDER_VARIABLE} {state_of(FOLDER_VARIABLE)}"
         )
     card = folder / "README.md"
     if part and (folder / part).is_dir() and not (card.is_file() and "config_name:" in card.read_text("utf-8")):

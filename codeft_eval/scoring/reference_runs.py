@@ -12,6 +12,7 @@ from pathlib import Path
 
 from codeft_assets.base import markdown
 from codeft_assets.base.files import write_atomically
+from codeft_assets.base.hub_errors import hub_reason, is_path
 from codeft_eval.benchmarks.benchmark import Benchmark
 from codeft_eval.generation.checkpoints import CHECKPOINT_FILES
 from codeft_eval.scoring.scores import PASS_AT_1, Score
@@ -67,11 +68,16 @@ def find_weights(location: str, *, may_download: bool) -> tuple[Path, str]:
     """
     if Path(location).is_dir():
         return Path(location), ""
+    if is_path(location):
+        raise OSError(f"{location!r} does not exist; give its folder or its id on the Hub")
     if not may_download:
         raise OSError(OFFLINE)
     from huggingface_hub import snapshot_download
 
-    folder = Path(snapshot_download(location, allow_patterns=list(CHECKPOINT_FILES)))
+    try:
+        folder = Path(snapshot_download(location, allow_patterns=list(CHECKPOINT_FILES)))
+    except (OSError, ValueError) as error:  # the Hub's own errors are among them
+        raise OSError(f"it is no folder, and {hub_reason(error)}") from error
     return folder, folder.name
 
 

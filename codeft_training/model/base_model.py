@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from codeft_assets.base.files import file_hash
+from codeft_assets.base.hub_errors import hub_reason, is_path
 
 _READ = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 """Files of a Hub model that loading it reads."""
@@ -22,6 +23,8 @@ def base_folder(base_model: str) -> Path:
     """
     folder = Path(base_model)
     if not folder.is_dir():
+        if is_path(base_model):
+            raise ValueError(f"base_model {base_model!r} does not exist; choose a model's folder")
         folder = _download(base_model)
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise ValueError(f"base_model {base_model!r} has no config.json or no *.safetensors; choose a model's folder")
@@ -35,8 +38,7 @@ def _download(base_model: str) -> Path:
         return Path(snapshot_download(base_model, allow_patterns=list(_READ)))
     except (OSError, ValueError) as error:  # the hub's own errors are among them
         raise ValueError(
-            f"base_model {base_model!r} is no folder, and the Hub does not give it: {error}; check the name, the "
-            f"network and HF_TOKEN"
+            f"base_model {base_model!r} is no folder, and {hub_reason(error)}; check the name, the network and HF_TOKEN"
         ) from error
 
 

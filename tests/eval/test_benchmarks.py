@@ -176,9 +176,26 @@ def test_hub_data_of_another_content_is_refused_when_it_is_fetched(hub, tmp_path
     done = fetch_elsewhere(hub, data, tmp_path)
     assert "expected 000" in done.stderr
     missing = replace(data, hub=replace(places, paths=("absent.jsonl",)))
-    assert "fetch it from there into the folder CODEFT_BENCHMARKS" in fetch_elsewhere(hub, missing, tmp_path).stderr
+    said = fetch_elsewhere(hub, missing, tmp_path).stderr.splitlines()[-1]
+    assert said == (
+        f"ValueError: dataset 'a/b' at {commit[:12]}: the Hub answers with status 404: it is not there, or HF_TOKEN "
+        "may not see it; check the network and HF_ENDPOINT, or fetch it from there into a folder that "
+        "CODEFT_BENCHMARKS names (not set)"
+    )
     with pytest.raises(ValueError, match="is not on the Hub"):
         fetch(replace(data, hub=None))
+
+
+def test_the_folder_that_is_named_now_is_part_of_the_remedy(monkeypatch):
+    data = DataFile(name="absent.jsonl", columns=("x",), file_sha256="0" * 64, origin="there")
+    monkeypatch.setenv(FOLDER_VARIABLE, "/data")
+    with pytest.raises(
+        ValueError, match=r"fetch it from there into a folder that CODEFT_BENCHMARKS names \(now '/data'\)$"
+    ):
+        read_rows(data)
+    monkeypatch.delenv(FOLDER_VARIABLE)
+    with pytest.raises(ValueError, match=r"a folder that CODEFT_BENCHMARKS names \(not set\)$"):
+        read_rows(data)
 
 
 def parquet_bytes(rows):

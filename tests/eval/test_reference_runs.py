@@ -63,7 +63,7 @@ def test_weights_on_the_hub_are_fetched_at_a_revision_that_is_recorded(hub, weig
 def test_a_model_that_cannot_be_had_says_why_and_the_others_are_measured(hub, weights, tmp_path):
     models = [("absent", "Qwen/does-not-exist"), ("here", str(weights))]
     absent, here = measure_references(models, [SHORT], tmp_path / "refs", run=run)
-    assert absent.unreachable
+    assert absent.unreachable.startswith("it is no folder, and the Hub answers with status 401")
     assert absent.scores == ()
     assert here.benchmarks == ("embedded",)
     assert "not measured: " in measured_table([absent])

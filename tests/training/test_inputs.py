@@ -106,9 +106,11 @@ def test_rows_without_a_record_of_their_tokenizer_are_packed_again(made, tmp_pat
 def test_a_base_that_is_neither_a_folder_nor_on_the_hub_is_refused(made, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(
-        ValueError, match=r"base_model 'no/model' is no folder, and the Hub does not give it: .*HF_TOKEN"
+        ValueError, match=r"'no/model' is no folder, and HF_HUB_OFFLINE keeps .*; check the name, .* and HF_TOKEN"
     ):
         check_inputs(finetuning_run(made, "no/model", tmp_path))
+    with pytest.raises(ValueError, match=r"base_model '\./no-model' does not exist; choose a model's folder"):
+        check_inputs(finetuning_run(made, "./no-model", tmp_path))
 
 
 def test_a_base_is_its_content_not_its_path(made, base, tmp_path):
