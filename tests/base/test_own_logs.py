@@ -5,7 +5,7 @@ import sys
 
 LOG = """
 import logging
-import huggingface_hub
+import huggingface_hub.utils.logging
 from codeft_eval import __main__, commands
 def fetch(options, reporter):
     logging.getLogger("huggingface_hub.utils").warning("retrying")
