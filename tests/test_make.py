@@ -46,6 +46,7 @@ def fill(home):
     ours += [home / "catalog.duckdb", home / "dagster/storage/x/event.log", home / "dagster/history/runs.db"]
     ours += [home / "tables/steps/a/manifest.json", home / "files/parts/scores/x.json", home / "dagster/command.log"]
     ours += [home / "dagster/command-2.log"]
+    ours += [home / "locks/model/checkpoint/.lock"]
     theirs = [home / "sources.toml", home / "files/holiday/beach.jpg", home / "dagster/notes.md", home / "notes.md"]
     for path in (*ours, *theirs):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from codeft_assets.command.typed import made
 
+_FOLDERS = ("tables", "files", "locks")
 GROUPS = (
     *("upstream", "exercises", "documents", "quality", "dedup", "decontamination"),
     *("corpus", "model", "scores", "scoreboard", "selection", "preferences", "steps", "parts"),
@@ -64,7 +65,7 @@ def _hash(text: str) -> str:
 
 def made_paths(home: Path, dagster_home: Path) -> list[Path]:
     """Return the files and folders in a data root that codeFT or Dagster made, by their names."""
-    named = [home / folder / group for folder in ("tables", "files") for group in GROUPS]
+    named = [home / folder / group for folder in _FOLDERS for group in GROUPS]
     named += [home / "catalog.duckdb", *(dagster_home / name for name in _DAGSTER)]
     named += dagster_home.glob(_LATER_LOGS)
     named += [path for folder in (home, dagster_home) for path in folder.glob(_TEMPORARY)]
@@ -84,7 +85,7 @@ def remove(home: Path, dagster_home: Path, *, force: bool) -> Iterator[str]:
         return
     for path in paths:
         _delete(path)
-    for folder in (home / "tables", home / "files", dagster_home, home):
+    for folder in (*(home / name for name in _FOLDERS), dagster_home, home):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     left = sorted(path.name for path in home.iterdir()) if home.is_dir() else []

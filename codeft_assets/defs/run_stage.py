@@ -101,7 +101,23 @@ def program_result(
     *,
     env: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:
-    """Run one of our programs in a process of its own; return its report with ``metadata``, read once it is done."""
+    """Run one of our programs in a process of its own; return its report with ``metadata``, read once it is done.
+
+    Another run that makes the same asset at the same time waits, and then finds what this one has made.
+    """
+    with context.resources.workspace.store.lock("/".join(context.asset_key.path)):
+        return run_program(context, pipes, command, metadata, env=env)
+
+
+def run_program(
+    context: dg.AssetExecutionContext,
+    pipes: ProgramClient,
+    command: Sequence[str],
+    metadata: Callable[[], dict[str, Any]] = dict,
+    *,
+    env: Mapping[str, str] | None = None,
+) -> dg.MaterializeResult:
+    """Do as ``program_result`` for an asset that holds its lock, because it writes into its folder itself."""
     try:
         reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
     finally:  # what a program that failed has left goes on elsewhere: journals, the state of a training
@@ -131,7 +147,8 @@ def in_parts(
     key = "/".join(context.asset_key.path)
     store = context.resources.workspace.store
     folders = [store.folder(f"parts/{key}/{number + 1}-of-{num_parts}") for number in range(num_parts)]
-    pipes.run_parts(context, [command(folder, number) for number, folder in enumerate(folders)], env)
+    with store.lock(f"parts/{key}"):
+        pipes.run_parts(context, [command(folder, number) for number, folder in enumerate(folders)], env)
     return folders
 
 

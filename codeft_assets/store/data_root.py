@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from codeft_assets.store.files import located
-from codeft_assets.store.mirror import local_copy, open_mirror, publish
+from codeft_assets.store.files import folder_lock, located
+from codeft_assets.store.mirror import cache_folder, local_copy, open_mirror, publish
 from codeft_assets.store.tables import Table
 
 STEPS = "steps/"
@@ -49,6 +50,14 @@ class Store:
         path = Path(self.root) / "files" / key
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+    def lock(self, key: str) -> AbstractContextManager[None]:
+        """Keep other runs from writing the folder of files ``key``; a second lock of the same process waits, too.
+
+        Of a root on object storage the runs of this machine alone wait: ``publish`` tells those of other machines.
+        """
+        root = cache_folder(self.root) if self.is_remote else Path(self.root)
+        return folder_lock(root / "locks" / key, resource=key)  # not in the folder: a program may replace it
 
     def place(self, key: str, name: str) -> str:
         """Return the path, or the URL of the published content, of a file of ``folder(key)``: any node can read it."""

@@ -18,7 +18,6 @@ import xxhash
 
 from codeft_assets.base.files import TEMPORARY_PREFIX, replacing_folder
 from codeft_assets.store.data_root import Store
-from codeft_assets.store.files import folder_lock
 
 CHECKPOINT = "model/checkpoint"
 KEEP_LAST = 3
@@ -93,7 +92,7 @@ def apply_retention(store: Store, plan: RetentionPlan) -> None:
         table = store.table(key)
         with table.lock():
             table.forget({content_hash for name, content_hash in plan.snapshots if name == key})
-    with folder_lock(store.folder(CHECKPOINT), resource=CHECKPOINT):
+    with store.lock(CHECKPOINT):
         for folder in plan.folders:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -17,7 +17,7 @@ from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
 from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING, InTrainingScores
 from codeft_assets.defs.live import observing
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result, run_program
 from codeft_assets.defs.settings import RecipeSettings
 from codeft_assets.defs.web_ui.plots import line_plot
 from codeft_assets.defs.workspace import Workspace
@@ -25,7 +25,6 @@ from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
 from codeft_assets.stages.eval_texts import choose_code, eval_text_lines
-from codeft_assets.store.files import folder_lock
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
@@ -107,10 +106,10 @@ def checkpoint(
     scores = InTrainingScores(context)
     client = observing(workspace.program_client(pipes, num_gpus, num_nodes), context, scores.score_entry)
     metrics = output / "metrics.jsonl"
-    with folder_lock(output, resource="model/checkpoint"):
+    with workspace.store.lock("model/checkpoint"):
         corpus = _lineage(workspace)
         write_atomically(lineage, json.dumps(corpus))
-        done = program_result(context, client, command, lambda: _curves(metrics) | _passing(scores.points(metrics)))
+        done = run_program(context, client, command, lambda: _curves(metrics) | _passing(scores.points(metrics)))
         trained = {"run": _run_facts(output / "result.json")}
         write_atomically(lineage, json.dumps(corpus | trained, indent=1, sort_keys=True))
         keep_checkpoint(output)

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from codeft_assets.base.files import file_hash
+from codeft_assets.base.files import file_hash, write_atomically
 from codeft_assets.defs.assets.decontamination import matches
 from codeft_assets.defs.assets.held_out import HAS_SOURCE, benchmark_environment, held_out
 from codeft_assets.defs.assets.model import checkpoint
@@ -179,7 +179,7 @@ def scoreboard(
     if store.table("decontamination/matches").exists():
         leaked = output / "leaked.json"
         columns = ["benchmark", "task_id", "document_id", "view"]
-        leaked.write_text(leaked_items(store.table("decontamination/matches").read(columns)))
+        write_atomically(leaked, leaked_items(store.table("decontamination/matches").read(columns)))
         command += ["--leaked", str(leaked)]
     num_tokens = trained_tokens(store.folder("model/checkpoint"), folders[0] / "scores.json")
     command += ["--num-tokens", str(num_tokens)] if num_tokens else []

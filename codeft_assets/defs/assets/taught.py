@@ -68,8 +68,9 @@ def taught(
         ],
     )
     command += ["--parts", *map(str, parts)] if parts else []
-    client.run(command=[*command, "--output", str(folder), "--count", str(config.count)], context=context)
-    workspace.store.publish()
+    with workspace.store.lock(TAUGHT_KEY):
+        client.run(command=[*command, "--output", str(folder), "--count", str(config.count)], context=context)
+        workspace.store.publish()
     return dg.MaterializeResult(metadata=_metadata(folder))
 
 

@@ -13,7 +13,7 @@ from codeft_assets.base.files import write_atomically
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.assets.scores import PROGRAM_VERSION
 from codeft_assets.defs.launchpad import choice, overrides_of
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result, run_program
 from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.exercises.held_out import practice_items, to_json_lines
@@ -61,12 +61,12 @@ def attempts(
     folder = _folder(workspace, "attempts")
     subset = SUBSETS[config.subset.value]
     items = practice_items(subset, EXERCISES, number=config.exercises, seed=config.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(_exercises(workspace), to_json_lines(items))
     command = [sys.executable, "-m", "codeft_eval", "run", "--benchmark", EXERCISES, "--output", str(folder)]
     command += ["--checkpoint", str(_trained(workspace)), "--num-samples", str(config.num_samples)]
     command += ["--temperature", str(config.temperature), "--top-p", "0.95"]
-    return program_result(context, pipes, command, env=_environment(workspace))
+    with workspace.store.lock("preferences/attempts"):
+        write_atomically(_exercises(workspace), to_json_lines(items))
+        return run_program(context, pipes, command, env=_environment(workspace))
 
 
 @dg.asset(
