@@ -1,4 +1,4 @@
-"""What kept the Hub's client from giving a file, in a few words for a sentence of ours."""
+"""The reasons of the Hub's client, in a few words for a sentence of ours."""
 
 from __future__ import annotations
 
