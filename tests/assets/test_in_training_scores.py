@@ -6,6 +6,7 @@ import dagster as dg
 
 from codeft_assets.defs.assets.model import _passing
 from codeft_assets.defs.in_training_scores import InTrainingScores
+from codeft_assets.defs.web_ui.metadata import in_reading_order
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
 from codeft_eval.sandbox.provider import SandboxError
 
@@ -24,7 +25,12 @@ def test_completions_become_the_share_that_passes_live_and_in_the_plot(tmp_path)
     )
     points = scores.points(tmp_path / "metrics.jsonl")
     assert points == {"embedded": [(40, 1.0), (80, 0.0)]}
-    assert _passing(points)["probe_pass_at_1"] == 0.0
+    shown = in_reading_order(_passing(points))
+    assert shown["shortest_embedded"].value == 0.0
+    assert shown["shortest_items"] == (
+        "passed of the 16 shortest items while training: embedded 0% (step 80); all items are scored in scores/*"
+    )
+    assert not [name for name in shown if "pass@1" in name], "the name of a whole score"
     assert _passing({}) == {}
 
 

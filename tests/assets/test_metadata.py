@@ -167,6 +167,13 @@ def test_a_table_is_no_wider_than_its_column(names, row):
     assert shown.count("`") == "".join(row).count("`")
 
 
+def test_a_single_point_is_a_dot_and_its_place_is_said_once():
+    svg = svg_of(plots.line_plot({"a": [(200, 0.5)]}, title="t", x_label="x", y_label="y"))
+    assert "h0' stroke-linecap='round' stroke-width='7'" in svg
+    assert (svg.count(">200<"), svg.count(">0.5<")) == (1, 1)
+    assert "stroke-linecap" not in svg_of(plots.line_plot({"a": [(0, 1), (1, 2)]}, title="t", x_label="x", y_label="y"))
+
+
 def test_a_benchmark_asked_while_training_has_a_key_that_fits():
     assert all(len(md.short_key(pass_at_1_key(name))) * 8.4 <= 194 for name in SCORED_IN_TRAINING)
 

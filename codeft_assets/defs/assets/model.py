@@ -24,7 +24,7 @@ from codeft_assets.defs.workspace import Workspace
 from codeft_assets.sources import SOURCES
 from codeft_assets.stages.code_version import code_version_of
 from codeft_assets.stages.corpus import build_lineage
-from codeft_assets.stages.eval_texts import choose_code, eval_text_lines
+from codeft_assets.stages.eval_texts import MAX_PROMPTS, choose_code, eval_text_lines
 from codeft_assets.store.retention import keep_checkpoint
 from codeft_eval.benchmarks.benchmark import Item
 from codeft_eval.benchmarks.catalogue import BENCHMARKS, load_items
@@ -168,14 +168,20 @@ def _curves(path: Path) -> dict[str, Any]:
 
 
 def _passing(points: Mapping[str, list[tuple[int, float]]]) -> dict[str, Any]:
-    """Return pass@1 of the samples by benchmark, last and as a plot; {} where the run was too short for any."""
+    """Return the share of the shortest items that passes, last and as a plot; {} where the run was too short for any.
+
+    A sentence says that it is no score of a benchmark, which is measured on all items of it.
+    """
     if not points:
         return {}
-    lines = {
-        f"{name}, shortest items": [(float(step), value) for step, value in found] for name, found in points.items()
-    }
-    plot = line_plot(lines, title="pass@1 while training", x_label="step", y_label="share that passes")
-    return {pass_at_1_key(name): found[-1][1] for name, found in points.items()} | {"probe_pass": plot}
+    lines = {name: [(float(step), value) for step, value in found] for name, found in points.items()}
+    last = {name: found[-1] for name, found in points.items()}
+    title = f"the {MAX_PROMPTS} shortest items while training"
+    shares = ", ".join(f"{name} {value:.0%} (step {step})" for name, (step, value) in last.items())
+    said = f"passed of the {MAX_PROMPTS} shortest items while training: {shares}; all items are scored in scores/*"
+    plot = line_plot(lines, title=title, x_label="step", y_label="share that passes")
+    shown = {pass_at_1_key(name): value for name, (_, value) in last.items()}
+    return shown | {"shortest_items": said, "shortest_items_plot": plot}
 
 
 def _names(entries: list[dict[str, Any]], prefix: str) -> list[str]:

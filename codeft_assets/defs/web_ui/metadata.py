@@ -27,8 +27,12 @@ _PREVIEW_DOCUMENTS = 2
 _EXAMPLE_CHARS = 150
 _LOG_EVERY_SECONDS = 5.0
 _ROOM = re.compile(r".*/((?:tables|files)/.*)")
-_LONG_KEYS = {"probe_bits_per_byte_": "bpb_", "probe_pass_at_1": "pass@1"}
-"""Prefix of keys in ``metrics.jsonl`` -> one that the page has room for."""
+_LONG_KEYS = {
+    "probe_bits_per_byte_": "bpb_",
+    "probe_pass_at_1_": "shortest_",
+    "probe_pass_at_1": "shortest_embedded",
+}
+"""Prefix of keys in ``metrics.jsonl`` -> one that the page has room for; pass@1 is the name of a whole score alone."""
 _PATH_CHARS = 41
 _WHOLE = "_all"
 """Ends the key of a table of which another key shows the first rows."""

@@ -21,6 +21,7 @@ _WIDTH, _BAR_LEFT, _ROW = 380, 160, 16
 _MAX_BARS, _MAX_PARTS = 11, 4
 _MAX_POINTS = 56
 _PLOT_HEIGHT, _PLOT_LEFT = 90, 34
+_DOT = "h0' stroke-linecap='round' stroke-width='7"  # ends a path of one point
 _BINS = 20
 _SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -93,7 +94,7 @@ def histogram(
 def line_plot(
     lines: Mapping[str, Sequence[tuple[float, float]]], *, title: str, x_label: str, y_label: str
 ) -> dg.MarkdownMetadataValue:
-    """Return one line per name through its ``(x, y)`` points; long lines are thinned evenly."""
+    """Return one line per name through its ``(x, y)`` points, a dot for a single one; long lines are thinned evenly."""
     drawn = {name: _thinned(points, _MAX_POINTS // len(lines)) for name, points in lines.items() if points}
     if not drawn:
         return dg.MetadataValue.md(f"**{title}**: no points")
@@ -101,10 +102,11 @@ def line_plot(
     to_x = _scale(min(xs), max(xs), _PLOT_LEFT, _WIDTH - 10)
     to_y = _scale(min(ys), max(ys), _PLOT_HEIGHT, 6)
     body = "".join(
-        f"<path d='M{'L'.join(f'{to_x(x)},{to_y(y)}' for x, y in points)}' fill='none' stroke='{color}'/>"
+        f"<path d='M{'L'.join(f'{to_x(x)},{to_y(y)}' for x, y in points)}{_DOT if len(points) == 1 else ''}'"
+        f" fill='none' stroke='{color}'/>"
         for points, color in zip(drawn.values(), _cycle(len(drawn)), strict=True)
     )
-    axes = _axes((short(min(xs)), short(max(xs))), (short(min(ys)), short(max(ys))), x_right=_WIDTH - 10)
+    axes = _axes(_ends(xs), _ends(ys), x_right=_WIDTH - 10)
     names = list(drawn) if len(drawn) > 1 else []
     legend = _legend(names, y=_PLOT_HEIGHT + 30)
     height = _PLOT_HEIGHT + 16 + _legend_height(names)
@@ -117,6 +119,12 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{suffix}"
     return f"{value:.3g}"
+
+
+def _ends(values: Sequence[float]) -> tuple[str, str]:
+    """Return what stands at the ends of an axis, a single value once."""
+    first, last = short(min(values)), short(max(values))
+    return first, last if last != first else ""
 
 
 def _thinned(points: Sequence[tuple[float, float]], limit: int) -> list[tuple[float, float]]:
