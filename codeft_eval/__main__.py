@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from codeft_assets.base.arguments import Parser, existing_file, existing_folder, existing_path, near_name
-from codeft_assets.base.processes import collect_rarely
+from codeft_assets.base.processes import collect_rarely, wait_briefly
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import TerminalReporter, open_reporter, out_of_memory, own_logs_printed
 from codeft_eval import commands
@@ -240,6 +240,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 if __name__ == "__main__":
     collect_rarely()
+    wait_briefly()
     # before tqdm is imported: the commands log their own progress; downloads of the Hub show theirs all the same
     os.environ.setdefault("TQDM_DISABLE", "1")
     sys.exit(main())

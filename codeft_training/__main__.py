@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from codeft_assets.base.arguments import Parser, existing_file, existing_folder
-from codeft_assets.base.processes import collect_rarely
+from codeft_assets.base.processes import collect_rarely, wait_briefly
 from codeft_assets.base.program_name import program_name
 from codeft_assets.base.report import open_reporter, out_of_memory
 from codeft_training import commands
@@ -201,4 +201,5 @@ def _push_option(command: argparse.ArgumentParser) -> None:
 
 if __name__ == "__main__":
     collect_rarely()
+    wait_briefly()
     sys.exit(main())
