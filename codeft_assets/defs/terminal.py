@@ -144,7 +144,8 @@ def _summary(metadata: Mapping[str, dg.MetadataValue]) -> str:
     if "num_in" in values and "num_out" in values:
         counts = f"{values['num_in']:,} in, {values['num_out']:,} kept"
         dropped = _reasons(str(values.get("dropped_by_reason", "")))
-        return "; ".join([counts, *([f"dropped: {dropped}"] if dropped else []), *filter(None, [values.get("note")])])
+        parts = (counts, f"dropped: {dropped}" if dropped else "", str(values.get("note", "")))
+        return "; ".join(filter(None, parts))
     if "num_passed" in values:
         return f"{values['num_passed']} of {values['num_items']} passed"
     if "final_loss" in values:
