@@ -1,4 +1,4 @@
-"""Processes that end with the process that started them."""
+"""Processes: they end with the process that started them, and leave the machine to others while they wait."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_the_launchpad_comes_before_the_environment(monkeypatch, field):
 def test_without_ray_the_error_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     table = Store(str(tmp_path)).table("doubled")
-    with pytest.raises(ValueError, match=r"'ray' needs Ray: pip install 'codeft\[cluster\]', or set CODEFT_EXECUTOR"):
+    with pytest.raises(ValueError, match=r"'ray' needs Ray: .*pip install -e '\.\[cluster\]', or set CODEFT_EXECUTOR"):
         map_shards(double, units(tmp_path / "log"), table, stage=STAGE, executor=find_executor("ray", 1))
 
 

@@ -82,7 +82,7 @@ def test_eight_kills_at_random_moments_change_no_bit_of_low_rank_additions(made,
 
 def test_without_peft_a_recipe_that_wants_lora_says_what_to_install(made, base, tmp_path, monkeypatch):
     monkeypatch.setattr(lora, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"lora_rank = 4 needs peft.*pip install 'codeft\[lora\]', or set lora_rank=0"):
+    with pytest.raises(ValueError, match=r"lora_rank = 4 needs peft.*pip install -e '\.\[lora\]', or set lora_rank=0"):
         train(finetuning_run(made, base, tmp_path, lora_rank=4), Collected())
 
 
