@@ -96,7 +96,7 @@ def test_what_is_missing_is_said_with_its_remedy(tmp_path, capsys, monkeypatch):
     assert "holds out none of them; materialize more" in capsys.readouterr().err
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     read_rows.cache_clear()
-    with pytest.raises(ValueError, match=r"built by `python -m codeft_eval hold-out`.*folder that CODEFT_BENCHMARKS names"):
+    with pytest.raises(ValueError, match=r"built by `python -m codeft_eval hold-out`.* that CODEFT_BENCHMARKS names"):
         read_rows(BENCHMARKS["competition_math"].data)
 
 
