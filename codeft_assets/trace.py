@@ -1,4 +1,4 @@
-"""``python -m codeft_assets.trace DOCUMENT_ID | documents/SOURCE | --sequence N``: from upstream to packed row."""
+"""``python -m codeft_assets.trace ID | documents/SOURCE[/FILE] | --sequence N``: from upstream to packed row."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from codeft_assets.base.program_name import program_name
 from codeft_assets.store.data_root import Store
-from codeft_assets.store.tables import MissingTableError
+from codeft_assets.store.tables import MissingTableError, Table
 
 _SHOWN_CHARS = 400
 _STAGES = (
@@ -51,6 +51,33 @@ def trace_document(store: Store, document_id: str) -> Iterator[str]:
     yield from _positions(store, document_id)
 
 
+def trace_row(store: Store, key: str) -> Iterator[str]:
+    """Yield the stories of the documents and rejects of ``documents/SOURCE/FILE-OR-ROW``.
+
+    Raises:
+        ValueError: there is no such source, or no such row of it.
+    """
+    name, source, source_row = (*key.split("/", 2), "", "")[:3]
+    table = _source_table(store, f"{name}/{source}")
+    found = [table.scan(), *([table.scan(rejects=True)] if table.manifest().rejects else [])]
+    is_wanted = pl.col("source_row") == source_row
+    ids = [row for each in found for row in each.filter(is_wanted).select("document_id").collect()["document_id"]]
+    if not ids:
+        raise ValueError(f"{name}/{source} has no file or row {source_row!r}; names are those of source_row")
+    for document_id in ids:
+        yield from trace_document(store, document_id)
+
+
+def _source_table(store: Store, key: str) -> Table:
+    tables = {table.key: table for table in store.tables() if table.key.startswith("documents/")}
+    if key not in tables:
+        made = ", ".join(sorted(tables)) or "no source is read yet"
+        raise ValueError(
+            f"{key!r} is no table of a source, which lists files with their document ids; those are: {made}"
+        )
+    return tables[key]
+
+
 def trace_source(store: Store, key: str) -> Iterator[str]:
     """Yield what of one source is not in the corpus: reason, file and row, detail, and the id of what was a document.
 
@@ -59,13 +86,7 @@ def trace_source(store: Store, key: str) -> Iterator[str]:
     Raises:
         ValueError: there is no such table.
     """
-    tables = {table.key: table for table in store.tables() if table.key.startswith("documents/")}
-    if key not in tables:
-        made = ", ".join(sorted(tables)) or "no source is read yet"
-        raise ValueError(
-            f"{key!r} is no table of a source, which lists files with their document ids; those are: {made}"
-        )
-    table = tables[key]
+    table = _source_table(store, key)
     if table.manifest().rejects:
         for row in table.scan(rejects=True).sort("reason", "source_row").collect().iter_rows(named=True):
             yield f"{row['reason']}  {row['source_row']}  {row['detail']}"
@@ -160,14 +181,17 @@ def main(arguments: list[str] | None = None) -> int:
     text = "Prints a document's way from upstream to packed row."
     parser = argparse.ArgumentParser(prog=program_name("python -m codeft_assets.trace"), description=text)
     target = parser.add_mutually_exclusive_group(required=True)
-    help_of_id = "32 hex digits, as in every table; or documents/SOURCE: what of it is not in the corpus"
+    help_of_id = (
+        "32 hex digits, as in every table; documents/SOURCE: what of it is not in the corpus; documents/SOURCE/FILE: "
+        "one file or row of it"
+    )
     target.add_argument("document_id", nargs="?", help=help_of_id)
     target.add_argument("--sequence", type=int, help="number of a packed training row")
     options = parser.parse_args(arguments)
     store = Store(os.environ.get("CODEFT_HOME") or str(Path(".codeft").absolute()))
     try:
         sequence = options.sequence
-        of_id = trace_source if "/" in (options.document_id or "") else trace_document
+        of_id = (trace_document, trace_source, trace_row)[min((options.document_id or "").count("/"), 2)]
         lines = of_id(store, options.document_id) if sequence is None else trace_sequence(store, sequence)
         for line in lines:
             print(line)

@@ -221,6 +221,14 @@ def test_trace_of_a_source_lists_each_row_that_is_not_in_the_corpus_and_why(firs
     assert f" {of_source.height - dropped.height} in the corpus; " in counts
     for row in dropped.iter_rows(named=True):
         assert [line for line in listed if line.startswith(f"{row['fate']}  ") and row["document_id"] in line]
+    row = of_source.row(0, named=True)
+    code, said = trace(home, f"documents/{source}/{row['source_row']}")
+    assert (code, said.startswith(f"document {row['document_id']}\n")) == (0, True)
+    code, said = trace(home, f"documents/{source}/a/b.py")
+    assert (code, said) == (
+        1,
+        f"error: documents/{source} has no file or row 'a/b.py'; names are those of source_row\n",
+    )
     code, said = trace(home, "code/a.py")
     assert (code, "'code/a.py' is no table of a source" in said, f" documents/{source}" in said) == (1, True, True)
 

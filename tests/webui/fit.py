@@ -51,13 +51,14 @@ def faults(row):
 def main():
     options = argparse.ArgumentParser(description=__doc__)
     home = Path(os.environ.get("CODEFT_HOME") or ROOT / ".codeft")
-    options.add_argument("--home", type=lambda text: Path(text).absolute(), default=home, help="data root that make demo filled")
+    options.add_argument("--home", type=Path, default=home, help="data root that make demo filled")
     options.add_argument("--url", help="of a web UI that runs already")
     options.add_argument("--width", type=int, default=FULL_WIDTH)
     options = options.parse_args()
     if options.url:
         return look(options.url, options.width)
-    with web_ui(dagster_home=options.home / "dagster", codeft_home=options.home) as url:
+    home = options.home.absolute()
+    with web_ui(dagster_home=home / "dagster", codeft_home=home) as url:
         return look(url, options.width)
 
 

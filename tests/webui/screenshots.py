@@ -90,9 +90,9 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     home = Path(os.environ.get("CODEFT_HOME") or ROOT / ".codeft")
     options.add_argument("--only-graph", action="store_true", help="the graph, not the pages")
-    options.add_argument("--home", type=lambda text: Path(text).absolute(), default=home, help="data root that make demo filled")
+    options.add_argument("--home", type=Path, default=home, help="data root that make demo filled")
     options = options.parse_args()
-    home = options.home
+    home = options.home.absolute()
     if not (home / "files" / "scoreboard").exists():
         print(f"{home} holds no scoreboard; run make demo first", file=sys.stderr)
         return 1
