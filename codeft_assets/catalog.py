@@ -46,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             counts = connection.sql(ROW_COUNTS_SQL).fetchall()
         except duckdb.CatalogException:
-            sys.stderr.write(f"error: {path} has no documents or no ledger yet; materialize corpus/ledger first\n")
+            sys.stderr.write(
+                f"error: {path} has no documents or no ledger yet; materialize corpus/ledger first, or go to the "
+                f"folder of its project\n"
+            )
             return 1
     sys.stdout.write("\n".join([str(path), *row_counts_table(counts), ""]))
     return 0

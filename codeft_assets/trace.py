@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from codeft_assets.base.arguments import near_name
 from codeft_assets.base.program_name import program_name
 from codeft_assets.store.data_root import Store
 from codeft_assets.store.tables import MissingTableError, Table
@@ -73,7 +74,7 @@ def _source_table(store: Store, key: str) -> Table:
     if key not in tables:
         made = ", ".join(sorted(tables)) or "no source is read yet"
         raise ValueError(
-            f"{key!r} is no table of a source, which lists files with their document ids; those are: {made}"
+            f"{key!r} is no table of a source, which lists files with their ids{near_name(key, tables)}; those are: {made}"
         )
     return tables[key]
 

@@ -121,7 +121,8 @@ def test_help_leaves_nothing_behind_and_says_what_was_typed(tmp_path, name):
 @pytest.mark.slow
 def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_package(tmp_path):
     place = tmp_path / "my project"
-    assert codeft("new", str(place), folder=tmp_path).returncode == 0
+    assert "written: " in codeft("new", str(place), folder=tmp_path).stdout
+    assert codeft("new", str(place), folder=tmp_path).stdout.count("there already, and kept: ") == 2
     (place / "code").mkdir()
     (place / "code" / "__init__.py").write_text("raise RuntimeError('taken for the module code of Python')")
     (place / "code" / "a.py").write_text('def double(x):\n    """Return twice x."""\n    return 2 * x\n' * 4)
@@ -146,7 +147,8 @@ def test_own_code_in_a_projects_folder_is_a_source_without_any_change_to_the_pac
 
 
 @pytest.mark.slow
-def test_an_interrupt_cancels_the_run_and_is_no_failure(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_a_run_cancels_it_and_that_is_no_failure(tmp_path, number):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("CODEFT_", "DAGSTER_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "codeft_assets.command", "run"], cwd=tmp_path, env=kept | {"PYTHONPATH": str(ROOT)},
@@ -154,11 +156,11 @@ def test_an_interrupt_cancels_the_run_and_is_no_failure(tmp_path):
     )  # fmt: skip
     while " of " not in (line := process.stdout.readline()):
         assert line, "ended before its first asset"
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     said, _ = process.communicate(timeout=patience.SECONDS)
     assert process.returncode == 130
     assert "cancelling: what runs is asked to save its state and to end\n" in said
-    assert "failed" not in said
+    assert " failed: " not in said
     with dg.DagsterInstance.from_config(str(tmp_path / ".codeft" / "dagster")) as instance:
         [run] = instance.get_runs()
         assert run.status is dg.DagsterRunStatus.CANCELED

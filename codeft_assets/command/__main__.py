@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import shlex
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from pathlib import Path
 from codeft_assets.base.program_name import PROGRAM_VARIABLE
 from codeft_assets.command import data_root
 from codeft_assets.command.demo import demo, run_pipeline
-from codeft_assets.command.project import create_project, find_project, project_environment
+from codeft_assets.command.project import FILE_NAME, SOURCES_NAME, create_project, find_project, project_environment
 from codeft_assets.command.typed import DEFINITIONS, typed
 
 HOST, PORT = "127.0.0.1", "3000"
@@ -36,8 +37,9 @@ def _new(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="codeft new", description="Write the files of a project into a folder.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(arguments).folder
-    for path in create_project(folder):
-        print(f"written: {path}")
+    written = create_project(folder)
+    for path in (folder / FILE_NAME, folder / SOURCES_NAME):
+        print(f"{'written' if path in written else 'there already, and kept'}: {path}")
     print(f"next:\n  {shlex.join(['cd', str(folder)])}\n  {typed('demo')}\n  {typed('ui')}")
     return 0
 
@@ -91,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
     if name in {"-h", "--help"}:
         print(_help())
         return 0
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end without a word when head has read enough
     if name not in OWN and name not in PROGRAMS:
         print(f"codeft: no command {name!r}\n\n{_help()}", file=sys.stderr)
         return 2

@@ -25,6 +25,7 @@ _DESCRIPTOR = "CODEFT_TERMINAL_FD"
 _INTERRUPTED = 130
 _ASK_AGAIN_SECONDS = 20
 """What a signal raises while Python collects garbage is printed and forgotten (seen: "Exception ignored in")."""
+_CANCELLED = "cancelled; a check that had no time to run looks failed in the web UI until it runs"
 _PROJECT_HINT = "\nno codeft.toml is here or in a folder above: the sources of a project are known in its folder alone"
 _DEMO = (
     "It needs no network and no GPU, and on two quiet cores seven to ten minutes; on a slower or busy one more. Fewer "
@@ -54,7 +55,7 @@ def run_pipeline(arguments: list[str]) -> int:
         if why and status > 0 and status != _INTERRUPTED:
             print(f"error: {why}{_PROJECT_HINT if find_project(Path.cwd()) is None else ''}\nthe whole log is {log}")
         else:
-            how = "cancelled" if status == _INTERRUPTED else "what failed, and why, is above"
+            how = _CANCELLED if status == _INTERRUPTED else "what failed, and why, is above"
             print(f"\nended after {minutes} min {seconds} s: {how}. Finished work is kept, and a second run continues")
             print(f"after it; the whole log is {log}")
         return status
@@ -73,6 +74,7 @@ def _run(command: list[str], log: TextIO) -> int:
         process_group=0, preexec_fn=end_with_parent,
     )  # fmt: skip  # a group of its own: the terminal's interrupt comes from us, once the run knows
     os.close(terminal)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends us means the run, not a failure of it
     signal.siginterrupt(signal.SIGINT, True)  # polars' handler would let the wait go on
     try:
         return process.wait()
