@@ -74,7 +74,7 @@ def _source_table(store: Store, key: str) -> Table:
     if key not in tables:
         made = ", ".join(sorted(tables)) or "no source is read yet"
         raise ValueError(
-            f"{key!r} is no table of a source, which lists files with their ids{near_name(key, tables)}; those are: {made}"
+            f"{key!r} is no table of a source, which lists its files{near_name(key, tables)}; those are: {made}"
         )
     return tables[key]
 
