@@ -58,7 +58,7 @@ def trace_row(store: Store, key: str) -> Iterator[str]:
     Raises:
         ValueError: there is no such source, or no such row of it.
     """
-    name, source, source_row = (*key.split("/", 2), "", "")[:3]
+    name, source, source_row = key.split("/", 2)
     table = _source_table(store, f"{name}/{source}")
     found = [table.scan(), *([table.scan(rejects=True)] if table.manifest().rejects else [])]
     is_wanted = pl.col("source_row") == source_row

@@ -9,15 +9,15 @@ def hub_reason(error: Exception) -> str:
     """Return the reason: no network, HF_HUB_OFFLINE, the status of an answer, or the first line of another error."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    causes = list(_causes(error))
-    if any(isinstance(cause, OfflineModeIsEnabled) for cause in causes):
+    chain = list(causes(error))
+    if any(isinstance(cause, OfflineModeIsEnabled) for cause in chain):
         return "HF_HUB_OFFLINE keeps the Hub's client from the network"
-    answered = [cause for cause in causes if getattr(cause, "response", None) is not None]
+    answered = [cause for cause in chain if getattr(cause, "response", None) is not None]
     if answered:
         status = getattr(answered[-1], "response").status_code  # noqa: B009  of several classes
         hidden = ": it is not there, or HF_TOKEN may not see it" if status in {401, 403, 404} else ""
         return f"the Hub answers with status {status}{hidden}"
-    what = (str(causes[-1]).strip() or type(causes[-1]).__name__).splitlines()[0]
+    what = (str(chain[-1]).strip() or type(chain[-1]).__name__).splitlines()[0]
     return f"the Hub cannot be reached ({what})" if isinstance(error, LocalEntryNotFoundError) else what
 
 
@@ -26,7 +26,8 @@ def is_path(name: str) -> bool:
     return name.startswith((".", "/", "~")) or name.count("/") > 1
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it was raised from, the root last."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -100,29 +101,20 @@ def program_result(
     metadata: Callable[[], dict[str, Any]] = dict,
     *,
     env: Mapping[str, str] | None = None,
+    holds_lock: bool = False,
 ) -> dg.MaterializeResult:
     """Run one of our programs in a process of its own; return its report with ``metadata``, read once it is done.
 
-    Another run that makes the same asset at the same time waits, and then finds what this one has made.
+    Another run that makes the same asset at the same time waits, and then finds what this one has made. An asset that
+    writes into its folder itself takes its lock before, and says so by ``holds_lock``.
     """
-    with context.resources.workspace.store.lock("/".join(context.asset_key.path)):
-        return run_program(context, pipes, command, metadata, env=env)
-
-
-def run_program(
-    context: dg.AssetExecutionContext,
-    pipes: ProgramClient,
-    command: Sequence[str],
-    metadata: Callable[[], dict[str, Any]] = dict,
-    *,
-    env: Mapping[str, str] | None = None,
-) -> dg.MaterializeResult:
-    """Do as ``program_result`` for an asset that holds its lock, because it writes into its folder itself."""
-    try:
-        reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
-    finally:  # what a program that failed has left goes on elsewhere: journals, the state of a training
-        context.resources.workspace.store.publish()
-    return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
+    store = context.resources.workspace.store
+    with contextlib.nullcontext() if holds_lock else store.lock("/".join(context.asset_key.path)):
+        try:
+            reported = pipes.run(command=list(command), context=context, env=dict(env or {})).get_materialize_result()
+        finally:  # what a program that failed has left goes on elsewhere: journals, the state of a training
+            store.publish()
+        return reported._replace(metadata=in_reading_order({**metadata(), **(reported.metadata or {})}))
 
 
 def in_parts(

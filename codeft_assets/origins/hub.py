@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from codeft_assets.base.hub_errors import causes
 from codeft_assets.curation.ingest.drafts import Reject, Row
 from codeft_assets.origins.data_files import is_data_file, of_one_format, resolve_splits
 from codeft_assets.origins.errors import (
@@ -172,12 +173,6 @@ def _translated_errors(repo_id: str, path: str, *, transient: bool = False) -> I
         raise
 
 
-def _root_cause(error: BaseException) -> BaseException:
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    return error
-
-
 def _http_error(error: Any, repo_id: str, subject: str, *, transient: bool) -> Exception:
     from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RevisionNotFoundError
 
@@ -213,7 +208,7 @@ def _unreachable(subject: str, error: BaseException, *, transient: bool) -> Exce
 def _content_error(error: Exception, repo_id: str, subject: str, *, transient: bool) -> Exception:
     from huggingface_hub.errors import HfHubHTTPError
 
-    cause = _root_cause(error)
+    *_, cause = causes(error)
     if isinstance(cause, HfHubHTTPError):
         return _http_error(cause, repo_id, subject, transient=transient)
     if isinstance(error, BombError):

@@ -17,7 +17,7 @@ from codeft_assets.defs.assets.held_out import BENCHMARK, KEY, held_out
 from codeft_assets.defs.automation.rules import on_schedule
 from codeft_assets.defs.in_training_scores import SCORED_IN_TRAINING, InTrainingScores
 from codeft_assets.defs.live import observing
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result, run_program
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.settings import RecipeSettings
 from codeft_assets.defs.web_ui.plots import line_plot
 from codeft_assets.defs.workspace import Workspace
@@ -109,7 +109,13 @@ def checkpoint(
     with workspace.store.lock("model/checkpoint"):
         corpus = _lineage(workspace)
         write_atomically(lineage, json.dumps(corpus))
-        done = run_program(context, client, command, lambda: _curves(metrics) | _passing(scores.points(metrics)))
+        done = program_result(
+            context,
+            client,
+            command,
+            lambda: _curves(metrics) | _passing(scores.points(metrics)),
+            holds_lock=True,
+        )
         trained = {"run": _run_facts(output / "result.json")}
         write_atomically(lineage, json.dumps(corpus | trained, indent=1, sort_keys=True))
         keep_checkpoint(output)

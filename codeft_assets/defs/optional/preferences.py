@@ -13,7 +13,7 @@ from codeft_assets.base.files import write_atomically
 from codeft_assets.defs.assets.model import checkpoint
 from codeft_assets.defs.assets.scores import PROGRAM_VERSION
 from codeft_assets.defs.launchpad import choice, overrides_of
-from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result, run_program
+from codeft_assets.defs.run_stage import GPU_POOL, OWNERS, program_result
 from codeft_assets.defs.settings import Seed, Settings
 from codeft_assets.defs.workspace import Workspace
 from codeft_assets.exercises.held_out import practice_items, to_json_lines
@@ -66,7 +66,7 @@ def attempts(
     command += ["--temperature", str(config.temperature), "--top-p", "0.95"]
     with workspace.store.lock("preferences/attempts"):
         write_atomically(_exercises(workspace), to_json_lines(items))
-        return run_program(context, pipes, command, env=_environment(workspace))
+        return program_result(context, pipes, command, env=_environment(workspace), holds_lock=True)
 
 
 @dg.asset(
